@@ -1,0 +1,51 @@
+"""The contract between data and methods: what one training step is given (Sec. 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Partially labelled patches, each from one task's data set.
+
+    Attributes:
+        image: ``(B, C, D, H, W)`` float, scaled as the model's contract says.
+        target: ``(B, 2, D, H, W)`` float in {0, 1}; channel 0 the organ (its tumour included),
+            channel 1 the tumour. Values of an unlabelled channel are never read.
+        labelled: ``(B, 2)`` bool; which of the two channels the sample's data set annotates.
+        task: ``(B,)`` int64; index of the sample's task in the model's task list.
+    """
+
+    image: Tensor
+    target: Tensor
+    labelled: Tensor
+    task: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on another device."""
+        return Batch(
+            image=self.image.to(device, non_blocking=True),
+            target=self.target.to(device, non_blocking=True),
+            labelled=self.labelled.to(device, non_blocking=True),
+            task=self.task.to(device, non_blocking=True),
+        )
+
+    @staticmethod
+    def stack(samples: list[Batch]) -> Batch:
+        """Join batches along their first axis.
+
+        Raises:
+            ValueError: If there is nothing to join.
+        """
+        if not samples:
+            raise ValueError("Batch.stack got no samples; pass at least one")
+        return Batch(
+            image=torch.cat([sample.image for sample in samples]),
+            target=torch.cat([sample.target for sample in samples]),
+            labelled=torch.cat([sample.labelled for sample in samples]),
+            task=torch.cat([sample.task for sample in samples]),
+        )

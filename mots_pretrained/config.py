@@ -1,0 +1,305 @@
+"""Configuration as frozen values with the paper's numbers as defaults; JSON there and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from mots_pretrained.tasks import MOTS_TASKS, Task
+
+FORMAT_VERSION = 1
+"""Version of config.json that this package writes, and the newest that it reads."""
+
+Activation = Literal["relu", "leaky_relu"]
+Fusion = Literal["A", "B", "C"]
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Residual CNN encoder (Eq. 4).
+
+    Source of the numbers: Sec. 3.2 and the published network (it alone fixes stem and widths).
+    """
+
+    in_channels: int = 1  # one channel of CT; four of MRI for BraTS (Sec. 4.5)
+    depth: Literal[10, 18, 34, 50] = 50  # "50 learnable layers", Sec. 3.2
+    stem_width: int = 32  # published network; stride (1, 2, 2)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 320)  # published; times 4 in bottlenecks
+    extra_blocks: int = 0  # further blocks in the last stage: 2 for "Convolution*" of Table 4
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Transformer encoder and organ decoder (Sec. 3.3, Eqs. 7 to 13)."""
+
+    width: int = 192  # d, Table 6
+    heads: int = 8  # h of Eq. 11; published network
+    encoder_layers: int = 3  # I_enc, Table 5
+    decoder_layers: int = 3  # I_dec, Table 5
+    feedforward: int = 768  # 4 d gives the parameter counts of Tables 4 to 6
+    levels: int = 3  # L of Eq. 11, Table 7: the last L stages of the encoder
+    encoder_points: int = 4  # K of Eq. 11; published network
+    decoder_points: int = 4  # the same in the organ decoder's cross-attention
+    dropout: float = 0.1  # published training script
+    pre_norm: bool = False  # Eq. 12 and 13 normalise after the residual sum
+    fusion: Fusion = "A"  # Fig. 6: A both features, B the CNN's only, C the Transformer's only
+    position_code: Literal["equation", "published"] = "equation"  # Eq. 7, or the published scaling
+    coordinate_order: Literal["correct", "published"] = "correct"  # published: axes interchanged
+    offset_divisor: Literal["level", "published"] = (
+        "level"  # by the level's size, or 16 * 2^(L-1-l)
+    )
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """CNN decoder (Eq. 6): the fused bottleneck's width, then one width a stage, coarse to fine."""
+
+    widths: tuple[int, int, int, int, int] = (256, 256, 128, 64, 32)  # published network
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Dynamic head and the generator of its kernels (Secs. 3.4 and 3.5)."""
+
+    depth: int = 3  # Table 2
+    width: int = 8  # hw, Table 3
+    out_channels: int = 2  # organ and tumour, Sec. 3.5
+    generator: Literal["transformer", "convolution"] = "transformer"  # Fig. 3, Table 4
+
+    @property
+    def parameters(self) -> int:
+        """d_F, the number of generated parameters a task (Sec. 3.5)."""
+        hidden = (self.width * self.width + self.width) * (self.depth - 1)
+        return hidden + self.width * self.out_channels + self.out_channels
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The contract that a network's input must keep; enforced wherever weights meet a scan.
+
+    Axes are (depth, height, width) = feet to head, front to back, patient's right to left.
+    """
+
+    spacing: tuple[float, float, float] = (1.5, 0.8, 0.8)  # mm, Sec. 4.1
+    orientation: str = "SPL"  # what each axis runs towards; the only order there is
+    intensity: Literal["ct", "zscore"] = "ct"  # clip and scale CT numbers, or z-score a channel
+    clip: tuple[float, float] = (-325.0, 325.0)  # HU, scaled to [-1, 1], Sec. 4.1
+    channels: tuple[str, ...] = ("ct",)  # names of the input channels, in order
+    patch: tuple[int, int, int] = (64, 192, 192)  # training sub-volume in voxels, Sec. 4.1
+    window: tuple[int, int, int] = (64, 256, 256)  # sliding window in voxels, Sec. 4.1
+
+
+Architecture = Literal["transdodnet", "dodnet", "dodnet_conference", "backbone", "segmenter"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to build a network and to feed it; stored as config.json beside weights.
+
+    Attributes:
+        architecture: Which class ``mots_pretrained.build`` makes of it.
+        encoder: The CNN encoder.
+        transformer: The Transformer, or None for a plain encoder-decoder.
+        decoder: The CNN decoder.
+        head: The dynamic head and its generator.
+        activation: Activation of the CNN and of the filters prediction MLP. Published training
+            used ReLU and published testing LeakyReLU(0.01); the feed-forward layers use ReLU.
+        weight_standardisation: Whether convolutions standardise their weights (published option).
+        tasks: Tasks in the order of the queries; unused by a backbone and a segmenter.
+        classes: Names of a segmenter's output channels, background excluded; else empty.
+        exclusive: Whether a segmenter's classes exclude each other (softmax with a background
+            channel) or may overlap (one sigmoid a class, as BraTS's nested regions).
+        preprocessing: The contract of the input.
+    """
+
+    architecture: Architecture = "transdodnet"
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    transformer: TransformerConfig | None = field(default_factory=TransformerConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    activation: Activation = "relu"
+    weight_standardisation: bool = False
+    tasks: tuple[Task, ...] = MOTS_TASKS
+    classes: tuple[str, ...] = ()
+    exclusive: bool = True
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    def to_json(self) -> str:
+        """Return the text of config.json."""
+        values = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return json.dumps(values, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read the text of a config.json, field by field.
+
+        Raises:
+            ValueError: If it is not JSON, was written by a newer version, has an unknown field,
+                or a field has the wrong type or an impossible value. The message names the field.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"config.json is not valid JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"config.json must hold an object, not {type(values).__name__}")
+        version = values.pop("format_version", None)
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise ValueError(f"config.json: format_version must be 1 or more, not {version!r}")
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"config.json has format_version {version}, this package reads up to "
+                f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
+            )
+        return _from_dict(cls, values, "config.json")
+
+
+def _from_dict(cls: type[C], values: dict[str, Any], where: str) -> C:
+    """Build a dataclass from parsed JSON; every field must be known and of its declared type."""
+    hints = get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        allowed = ", ".join(hints)
+        raise ValueError(f"{where}: unknown field {unknown[0]!r}; allowed are {allowed}")
+    arguments = {
+        name: _parse(hints[name], value, f"{where}: {name}") for name, value in values.items()
+    }
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _parse(hint: Any, value: Any, where: str) -> Any:
+    """Check one JSON value against a type hint and convert lists to tuples."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be an object, not {value!r:.80}")
+        return _from_dict(typing.cast(type, hint), value, where)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            raise ValueError(
+                f"{where} must be one of {', '.join(map(str, arguments))}, not {value!r:.80}"
+            )
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _parse(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is tuple:
+        return _parse_tuple(arguments, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{where} must be {hint.__name__}, not {value!r:.80}")
+    return value
+
+
+def _parse_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} must be a list, not {value!r:.80}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(arguments) != len(value):
+        raise ValueError(f"{where} must have {len(arguments)} entries, not {len(value)}")
+    return tuple(
+        _parse(hint, item, f"{where}[{index}]")
+        for index, (hint, item) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+_LARGEST = {  # far above any sensible network, far below what exhausts memory on building
+    "in_channels": 64,
+    "extra_blocks": 16,
+    "stem_width": 1024,
+    "widths": 4096,
+    "width": 4096,
+    "heads": 256,
+    "encoder_layers": 64,
+    "decoder_layers": 64,
+    "feedforward": 16384,
+    "encoder_points": 64,
+    "decoder_points": 64,
+    "depth": 50,
+    "out_channels": 1024,
+    "patch": 4096,
+    "window": 4096,
+}
+
+
+def _validate(config: ModelConfig) -> None:
+    parts: tuple[Any, ...] = (config.encoder, config.decoder, config.head, config.preprocessing)
+    for part in parts if config.transformer is None else (*parts, config.transformer):
+        for name, largest in _LARGEST.items():
+            if hasattr(part, name):
+                _check_range(name, getattr(part, name), 0 if name == "extra_blocks" else 1, largest)
+    _validate_preprocessing(config.preprocessing, config.encoder.in_channels)
+    if config.transformer is not None:
+        _validate_transformer(config.transformer)
+    elif config.architecture == "transdodnet":
+        raise ValueError("architecture transdodnet needs a transformer; give one or use dodnet")
+    if config.architecture == "segmenter":
+        if not config.classes:
+            raise ValueError("a segmenter needs at least one entry in classes")
+        _check_names("classes", config.classes)
+    elif not config.tasks and config.architecture != "backbone":
+        raise ValueError(f"{config.architecture} needs at least one entry in tasks")
+    _check_names("tasks", tuple(task.name for task in config.tasks))
+
+
+def _validate_transformer(transformer: TransformerConfig) -> None:
+    if not 1 <= transformer.levels <= 4:
+        raise ValueError(f"transformer.levels must be 1 to 4, not {transformer.levels}")
+    if transformer.width % 6:
+        raise ValueError(
+            f"transformer.width must be divisible by 6 (three axes, sine and cosine), "
+            f"not {transformer.width}"
+        )
+    if transformer.width % transformer.heads:
+        raise ValueError(
+            f"transformer.width {transformer.width} must be divisible by heads {transformer.heads}"
+        )
+    if not 0.0 <= transformer.dropout < 1.0:
+        raise ValueError(f"transformer.dropout must be in [0, 1), not {transformer.dropout}")
+
+
+def _validate_preprocessing(contract: Preprocessing, in_channels: int) -> None:
+    if contract.orientation != "SPL":
+        raise ValueError(f"preprocessing.orientation must be 'SPL', not {contract.orientation!r}")
+    if not all(0.01 <= step <= 100 for step in contract.spacing):
+        raise ValueError(f"preprocessing.spacing must be 0.01 to 100 mm, not {contract.spacing}")
+    low, high = contract.clip
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"preprocessing.clip must be finite and rising, not {contract.clip}")
+    if len(contract.channels) != in_channels:
+        raise ValueError(
+            f"preprocessing.channels names {len(contract.channels)} channels "
+            f"({', '.join(contract.channels)}), encoder.in_channels is {in_channels}"
+        )
+
+
+def _check_range(name: str, value: int | tuple[int, ...], smallest: int, largest: int) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, int) or not smallest <= item <= largest:
+            raise ValueError(
+                f"{name} must be whole numbers of {smallest} to {largest}, not {value}"
+            )
+
+
+def _check_names(what: str, names: tuple[str, ...]) -> None:
+    if len(names) > 1024:
+        raise ValueError(f"{what} has {len(names)} entries; at most 1024 are allowed")
+    if len(set(names)) != len(names) or not all(names):
+        raise ValueError(f"{what} must be non-empty and different from each other: {names!r:.200}")
