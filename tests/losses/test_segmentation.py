@@ -1,0 +1,48 @@
+"""Dice and cross-entropy of downstream heads, by hand and against MONAI's Dice."""
+
+import math
+
+import pytest
+import torch
+
+from mots_pretrained.losses import dice_ce
+
+
+def test_uniform_logits_by_hand():
+    # Three classes, p = 1/3; voxels of the classes 0, 1, 1, 2.
+    target = torch.tensor([[[0, 1, 1, 2]]])
+    loss = dice_ce(torch.zeros(1, 3, 4), target)
+    one, two = 2 * (2 / 3) / (4 / 3 + 2), 2 * (1 / 3) / (4 / 3 + 1)
+    assert loss.ce.item() == pytest.approx(math.log(3), abs=1e-6)
+    assert loss.dice.item() == pytest.approx(1 - (one + two) / 2, abs=1e-5)
+    assert loss.total.item() == pytest.approx(loss.dice.item() + loss.ce.item())
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_dice_is_monais(exclusive):
+    losses = pytest.importorskip("monai.losses")
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 5, 6, 7, generator=generator)
+    if exclusive:
+        target = torch.randint(0, 4, (2, 1, 5, 6, 7), generator=generator)
+        oracle = losses.DiceLoss(
+            include_background=False, softmax=True, to_onehot_y=True, batch=True
+        )
+    else:
+        target = (torch.rand(2, 4, 5, 6, 7, generator=generator) > 0.5).float()
+        oracle = losses.DiceLoss(sigmoid=True, batch=True)
+    mine = dice_ce(logits, target, exclusive=exclusive).dice
+    torch.testing.assert_close(mine, oracle(logits, target), atol=1e-6, rtol=0)
+
+
+def test_nested_regions_may_be_true_together():
+    whole = torch.tensor([[[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]])
+    perfect = dice_ce((whole * 2 - 1) * 50, whole, exclusive=False)
+    assert perfect.total.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_wrong_input_is_told():
+    with pytest.raises(ValueError, match="class values must be 0 to 2"):
+        dice_ce(torch.zeros(1, 3, 4), torch.full((1, 1, 4), 3))
+    with pytest.raises(ValueError, match=r"target must be \(1, 3, 4\)"):
+        dice_ce(torch.zeros(1, 3, 4), torch.zeros(1, 1, 4), exclusive=False)
