@@ -1,0 +1,1 @@
+"""New heads and new inputs on pretrained weights (Sec. 3.7)."""

@@ -1,0 +1,40 @@
+"""Widening the first convolution from one CT channel to several (Sec. 4.5, BraTS)."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+ChannelInit = Literal["first", "mean", "first_scaled", "zero_new"]
+
+
+def widen_input(weight: Tensor, channels: int, init: ChannelInit = "first") -> Tensor:
+    """Return the first convolution's weights for another number of input channels.
+
+    Args:
+        weight: ``(out, in, k, k, k)``.
+        channels: New number of input channels.
+        init: ``"first"`` copies the first channel's weights to every channel, as in the paper;
+            ``"mean"`` copies the mean over the channels; ``"first_scaled"`` divides the copies by
+            their number, so that equal channels give what one gave; ``"zero_new"`` keeps the old
+            channels and starts the new ones at zero.
+
+    Returns:
+        ``(out, channels, k, k, k)``.
+
+    Raises:
+        ValueError: If ``init`` is unknown or ``channels`` is not positive.
+    """
+    if init not in get_args(ChannelInit):
+        raise ValueError(f"channel_init must be one of {get_args(ChannelInit)}, not {init!r}")
+    if channels < 1:
+        raise ValueError(f"in_channels must be at least 1, not {channels}")
+    if init == "zero_new":
+        kept = weight[:, :channels]
+        new = weight.new_zeros(len(weight), channels - kept.shape[1], *weight.shape[2:])
+        return torch.cat([kept, new], dim=1)
+    source = weight.mean(dim=1, keepdim=True) if init == "mean" else weight[:, :1]
+    copies = source.repeat(1, channels, 1, 1, 1)
+    return copies / channels if init == "first_scaled" else copies

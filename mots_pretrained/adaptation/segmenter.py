@@ -1,0 +1,215 @@
+"""Segmenter: the pretrained backbone with a new head for a downstream task (Fig. 5)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
+from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.blocks import upsample_in_plane
+from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
+from mots_pretrained.shapes import Image, TaskLogits
+
+_STEM = "backbone.encoder.stem.0.weight"
+
+
+class Surgery(NamedTuple):
+    """What loading did with each weight: names kept as they were, made new, and dropped."""
+
+    kept: tuple[str, ...]
+    new: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+class Segmenter(Pretrained):
+    """Encoder, Transformer encoder and decoder under a 1x1x1 convolution of one's own.
+
+    Args:
+        config: Architecture "segmenter"; ``classes`` and ``exclusive`` say what the channels are.
+
+    Attributes:
+        surgery: What was kept, made new and dropped when weights were put in; None before.
+
+    Example:
+        >>> model = Segmenter.from_pretrained("transdodnet.phantom", out_channels=14)
+        >>> logits = model(image)  # (B, 14, D, H, W)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.architecture != "segmenter":
+            raise ValueError(
+                f"Segmenter needs architecture 'segmenter', not {config.architecture!r}"
+            )
+        self.config = config
+        self.backbone = MOTSBackbone(config)
+        self.head = nn.Conv3d(self.backbone.out_channels, out_channels(config), kernel_size=1)
+        self.surgery: Surgery | None = None
+
+    def forward(self, image: Image) -> TaskLogits:
+        """Return logits ``(B, out_channels, D, H, W)``; channel 0 is background if exclusive.
+
+        Args:
+            image: ``(B, C, D, H, W)`` scaled by the contract; D divides by 16, H and W by 32.
+        """
+        return upsample_in_plane(self.head(self.backbone(image).decoder))
+
+    @classmethod
+    def from_pretrained(  # it takes a new head besides
+        cls,
+        name: str | Path,
+        out_channels: int | None = None,
+        *,
+        in_channels: int | None = None,
+        channel_init: ChannelInit = "first",
+        classes: Sequence[str] | None = None,
+        exclusive: bool = True,
+        preprocessing: Preprocessing | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+    ) -> Segmenter:
+        """Load a segmenter whole, or put a new head on pretrained weights.
+
+        Args:
+            name: Catalogue name, folder or hub repository, of any network with our backbone.
+            out_channels: Channels of the new head, the background included if ``exclusive``;
+                None loads a saved segmenter with its own head.
+            in_channels: Input channels, where they differ from the weights' own.
+            channel_init: How the first convolution is widened; ``"first"`` is the paper's way.
+            classes: Names of the classes without the background; numbered by default.
+            exclusive: Softmax over background and classes; else one sigmoid a class.
+            preprocessing: Another contract than the weights' own.
+            revision: Git revision of a hub repository.
+            cache_dir: Where downloads are kept.
+            token: Token for gated repositories.
+            local_files_only: Never go to the network.
+
+        Raises:
+            KeyError: If the name is unknown.
+            ValueError: If the weights have no such backbone, or the arguments contradict.
+        """
+        config, state = load_config_and_state(
+            name,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        if out_channels is None and classes is None:
+            if config.architecture != "segmenter":
+                raise ValueError(
+                    f"{name} holds a {config.architecture}, which has no segmenter's head; "
+                    "say out_channels=N to put a new one on"
+                )
+            return cls.from_state(config, state)
+        return cls.from_scratch(
+            config,
+            out_channels,
+            in_channels=in_channels,
+            classes=classes,
+            exclusive=exclusive,
+            preprocessing=preprocessing,
+        )._receive(state, channel_init)
+
+    @classmethod
+    def from_scratch(
+        cls,
+        config: ModelConfig,
+        out_channels: int | None = None,
+        *,
+        in_channels: int | None = None,
+        classes: Sequence[str] | None = None,
+        exclusive: bool = True,
+        preprocessing: Preprocessing | None = None,
+    ) -> Segmenter:
+        """Build the same network with random weights: the baseline "training from scratch".
+
+        Args:
+            config: Configuration of any network with our backbone.
+            out_channels: As in :meth:`from_pretrained`.
+            in_channels: As in :meth:`from_pretrained`.
+            classes: As in :meth:`from_pretrained`.
+            exclusive: As in :meth:`from_pretrained`.
+            preprocessing: As in :meth:`from_pretrained`.
+        """
+        names = _class_names(out_channels, classes, exclusive)
+        contract = preprocessing or config.preprocessing
+        channels = in_channels or config.encoder.in_channels
+        if len(contract.channels) != channels:
+            numbered = tuple(f"channel_{i}" for i in range(channels))
+            contract = dataclasses.replace(contract, channels=numbered)
+        return cls(
+            dataclasses.replace(
+                config,
+                architecture="segmenter",
+                encoder=dataclasses.replace(config.encoder, in_channels=channels),
+                tasks=(),
+                classes=names,
+                exclusive=exclusive,
+                preprocessing=contract,
+            )
+        )
+
+    def _receive(self, state: dict[str, Tensor], channel_init: ChannelInit) -> Segmenter:
+        """Put pretrained weights into the backbone; the head stays new."""
+        if not any(key.startswith("backbone.") for key in state):
+            state = {f"backbone.{key}": value for key, value in state.items()}
+        own = self.state_dict()
+        wanted = {key for key in own if key.startswith("backbone.")}
+        kept = {key: value for key, value in state.items() if key in wanted}
+        missing = sorted(wanted - set(kept))
+        if missing:
+            raise ValueError(
+                f"the weights lack {len(missing)} of the backbone's tensors, "
+                f"for example {', '.join(missing[:3])}"
+            )
+        channels = own[_STEM].shape[1]
+        new = sorted(set(own) - wanted)
+        if kept[_STEM].shape[1] != channels:
+            kept[_STEM] = widen_input(kept[_STEM], channels, channel_init)
+            new.append(_STEM)
+        wrong = [key for key, value in kept.items() if value.shape != own[key].shape]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]} has shape {tuple(kept[wrong[0]].shape)}, the network needs "
+                f"{tuple(own[wrong[0]].shape)}"
+            )
+        self.load_state_dict(kept, strict=False)
+        self.surgery = Surgery(
+            kept=tuple(sorted(set(kept) - set(new))),
+            new=tuple(new),
+            dropped=tuple(sorted(set(state) - wanted)),
+        )
+        return self
+
+
+def out_channels(config: ModelConfig) -> int:
+    """Return the number of a segmenter's output channels."""
+    return len(config.classes) + int(config.exclusive)
+
+
+def _class_names(
+    out_channels: int | None, classes: Sequence[str] | None, exclusive: bool
+) -> tuple[str, ...]:
+    background = int(exclusive)
+    if classes is None:
+        if out_channels is None or out_channels <= background:
+            raise ValueError(
+                f"out_channels must be at least {background + 1}"
+                f"{' (the background included)' if exclusive else ''}, not {out_channels}"
+            )
+        return tuple(f"class_{i + 1}" for i in range(out_channels - background))
+    if out_channels is not None and out_channels != len(classes) + background:
+        raise ValueError(
+            f"out_channels is {out_channels}, but {len(classes)} classes"
+            f"{' and the background' if exclusive else ''} make {len(classes) + background}"
+        )
+    return tuple(classes)

@@ -1,0 +1,67 @@
+"""What the methods of Table 9 have in common: one contract, tasks in, binary logits out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mots_pretrained.batch import Batch
+from mots_pretrained.losses.dice_bce import DiceBCE, dice_bce
+from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.shapes import Image, Logits, TaskLogits
+
+
+class Method(Pretrained):
+    """A network that learns partially labelled tasks; subclasses say where the task enters."""
+
+    @abstractmethod
+    def forward(self, image: Image, tasks: Sequence[str] | None = None) -> Logits:
+        """Segment every image for every requested task.
+
+        Args:
+            image: ``(B, C, D, H, W)``, scaled by the contract.
+            tasks: Names of tasks, in the order wanted; all tasks of the model by default.
+
+        Returns:
+            Logits ``(B, T, 2, D, H, W)`` of (organ, tumour). A channel that no data set labels
+            (colon's organ, say) was never trained.
+
+        Raises:
+            KeyError: If the model has no task of that name.
+        """
+
+    @abstractmethod
+    def task_logits(self, image: Image, task: Tensor) -> TaskLogits:
+        """Segment each image for its own task: what training needs (Eq. 15).
+
+        Args:
+            image: ``(B, C, D, H, W)``.
+            task: ``(B,)`` int64 indices into the model's tasks.
+
+        Returns:
+            Logits ``(B, 2, D, H, W)``.
+        """
+
+    def loss(self, batch: Batch) -> DiceBCE:
+        """Return Dice and cross-entropy on the labelled channels of each sample's task (Eq. 16)."""
+        logits = self.task_logits(batch.image, batch.task)
+        return dice_bce(logits, batch.target, batch.labelled)
+
+    def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
+        """Return the positions of named tasks; all of them for None.
+
+        Raises:
+            KeyError: If the model has no task of that name; the message lists those it has.
+            ValueError: If no task is named.
+        """
+        names = [task.name for task in self.config.tasks]
+        if tasks is None:
+            return list(range(len(names)))
+        if isinstance(tasks, str) or not tasks:
+            raise ValueError(f"tasks must be a list of at least one of {', '.join(names)}")
+        for task in tasks:
+            if task not in names:
+                raise KeyError(f"unknown task {task!r}; this model has: {', '.join(names)}")
+        return [names.index(task) for task in tasks]

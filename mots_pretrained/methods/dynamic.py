@@ -1,0 +1,57 @@
+"""The shared network of DoDNet and TransDoDNet: a backbone and a dynamic head (Fig. 2c)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.methods.base import Method
+from mots_pretrained.model.backbone import BackboneOutput, MOTSBackbone
+from mots_pretrained.model.blocks import upsample_in_plane
+from mots_pretrained.model.dynamic_head import DynamicHead
+from mots_pretrained.shapes import Image, Kernels, Logits, TaskLogits
+
+
+class DynamicNetwork(Method):
+    """Computes shared features once; a task is only its kernels.
+
+    Args:
+        config: The network; subclasses build their generator from it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = MOTSBackbone(config)
+        self.head = DynamicHead(
+            config.head,
+            self.backbone.out_channels,
+            act=config.activation,
+            standardised=config.weight_standardisation,
+        )
+
+    @abstractmethod
+    def kernels(self, out: BackboneOutput) -> Kernels:
+        """Generate the kernels of all M tasks, ``(B, M, d_F)``."""
+
+    def forward(self, image: Image, tasks: Sequence[str] | None = None) -> Logits:
+        """Segment every image for every requested task; see :meth:`Method.forward`."""
+        chosen = self.task_indices(tasks)
+        out = self.backbone(image)
+        return self._evaluate(out, self.kernels(out)[:, chosen])
+
+    def task_logits(self, image: Image, task: Tensor) -> TaskLogits:
+        """Segment each image for its own task; see :meth:`Method.task_logits`."""
+        out = self.backbone(image)
+        kernels = self.kernels(out)
+        own = kernels[torch.arange(len(task), device=task.device), task].unsqueeze(1)
+        return self._evaluate(out, own).squeeze(1)
+
+    def _evaluate(self, out: BackboneOutput, kernels: Tensor) -> Tensor:
+        """Apply the head at the decoder's resolution, then upsample the logits."""
+        logits = self.head(out.decoder, kernels)
+        return upsample_in_plane(logits.flatten(1, 2)).unflatten(1, logits.shape[1:3])

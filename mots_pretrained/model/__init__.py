@@ -1,0 +1,1 @@
+"""The network of Fig. 4, one box a file."""

@@ -1,0 +1,113 @@
+"""MOTSBackbone: CNN encoder, Transformer encoder and CNN decoder, the grey part of Fig. 5."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from torch import Tensor
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.model.decoder import Decoder
+from mots_pretrained.model.encoder import STRIDE, Encoder, feature_widths
+from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.model.transformer_encoder import TransformerEncoder
+from mots_pretrained.shapes import Features, Image
+
+
+class BackboneOutput(NamedTuple):
+    """All that the backbone computes.
+
+    Attributes:
+        encoder: Five maps of strides (1,2,2), (2,4,4), (4,8,8), (8,16,16), (16,32,32).
+        memory: The Transformer's levels, finest first; empty without a Transformer.
+        bottleneck: The fused F + Z at the coarsest stride (Eq. 6).
+        decoder: ``(B, 32, D, H/2, W/2)`` at the paper's size; where a new head stands.
+    """
+
+    encoder: list[Features]
+    memory: list[Features]
+    bottleneck: Features
+    decoder: Features
+
+
+class MOTSBackbone(Pretrained):
+    """The pretrained part that transfers to downstream tasks (Sec. 3.7).
+
+    Args:
+        config: Its encoder, transformer (or None for a plain U-shaped CNN), decoder, activation
+            and weight standardisation are used.
+
+    Example:
+        >>> import torch
+        >>> backbone = MOTSBackbone.from_pretrained("transdodnet.phantom")
+        >>> out = backbone(torch.zeros(1, 1, 32, 64, 64))
+        >>> out.decoder.shape[2:]
+        torch.Size([32, 32, 32])
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        act, standardised = config.activation, config.weight_standardisation
+        widths = feature_widths(config.encoder)
+        self.encoder = Encoder(config.encoder, act=act, standardised=standardised)
+        transformer = config.transformer
+        self.transformer = (
+            None
+            if transformer is None
+            else TransformerEncoder(transformer, widths, standardised=standardised)
+        )
+        self.decoder = Decoder(
+            config.decoder,
+            widths,
+            memory_width=None if transformer is None else transformer.width,
+            fusion="B" if transformer is None else transformer.fusion,
+            act=act,
+            standardised=standardised,
+        )
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the decoder's finest map."""
+        return self.config.decoder.widths[-1]
+
+    def forward(self, image: Image) -> BackboneOutput:
+        """Encode, attend and decode.
+
+        Args:
+            image: ``(B, C, D, H, W)`` scaled by the contract; D divides by 16, H and W by 32.
+
+        Raises:
+            ValueError: If the image has another number of channels or a size that doesn't divide.
+        """
+        check_image(image, self.config.encoder.in_channels)
+        f = self.encoder(image)  # Eq. 4
+        z = [] if self.transformer is None else self.transformer(f)  # Eq. 5
+        bottleneck, decoded = self.decoder(f, z)  # Eq. 6
+        return BackboneOutput(f, z, bottleneck, decoded)
+
+    @classmethod
+    def _adapt(
+        cls, config: ModelConfig, state: dict[str, Tensor]
+    ) -> tuple[ModelConfig, dict[str, Tensor]]:
+        """Take the backbone's part of a whole network's weights."""
+        if config.architecture == "backbone":
+            return config, state
+        part = {
+            k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")
+        }
+        return dataclasses.replace(config, architecture="backbone"), part
+
+
+def check_image(image: Tensor, channels: int) -> None:
+    """Raise a ValueError if an image does not fit the network's input."""
+    if image.ndim != 5 or image.shape[1] != channels:
+        raise ValueError(
+            f"image must be (batch, {channels}, depth, height, width), got {tuple(image.shape)}"
+        )
+    if any(size % step or not size for size, step in zip(image.shape[2:], STRIDE, strict=True)):
+        raise ValueError(
+            f"image sizes (depth, height, width) must divide by {STRIDE}, "
+            f"got {tuple(image.shape[2:])}; pad the image or use mots_pretrained.Predictor"
+        )

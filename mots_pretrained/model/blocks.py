@@ -1,0 +1,156 @@
+"""Convolutions and residual blocks with instance norm that encoder and decoder share (Sec. 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mots_pretrained.config import Activation
+from mots_pretrained.shapes import Features
+
+
+class StandardisedConv3d(nn.Conv3d):
+    """Convolution whose kernels have zero mean and unit variance an output channel.
+
+    Source: weight standardisation (Qiao et al., 2019), with the published network's unbiased
+    variance and 1e-12 under the root.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``(B, C, D, H, W)`` with the standardised kernels."""
+        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3, 4), keepdim=True)
+        weight = (self.weight - mean) / torch.sqrt(variance + 1e-12)
+        return self._conv_forward(input, weight, self.bias)
+
+
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel: int = 1,
+    stride: int | tuple[int, int, int] = 1,
+    bias: bool = False,
+    standardised: bool = False,
+) -> nn.Conv3d:
+    """Return a "same"-padded 3D convolution, Kaiming-initialised by its fan-out."""
+    layer = StandardisedConv3d if standardised else nn.Conv3d
+    conv = layer(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
+
+
+def norm(channels: int) -> nn.InstanceNorm3d:
+    """Return the affine instance norm that replaces ResNet's batch norm (Sec. 3.2)."""
+    return nn.InstanceNorm3d(channels, affine=True)
+
+
+def activation(name: Activation) -> nn.Module:
+    """Return the activation: ReLU, or LeakyReLU with slope 0.01."""
+    return nn.ReLU(inplace=True) if name == "relu" else nn.LeakyReLU(0.01, inplace=True)
+
+
+def projection(
+    in_channels: int, out_channels: int, act: Activation, *, standardised: bool = False
+) -> nn.Sequential:
+    """Return 1x1x1 convolution, norm, activation: how skips, fusion and G change their width."""
+    return nn.Sequential(
+        convolution(in_channels, out_channels, standardised=standardised),
+        norm(out_channels),
+        activation(act),
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3x3 convolutions and a shortcut (He et al., 2016).
+
+    Args:
+        in_channels: Channels of the input.
+        width: Channels of the output.
+        stride: Stride of the first convolution.
+        project: Whether the shortcut is a strided 1x1x1 convolution; else the identity.
+        act: Activation.
+        standardised: Whether convolutions standardise their weights.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        project: bool = False,
+        act: Activation = "relu",
+        standardised: bool = False,
+    ) -> None:
+        super().__init__()
+        ws = standardised
+        self.conv1 = convolution(in_channels, width, kernel=3, stride=stride, standardised=ws)
+        self.norm1 = norm(width)
+        self.conv2 = convolution(width, width, kernel=3, standardised=ws)
+        self.norm2 = norm(width)
+        self.act = activation(act)
+        self.shortcut = _shortcut(in_channels, width, stride, ws) if project else nn.Identity()
+
+    def forward(self, x: Features) -> Features:
+        """Map ``(B, in_channels, D, H, W)`` to ``(B, width, D/stride, H/stride, W/stride)``."""
+        y = self.act(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return self.act(y.add_(self.shortcut(x)))
+
+
+class Bottleneck(nn.Module):
+    """1x1x1, strided 3x3x3 and widening 1x1x1 convolution with a shortcut (He et al., 2016).
+
+    Arguments as in :class:`BasicBlock`; the output has four times ``width`` channels.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        project: bool = False,
+        act: Activation = "relu",
+        standardised: bool = False,
+    ) -> None:
+        super().__init__()
+        out, ws = width * self.expansion, standardised
+        self.conv1 = convolution(in_channels, width, standardised=ws)
+        self.norm1 = norm(width)
+        self.conv2 = convolution(width, width, kernel=3, stride=stride, standardised=ws)
+        self.norm2 = norm(width)
+        self.conv3 = convolution(width, out, standardised=ws)
+        self.norm3 = norm(out)
+        self.act = activation(act)
+        self.shortcut = _shortcut(in_channels, out, stride, ws) if project else nn.Identity()
+
+    def forward(self, x: Features) -> Features:
+        """Map ``(B, in_channels, D, H, W)`` to ``(B, 4 width, D/stride, H/stride, W/stride)``."""
+        y = self.act(self.norm1(self.conv1(x)))
+        y = self.act(self.norm2(self.conv2(y)))
+        y = self.norm3(self.conv3(y))
+        return self.act(y.add_(self.shortcut(x)))
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int, standardised: bool) -> nn.Module:
+    return nn.Sequential(
+        convolution(in_channels, out_channels, stride=stride, standardised=standardised),
+        norm(out_channels),
+    )
+
+
+def upsample_in_plane(logits: Features) -> Features:
+    """Double height and width of ``(B, C, D, H, W)`` trilinearly, depth kept.
+
+    The stem halves the plane once and the decoder does not undo it; the published network
+    upsamples logits, not features.
+    """
+    return F.interpolate(
+        logits, scale_factor=(1.0, 2.0, 2.0), mode="trilinear", align_corners=False
+    )

@@ -1,0 +1,135 @@
+"""Multi-scale deformable attention in plain torch (Eqs. 10 and 11)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mots_pretrained.model.position import Shape
+from mots_pretrained.shapes import Tokens
+
+
+class DeformableAttention(nn.Module):
+    """MSDA(q, S'): each query samples K points a head and level, and sums them by weights.
+
+    Args:
+        width: d, channels of queries and values.
+        heads: h.
+        levels: L.
+        points: K.
+        divisor: What an offset is divided by to become a normalised coordinate: ``"level"``, the
+            level's own size on each axis (so offsets count voxels, as in Deformable DETR), or
+            ``"published"``, 16 * 2^(L-1-l) on every axis.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int,
+        levels: int,
+        points: int,
+        divisor: Literal["level", "published"] = "level",
+    ) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points, self.divisor = heads, levels, points, divisor
+        self.sampling_offsets = nn.Linear(width, heads * levels * points * 3)
+        self.attention_weights = nn.Linear(width, heads * levels * points)
+        self.value_projection = nn.Linear(width, width)
+        self.output_projection = nn.Linear(width, width)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Start with equal weights and points on rays, one direction a head (Zhu et al., 2021)."""
+        for layer in (self.sampling_offsets, self.attention_weights):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        ray = torch.stack([angle.sin() * angle.cos(), angle.cos(), angle.sin()], dim=-1)
+        ray = ray / ray.abs().amax(dim=-1, keepdim=True)
+        steps = torch.arange(1, self.points + 1)
+        bias = ray[:, None, None, :] * steps[None, None, :, None]
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(bias.expand(-1, self.levels, -1, -1).flatten())
+        for layer in (self.value_projection, self.output_projection):
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, query: Tokens, reference: Tensor, values: Tokens, shapes: list[Shape]
+    ) -> Tokens:
+        """Attend.
+
+        Args:
+            query: ``(B, Q, width)``.
+            reference: ``(B or 1, Q, 3)`` normalised points in the order (w, h, d).
+            values: ``(B, tokens, width)``, the levels flattened one after the other.
+            shapes: Size (D, H, W) of each level.
+
+        Returns:
+            ``(B, Q, width)``.
+        """
+        locations, weights = self.sampling(query, reference, shapes)
+        sampled = deformable_sum(
+            self.value_projection(values), shapes, locations, weights, heads=self.heads
+        )
+        return self.output_projection(sampled)
+
+    def sampling(
+        self, query: Tokens, reference: Tensor, shapes: list[Shape]
+    ) -> tuple[Tensor, Tensor]:
+        """Return where and how much to sample: what Fig. 7 draws.
+
+        Returns:
+            Locations ``(B, Q, heads, levels, points, 3)``, normalised, in the order (w, h, d),
+            and weights ``(B, Q, heads, levels, points)`` that sum to one over levels and points.
+        """
+        batch, queries, _ = query.shape
+        grid = (batch, queries, self.heads, self.levels, self.points)
+        offsets = self.sampling_offsets(query).view(*grid, 3)
+        weights = self.attention_weights(query).view(*grid[:3], -1).softmax(dim=-1).view(grid)
+        divisor = query.new_tensor(self._divisors(shapes))  # (levels, 3), in the order (w, h, d)
+        locations = reference[:, :, None, None, None, :] + offsets / divisor[:, None, :]
+        return locations, weights
+
+    def _divisors(self, shapes: list[Shape]) -> list[list[float]]:
+        if self.divisor == "level":
+            return [[float(size) for size in reversed(shape)] for shape in shapes]
+        return [[16.0 * 2 ** (self.levels - 1 - level)] * 3 for level in range(self.levels)]
+
+
+def deformable_sum(
+    values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, *, heads: int
+) -> Tensor:
+    """Sum trilinear samples by weights, level by level, never stacking levels.
+
+    Args:
+        values: ``(B, tokens, width)``, projected.
+        shapes: Size (D, H, W) of each level.
+        locations: ``(B, Q, heads, levels, points, 3)`` normalised, in the order (w, h, d).
+        weights: ``(B, Q, heads, levels, points)``.
+        heads: Number of heads that share ``width``.
+
+    Returns:
+        ``(B, Q, width)``; a point outside its level counts as zero.
+    """
+    batch, queries = locations.shape[:2]
+    channels = values.shape[-1] // heads
+    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, B*h, Q, K, 3)
+    scales = weights.permute(3, 0, 2, 1, 4).flatten(1, 2)  # (L, B*h, Q, K)
+    total = values.new_zeros(batch * heads, channels, queries)
+    tokens = values.split([d * h * w for d, h, w in shapes], dim=1)
+    for level, shape in enumerate(shapes):
+        volume = tokens[level].transpose(1, 2).reshape(batch * heads, channels, *shape)
+        samples = F.grid_sample(
+            volume,
+            grids[level].unsqueeze(3),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        ).squeeze(-1)  # (B*h, channels, Q, K)
+        total = total + torch.einsum("bcqk,bqk->bcq", samples, scales[level])
+    return total.view(batch, heads * channels, queries).transpose(1, 2)

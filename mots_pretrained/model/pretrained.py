@@ -1,0 +1,164 @@
+"""Networks that are made from a configuration, and load and save themselves by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.weights.checkpoint import load_folder, save_folder
+from mots_pretrained.weights.download import resolve
+
+
+class Pretrained(nn.Module):
+    """A network built as ``cls(config)`` that carries its configuration.
+
+    Attributes:
+        config: All that is needed to build the network and to feed it.
+    """
+
+    config: ModelConfig
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Load weights strictly, in evaluation mode.
+
+        Args:
+            name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``.
+            revision: Git revision of a hub repository.
+            cache_dir: Where downloads are kept.
+            token: Token for gated repositories.
+            local_files_only: Never go to the network.
+
+        Raises:
+            KeyError: If the name is unknown.
+            ValueError: If the weights do not fit; the message lists a few of the names.
+        """
+        config, state = load_config_and_state(
+            name,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        return cls.from_state(config, state)
+
+    @classmethod
+    def from_state(cls, config: ModelConfig, state: dict[str, Tensor]) -> Self:
+        """Build the network around given weights, without a second copy of them.
+
+        Raises:
+            ValueError: If a weight is missing, unexpected or of another shape.
+        """
+        config, state = cls._adapt(config, state)
+        with torch.device("meta"):
+            network = cls(config)
+        check_state(network.state_dict(), state)
+        network.load_state_dict(state, strict=True, assign=True)
+        return network.requires_grad_().eval()
+
+    def save_pretrained(
+        self, folder: str | Path, *, half: bool = False, card: str | None = None
+    ) -> Path:
+        """Write model.safetensors, config.json and a model card.
+
+        Args:
+            folder: Made if need be.
+            half: Store float16, half the size; loading gives float32 again.
+            card: Text of the model card; one made from the configuration by default.
+        """
+        dtype = torch.float16 if half else None
+        return save_folder(folder, self.config, self.state_dict(), dtype=dtype, card=card)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        token: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        half: bool = False,
+        card: str | None = None,
+    ) -> str:
+        """Upload the folder that :meth:`save_pretrained` writes to a Hub repository.
+
+        Args:
+            repository: ``"org/name"``; made if need be.
+            token: Token with write access; the stored login by default.
+            private: Whether a new repository is private.
+            revision: Branch to commit to.
+            half: As in :meth:`save_pretrained`.
+            card: As in :meth:`save_pretrained`.
+
+        Returns:
+            The address of the commit.
+        """
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.save_pretrained(Path(scratch) / "model", half=half, card=card)
+            commit = api.upload_folder(repo_id=repository, folder_path=folder, revision=revision)
+        return str(commit)
+
+    @classmethod
+    def _adapt(
+        cls, config: ModelConfig, state: dict[str, Tensor]
+    ) -> tuple[ModelConfig, dict[str, Tensor]]:
+        """Turn what a file holds into what this class needs; here, nothing to do."""
+        return config, state
+
+
+def load_config_and_state(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Find weights by name and read them, float32 on the CPU."""
+    folder = resolve(
+        name,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+    )
+    return load_folder(folder)
+
+
+def check_state(expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Raise a ValueError that lists a few of each: missing, unexpected, wrongly shaped."""
+    both = [key for key in expected if key in state]
+    shaped = [
+        f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
+        for key in both
+        if state[key].shape != expected[key].shape
+    ]
+    faults = {
+        "missing": sorted(set(expected) - set(state)),
+        "unexpected": sorted(set(state) - set(expected)),
+        "of another shape": shaped,
+    }
+    parts = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in faults.items()
+        if keys
+    ]
+    if parts:
+        raise ValueError(f"the weights do not fit the network: {'; '.join(parts)}")

@@ -1,0 +1,135 @@
+"""The Transformer encoder, Z = f_TE(F; theta_TE) (Eqs. 5 and 12)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mots_pretrained.config import TransformerConfig
+from mots_pretrained.model.blocks import convolution, norm
+from mots_pretrained.model.deformable_attention import DeformableAttention
+from mots_pretrained.model.position import Shape, position_code, reference_points
+from mots_pretrained.model.transformer import FeedForward, deepnorm, initialise_deepnorm
+from mots_pretrained.shapes import Features, Tokens
+
+
+def level_shapes(levels: list[Tensor]) -> list[Shape]:
+    """Return the size (D, H, W) of each map."""
+    return [(x.shape[2], x.shape[3], x.shape[4]) for x in levels]
+
+
+def flatten_levels(levels: list[Tensor]) -> Tensor:
+    """Flatten maps ``(B, d, D, H, W)`` and join them to tokens ``(B, tokens, d)``."""
+    return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
+
+
+def unflatten_levels(tokens: Tensor, shapes: list[Shape]) -> list[Tensor]:
+    """Undo :func:`flatten_levels`."""
+    parts = tokens.split([d * h * w for d, h, w in shapes], dim=1)
+    return [
+        part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)
+    ]
+
+
+class EncoderLayer(nn.Module):
+    """One line of Eq. 12: deformable self-attention, then the feed-forward network.
+
+    Args:
+        config: The Transformer's configuration.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.pre_norm
+        self.alpha, beta = deepnorm(config.encoder_layers, config.decoder_layers)["encoder"]
+        self.attention = DeformableAttention(
+            config.width,
+            heads=config.heads,
+            levels=config.levels,
+            points=config.encoder_points,
+            divisor=config.offset_divisor,
+        )
+        self.norm_attention = nn.LayerNorm(config.width)
+        self.feedforward = FeedForward(config.width, config.feedforward, dropout=config.dropout)
+        self.norm_feedforward = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        initialise_deepnorm(self, beta)
+
+    def forward(
+        self, z: Tokens, position: Tensor, reference: Tensor, shapes: list[Shape]
+    ) -> Tokens:
+        """Return z_i of z_{i-1} ``(B, tokens, d)``."""
+        if self.pre_norm:  # residuals unscaled, as published
+            x = self.norm_attention(z)
+            z = z + self.dropout(self.attention(x + position, reference, x, shapes))
+            return z + self.feedforward(self.norm_feedforward(z))
+        attended = self.dropout(self.attention(z + position, reference, z, shapes))
+        z = self.norm_attention(attended + z * self.alpha)
+        return self.norm_feedforward(self.feedforward(z) + z * self.alpha)
+
+
+class TransformerEncoder(nn.Module):
+    """Projects the last L feature maps to d channels and lets their voxels attend to each other.
+
+    Args:
+        config: The Transformer's configuration.
+        in_widths: Channels of the encoder's feature maps, finest first; the last L are used.
+        standardised: Whether the projections phi of Sec. 3.3.1 standardise their weights.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        in_widths: tuple[int, ...],
+        *,
+        standardised: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.projections = nn.ModuleList(
+            nn.Sequential(
+                convolution(width, config.width, bias=True, standardised=standardised),
+                norm(config.width),
+            )
+            for width in in_widths[-config.levels :]
+        )
+        self.level_embedding = nn.Parameter(torch.randn(config.levels, config.width))
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.norm = nn.LayerNorm(config.width) if config.pre_norm else nn.Identity()
+
+    def forward(self, features: list[Features]) -> list[Features]:
+        """Return the memory Z as L maps ``(B, d, D, H, W)``, finest first.
+
+        Args:
+            features: The CNN encoder's maps; the last L are used.
+        """
+        sources = [
+            project(x)
+            for project, x in zip(self.projections, features[-self.config.levels :], strict=True)
+        ]
+        shapes = level_shapes(sources)
+        position = self.position(shapes).to(sources[0])
+        reference = reference_points(
+            shapes, order=self.config.coordinate_order, device=position.device
+        ).to(position)[None]
+        z = flatten_levels(sources)
+        for layer in self.layers:
+            z = layer(z, position, reference, shapes)
+        return unflatten_levels(self.norm(z), shapes)
+
+    def position(self, shapes: list[Shape]) -> Tensor:
+        """Return E_pos of all levels plus each level's embedding, ``(1, tokens, d)``."""
+        codes = [
+            position_code(
+                shape,
+                self.config.width,
+                code=self.config.position_code,
+                device=self.level_embedding.device,
+            ).to(self.level_embedding)
+            for shape in shapes
+        ]
+        embedded = [
+            code[None] + self.level_embedding[level][None, :, None, None, None]
+            for level, code in enumerate(codes)
+        ]
+        return flatten_levels(embedded)

@@ -1,0 +1,67 @@
+"""From a configuration or a name to a network: every architecture in one explicit dict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.methods import METHODS
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
+
+ARCHITECTURES: dict[str, type[Pretrained]] = {
+    **METHODS,
+    "backbone": MOTSBackbone,
+    "segmenter": Segmenter,
+}
+"""Class by the architecture that a config.json names."""
+
+
+def build(config: ModelConfig) -> Pretrained:
+    """Build the network that a configuration describes, with random weights.
+
+    Raises:
+        KeyError: If its architecture has no class.
+
+    Example:
+        >>> net = build(ModelConfig())
+        >>> sum(p.numel() for p in net.parameters())
+        39049941
+    """
+    try:
+        return ARCHITECTURES[config.architecture](config)
+    except KeyError:
+        known = ", ".join(ARCHITECTURES)
+        raise KeyError(f"unknown architecture {config.architecture!r}; known are {known}") from None
+
+
+def load(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> Pretrained:
+    """Load whatever network a name, folder or hub repository holds, strictly, in evaluation mode.
+
+    Args:
+        name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``.
+        revision: Git revision of a hub repository.
+        cache_dir: Where downloads are kept.
+        token: Token for gated repositories.
+        local_files_only: Never go to the network.
+
+    Raises:
+        KeyError: If the name is unknown.
+        ValueError: If what is found does not fit.
+    """
+    config, state = load_config_and_state(
+        name,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+    )
+    return ARCHITECTURES[config.architecture].from_state(config, state)
