@@ -10,7 +10,7 @@ from torch import Tensor
 from mots_pretrained.batch import Batch
 from mots_pretrained.losses.dice_bce import DiceBCE, dice_bce
 from mots_pretrained.model.pretrained import Pretrained
-from mots_pretrained.shapes import Image, Logits, TaskLogits
+from mots_pretrained.shapes import Image, Logits
 
 
 class Method(Pretrained):
@@ -33,21 +33,24 @@ class Method(Pretrained):
         """
 
     @abstractmethod
-    def task_logits(self, image: Image, task: Tensor) -> TaskLogits:
-        """Segment each image for its own task: what training needs (Eq. 15).
+    def task_logits(self, image: Image, task: Tensor) -> Logits:
+        """Segment each image for tasks of its own: what training needs (Eq. 15).
 
         Args:
             image: ``(B, C, D, H, W)``.
-            task: ``(B,)`` int64 indices into the model's tasks.
+            task: ``(B, K)`` int64 indices into the model's tasks; K is 1 for the sets of MOTS.
 
         Returns:
-            Logits ``(B, 2, D, H, W)``.
+            Logits ``(B, K, 2, D, H, W)``.
         """
 
     def loss(self, batch: Batch) -> DiceBCE:
-        """Return Dice and cross-entropy on the labelled channels of each sample's task (Eq. 16)."""
-        logits = self.task_logits(batch.image, batch.task)
-        return dice_bce(logits, batch.target, batch.labelled)
+        """Return Dice and cross-entropy on the labelled channels of each sample's tasks (Eq. 16)."""
+        task = batch.task.reshape(len(batch.image), -1)
+        logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
+        target = batch.target.unflatten(1, (-1, 2)).flatten(0, 1)
+        labelled = batch.labelled.unflatten(1, (-1, 2)).flatten(0, 1)
+        return dice_bce(logits, target, labelled)
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Return the positions of named tasks; all of them for None.

@@ -13,7 +13,7 @@ from mots_pretrained.methods.base import Method
 from mots_pretrained.model.backbone import BackboneOutput, MOTSBackbone
 from mots_pretrained.model.blocks import upsample_in_plane
 from mots_pretrained.model.dynamic_head import DynamicHead
-from mots_pretrained.shapes import Image, Kernels, Logits, TaskLogits
+from mots_pretrained.shapes import Image, Kernels, Logits
 
 
 class DynamicNetwork(Method):
@@ -44,12 +44,11 @@ class DynamicNetwork(Method):
         out = self.backbone(image)
         return self._evaluate(out, self.kernels(out)[:, chosen])
 
-    def task_logits(self, image: Image, task: Tensor) -> TaskLogits:
-        """Segment each image for its own task; see :meth:`Method.task_logits`."""
+    def task_logits(self, image: Image, task: Tensor) -> Logits:
+        """Segment each image for tasks of its own; see :meth:`Method.task_logits`."""
         out = self.backbone(image)
-        kernels = self.kernels(out)
-        own = kernels[torch.arange(len(task), device=task.device), task].unsqueeze(1)
-        return self._evaluate(out, own).squeeze(1)
+        sample = torch.arange(len(task), device=task.device)[:, None]
+        return self._evaluate(out, self.kernels(out)[sample, task])
 
     def _evaluate(self, out: BackboneOutput, kernels: Tensor) -> Tensor:
         """Apply the head at the decoder's resolution, then upsample the logits."""
