@@ -1,0 +1,204 @@
+"""Resampling between two grids over the same field of view, linear and anti-aliased (Sec. 4.1).
+
+Convention: the outer faces of the first and last voxel stay where they are, so that ``n`` voxels
+become ``m`` of ``n / m`` times the size, and centre ``i`` of the new grid lies at
+``(i + 0.5) * n / m - 0.5`` of the old one. The rule is its own mirror image, and going there and
+back meets every voxel again. Values are those of the linear interpolant, averaged downwards over
+a box of ``n / m - 1`` voxels: straight lines stay straight, and the noise and thin structures of a
+fine scan do not alias.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Size = tuple[int, int, int]
+
+_CHUNK = 1 << 24  # voxels worked on at once: 64 MiB in float32
+
+
+def shape_at(shape: Size, spacing: tuple[float, ...], wanted: tuple[float, ...]) -> Size:
+    """Return the voxels along (D, H, W) that bring a grid closest to a wanted spacing.
+
+    Args:
+        shape: Voxels of the grid.
+        spacing: Its spacing in mm.
+        wanted: The spacing to come to, in mm.
+
+    Example:
+        >>> shape_at((400, 512, 512), (1.5, 0.8, 0.8), (4.0, 3.0, 3.0))
+        (150, 137, 137)
+    """
+    depth, height, width = (
+        max(1, math.floor(size * step / goal + 0.5))
+        for size, step, goal in zip(shape, spacing, wanted, strict=True)
+    )
+    return depth, height, width
+
+
+def resample(array: NDArray[Any], size: Size) -> NDArray[np.float32]:
+    """Resample an image by a linear, anti-aliased kernel, a few planes at a time.
+
+    Args:
+        array: ``(D, H, W)`` of any real type.
+        size: Voxels wanted along (D, H, W).
+
+    Returns:
+        ``size``, float32.
+
+    Example:
+        >>> resample(np.full((4, 4, 4), 7, np.int16), (2, 8, 3)).mean()
+        7.0
+    """
+    depth = array.shape[0]
+    step = max(1, _CHUNK // max(1, math.prod(array.shape[1:])))
+    planes = (
+        (start, resample_planes(_float(array[start : start + step]), size[1:])[None])
+        for start in range(0, depth, step)
+    )
+    result = np.empty(size, np.float32)
+    for start, slab in resample_depth(planes, depth, size[0]):
+        result[start : start + slab.shape[1]] = slab[0].numpy()
+    return result
+
+
+def resample_labels(labels: NDArray[Any], size: Size) -> NDArray[Any]:
+    """Resample a label map: each class as an image of its own, then the largest share wins.
+
+    Unlike the nearest voxel's label, this neither shifts borders nor frays thin structures. On
+    equal shares the higher label wins (in MOTS the tumour), and a class that no voxel is left for
+    keeps the one it fills most, so that a small lesion does not vanish from the truth.
+
+    Args:
+        labels: ``(D, H, W)`` whole numbers.
+        size: Voxels wanted along (D, H, W).
+
+    Returns:
+        ``size``, in the type of ``labels``.
+    """
+    if labels.shape == size:
+        return labels.copy()
+    result = np.zeros(size, labels.dtype)
+    best = np.zeros(size, np.float32)
+    rest = np.ones(size, np.float32)  # the background's share
+    fullest: dict[int, int] = {}
+    for value in np.unique(labels):
+        if value == 0:
+            continue
+        share = resample(labels == value, size)
+        fullest[value] = int(share.argmax())
+        rest -= share
+        won = (share >= best) & (share > 0)
+        result[won] = value
+        np.maximum(best, share, out=best)
+    result[rest > best] = 0
+    for value, index in fullest.items():
+        if not (result == value).any():
+            result.flat[index] = value
+    return result
+
+
+def resample_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample ``(N, H, W)`` in plane to ``(N, *size)``; planes of zeros stay so at no cost."""
+    if not planes.any():
+        return planes.new_zeros(planes.shape[0], *size)
+    height, width = planes.shape[1:]
+    if size[1] < width:
+        planes = planes @ kernel(width, size[1]).T
+    if size[0] < height:
+        planes = kernel(height, size[0]) @ planes
+    if tuple(planes.shape[1:]) == tuple(size):
+        return planes
+    return F.interpolate(planes[None], size=size, mode="bilinear")[0]  # the same, and sparse
+
+
+def resample_depth(
+    slabs: Iterable[tuple[int, Tensor]], depth: int, wanted: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Resample slabs along depth as they come; only the planes still needed are held.
+
+    Args:
+        slabs: Pairs of first plane and ``(K, n, H, W)``, without gaps, from plane 0 to ``depth``.
+        depth: Planes that will come in all.
+        wanted: Planes to give in all.
+
+    Yields:
+        Pairs of first plane and ``(K, m, H, W)``, without gaps, from plane 0 to ``wanted``.
+    """
+    rows = kernel(depth, wanted)
+    used = rows != 0
+    first = used.int().argmax(dim=1).tolist()
+    stops = (depth - used.flip(1).int().argmax(dim=1)).tolist()
+    held: Tensor | None = None
+    begin = made = 0  # first plane held; planes given so far
+    for start, slab in slabs:
+        held = slab if held is None else torch.cat([held, slab], dim=1)
+        end = start + slab.shape[1]
+        while made < wanted and stops[made] <= end:
+            most = max(1, _CHUNK // slab[:, 0].numel())
+            stop = min(bisect.bisect_right(stops, end), made + most)
+            planes = [
+                torch.tensordot(
+                    rows[i, first[i] : stops[i]],
+                    held[:, first[i] - begin : stops[i] - begin],
+                    dims=([0], [1]),
+                )
+                for i in range(made, stop)
+            ]
+            yield made, torch.stack(planes, dim=1)
+            made = stop
+        if made < wanted:
+            held, begin = held[:, first[made] - begin :].clone(), first[made]
+
+
+@functools.lru_cache(maxsize=16)
+def kernel(size: int, wanted: int) -> Tensor:
+    """Weigh the voxels of a line for each of its resampled ones.
+
+    Args:
+        size: Voxels there are.
+        wanted: Voxels wanted.
+
+    Returns:
+        ``(wanted, size)``, each row with sum 1.
+
+    Example:
+        >>> kernel(2, 4)[1]
+        tensor([0.7500, 0.2500])
+    """
+    scale = size / wanted
+    half = max(0.0, (scale - 1) / 2)
+    centre = ((np.arange(wanted) + 0.5) * scale - 0.5)[:, None]
+    reach = math.ceil(half) + 1
+    at = np.floor(centre).astype(int) + np.arange(-reach, reach + 2)
+    if half > 1e-6:
+        weights = (_hat_integral(centre + half - at) - _hat_integral(centre - half - at)) / (
+            2 * half
+        )
+    else:
+        weights = np.maximum(0.0, 1.0 - np.abs(centre - at))
+    matrix = np.zeros((wanted, size))
+    rows = np.broadcast_to(np.arange(wanted)[:, None], at.shape)
+    np.add.at(matrix, (rows, at.clip(0, size - 1)), weights)  # beyond its ends a line stays level
+    matrix[np.abs(matrix) < 1e-12] = 0  # rounding of the integrals
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
+def _hat_integral(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Integrate the linear interpolant's hat, 1 - abs(x) between -1 and 1, from the left."""
+    x = x.clip(-1, 1)
+    return np.where(x < 0, (1 + x) ** 2 / 2, 1 - (1 - x) ** 2 / 2)
+
+
+def _float(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
