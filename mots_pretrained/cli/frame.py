@@ -1,4 +1,4 @@
-"""What every verb stands in: parsing, -v and -q, warnings and errors as single lines, exit status."""
+"""What every verb stands in: its options parsed, warnings and errors as one line, exit status."""
 
 from __future__ import annotations
 

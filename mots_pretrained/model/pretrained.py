@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
@@ -61,10 +62,11 @@ class Pretrained(nn.Module):
         Raises:
             ValueError: If a weight is missing, unexpected or of another shape.
         """
+        stored = config.architecture
         config, state = cls._adapt(config, state)
-        with torch.device("meta"):
+        with _NoDrawing():
             network = cls(config)
-        check_state(network.state_dict(), state)
+        check_state(network.state_dict(), state, what=f"{stored} weights do not fit {cls.__name__}")
         network.load_state_dict(state, strict=True, assign=True)
         return network.requires_grad_().eval()
 
@@ -97,23 +99,30 @@ class Pretrained(nn.Module):
             repository: ``"org/name"``; made if need be.
             token: Token with write access; the stored login by default.
             private: Whether a new repository is private.
-            revision: Branch to commit to.
+            revision: Branch to commit to, made if need be; main by default.
             half: As in :meth:`save_pretrained`.
             card: As in :meth:`save_pretrained`.
 
         Returns:
             The address of the commit.
+
+        Raises:
+            ValueError: If the name is no repository's, or the token may not write there.
+            ConnectionError: If the Hub cannot be reached.
         """
-        import tempfile
+        from mots_pretrained.weights.upload import upload
 
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        api.create_repo(repository, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = self.save_pretrained(Path(scratch) / "model", half=half, card=card)
-            commit = api.upload_folder(repo_id=repository, folder_path=folder, revision=revision)
-        return str(commit)
+        dtype = torch.float16 if half else None
+        return upload(
+            repository,
+            self.config,
+            self.state_dict(),
+            token=token,
+            private=private,
+            revision=revision,
+            dtype=dtype,
+            card=card,
+        )
 
     @classmethod
     def _adapt(
@@ -142,7 +151,36 @@ def load_config_and_state(
     return load_folder(folder)
 
 
-def check_state(expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+_DRAWS = {
+    Tensor.normal_,
+    Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.kaiming_uniform_,
+}
+
+
+class _NoDrawing(TorchFunctionMode):
+    """Leaves out random initialisation, whose values would be replaced at once.
+
+    Memory that is never written is never taken either, so this costs no second copy; the meta
+    device, the usual way to the same end, imports torch's whole compiler first, for seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def check_state(
+    expected: dict[str, Tensor],
+    state: dict[str, Tensor],
+    *,
+    what: str = "the weights do not fit the network",
+) -> None:
     """Raise a ValueError that lists a few of each: missing, unexpected, wrongly shaped."""
     both = [key for key in expected if key in state]
     shaped = [
@@ -156,9 +194,9 @@ def check_state(expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
         "of another shape": shaped,
     }
     parts = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in faults.items()
+        f"{len(keys)} {fault} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for fault, keys in faults.items()
         if keys
     ]
     if parts:
-        raise ValueError(f"the weights do not fit the network: {'; '.join(parts)}")
+        raise ValueError(f"{what}: {'; '.join(parts)}")

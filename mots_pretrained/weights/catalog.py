@@ -1,0 +1,127 @@
+"""The models known by name, in the style ``architecture.tag``; a name alone loads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatch
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the catalogue.
+
+    Attributes:
+        name: ``architecture.tag``.
+        architecture: As in ``ModelConfig.architecture``.
+        summary: What it is, in a sentence.
+        training_data: What it learned from, in words.
+        weights_licence: Licence of the weights.
+        code_licence: Licence of the code that runs them.
+        shipped: Whether the weights come with the package, in ``hub/NAME/``.
+        sha256: Checksum of model.safetensors, where there is one to have.
+        megabytes: Size of model.safetensors in 10^6 bytes, where there is one to have.
+        scores: Dice, 0 to 1, by category, as measured by us; where, the summary says.
+        missing: Why there are no weights to have and what to do instead; empty where there are.
+    """
+
+    name: str
+    architecture: str
+    summary: str
+    training_data: str
+    weights_licence: str
+    code_licence: str = "Apache-2.0"
+    shipped: bool = False
+    sha256: str | None = None
+    megabytes: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    missing: str = ""
+
+
+_MOTS_DATA = "920 CT scans of the seven MOTS collections (Table 1)"
+_TRAIN_OR_CONVERT = (
+    "train one with `mots pretrain`, or convert a checkpoint that you have with `mots convert` "
+    "and load its folder"
+)
+
+CATALOG: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            name="transdodnet.phantom",
+            architecture="transdodnet",
+            summary="Small TransDoDNet with a coarse contract, for trying everything out offline",
+            training_data="procedural phantoms made by this package; no patient data",
+            weights_licence="Apache-2.0",
+            shipped=True,
+        ),
+        Entry(
+            name="transdodnet.mots",
+            architecture="transdodnet",
+            summary="The paper's TransDoDNet (ResNet-50, d = 192, 3 + 3 layers)",
+            training_data=_MOTS_DATA,
+            weights_licence="unknown: never published",
+            missing="the authors never linked a TransDoDNet checkpoint; " + _TRAIN_OR_CONVERT,
+        ),
+        Entry(
+            name="dodnet.mots",
+            architecture="dodnet",
+            summary="The paper's DoDNet on the same encoder-decoder (Table 4, convolution)",
+            training_data=_MOTS_DATA,
+            weights_licence="unknown: never published",
+            missing="the authors never linked a checkpoint of it; " + _TRAIN_OR_CONVERT,
+        ),
+        Entry(
+            name="dodnet.mots_conference",
+            architecture="dodnet_conference",
+            summary="The DoDNet of the 2021 conference paper, another and smaller network",
+            training_data=_MOTS_DATA,
+            weights_licence="not stated by its authors",
+            missing=(
+                "its authors linked a checkpoint from their repository (jianpengz/DoDNet), which "
+                "is not ours to pass on: fetch it there, then `mots convert -i CHECKPOINT.pth "
+                "-o DIR` and load DIR"
+            ),
+        ),
+    )
+}
+"""Every model known by name."""
+
+
+def list_models(pattern: str | None = None, *, available: bool = False) -> list[str]:
+    """List the names of pretrained models.
+
+    Args:
+        pattern: Shell pattern such as ``"transdodnet*"``; all by default.
+        available: Leave out those whose weights cannot be had from here.
+
+    Example:
+        >>> list_models("*.phantom")
+        ['transdodnet.phantom']
+    """
+    return [
+        name
+        for name, entry in CATALOG.items()
+        if (pattern is None or fnmatch(name, pattern)) and not (available and entry.missing)
+    ]
+
+
+def entry_named(name: str) -> Entry:
+    """Look a model up.
+
+    Raises:
+        KeyError: If no model is called so; the message names those that come close.
+    """
+    if name not in CATALOG:
+        raise unknown_model(name)
+    return CATALOG[name]
+
+
+def unknown_model(name: str) -> KeyError:
+    """Return the error for a name that is none, with those that come close."""
+    close = get_close_matches(name, CATALOG, n=2)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(CATALOG)};"
+    return KeyError(
+        f"unknown model {name!r}; {hint} a folder is given as ./folder, a Hub repository as "
+        "org/repo"
+    )

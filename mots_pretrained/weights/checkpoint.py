@@ -1,0 +1,164 @@
+"""A stored network: a folder with config.json, model.safetensors and a model card (README.md)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.weights.card import model_card
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+_LARGEST_CONFIG = 1 << 20  # bytes; the paper's own is 3 kB
+
+
+def save_folder(
+    folder: str | os.PathLike[str],
+    config: ModelConfig,
+    state: Mapping[str, Tensor],
+    *,
+    dtype: torch.dtype | None = None,
+    card: str | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a network's configuration, weights and model card; all of it or nothing.
+
+    Args:
+        folder: Folder to write, made if need be; files of other names in it are left alone.
+        config: What the network is built from.
+        state: Its parameters by name, as ``state_dict()`` gives them.
+        dtype: Store weights as this type, e.g. ``torch.float16`` for half the size; they load as
+            float32 again. As they are by default.
+        card: Text of README.md; made from ``config`` by default.
+        extra: Further text files, by plain file name.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If a weight is no floating-point number, or does not fit ``dtype``.
+    """
+    from safetensors.torch import save_file
+
+    texts = {
+        **(extra or {}),
+        CARD: model_card(config, name=Path(folder).name) if card is None else card,
+        CONFIG: config.to_json(),
+    }
+    strange = [name for name in texts if Path(name).name != name or name == WEIGHTS]
+    if strange:
+        raise ValueError(f"extra files need plain names of their own, not {strange[0]!r}")
+    tensors = _storable(state, dtype)
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
+        for name, text in texts.items():
+            (draft / name).write_text(text, encoding="utf-8")
+        _publish(draft, folder, (WEIGHTS, *texts))
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def load_folder(folder: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Read what :func:`save_folder` wrote.
+
+    The weights are float32 on the CPU, mapped from the file rather than copied where they are
+    stored so.
+
+    Args:
+        folder: The folder with config.json and model.safetensors.
+
+    Raises:
+        FileNotFoundError: If the folder or one of the two files is missing.
+        ValueError: If one of them cannot be read; the message says which and why.
+    """
+    folder = Path(folder)
+    config = _read_config(_required(folder, CONFIG))
+    return config, _read_weights(_required(folder, WEIGHTS))
+
+
+def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Bring parameters into the form that safetensors takes: on the CPU, contiguous, unshared."""
+    tensors: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, parameter in state.items():
+        if not parameter.is_floating_point():
+            raise ValueError(f"weight {name} is {parameter.dtype}; only floats can be stored")
+        tensor = parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
+        if dtype is not None and not torch.equal(tensor.isfinite(), parameter.isfinite().cpu()):
+            raise ValueError(f"weight {name} holds values too large for {dtype}; store it as it is")
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in storages or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        storages.add(tensor.untyped_storage().data_ptr())
+        tensors[name] = tensor
+    return tensors
+
+
+def _publish(draft: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Move a finished draft into place, in one step where the folder is new."""
+    mask = _umask()  # the draft and its weights were made private
+    draft.chmod(0o777 & ~mask)
+    (draft / WEIGHTS).chmod(0o666 & ~mask)
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
+    for name in names:
+        (draft / name).replace(folder / name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _required(folder: Path, name: str) -> Path:
+    path = folder / name
+    if path.is_file():
+        return path
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}; give one with {CONFIG} and {WEIGHTS}")
+    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".bin"))
+    hint = f"; it has {pickles[0]}, which `mots convert` may read" if pickles else ""
+    raise FileNotFoundError(f"{folder} has no {name}, so no network is stored there{hint}")
+
+
+def _read_config(path: Path) -> ModelConfig:
+    if path.stat().st_size > _LARGEST_CONFIG:
+        raise ValueError(f"{path} is larger than 1 MB; that is no configuration of this package")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text; save the model again") from None
+    try:
+        return ModelConfig.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{path.parent}: {error}") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except Exception as error:  # the reader fails in many types on a damaged header
+        raise ValueError(
+            f"{path} is no readable safetensors file ({error}); copy or download it again"
+        ) from error
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{path}: weight {name} is {tensor.dtype}; only floats are allowed")
+    return {name: tensor.float() for name, tensor in state.items()}

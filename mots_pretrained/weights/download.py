@@ -1,0 +1,153 @@
+"""Where weights come from: shipped with the package, a folder, or a Hugging Face Hub repository."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from mots_pretrained.weights.catalog import CATALOG, Entry, unknown_model
+
+_FILES = ["config.json", "model.safetensors", "README.md"]
+_REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
+
+
+def resolve(
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Find, or fetch, the folder that a model is stored in.
+
+    Args:
+        name: A name of the catalogue, a folder (``./folder``, or any that exists), or a Hub
+            repository ``org/repo``, also ``org/repo@revision``.
+        revision: Branch, tag or commit of a Hub repository.
+        cache_dir: Where downloads are kept; huggingface_hub's own cache by default.
+        token: Token for private and gated repositories; the one logged in with by default.
+        local_files_only: Never ask the network; only what was downloaded before.
+
+    Returns:
+        The folder, with config.json and model.safetensors.
+
+    Raises:
+        KeyError: If there is no such model, or its weights are not to be had.
+        FileNotFoundError: If there is no such folder.
+        ValueError: If the repository cannot be read with this token, has no such revision, or
+            holds no model of ours; or shipped weights are damaged.
+        ConnectionError: If the Hub cannot be reached and the model was not downloaded before.
+    """
+    text = os.fspath(name)
+    if text in CATALOG:
+        found = _catalogued(CATALOG[text])
+    elif not isinstance(name, str) or text.startswith((".", "~", os.sep)) or Path(text).is_dir():
+        found = _folder(Path(text).expanduser())
+    elif (repository := _REPOSITORY.fullmatch(text)) is not None:
+        if revision is not None and repository["revision"] is not None:
+            raise ValueError(f"{text!r} names a revision already; leave out revision={revision!r}")
+        revision = revision or repository["revision"]
+        return _from_hub(repository["repo"], revision, cache_dir, token, local_files_only)
+    else:
+        raise unknown_model(text)
+    if revision is not None:
+        raise ValueError(f"revision is for Hub repositories (org/repo), and {text!r} is not one")
+    return found
+
+
+def shipped_folder(name: str) -> Path:
+    """Return where a shipped model lies: in the installed package, or in a source checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "hub" / name
+    return installed if installed.is_dir() else package.parent / "hub" / name
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _catalogued(entry: Entry) -> Path:
+    """Return the folder of a shipped model, its weights checked against the catalogue."""
+    if not entry.shipped:
+        raise KeyError(f"{entry.name} has no weights to load: {entry.missing}")
+    folder = shipped_folder(entry.name)
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{entry.name} should lie in {folder} and does not; install mots_pretrained again"
+        )
+    if entry.sha256 is not None and checksum(weights) != entry.sha256:
+        raise ValueError(
+            f"{weights} is damaged: its SHA-256 is not the catalogue's; "
+            "install mots_pretrained again"
+        )
+    return folder
+
+
+def _folder(path: Path) -> Path:
+    if path.is_file():
+        raise ValueError(f"{path} is a file; give the folder that holds {' and '.join(_FILES[:2])}")
+    if not path.is_dir():
+        raise FileNotFoundError(f"no such folder: {path}; give one with {' and '.join(_FILES[:2])}")
+    return path
+
+
+def _from_hub(
+    repo: str,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    token: str | None,
+    local_files_only: bool,
+) -> Path:
+    """Fetch a repository's three files through huggingface_hub, or find them in its cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    at = f"{repo}@{revision}" if revision else repo
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            allow_patterns=_FILES,
+        )
+    except HFValidationError as error:
+        raise ValueError(f"{repo!r} is no name of a Hub repository: {error}") from error
+    except GatedRepoError as error:
+        raise ValueError(
+            f"{at} is gated: ask for access on its page, then pass token=... or log in with "
+            "`hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"the Hub has no repository {repo} that this token may read; check the name, or pass "
+            "token=... if it is private"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{repo} has no revision {revision!r}; leave it out for main") from error
+    except LocalEntryNotFoundError as error:
+        raise ConnectionError(
+            f"{at} was not downloaded before and the Hub is not to be reached; load it once with "
+            "a connection, or give a folder"
+        ) from error
+    except HfHubHTTPError as error:
+        raise ConnectionError(f"the Hub failed to send {at}: {error}") from error
+    if not all((Path(folder) / name).is_file() for name in _FILES[:2]):
+        raise ValueError(
+            f"{at} holds no model of this package: {' and '.join(_FILES[:2])} are both needed"
+        )
+    return Path(folder)
