@@ -75,6 +75,10 @@ class OrganDecoder(nn.Module):
         self.initial = nn.Parameter(torch.randn(queries, config.width))  # t_0
         self.reference = nn.Linear(config.width, 3)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        if config.pre_norm:
+            # Never applied: the published network has it and takes its last layer's output before
+            # it. It stays, so that published weights survive the way here and back.
+            self.norm = nn.LayerNorm(config.width)
 
     def forward(self, memory: list[Features]) -> Tokens:
         """Return t_Idec, one embedding a task, ``(B, M, d)``.
