@@ -1,0 +1,147 @@
+"""One patient: everything inside the body, drawn before it is painted on any grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.phantom.body import Body, Person
+from mots_pretrained.phantom.bowel import Bowel, paint_gullet, paint_pelvic_organs
+from mots_pretrained.phantom.canvas import Canvas, random_fields
+from mots_pretrained.phantom.lesions import draw_lesions, paint_lesions
+from mots_pretrained.phantom.organs import (
+    Freedom,
+    draw_organs,
+    paint_kidneys,
+    paint_stomach,
+)
+from mots_pretrained.phantom.skeleton import Spine, paint_buttocks, paint_muscles, paint_pelvis
+from mots_pretrained.phantom.solids import rotation
+from mots_pretrained.phantom.space import Lattice, Pose
+from mots_pretrained.phantom.thorax import Thorax
+from mots_pretrained.phantom.vessels import Vessels, paint_liver_vessels
+
+
+class Anatomy:
+    """A patient's anatomy and posture.
+
+    Attributes:
+        person: Build.
+        pose: From the scanner's to the patient's millimetres.
+        uneven: Smooth fields (coarse, medium, fine) for surfaces and textures.
+        trunk: ``(2, 3)`` ends of the trunk in the scanner's millimetres.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, lesions: tuple[str, ...], randomise: float
+    ) -> None:
+        strength = 1.0 + 0.8 * randomise
+        self.person = Person.draw(rng, randomise)
+        self.pose = _pose(rng, strength)
+        self.uneven = random_fields(rng)
+        self.body = Body(rng, self.person)
+        self.free = Freedom(rng, strength, self.person.breath)
+        self.spine = Spine(rng, randomise)
+        self.organs = draw_organs(self.free, self.body)
+        self.bowel = Bowel(self.free, self.organs, self.person)
+        self.thorax = Thorax(self.free, self.body)
+        self.vessels = Vessels(self.free)
+        self.gullet = self.thorax.gullet(self.free, self.organs.stomach_path[1, :3] + [2, -6, -22])
+        self.lesions = draw_lesions(rng, lesions, self.organs, self.bowel, self.thorax)
+        self.strength = strength
+        self.trunk = self._trunk()
+
+    def heights(self, z: float) -> float:
+        """The scanner's height of a height in the patient."""
+        return float(self.pose.to_scanner(np.array([[z, -45.0, 0.0]]))[0, 0])
+
+    def find(self, name: str, rng: np.random.Generator) -> NDArray | None:
+        """A point of a named structure in the scanner's millimetres; None if it isn't there."""
+        lesions = [lesion.centre for lesion in self.lesions if lesion.kind == name]
+        organs = self.organs
+        if lesions:
+            point = lesions[int(rng.integers(len(lesions)))]
+        elif name in ("liver", "hepatic_vessel", "spleen", "stomach", "pancreas"):
+            solid = organs.liver if name == "hepatic_vessel" else getattr(organs, name)
+            point = (solid.low + solid.high) / 2
+        elif name in ("right_kidney", "left_kidney"):
+            solid = organs.kidneys[name == "left_kidney"]
+            point = (solid.low + solid.high) / 2
+        elif name in ("right_adrenal_gland", "left_adrenal_gland"):
+            point = organs.adrenals[name == "left_adrenal_gland"].start[0]
+        elif name == "gallbladder" and organs.gallbladder is not None:
+            point = (organs.gallbladder.low + organs.gallbladder.high) / 2
+        else:
+            paths = {
+                "colon": self.bowel.colon,
+                "aorta": self.vessels.aorta[4:],
+                "inferior_vena_cava": self.vessels.cava,
+                "esophagus": self.gullet,
+                "portal_and_splenic_vein": organs.pancreas_path,
+                "duodenum": self.bowel.duodenum,
+                "small_bowel": self.bowel.loops[0],
+                "lung": np.array([[120.0, -30, -75], [150, -30, 75]]),
+                "heart": self.thorax.heart_at[None],
+                "bladder": np.array([[-245.0, -44, 0]]),
+            }
+            path = paths.get(name)
+            if path is None:
+                return None
+            point = path[int(rng.integers(len(path))), :3]
+        return self.pose.to_scanner(np.asarray(point, dtype=float)[None])[0]
+
+    def paint(self, canvas: Canvas, rng: np.random.Generator, randomise: float) -> None:
+        """Paint the patient, from the outside in and from the soft to the hard."""
+        body, organs, person = self.body, self.organs, self.person
+        body.place(canvas)
+        body.paint_surroundings(canvas, rng, randomise)
+        body.paint(canvas)
+        self.thorax.paint_lungs(canvas)
+        self.thorax.paint_vessels(canvas, rng, 60)
+        self.thorax.paint_heart(canvas, self.vessels)
+        self.bowel.paint_loops(canvas, rng)
+        paint_pelvic_organs(canvas, Freedom(rng, self.strength, person.breath), person)
+        paint_buttocks(canvas, rng, person.muscle)
+        self.bowel.paint_colon(canvas)
+        halo = float(rng.uniform(0.5, 2.5)) * person.belly
+        paint_gullet(canvas, self.gullet, rng)
+        self.bowel.paint_duodenum(canvas, rng)
+        paint_stomach(canvas, organs, float(rng.uniform(3, 6)))
+        canvas.paint(
+            organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 1.0, 1.8), halo=halo
+        )
+        canvas.paint(organs.spleen, "spleen", "spleen", uneven=(2.0, 1.5, 0.4), halo=halo)
+        paint_kidneys(canvas, organs, float(rng.uniform(2, 9) * person.belly**2))
+        for gland, name in zip(
+            organs.adrenals, ("right_adrenal_gland", "left_adrenal_gland"), strict=True
+        ):
+            canvas.draw(gland, "adrenal", name)
+        canvas.paint(organs.liver, "liver", "liver", uneven=(2.5, 1.5, 0.3), halo=halo)
+        if organs.gallbladder is not None:
+            painted = canvas.paint(
+                organs.gallbladder, "gallbladder_wall", "gallbladder", uneven=(1.0, 0.8, 0.0)
+            )
+            canvas.fill(painted, "bile", shrink=1.6)
+        paint_muscles(canvas, rng, person.muscle)
+        self.spine.paint(canvas)
+        self.vessels.paint(canvas, organs, rng)
+        paint_pelvis(canvas, rng)
+        body.paint_ribs(canvas)
+        paint_liver_vessels(canvas, organs, self.vessels, rng)
+        paint_lesions(canvas, self.lesions, organs, self.bowel)
+
+    def _trunk(self) -> NDArray:
+        wide = 155 + self.person.fat
+        deep = 115 * self.person.belly + self.person.fat
+        ends = np.array([[-330.0, -50 - deep, -wide], [290, 80 + self.person.fat * 0.7, wide]])
+        return ends @ self.pose.inverse.T
+
+
+def _pose(rng: np.random.Generator, strength: float) -> Pose:
+    """Size, tilt and bend of a patient on the table."""
+    stature = np.exp(rng.normal(0, 0.06 * strength))
+    size = stature * np.exp(rng.normal([0.0, 0.02, 0.02], [0.05, 0.05, 0.05]) * strength)
+    matrix = rotation(rng.normal(0, [4, 2.5, 2.5]) * strength) @ np.diag(1 / size)
+    bend = (Lattice(rng, 120.0), Lattice(rng, 120.0), Lattice(rng, 120.0))
+    amount = tuple((np.array([5.0, 4.0, 5.0]) * strength * rng.uniform(0.4, 1.2)).tolist())
+    return Pose(matrix, bend, amount)  # type: ignore[arg-type]

@@ -1,0 +1,267 @@
+"""The trunk as shells around an axis: skin, fat, muscle wall, ribs and the cavity within."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mots_pretrained.phantom.canvas import Canvas, Painted
+from mots_pretrained.phantom.solids import smooth_min, tube
+from mots_pretrained.phantom.space import EXTENT_HIGH, EXTENT_LOW, Box, Floats, Points
+
+AXIS_Y = -50.0  # the shells' axis lies 5 cm before the first lumbar vertebra
+_ANGLES, _STEP_Z = 512, 2.0
+_Z = np.arange(EXTENT_LOW[0], EXTENT_HIGH[0] + _STEP_Z, _STEP_Z)
+# Zero at the back, positive on the patient's left, +-pi in front.
+_THETA = (np.arange(_ANGLES) + 0.5) / _ANGLES * 2 * np.pi - np.pi
+
+# Height, then half-width, front and back depth of the cavity, and the wall's side, front, back.
+_PROFILE = np.array(
+    [
+        # z, side, front, back, wall at the side, in front, behind
+        [-460, 95, 70, 70, 60, 45, 50],
+        [-330, 112, 85, 72, 45, 30, 45],
+        [-250, 118, 92, 78, 40, 16, 45],
+        [-170, 126, 104, 82, 26, 11, 42],
+        [-100, 130, 106, 84, 16, 11, 40],
+        [-40, 136, 108, 88, 15, 11, 36],
+        [0, 139, 107, 92, 14, 11, 32],
+        [60, 139, 102, 95, 14, 12, 30],
+        [120, 132, 92, 97, 18, 16, 28],
+        [180, 120, 80, 94, 32, 22, 30],
+        [240, 95, 58, 76, 60, 28, 40],
+        [280, 55, 34, 50, 95, 34, 50],
+        [310, 34, 24, 36, 70, 34, 46],
+        [360, 30, 22, 34, 40, 28, 40],
+    ],
+    dtype=float,
+)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What makes one trunk unlike another; lengths in millimetres.
+
+    Attributes:
+        fat: Thickness of the fat under the skin.
+        belly: Factor of the cavity's depth in front (visceral fat).
+        breath: How far the diaphragm and what hangs on it stand higher than at rest.
+        female: Whether breasts and a uterus are drawn.
+        muscle: Factor of the muscle wall.
+        squareness: Exponent of the outline; 2 is an ellipse.
+    """
+
+    fat: float
+    belly: float
+    breath: float
+    female: bool
+    muscle: float
+    squareness: float
+
+    @staticmethod
+    def draw(rng: np.random.Generator, randomise: float) -> Person:
+        """A random person; more freedom with ``randomise``."""
+        wide = 1 + 0.6 * randomise
+        return Person(
+            fat=float(np.clip(np.exp(rng.normal(np.log(17), 0.55 * wide)), 3, 70)),
+            belly=float(np.clip(rng.normal(1.08, 0.13 * wide), 0.78, 1.55)),
+            breath=float(np.clip(rng.normal(0, 14 * wide), -45, 40)),
+            female=bool(rng.random() < 0.5),
+            muscle=float(np.clip(rng.normal(1, 0.15 * wide), 0.55, 1.5)),
+            squareness=float(rng.uniform(2.05, 2.7)),
+        )
+
+
+class Body:
+    """One trunk's shells, ribs and diaphragm, as distances of points and on a canvas."""
+
+    def __init__(self, rng: np.random.Generator, person: Person) -> None:
+        self.person = person
+        columns = [np.interp(_Z, _PROFILE[:, 0], c) for c in _PROFILE[:, 1:].T]
+        columns = [ndimage.gaussian_filter1d(c, 8, mode="nearest") for c in columns]
+        side, front, back, wall_side, wall_front, wall_back = columns
+        below = 1 / (1 + np.exp((_Z - 70) / 30))  # the belly bulges, the chest does not
+        front = front * (1 + (person.belly - 1) * below * np.clip((_Z + 330) / 120, 0.3, 1))
+        side = side * (1 + 0.4 * (person.belly - 1) * below)
+        ripple = _ripple(rng, 3.0, 50.0)
+        self._cavity = _radius(side, front, back, person.squareness) + ripple
+        wall = _around(wall_side, wall_front, wall_back) * person.muscle
+        wall *= 1 + 0.12 * _ripple(rng, 1.0, 40.0)
+        groove = np.exp(-((np.abs(_THETA) - np.pi) ** 2) / 0.05**2)  # linea alba
+        wall -= np.clip(0.5 * wall * groove * below[:, None], 0, None)
+        furrow = np.exp(-(_THETA**2) / 0.12**2) * 12  # the spine's furrow
+        self._muscle = self._cavity + np.maximum(wall, 4) - furrow
+        self._skin = self._muscle + self._fat(rng, below)
+        self._ribs, self._cartilage = _rib_cage(rng)
+        self.right_dome = 86 + person.breath + rng.normal(0, 4)
+        self.left_dome = 72 + person.breath + rng.normal(0, 6)
+        self.field: Floats | None = None
+
+    def _fat(self, rng: np.random.Generator, below: NDArray) -> NDArray:
+        person = self.person
+        angle = np.abs(_THETA)
+        cheeks = np.exp(-((angle - 0.35) ** 2) / 0.3**2)
+        hips = np.clip((-_Z - 60) / 120, 0, 1)[:, None]
+        share = 0.75 + 0.25 * np.cos(angle - np.pi) + 0.15 * np.sin(angle)
+        share = share * (0.7 + 0.45 * below[:, None] + 0.35 * hips)
+        fat = person.fat * share * (1 + 0.18 * _ripple(rng, 1.0, 60.0))
+        fat = fat + hips * cheeks * (12 + 0.8 * person.fat)  # buttocks
+        if person.female:
+            height = np.exp(-((_Z - rng.normal(140, 8)) ** 2) / 45**2)[:, None]
+            breast = np.exp(-((angle - rng.uniform(2.2, 2.4)) ** 2) / 0.33**2)
+            fat = fat + rng.uniform(15, 40) * (0.5 + person.fat / 40) * height * breast
+        navel = np.exp(-((_Z + 100) ** 2) / 9**2)[:, None]
+        fat = fat * (1 - 0.6 * navel * np.exp(-((angle - np.pi) ** 2) / 0.08**2))
+        return np.maximum(fat, 1.5)
+
+    def place(self, canvas: Canvas) -> None:
+        """Work out where every voxel lies among the shells."""
+        self.radius, self._index = _polar((canvas.grid.z, canvas.grid.y, canvas.grid.x))
+        self.field = self.radius - self._cavity.astype(np.float32).ravel()[self._index]
+
+    def cavity(self, p: Points) -> Floats:
+        """Distance from the inner wall of the trunk; negative inside."""
+        radius, index = _polar(p)
+        return radius - self._cavity.astype(np.float32).ravel()[index]
+
+    def diaphragm(self, p: Points) -> Floats:
+        """Height above the diaphragm; negative in the abdomen."""
+        z, y, x = p
+        depth = ((y + 45) * np.float32(1 / 92)) ** 2 * 72
+        right = self.right_dome - ((x + 72) * np.float32(1 / 78)) ** 2 * 66 - depth
+        left = self.left_dome - ((x - 72) * np.float32(1 / 76)) ** 2 * 62 - depth
+        middle = (
+            self.left_dome
+            - 6
+            - (x * np.float32(1 / 60)) ** 2 * 40
+            - ((y + 75) * np.float32(1 / 80)) ** 2 * 60
+        )
+        dome = -smooth_min(-smooth_min_of(right, left), -middle, 30.0)
+        return (z - dome) * np.float32(0.8)
+
+    def paint(self, canvas: Canvas) -> None:
+        """Skin, fat, muscle wall and the cavity's fat."""
+        everywhere: Box = (slice(None),) * 3
+        for table, tissue, label, shrink in (
+            (self._skin, "skin", "", 0.0),
+            (self._skin, "fat", "", 2.2),
+            (self._muscle, "muscle", "muscle", 0.0),
+            (self._cavity, "visceral_fat", None, 0.0),
+        ):
+            d = self.radius - table.astype(np.float32).ravel()[self._index]
+            canvas.fill(Painted(everywhere, d), tissue, label, shrink=shrink)
+
+    def paint_ribs(self, canvas: Canvas) -> None:
+        """Ribs and their cartilage as bands in the wall."""
+        near = np.flatnonzero((canvas.grid.z > -95).any(axis=(1, 2)))
+        if not len(near):
+            return
+        box = (slice(near[0], near[-1] + 1), slice(None), slice(None))
+        index = self._index[box]
+        assert_field = self.field
+        if assert_field is None:
+            raise ValueError("Body.place must come before Body.paint_ribs")
+        shell = np.abs(assert_field[box] - np.float32(5.5)) - np.float32(4.2)
+        for table, tissue, core in (
+            (self._ribs, "cortical_bone", "spongiosa"),
+            (self._cartilage, "cartilage", None),
+        ):
+            d = np.maximum(table.ravel()[index], shell)
+            painted = Painted(box, d)
+            canvas.fill(painted, tissue, "bone" if core else "")
+            if core:
+                canvas.fill(painted, core, shrink=2.2)
+
+    def paint_surroundings(self, canvas: Canvas, rng: np.random.Generator, randomise: float) -> None:
+        """A couch under the patient, often, and arms beside the trunk, sometimes."""
+        grid = canvas.grid
+        back = float(self._skin[(_Z > -250) & (_Z < 200), _ANGLES // 2].max()) + AXIS_Y
+        if rng.random() < 0.8:
+            curve, gap, thick = rng.uniform(-2e-4, 9e-4), rng.uniform(2, 25), rng.uniform(8, 60)
+            half = rng.uniform(180, 280)
+            d = grid.y - np.float32(back + gap)
+            d += np.float32(curve) * (grid.x - np.float32(rng.normal(0, 25))) ** 2
+            d = np.maximum(np.abs(d - np.float32(thick / 2)) - np.float32(thick / 2), -d - 300)
+            d = np.maximum(d, np.abs(grid.x) - np.float32(half))
+            painted = Painted((slice(None),) * 3, d)
+            canvas.fill(painted, "couch")
+            canvas.fill(painted, "couch_core", shrink=float(rng.uniform(2, 4)))
+        if rng.random() < 0.12 + 0.2 * randomise:
+            out = float(self._skin[(_Z > -100) & (_Z < 120)].max())
+            for sign in (-1, 1):
+                x, y = sign * (out + rng.uniform(48, 70)), rng.uniform(-70, 20)
+                path = np.array([[330, y, x * 0.92], [60, y, x], [-430, y - 30, x * 0.95]])
+                for radius, tissue in ((44, "fat"), (36, "muscle"), (11, "cortical_bone")):
+                    canvas.draw(tube(np.c_[path, np.full(3, radius)], 60.0), tissue)
+
+
+def smooth_min_of(a: Floats, b: Floats) -> Floats:
+    """The higher of two domes, rounded where they meet (written as a lesser of negatives)."""
+    return -smooth_min(-a, -b, 20.0)
+
+
+def _polar(p: Points) -> tuple[Floats, NDArray[np.int32]]:
+    z, y, x = p
+    back = y - np.float32(AXIS_Y)
+    radius = np.sqrt(back * back + x * x)
+    turn = np.arctan2(x, back)
+    turn += np.float32(np.pi)
+    turn *= np.float32(_ANGLES / (2 * np.pi) * 0.999999)
+    row = (z - np.float32(EXTENT_LOW[0])) * np.float32(1 / _STEP_Z)
+    np.clip(row, 0, len(_Z) - 1, out=row)
+    index = row.astype(np.int32) * np.int32(_ANGLES) + turn.astype(np.int32)
+    return radius, index
+
+
+def _around(side: NDArray, front: NDArray, back: NDArray) -> NDArray:
+    """A thickness a height, blended around the trunk."""
+    depth = np.cos(_THETA)
+    share = depth**2
+    ends = np.where(depth > 0, back[:, None], front[:, None])
+    return (1 - share) * side[:, None] + share * ends
+
+
+def _radius(side: NDArray, front: NDArray, back: NDArray, power: float) -> NDArray:
+    """Radius of a superellipse a height, its front and back of different depth."""
+    depth = np.where(np.cos(_THETA) > 0, back[:, None], front[:, None])
+    a = np.abs(np.sin(_THETA) / side[:, None]) ** power
+    b = np.abs(np.cos(_THETA) / depth) ** power
+    return (a + b) ** (-1 / power)
+
+
+def _ripple(rng: np.random.Generator, amount: float, length: float) -> NDArray:
+    """Smooth random waves over height and angle."""
+    noise = rng.standard_normal((len(_Z), _ANGLES))
+    sigma = (length / _STEP_Z / 2, _ANGLES / 28)
+    smooth = ndimage.gaussian_filter(noise, sigma, mode=("nearest", "wrap"))
+    return amount * smooth / smooth.std()
+
+
+def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Distance from the nearest rib and cartilage, as tables over height and angle."""
+    turn = np.abs(_THETA) / np.pi
+    drop = rng.uniform(65, 95)
+    bone = np.full((len(_Z), _ANGLES), 99.0)
+    soft = bone.copy()
+    for number in range(1, 13):
+        head = 268 - (number - 1) * 23.0 - (0, 0, 0, 0, 0, 0, 0, 2, 5, 9, 14, 20)[number - 1]
+        end = {11: 0.55, 12: 0.36}.get(number, 0.70 + 0.02 * rng.uniform(-1, 1))
+        fall = drop * np.interp(number, [1, 4, 8, 12], [0.35, 0.8, 1.1, 0.8])
+        line = head + 6 - fall * np.clip(turn / 0.72, 0, 1) ** 1.15
+        climb = np.interp(number, [1, 3, 6, 10], [0, 12, 60, 105])
+        line = line + climb * np.clip((turn - 0.72) / 0.28, 0, 1) ** 0.85
+        slope = np.gradient(line, _THETA) / 135
+        d = np.abs(_Z[:, None] - line) / np.sqrt(1 + slope**2) - 5.8
+        beyond = (turn - end) * np.pi * 130
+        bone = np.minimum(bone, np.maximum(d, beyond))
+        if number <= 10:
+            reach = {8: 0.95, 9: 0.9, 10: 0.84}.get(number, 1.0)
+            ends = np.maximum(-beyond, (turn - reach) * np.pi * 130)
+            soft = np.minimum(soft, np.maximum(d, ends))
+    # The sternum closes the cage in front.
+    across = np.abs(np.abs(_THETA) - np.pi) * 110
+    plate = np.maximum(across - np.where(_Z > 225, 24, 15)[:, None], np.abs(_Z[:, None] - 178) - 72)
+    return np.minimum(bone, plate).astype(np.float32), soft.astype(np.float32)

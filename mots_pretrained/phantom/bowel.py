@@ -1,0 +1,188 @@
+"""Hollow organs: oesophagus, duodenum, small bowel, colon and bladder with what they hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.phantom.body import Person
+from mots_pretrained.phantom.canvas import Canvas, Painted
+from mots_pretrained.phantom.organs import Freedom, Organs
+from mots_pretrained.phantom.solids import Tubes, ellipsoid, tube
+
+
+class Bowel:
+    """One person's bowel: paths, girth and filling."""
+
+    def __init__(self, free: Freedom, organs: Organs, person: Person) -> None:
+        rng = free.rng
+        front = (person.belly - 1) * 70
+        sag = rng.uniform(-10, 95) * min(free.strength, 1.4)
+        wide = float(np.exp(rng.normal(0, 0.2 * free.strength)))
+        pole = organs.spleen.low[0]
+        self.colon = free.path(
+            [
+                [-176, -66 - front * 0.4, -80, 27 * wide],
+                [-140, -52, -98, 29 * wide],
+                [-96, -42, -106, 26 * wide],
+                [-60, -44, -106, 24 * wide],
+                [-44, -76 - front * 0.3, -96, 23 * wide],
+                [-52 - sag * 0.35, -116 - front, -62, 22 * wide],
+                [-56 - sag, -130 - front, -8, 22 * wide],
+                [-44 - sag * 0.5, -124 - front, 42, 21 * wide],
+                [-8, -100 - front * 0.6, 84, 20 * wide],
+                [max(pole + 18, 4), -52, 108, 19 * wide],
+                [max(pole - 22, -26), -26, 112, 17 * wide],
+                [-70, -22, 114, 15 * wide],
+                [-130, -40, 108, 15 * wide],
+                [-172, -62, 92, 15 * wide],
+                [-205, -66, 54, 17 * wide],
+                [-188, -64 - front * 0.2, 12, 17 * wide],
+                [-214, -28, -14, 16 * wide],
+                [-232, 8, -4, 16 * wide],
+                [-270, 30, 0, 19 * wide],
+                [-315, 22, 0, 17],
+                [-345, 12, 0, 11],
+            ],
+            6.0,
+            0.15,
+        )
+        self.colon_tubes = self._haustra(rng, tube(self.colon, 11.0))
+        self.wall = float(rng.uniform(1.8, 3.2))
+        kinds = rng.choice(["gas", "faeces", "fluid", "empty"], 6, p=[0.34, 0.36, 0.2, 0.1])
+        self.content = np.repeat(kinds, int(np.ceil(len(self.colon_tubes.start) / 6)))
+        self.level = rng.uniform(-0.6, 0.9, 6).repeat(int(np.ceil(len(self.colon_tubes.start) / 6)))
+        head = organs.pancreas_path[1, :3]
+        pylorus = organs.stomach_path[-1, :3]
+        self.duodenum = np.array(
+            [
+                [*pylorus, 10],
+                [*(head + [18, -4, -18]), 11],
+                [*(head + [-4, 4, -24]), 12],
+                [*(head + [-34, 4, -18]), 11.5],
+                [*(head + [-44, 8, 8]), 11],
+                [*(head + [-40, 8, 34]), 10.5],
+                [*(head + [-16, -2, 56]), 10],
+            ]
+        )
+        self.duodenum[1:, :3] += rng.normal(0, 2.5, (6, 3))
+        self.loops = [self._loop(rng, front) for _ in range(5)]
+
+    @staticmethod
+    def _haustra(rng: np.random.Generator, tubes: Tubes) -> Tubes:
+        """Bulging pouches along the colon."""
+        at = np.arange(len(tubes.start) + 1) * 11.0
+        pouch = 1 + 0.16 * np.sin(at / 30 * 2 * np.pi + rng.uniform(0, 6)) + rng.normal(0, 0.06, len(at))
+        return Tubes(
+            tubes.start, tubes.end, tubes.start_radius * pouch[:-1], tubes.end_radius * pouch[1:]
+        )
+
+    @staticmethod
+    def _loop(rng: np.random.Generator, front: float) -> NDArray:
+        """A run of small bowel: a walk that turns back at the walls of its room."""
+        low = np.array([-235.0, -118 - 0.7 * front, -78])
+        high = np.array([-25.0, -46, 88])
+        at = rng.uniform(low, high)
+        way = rng.normal(size=3)
+        points = []
+        radius = rng.uniform(9, 14)
+        for _ in range(13):
+            points.append([*at, radius * rng.uniform(0.85, 1.15)])
+            way = way / np.linalg.norm(way) + rng.normal(0, 0.55, 3)
+            way *= 26 / np.linalg.norm(way)
+            beyond = (at + way < low) | (at + way > high)
+            way[beyond] *= -1
+            at = np.clip(at + way, low, high)
+        return np.array(points)
+
+    def paint_loops(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Small bowel."""
+        for path in self.loops:
+            gas = rng.random() < 0.2
+            traced = canvas.draw(
+                tube(path, 13.0), "bowel_fluid", "small_bowel", wall=("bowel_wall", rng.uniform(1.8, 4))
+            )
+            if gas:
+                for i in rng.integers(0, max(len(traced), 1), 6):
+                    if i < len(traced):
+                        self._gas(canvas, traced[i], 3.0, 0.1)
+
+    def paint_duodenum(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Duodenum around the head of the pancreas."""
+        traced = canvas.draw(
+            tube(self.duodenum, 10.0), "bowel_fluid", "duodenum", wall=("bowel_wall", 2.8)
+        )
+        if rng.random() < 0.4 and traced:
+            self._gas(canvas, traced[len(traced) // 4], 3.0, 0.0)
+
+    @staticmethod
+    def _gas(canvas: Canvas, painted: Painted, wall: float, level: float) -> None:
+        y = canvas.grid.y[painted.box]
+        inside = painted.distance + np.float32(wall)
+        if not (inside < 0).any():
+            return
+        rows = y[inside < 0]
+        middle = rows.mean() + level * (rows.max() - rows.min()) / 2
+        canvas.fill(
+            Painted(painted.box, np.maximum(inside, y - np.float32(middle))), "bowel_gas"
+        )
+
+    def paint_colon(self, canvas: Canvas) -> None:
+        """Colon wall, faeces, fluid and gas."""
+        kept = [
+            (painted, i)
+            for i in range(len(self.colon_tubes.start))
+            for painted in canvas.trace(
+                Tubes(*(getattr(self.colon_tubes, n)[i : i + 1] for n in Tubes.__annotations__))
+            )
+        ]
+        for painted, _ in kept:
+            canvas.fill(painted, "visceral_fat", None, shrink=-1.2)
+        for painted, _ in kept:
+            canvas.fill(painted, "bowel_wall", "colon")
+        for painted, i in kept:
+            content = self.content[i]
+            if content == "empty":
+                canvas.fill(painted, "faeces", shrink=self.wall + 5)
+                continue
+            tissue = "bowel_fluid" if content == "fluid" else "faeces"
+            canvas.fill(painted, tissue, shrink=self.wall)
+            box = painted.box
+            if content == "faeces":  # gas bubbles in it
+                bubbles = np.float32(3) * (np.float32(1.1) - canvas.fine[box])
+                d = np.maximum(painted.distance + np.float32(self.wall + 1), bubbles)
+                canvas.fill(Painted(box, d), "bowel_gas")
+            else:
+                level = self.level[i] if content == "gas" else -0.7
+                self._gas(canvas, painted, self.wall, level + (0.9 if content == "gas" else 0))
+
+
+def paint_gullet(canvas: Canvas, path: NDArray, rng: np.random.Generator) -> None:
+    """Oesophagus: mostly wall, sometimes with a little air."""
+    tubes = tube(path, 14.0)
+    canvas.draw(tubes, "oesophagus_wall", "esophagus")
+    if rng.random() < 0.35:
+        start = int(rng.integers(0, max(len(tubes.start) - 6, 1)))
+        some = Tubes(*(getattr(tubes, n)[start : start + 5] for n in Tubes.__annotations__))
+        thin = Tubes(some.start, some.end, some.start_radius * 0.4, some.end_radius * 0.4)
+        canvas.draw(thin, "bowel_gas")
+
+
+def paint_pelvic_organs(canvas: Canvas, free: Freedom, person: Person) -> None:
+    """Bladder, with prostate or uterus."""
+    full = float(np.exp(free.rng.normal(0, 0.32 * free.strength)))
+    height = 34 * full
+    where = free.at((-276 + height, -44, 0), 4, 0.0)
+    if person.female:
+        uterus = ellipsoid(
+            free.at((-236, -12, 0), 5, 0.0), free.size((24, 26, 30), 0.14), free.turn((0, 0, 20), 12)
+        )
+        canvas.paint(uterus, "pelvic_organ", uneven=(1.0, 2.0, 0.5), halo=2.0)
+    else:
+        prostate = ellipsoid(free.at((-288, -24, 0), 3, 0.0), free.size((20, 18, 24), 0.14))
+        canvas.paint(prostate, "pelvic_organ", uneven=(0.0, 1.0, 0.5), halo=2.0)
+    bladder = ellipsoid(where, free.size(np.array([34, 32, 40]) * full, 0.06))
+    painted = canvas.measure(bladder, uneven=(2.0, 1.5, 0.0))
+    canvas.fill(painted, "visceral_fat", None, shrink=-2.0)
+    canvas.fill(painted, "bladder_wall", "bladder")
+    canvas.fill(painted, "urine", shrink=3.0)

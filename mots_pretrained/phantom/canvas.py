@@ -1,0 +1,161 @@
+"""Painting solids into image and label map, with partial volume at their edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mots_pretrained.phantom.appearance import Look
+from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.phantom.solids import Solid, Tubes, capsule
+from mots_pretrained.phantom.space import Box, Floats, Grid, Lattice
+
+
+@dataclass
+class Painted:
+    """Where a solid was drawn: its box of voxels and its distance there."""
+
+    box: Box
+    distance: Floats
+
+
+@dataclass
+class Canvas:
+    """Image and labels in the making.
+
+    Attributes:
+        grid: Voxels and where they lie in the patient.
+        look: HU and texture of the tissues.
+        image: ``(D, H, W)`` HU.
+        labels: ``(D, H, W)`` complete labels.
+        coarse, medium, fine: Smooth random fields that make surfaces uneven and tissues textured.
+    """
+
+    grid: Grid
+    look: Look
+    coarse: Floats
+    medium: Floats
+    fine: Floats
+    image: Floats = field(init=False)
+    labels: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.image = np.full(self.grid.shape, self.look.hu["air"], dtype=np.float32)
+        self.labels = np.zeros(self.grid.shape, dtype=np.uint8)
+
+    def measure(
+        self, solid: Solid, *, uneven: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ) -> Painted | None:
+        """A solid's distance on the voxels that it can touch, its surface made uneven.
+
+        Args:
+            solid: What to measure.
+            uneven: Millimetres of coarse (45), medium (18) and fine (8 mm) unevenness.
+        """
+        box = self.grid.box(solid.low, solid.high, margin=2 * sum(uneven))
+        if box is None:
+            return None
+        d = solid.distance(self.grid.points(box))
+        for amount, noise in zip(uneven, (self.coarse, self.medium, self.fine), strict=True):
+            if amount:
+                d = d + np.float32(amount) * noise[box]
+        return Painted(box, d)
+
+    def fill(
+        self, painted: Painted | None, tissue: str, label: str | None = "", *, shrink: float = 0.0
+    ) -> None:
+        """Fill what was measured with a tissue.
+
+        Args:
+            painted: From :meth:`measure`; None does nothing.
+            tissue: Name in the table of tissues.
+            label: Name of the label to give, ``None`` for background, ``""`` to keep what is there.
+            shrink: Millimetres to draw in the surface by (negative: to put it out).
+        """
+        if painted is None:
+            return
+        box, d = painted.box, painted.distance
+        if shrink:
+            d = d + np.float32(shrink)
+        alpha = np.clip(np.float32(0.5) - d * np.float32(1 / self.grid.voxel_size), 0, 1)
+        value: Floats | np.float32 = np.float32(self.look.hu[tissue])
+        grain = self.look.grain[tissue]
+        if grain:
+            value = value + np.float32(grain) * self.fine[box]
+        self.blend(box, alpha, value)
+        if label != "":
+            self.labels[box][d < 0] = 0 if label is None else LABEL[label]
+
+    def blend(self, box: Box, alpha: Floats, value: Floats | np.float32) -> None:
+        """Lay values over the image with a weight a voxel."""
+        target = self.image[box]
+        target += alpha * (value - target)
+
+    def paint(
+        self,
+        solid: Solid,
+        tissue: str,
+        label: str | None = "",
+        *,
+        uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        halo: float = 0.0,
+    ) -> Painted | None:
+        """Measure and fill; with a ``halo`` of fat around."""
+        painted = self.measure(solid, uneven=uneven)
+        if halo:
+            self.fill(painted, "visceral_fat", None, shrink=-halo)
+        self.fill(painted, tissue, label)
+        return painted
+
+    def trace(self, tubes: Tubes, *, margin: float = 2.0) -> list[Painted]:
+        """Measure tubes capsule by capsule, each on its own few voxels."""
+        if not len(tubes.start):
+            return []
+        voxels = self.grid.voxels(np.concatenate([tubes.start, tubes.end]))
+        first, last = np.split(voxels, 2)
+        reach = np.maximum(tubes.start_radius, tubes.end_radius)[:, None] + margin
+        stretch = 1.15 / self.grid.spacing  # the patient's millimetres are not quite the grid's
+        boxes = self.grid.boxes(
+            np.minimum(first, last), np.maximum(first, last), reach * stretch + 0.5
+        )
+        starts, ends = tubes.start.astype(np.float32), tubes.end.astype(np.float32)
+        return [
+            Painted(
+                box,
+                capsule(
+                    self.grid.points(box),
+                    starts[i],
+                    ends[i],
+                    float(tubes.start_radius[i]),
+                    float(tubes.end_radius[i]),
+                ),
+            )
+            for i, box in enumerate(boxes)
+            if box is not None
+        ]
+
+    def draw(
+        self,
+        tubes: Tubes,
+        tissue: str,
+        label: str | None = "",
+        *,
+        wall: tuple[str, float] | None = None,
+    ) -> list[Painted]:
+        """Trace and fill tubes; a wall's tissue and thickness are drawn around the content."""
+        traced = self.trace(tubes)
+        if wall is not None:
+            for painted in traced:
+                self.fill(painted, wall[0], label)
+            for painted in traced:
+                self.fill(painted, tissue, label, shrink=wall[1])
+        else:
+            for painted in traced:
+                self.fill(painted, tissue, label)
+        return traced
+
+
+def random_fields(rng: np.random.Generator) -> tuple[Lattice, Lattice, Lattice]:
+    """The coarse, medium and fine unevenness of one patient."""
+    return Lattice(rng, 45.0), Lattice(rng, 18.0), Lattice(rng, 8.0)

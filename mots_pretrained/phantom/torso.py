@@ -1,0 +1,158 @@
+"""Procedural torso CTs with complete labels, deterministic by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.phantom.anatomy import Anatomy
+from mots_pretrained.phantom.appearance import Look
+from mots_pretrained.phantom.canvas import Canvas
+from mots_pretrained.phantom.domains import DOMAINS, Domain
+from mots_pretrained.phantom.labels import TORSO_LABELS
+from mots_pretrained.phantom.lesions import TUMOURS
+from mots_pretrained.phantom.space import Grid
+
+_SHAPE = (96, 128, 128)
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A procedural CT.
+
+    Attributes:
+        image: ``(D, H, W)`` float32 in HU; D from feet to head, H from front to back, W from the
+            patient's right to left.
+        labels: ``(D, H, W)`` uint8 complete label map; value ``i + 1`` is ``TORSO_LABELS[i]``.
+        spacing: Millimetres a voxel, in the same order.
+        domain: Name of the task whose collection the scan imitates.
+    """
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    spacing: Triple
+    domain: str
+
+
+def torso(
+    seed: int,
+    *,
+    domain: str = "liver",
+    shape: tuple[int, int, int] | None = None,
+    spacing: Triple | None = None,
+    randomise: float = 0.0,
+    lesions: Sequence[str] | None = None,
+    focus: str | None = None,
+) -> Phantom:
+    """Make a torso CT.
+
+    The same arguments give the same bytes, whatever was made before. Anatomy depends on seed,
+    domain, ``randomise`` and ``lesions`` only: a seed's patient is the same on every grid.
+
+    Args:
+        seed: Any non-negative integer.
+        domain: Task whose collection the scan imitates (phase, range in z, noise, lesions).
+        shape: Voxels ``(D, H, W)``. Without it: what ``spacing`` needs to hold the domain's range,
+            or 96 x 128 x 128.
+        spacing: Millimetres ``(D, H, W)``. Without it: what spreads the domain's range over
+            ``shape``. With both given the scan is a window into the patient.
+        randomise: 0 to 1; how far appearance and shape leave the plausible, for training that is to
+            carry over to real scans (domain randomisation).
+        lesions: Tumours that the patient has for certain; the domain's own by default. Others
+            come by chance, and cysts.
+        focus: Name in :data:`TORSO_LABELS` that a window smaller than the patient is aimed at.
+
+    Raises:
+        KeyError: If domain, lesion or focus has no such name.
+        ValueError: If shape, spacing or ``randomise`` is out of range.
+
+    Example:
+        >>> phantom = torso(0, domain="spleen", shape=(24, 32, 32))
+        >>> phantom.image.shape, phantom.labels.dtype.name
+        ((24, 32, 32), 'uint8')
+    """
+    habits = _checked(domain, shape, spacing, randomise, lesions, focus)
+    entropy = [int(seed), sorted(DOMAINS).index(domain)]
+    person_rng, look_rng, view_rng, paint_rng, scan_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(entropy).spawn(5)
+    )
+    wanted = habits.lesions if lesions is None else tuple(lesions)
+    anatomy = Anatomy(person_rng, wanted, float(randomise))
+    look = Look(look_rng, habits.scanner, float(randomise))
+    grid = _view(view_rng, habits, anatomy, shape, spacing, focus, float(randomise))
+    canvas = Canvas(grid, look, *(lattice.on_axes(grid.axes) for lattice in anatomy.uneven))
+    anatomy.paint(canvas, paint_rng, float(randomise))
+    image = look.scan(scan_rng, grid, canvas.image)
+    return Phantom(image, canvas.labels, tuple(grid.spacing.tolist()), domain)
+
+
+def _checked(
+    domain: str,
+    shape: tuple[int, int, int] | None,
+    spacing: Triple | None,
+    randomise: float,
+    lesions: Sequence[str] | None,
+    focus: str | None,
+) -> Domain:
+    if domain not in DOMAINS:
+        raise KeyError(f"unknown phantom domain {domain!r}; there are: {', '.join(DOMAINS)}")
+    if shape is not None and (len(shape) != 3 or min(shape) < 8):
+        raise ValueError(f"a phantom's shape is three integers of at least 8, not {tuple(shape)}")
+    if spacing is not None and (len(spacing) != 3 or not min(spacing) > 0):
+        raise ValueError(f"a phantom's spacing is three positive lengths in mm, not {spacing}")
+    if not 0 <= randomise <= 1:
+        raise ValueError(f"randomise goes from 0 to 1, not {randomise}")
+    for name in lesions or ():
+        if name not in TUMOURS:
+            raise KeyError(f"unknown lesion {name!r}; there are: {', '.join(TUMOURS)}")
+    if focus is not None and focus not in TORSO_LABELS:
+        raise KeyError(f"unknown focus {focus!r}; there are: {', '.join(TORSO_LABELS)}")
+    return DOMAINS[domain]
+
+
+def _view(
+    rng: np.random.Generator,
+    habits: Domain,
+    anatomy: Anatomy,
+    shape: tuple[int, int, int] | None,
+    spacing: Triple | None,
+    focus: str | None,
+    randomise: float,
+) -> Grid:
+    """Choose the grid: what part of the patient is scanned, and where in the plane it lies."""
+    bottom, top = rng.uniform(*habits.bottom), rng.uniform(*habits.top)
+    if rng.random() < 0.5 * randomise:
+        middle, reach = rng.uniform(-200, 200), rng.uniform(90, 260)
+        bottom, top = max(middle - reach, -400), min(middle + reach, 310)
+    trunk = anatomy.trunk  # low and high ends of the body in the scanner's millimetres
+    low, high = anatomy.heights(bottom), anatomy.heights(top)
+    span = np.array([high - low, *np.maximum(rng.uniform(*habits.field), 0.9 * (trunk[1] - trunk[0])[1:])])
+    span[1:] = span[1:].max()
+    if shape is None:
+        shape = _SHAPE if spacing is None else _fitting(span, spacing)
+    if spacing is None:
+        spacing = tuple((span / np.asarray(shape)).tolist())  # type: ignore[assignment]
+    extent = np.asarray(shape) * np.asarray(spacing)
+    ends = trunk.copy()
+    ends[:, 0] = low, high
+    centre = ends.mean(axis=0)
+    slack = (ends[1] - ends[0] - extent) / 2
+    for k in range(3):
+        if slack[k] > 0:
+            centre[k] += rng.uniform(-slack[k], slack[k])
+        elif k:
+            centre[k] += rng.normal(0, min(10 + 10 * randomise, -slack[k] / 2 + 3))
+    aim = None if focus is None else anatomy.find(focus, rng)
+    if aim is not None:
+        near = aim + rng.uniform(-0.25, 0.25, 3) * extent
+        centre = np.where(slack > 0, np.clip(near, *(ends + np.outer([1, -1], extent / 2))), centre)
+    return Grid(shape, spacing, centre, anatomy.pose)  # type: ignore[arg-type]
+
+
+def _fitting(span: NDArray, spacing: Triple) -> tuple[int, int, int]:
+    counts = np.maximum(np.round(span / np.asarray(spacing)).astype(int), 8)
+    return tuple(counts.tolist())
