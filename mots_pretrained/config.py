@@ -97,6 +97,7 @@ class Preprocessing:
 
 
 Architecture = Literal["transdodnet", "dodnet", "dodnet_conference", "backbone", "segmenter"]
+Backbone = Literal["mots", "conference"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class ModelConfig:
 
     Attributes:
         architecture: Which class ``mots_pretrained.build`` makes of it.
+        backbone: What it stands on: the paper's hybrid, or the U-Net of the 2021 conference paper,
+            which takes encoder and decoder widths, has fixed depth and no transformer.
         encoder: The CNN encoder.
         transformer: The Transformer, or None for a plain encoder-decoder.
         decoder: The CNN decoder.
@@ -120,6 +123,7 @@ class ModelConfig:
     """
 
     architecture: Architecture = "transdodnet"
+    backbone: Backbone = "mots"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     transformer: TransformerConfig | None = field(default_factory=TransformerConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -249,6 +253,10 @@ def _validate(config: ModelConfig) -> None:
         _validate_transformer(config.transformer)
     elif config.architecture == "transdodnet":
         raise ValueError("architecture transdodnet needs a transformer; give one or use dodnet")
+    if config.backbone == "conference":
+        _validate_conference(config)
+    elif config.architecture == "dodnet_conference":
+        raise ValueError("architecture dodnet_conference needs backbone 'conference'")
     if config.architecture == "segmenter":
         if not config.classes:
             raise ValueError("a segmenter needs at least one entry in classes")
@@ -272,6 +280,22 @@ def _validate_transformer(transformer: TransformerConfig) -> None:
         )
     if not 0.0 <= transformer.dropout < 1.0:
         raise ValueError(f"transformer.dropout must be in [0, 1), not {transformer.dropout}")
+
+
+def _validate_conference(config: ModelConfig) -> None:
+    if config.architecture in ("transdodnet", "dodnet"):
+        raise ValueError(f"architecture {config.architecture} needs backbone 'mots'")
+    if config.transformer is not None:
+        raise ValueError("backbone 'conference' has no transformer; set transformer to None")
+    skips = (*reversed(config.encoder.widths[:3]), config.encoder.stem_width)
+    if config.decoder.widths[:4] != skips:
+        raise ValueError(
+            f"with backbone 'conference', decoder.widths must begin with its skips' widths "
+            f"{skips}, not {config.decoder.widths}"
+        )
+    for width in (*config.encoder.widths, *skips, config.decoder.widths[4]):
+        if width % 16:
+            raise ValueError(f"backbone 'conference' needs widths divisible by 16, not {width}")
 
 
 def _validate_preprocessing(contract: Preprocessing, in_channels: int) -> None:

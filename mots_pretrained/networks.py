@@ -7,15 +7,18 @@ from pathlib import Path
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods import METHODS
+from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
 from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.backbones import BACKBONES
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
 
 ARCHITECTURES: dict[str, type[Pretrained]] = {
     **METHODS,
+    "dodnet_conference": ConferenceDoDNet,
     "backbone": MOTSBackbone,
     "segmenter": Segmenter,
 }
-"""Class by the architecture that a config.json names."""
+"""Class by the architecture that a config.json names; a backbone alone is one of BACKBONES."""
 
 
 def build(config: ModelConfig) -> Pretrained:
@@ -29,11 +32,7 @@ def build(config: ModelConfig) -> Pretrained:
         >>> sum(p.numel() for p in net.parameters())
         39049941
     """
-    try:
-        return ARCHITECTURES[config.architecture](config)
-    except KeyError:
-        known = ", ".join(ARCHITECTURES)
-        raise KeyError(f"unknown architecture {config.architecture!r}; known are {known}") from None
+    return _class_of(config)(config)
 
 
 def load(
@@ -64,4 +63,14 @@ def load(
         token=token,
         local_files_only=local_files_only,
     )
-    return ARCHITECTURES[config.architecture].from_state(config, state)
+    return _class_of(config).from_state(config, state)
+
+
+def _class_of(config: ModelConfig) -> type[Pretrained]:
+    if config.architecture == "backbone":
+        return BACKBONES[config.backbone]
+    try:
+        return ARCHITECTURES[config.architecture]
+    except KeyError:
+        known = ", ".join(ARCHITECTURES)
+        raise KeyError(f"unknown architecture {config.architecture!r}; known are {known}") from None

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
 from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.model.blocks import upsample_in_plane
+from mots_pretrained.model.backbones import build_backbone
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
 from mots_pretrained.shapes import Image, TaskLogits
 
@@ -48,7 +47,7 @@ class Segmenter(Pretrained):
                 f"Segmenter needs architecture 'segmenter', not {config.architecture!r}"
             )
         self.config = config
-        self.backbone = MOTSBackbone(config)
+        self.backbone = build_backbone(config)
         self.head = nn.Conv3d(self.backbone.out_channels, out_channels(config), kernel_size=1)
         self.surgery: Surgery | None = None
 
@@ -58,7 +57,7 @@ class Segmenter(Pretrained):
         Args:
             image: ``(B, C, D, H, W)`` scaled by the contract; D divides by 16, H and W by 32.
         """
-        return upsample_in_plane(self.head(self.backbone(image).decoder))
+        return self.backbone.upsample(self.head(self.backbone(image).decoder))
 
     @classmethod
     def from_pretrained(  # it takes a new head besides

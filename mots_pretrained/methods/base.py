@@ -45,7 +45,7 @@ class Method(Pretrained):
         """
 
     def loss(self, batch: Batch) -> DiceBCE:
-        """Return Dice and cross-entropy on the labelled channels of each sample's tasks (Eq. 16)."""
+        """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16)."""
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
         target = batch.target.unflatten(1, (-1, 2)).flatten(0, 1)

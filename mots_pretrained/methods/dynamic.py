@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods.base import Method
-from mots_pretrained.model.backbone import BackboneOutput, MOTSBackbone
-from mots_pretrained.model.blocks import upsample_in_plane
+from mots_pretrained.model.backbone import BackboneOutput
+from mots_pretrained.model.backbones import build_backbone
 from mots_pretrained.model.dynamic_head import DynamicHead
 from mots_pretrained.shapes import Image, Kernels, Logits
 
@@ -26,12 +26,13 @@ class DynamicNetwork(Method):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = MOTSBackbone(config)
+        self.backbone = build_backbone(config)
         self.head = DynamicHead(
             config.head,
             self.backbone.out_channels,
             act=config.activation,
             standardised=config.weight_standardisation,
+            plain=config.backbone == "conference",
         )
 
     @abstractmethod
@@ -53,4 +54,4 @@ class DynamicNetwork(Method):
     def _evaluate(self, out: BackboneOutput, kernels: Tensor) -> Tensor:
         """Apply the head at the decoder's resolution, then upsample the logits."""
         logits = self.head(out.decoder, kernels)
-        return upsample_in_plane(logits.flatten(1, 2)).unflatten(1, logits.shape[1:3])
+        return self.backbone.upsample(logits.flatten(1, 2)).unflatten(1, logits.shape[1:3])

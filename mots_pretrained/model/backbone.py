@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.model.blocks import upsample_in_plane
 from mots_pretrained.model.decoder import Decoder
 from mots_pretrained.model.encoder import STRIDE, Encoder, feature_widths
 from mots_pretrained.model.pretrained import Pretrained
@@ -46,6 +47,9 @@ class MOTSBackbone(Pretrained):
         torch.Size([32, 32, 32])
     """
 
+    stride = STRIDE
+    """Input sizes must divide by this."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -81,33 +85,43 @@ class MOTSBackbone(Pretrained):
         Raises:
             ValueError: If the image has another number of channels or a size that doesn't divide.
         """
-        check_image(image, self.config.encoder.in_channels)
+        check_image(image, self.config.encoder.in_channels, self.stride)
         f = self.encoder(image)  # Eq. 4
         z = [] if self.transformer is None else self.transformer(f)  # Eq. 5
         bottleneck, decoded = self.decoder(f, z)  # Eq. 6
         return BackboneOutput(f, z, bottleneck, decoded)
+
+    def upsample(self, logits: Features) -> Features:
+        """Bring logits ``(B, C, D, H/2, W/2)`` to the image's resolution."""
+        return upsample_in_plane(logits)
 
     @classmethod
     def _adapt(
         cls, config: ModelConfig, state: dict[str, Tensor]
     ) -> tuple[ModelConfig, dict[str, Tensor]]:
         """Take the backbone's part of a whole network's weights."""
-        if config.architecture == "backbone":
-            return config, state
-        part = {
-            k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")
-        }
-        return dataclasses.replace(config, architecture="backbone"), part
+        if config.backbone != "mots":
+            raise ValueError(
+                "these weights are of the 2021 conference network; load them with "
+                "mots_pretrained.load or put a Segmenter on them"
+            )
+        return dataclasses.replace(config, architecture="backbone"), backbone_part(state)
 
 
-def check_image(image: Tensor, channels: int) -> None:
+def backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the backbone's own weights out of a whole network's, or out of a backbone's."""
+    part = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    return part or state
+
+
+def check_image(image: Tensor, channels: int, stride: tuple[int, int, int]) -> None:
     """Raise a ValueError if an image does not fit the network's input."""
     if image.ndim != 5 or image.shape[1] != channels:
         raise ValueError(
             f"image must be (batch, {channels}, depth, height, width), got {tuple(image.shape)}"
         )
-    if any(size % step or not size for size, step in zip(image.shape[2:], STRIDE, strict=True)):
+    if any(size % step or not size for size, step in zip(image.shape[2:], stride, strict=True)):
         raise ValueError(
-            f"image sizes (depth, height, width) must divide by {STRIDE}, "
+            f"image sizes (depth, height, width) must divide by {stride}, "
             f"got {tuple(image.shape[2:])}; pad the image or use mots_pretrained.Predictor"
         )

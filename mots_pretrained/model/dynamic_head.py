@@ -47,6 +47,8 @@ class DynamicHead(nn.Module):
         in_channels: Channels of the decoder's finest map.
         act: Activation of the projection to G; between the dynamic layers it is ReLU.
         standardised: Whether the projection standardises its weights.
+        plain: Whether the projection is a mere convolution with bias, as in the 2021 network,
+            whose decoder ends with norm and activation.
     """
 
     def __init__(
@@ -56,10 +58,15 @@ class DynamicHead(nn.Module):
         *,
         act: Activation = "relu",
         standardised: bool = False,
+        plain: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
-        self.project = projection(in_channels, config.width, act, standardised=standardised)
+        self.project = (
+            nn.Conv3d(in_channels, config.width, kernel_size=1)
+            if plain
+            else projection(in_channels, config.width, act, standardised=standardised)
+        )
 
     def forward(self, decoder: Features, kernels: Kernels) -> Tensor:
         """Return logits ``(B, T, 2, D, H, W)`` at the decoder's own resolution.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -35,16 +37,20 @@ class ConvolutionKernelGenerator(nn.Module):
         width: Channels of the bottleneck map that is pooled.
         tasks: M, length of the task code.
         parameters: d_F, parameters to generate a task.
+        norm: Layers before the pooling: norm and activation in the 2021 network, none here.
     """
 
-    def __init__(self, width: int, tasks: int, parameters: int) -> None:
+    def __init__(
+        self, width: int, tasks: int, parameters: int, *, norm: Sequence[nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.tasks = tasks
+        self.norm = nn.Sequential(*norm)
         self.controller = nn.Conv3d(width + tasks, parameters, kernel_size=1)
 
     def forward(self, bottleneck: Features) -> Kernels:
         """Map the bottleneck ``(B, C, D, H, W)`` to kernels ``(B, M, d_F)`` of all tasks."""
-        pooled = bottleneck.mean(dim=(2, 3, 4))  # (B, C)
+        pooled = self.norm(bottleneck).mean(dim=(2, 3, 4))  # (B, C)
         code = torch.eye(self.tasks, dtype=pooled.dtype, device=pooled.device)
         features = pooled[:, None, :].expand(-1, self.tasks, -1)
         joined = torch.cat([features, code.expand(len(pooled), -1, -1)], dim=-1)  # (B, M, C + M)

@@ -88,9 +88,12 @@ OPTIONS: dict[str, _Option] = {
 """The options that say what a network is or eats."""
 
 _OTHERS = frozenset(
-    "pre_norm two_stage batch_size FP16 num_workers learning_rate lr_tr_mult lr_linear_proj_mult "
-    "weight_decay power momentum num_epochs itrs_each_epoch optimizer random_seed random_mirror "
-    "random_scale isSD isHD ifGa save_path val_list".split()
+    {
+        *("pre_norm", "two_stage", "batch_size", "FP16", "num_workers", "learning_rate"),
+        *("lr_tr_mult", "lr_linear_proj_mult", "weight_decay", "power", "momentum", "num_epochs"),
+        *("itrs_each_epoch", "optimizer", "random_seed", "random_mirror", "random_scale"),
+        *("isSD", "isHD", "ifGa", "save_path", "val_list"),
+    }
 )
 """Published options without effect on what a network computes."""
 

@@ -188,7 +188,7 @@ def _conference(config: ModelConfig) -> Iterator[Entry]:
     ins = (fused, *outs[:-1])
     for i, (in_, out) in enumerate(zip(ins, outs, strict=True)):
         names = f"x{8 >> i}_resb.0", f"backbone.decoder.refine.{i}"
-        yield from _preactivation(*names, in_, out, projected=i < 3)
+        yield from _preactivation(*names, in_, out, projected=in_ != out)
     yield from _pair("precls_conv.0", "backbone.decoder.norm.0", outs[-1])
     yield from _conv("precls_conv.2", "head.project", config.head.width, outs[-1])
     yield Entry("precls_conv.2.bias", ("head.project.bias",), (config.head.width,))

@@ -1,0 +1,18 @@
+"""The backbones by name: what methods and segmenters stand on."""
+
+from __future__ import annotations
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.conference_unet import ConferenceUNet
+
+BACKBONES: dict[str, type[MOTSBackbone] | type[ConferenceUNet]] = {
+    "mots": MOTSBackbone,
+    "conference": ConferenceUNet,
+}
+"""Class by ``ModelConfig.backbone``."""
+
+
+def build_backbone(config: ModelConfig) -> MOTSBackbone | ConferenceUNet:
+    """Build the backbone that a configuration names, with random weights."""
+    return BACKBONES[config.backbone](config)

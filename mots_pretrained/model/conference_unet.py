@@ -1,0 +1,201 @@
+"""The 2021 DoDNet without its head: a pre-activation U-Net with group norm, at full resolution."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mots_pretrained.config import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    Preprocessing,
+)
+from mots_pretrained.model.backbone import BackboneOutput, backbone_part, check_image
+from mots_pretrained.model.blocks import convolution
+from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.shapes import Features, Image
+
+GROUPS = 16
+"""Groups of every norm; all widths divide by it."""
+
+BLOCKS = (2, 2, 2, 2)
+"""Residual blocks of the four strided stages; the stem has one."""
+
+
+def conference_config() -> ModelConfig:
+    """Return the published network's configuration: 17,329,528 parameters.
+
+    Its contract has the published test window; published training standardised the weights.
+    """
+    return ModelConfig(
+        architecture="dodnet_conference",
+        backbone="conference",
+        encoder=EncoderConfig(stem_width=32, widths=(64, 128, 256, 256)),
+        transformer=None,
+        decoder=DecoderConfig((256, 128, 64, 32, 32)),
+        head=HeadConfig(generator="convolution"),
+        weight_standardisation=True,
+        preprocessing=Preprocessing(window=(64, 192, 192)),
+    )
+
+
+def group_norm(channels: int) -> list[nn.Module]:
+    """Return group norm and ReLU: what stands before a convolution here."""
+    return [nn.GroupNorm(GROUPS, channels), nn.ReLU(inplace=True)]
+
+
+class PreactivationBlock(nn.Module):
+    """Norm, ReLU, 3x3x3 convolution, twice, and a shortcut from the raw input (He et al., 2016b).
+
+    Args:
+        in_channels: Channels of the input.
+        width: Channels of the output.
+        stride: Stride of the first convolution.
+        project: Whether the shortcut is norm, ReLU and a strided 1x1x1 convolution.
+        standardised: Whether convolutions standardise their weights.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        project: bool = False,
+        standardised: bool = False,
+    ) -> None:
+        super().__init__()
+        ws = standardised
+        self.norm1, self.act = group_norm(in_channels)
+        self.conv1 = convolution(in_channels, width, kernel=3, stride=stride, standardised=ws)
+        self.norm2 = nn.GroupNorm(GROUPS, width)
+        self.conv2 = convolution(width, width, kernel=3, standardised=ws)
+        self.shortcut: nn.Module = nn.Identity()
+        if project:
+            strided = convolution(in_channels, width, stride=stride, standardised=ws)
+            self.shortcut = nn.Sequential(*group_norm(in_channels), strided)
+
+    def forward(self, x: Features) -> Features:
+        """Map ``(B, in_channels, D, H, W)`` to ``(B, width, D/stride, H/stride, W/stride)``."""
+        y = self.conv1(self.act(self.norm1(x)))
+        y = self.conv2(self.act(self.norm2(y)))
+        return y.add_(self.shortcut(x))
+
+
+class ConferenceEncoder(nn.Module):
+    """Stem at full resolution, four stages of stride 2, then a 1x1x1 convolution.
+
+    Args:
+        config: Its ``in_channels``, ``stem_width`` and ``widths`` are used; the depth is fixed.
+        fused: Channels of the deepest map after the 1x1x1 convolution.
+        standardised: Whether convolutions standardise their weights.
+    """
+
+    def __init__(self, config: EncoderConfig, fused: int, *, standardised: bool = False) -> None:
+        super().__init__()
+        ws, channels = standardised, config.stem_width
+        self.stem = nn.Sequential(
+            convolution(config.in_channels, channels, kernel=3, standardised=ws),
+            PreactivationBlock(channels, channels, standardised=ws),
+        )
+        self.stages = nn.ModuleList()
+        for width, count in zip(config.widths, BLOCKS, strict=True):
+            first = PreactivationBlock(channels, width, stride=2, project=True, standardised=ws)
+            rest = [PreactivationBlock(width, width, standardised=ws) for _ in range(count - 1)]
+            self.stages.append(nn.Sequential(first, *rest))
+            channels = width
+        self.bottleneck = nn.Sequential(
+            *group_norm(channels), convolution(channels, fused, standardised=ws)
+        )
+
+    def forward(self, x: Image) -> list[Features]:
+        """Return five maps of strides 1, 2, 4, 8 and 16, the last after the 1x1x1 convolution."""
+        features = [self.stem(x)]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        features[-1] = self.bottleneck(features[-1])
+        return features
+
+
+class ConferenceDecoder(nn.Module):
+    """Trilinear upsampling, the sum with the encoder's map of the same size, one block; four times.
+
+    Args:
+        config: Widths of the bottleneck and of the four stages.
+        standardised: Whether convolutions standardise their weights.
+    """
+
+    def __init__(self, config: DecoderConfig, *, standardised: bool = False) -> None:
+        super().__init__()
+        self.refine = nn.ModuleList(
+            PreactivationBlock(in_, out, project=in_ != out, standardised=standardised)
+            for in_, out in zip(config.widths[:-1], config.widths[1:], strict=True)
+        )
+        self.norm = nn.Sequential(*group_norm(config.widths[-1]))
+
+    def forward(self, features: list[Features]) -> Features:
+        """Decode five maps, the deepest last, to ``(B, widths[-1], D, H, W)``, normalised."""
+        *skips, x = features
+        for refine, skip in zip(self.refine, reversed(skips), strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="trilinear", align_corners=False)
+            x = refine(x.add_(skip))
+        return self.norm(x)
+
+
+class ConferenceUNet(Pretrained):
+    """The 2021 network without its head, with :class:`MOTSBackbone`'s interface.
+
+    Args:
+        config: Its ``backbone`` is "conference"; encoder, decoder and weight standardisation are
+            used. Each of the decoder's widths but the last equals its skip's.
+
+    Example:
+        >>> import torch
+        >>> ConferenceUNet(conference_config())(torch.zeros(1, 1, 16, 32, 48)).decoder.shape
+        torch.Size([1, 32, 16, 32, 48])
+    """
+
+    stride = (16, 16, 16)
+    """Input sizes must divide by this."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.backbone != "conference":
+            raise ValueError(f"ConferenceUNet needs backbone 'conference', not {config.backbone!r}")
+        self.config = config
+        ws = config.weight_standardisation
+        self.encoder = ConferenceEncoder(config.encoder, config.decoder.widths[0], standardised=ws)
+        self.decoder = ConferenceDecoder(config.decoder, standardised=ws)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the decoder's finest map."""
+        return self.config.decoder.widths[-1]
+
+    def forward(self, image: Image) -> BackboneOutput:
+        """Encode and decode.
+
+        Args:
+            image: ``(B, C, D, H, W)`` scaled by the contract; all sizes divide by 16.
+
+        Raises:
+            ValueError: If the image has another number of channels or a size that doesn't divide.
+        """
+        check_image(image, self.config.encoder.in_channels, self.stride)
+        features = self.encoder(image)
+        return BackboneOutput(features, [], features[-1], self.decoder(features))
+
+    def upsample(self, logits: Features) -> Features:
+        """Return logits as they are: the decoder ends at the image's resolution."""
+        return logits
+
+    @classmethod
+    def _adapt(
+        cls, config: ModelConfig, state: dict[str, Tensor]
+    ) -> tuple[ModelConfig, dict[str, Tensor]]:
+        """Take the backbone's part of a whole network's weights."""
+        return dataclasses.replace(config, architecture="backbone"), backbone_part(state)
