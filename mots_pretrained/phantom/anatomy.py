@@ -107,9 +107,7 @@ class Anatomy:
         paint_gullet(canvas, self.gullet, rng)
         self.bowel.paint_duodenum(canvas, rng)
         paint_stomach(canvas, organs, float(rng.uniform(3, 6)))
-        canvas.paint(
-            organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 1.0, 1.8), halo=halo
-        )
+        canvas.paint(organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 1.0, 1.8), halo=halo)
         canvas.paint(organs.spleen, "spleen", "spleen", uneven=(2.0, 1.5, 0.4), halo=halo)
         paint_kidneys(canvas, organs, float(rng.uniform(2, 9) * person.belly**2))
         for gland, name in zip(
@@ -128,7 +126,7 @@ class Anatomy:
         paint_pelvis(canvas, rng)
         body.paint_ribs(canvas)
         paint_liver_vessels(canvas, organs, self.vessels, rng)
-        paint_lesions(canvas, self.lesions, organs, self.bowel)
+        paint_lesions(canvas, self.lesions, self.bowel)
 
     def _trunk(self) -> NDArray:
         wide = 155 + self.person.fat

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mots_pretrained.phantom.canvas import Canvas, Painted
 from mots_pretrained.phantom.solids import smooth_min, tube
-from mots_pretrained.phantom.space import EXTENT_HIGH, EXTENT_LOW, Box, Floats, Points
+from mots_pretrained.phantom.space import EXTENT_HIGH, EXTENT_LOW, Box, Floats, Points, spline_basis
 
 AXIS_Y = -50.0  # the shells' axis lies 5 cm before the first lumbar vertebra
 _ANGLES, _STEP_Z = 512, 2.0
@@ -98,7 +98,8 @@ class Body:
         self._ribs, self._cartilage = _rib_cage(rng)
         self.right_dome = 86 + person.breath + rng.normal(0, 4)
         self.left_dome = 72 + person.breath + rng.normal(0, 6)
-        self.field: Floats | None = None
+        self._dome = self._draw_dome()
+        self.field: Floats = np.zeros((0, 0, 0), dtype=np.float32)
 
     def _fat(self, rng: np.random.Generator, below: NDArray) -> NDArray:
         person = self.person
@@ -130,17 +131,24 @@ class Body:
     def diaphragm(self, p: Points) -> Floats:
         """Height above the diaphragm; negative in the abdomen."""
         z, y, x = p
-        depth = ((y + 45) * np.float32(1 / 92)) ** 2 * 72
-        right = self.right_dome - ((x + 72) * np.float32(1 / 78)) ** 2 * 66 - depth
-        left = self.left_dome - ((x - 72) * np.float32(1 / 76)) ** 2 * 62 - depth
-        middle = (
-            self.left_dome
-            - 6
-            - (x * np.float32(1 / 60)) ** 2 * 40
-            - ((y + 75) * np.float32(1 / 80)) ** 2 * 60
-        )
-        dome = -smooth_min(-smooth_min_of(right, left), -middle, 30.0)
-        return (z - dome) * np.float32(0.8)
+        row = np.clip((y - np.float32(EXTENT_LOW[1])) * np.float32(0.5), 0, len(self._dome) - 1)
+        column = (x - np.float32(EXTENT_LOW[2])) * np.float32(0.5)
+        column = np.clip(column, 0, self._dome.shape[1] - 1)
+        index = row.astype(np.int32) * np.int32(self._dome.shape[1]) + column.astype(np.int32)
+        height = z - self._dome.ravel()[index]
+        height *= np.float32(0.8)  # the domes slope: nearer than straight up
+        return height
+
+    def _draw_dome(self) -> Floats:
+        """Height of the diaphragm over (back, left), every 2 mm: two domes and the tendon."""
+        y = np.arange(EXTENT_LOW[1] + 1, EXTENT_HIGH[1], 2.0)[:, None]
+        x = np.arange(EXTENT_LOW[2] + 1, EXTENT_HIGH[2], 2.0)
+        depth = ((y + 45) / 92) ** 2 * 72
+        right = self.right_dome - ((x + 72) / 78) ** 2 * 66 - depth
+        left = self.left_dome - ((x - 72) / 76) ** 2 * 62 - depth
+        tendon = self.left_dome - 6 - (x / 60) ** 2 * 40 - ((y + 75) / 80) ** 2 * 60
+        domes = smooth_min(-right, -left, 20.0)
+        return -smooth_min(domes, -tendon, 30.0).astype(np.float32)
 
     def paint(self, canvas: Canvas) -> None:
         """Skin, fat, muscle wall and the cavity's fat."""
@@ -161,10 +169,7 @@ class Body:
             return
         box = (slice(near[0], near[-1] + 1), slice(None), slice(None))
         index = self._index[box]
-        assert_field = self.field
-        if assert_field is None:
-            raise ValueError("Body.place must come before Body.paint_ribs")
-        shell = np.abs(assert_field[box] - np.float32(5.5)) - np.float32(4.2)
+        shell = np.abs(self.field[box] - np.float32(5.5)) - np.float32(4.2)
         for table, tissue, core in (
             (self._ribs, "cortical_bone", "spongiosa"),
             (self._cartilage, "cartilage", None),
@@ -175,7 +180,9 @@ class Body:
             if core:
                 canvas.fill(painted, core, shrink=2.2)
 
-    def paint_surroundings(self, canvas: Canvas, rng: np.random.Generator, randomise: float) -> None:
+    def paint_surroundings(
+        self, canvas: Canvas, rng: np.random.Generator, randomise: float
+    ) -> None:
         """A couch under the patient, often, and arms beside the trunk, sometimes."""
         grid = canvas.grid
         back = float(self._skin[(_Z > -250) & (_Z < 200), _ANGLES // 2].max()) + AXIS_Y
@@ -196,11 +203,6 @@ class Body:
                 path = np.array([[330, y, x * 0.92], [60, y, x], [-430, y - 30, x * 0.95]])
                 for radius, tissue in ((44, "fat"), (36, "muscle"), (11, "cortical_bone")):
                     canvas.draw(tube(np.c_[path, np.full(3, radius)], 60.0), tissue)
-
-
-def smooth_min_of(a: Floats, b: Floats) -> Floats:
-    """The higher of two domes, rounded where they meet (written as a lesser of negatives)."""
-    return -smooth_min(-a, -b, 20.0)
 
 
 def _polar(p: Points) -> tuple[Floats, NDArray[np.int32]]:
@@ -234,10 +236,13 @@ def _radius(side: NDArray, front: NDArray, back: NDArray, power: float) -> NDArr
 
 def _ripple(rng: np.random.Generator, amount: float, length: float) -> NDArray:
     """Smooth random waves over height and angle."""
-    noise = rng.standard_normal((len(_Z), _ANGLES))
-    sigma = (length / _STEP_Z / 2, _ANGLES / 28)
-    smooth = ndimage.gaussian_filter(noise, sigma, mode=("nearest", "wrap"))
-    return amount * smooth / smooth.std()
+    heights = np.arange(_Z[0] - 2 * length, _Z[-1] + 2 * length, length)
+    noise = rng.standard_normal((len(heights), 14))
+    noise = np.concatenate([noise, noise[:, :3]], axis=1)  # it closes around the trunk
+    rows = (_Z - heights[0]) / length
+    columns = (np.arange(_ANGLES) + 0.5) / _ANGLES * 14
+    waves = spline_basis(rows, len(heights)) @ noise @ spline_basis(columns, 17).T
+    return amount * 2.1 * waves
 
 
 def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:

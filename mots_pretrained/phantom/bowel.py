@@ -72,7 +72,11 @@ class Bowel:
     def _haustra(rng: np.random.Generator, tubes: Tubes) -> Tubes:
         """Bulging pouches along the colon."""
         at = np.arange(len(tubes.start) + 1) * 11.0
-        pouch = 1 + 0.16 * np.sin(at / 30 * 2 * np.pi + rng.uniform(0, 6)) + rng.normal(0, 0.06, len(at))
+        pouch = (
+            1
+            + 0.16 * np.sin(at / 30 * 2 * np.pi + rng.uniform(0, 6))
+            + rng.normal(0, 0.06, len(at))
+        )
         return Tubes(
             tubes.start, tubes.end, tubes.start_radius * pouch[:-1], tubes.end_radius * pouch[1:]
         )
@@ -100,7 +104,10 @@ class Bowel:
         for path in self.loops:
             gas = rng.random() < 0.2
             traced = canvas.draw(
-                tube(path, 13.0), "bowel_fluid", "small_bowel", wall=("bowel_wall", rng.uniform(1.8, 4))
+                tube(path, 13.0),
+                "bowel_fluid",
+                "small_bowel",
+                wall=("bowel_wall", rng.uniform(1.8, 4)),
             )
             if gas:
                 for i in rng.integers(0, max(len(traced), 1), 6):
@@ -123,25 +130,17 @@ class Bowel:
             return
         rows = y[inside < 0]
         middle = rows.mean() + level * (rows.max() - rows.min()) / 2
-        canvas.fill(
-            Painted(painted.box, np.maximum(inside, y - np.float32(middle))), "bowel_gas"
-        )
+        canvas.fill(Painted(painted.box, np.maximum(inside, y - np.float32(middle))), "bowel_gas")
 
     def paint_colon(self, canvas: Canvas) -> None:
         """Colon wall, faeces, fluid and gas."""
-        kept = [
-            (painted, i)
-            for i in range(len(self.colon_tubes.start))
-            for painted in canvas.trace(
-                Tubes(*(getattr(self.colon_tubes, n)[i : i + 1] for n in Tubes.__annotations__))
-            )
-        ]
-        for painted, _ in kept:
+        kept = canvas.trace(self.colon_tubes)
+        for painted in kept:
             canvas.fill(painted, "visceral_fat", None, shrink=-1.2)
-        for painted, _ in kept:
+        for painted in kept:
             canvas.fill(painted, "bowel_wall", "colon")
-        for painted, i in kept:
-            content = self.content[i]
+        for painted in kept:
+            content = self.content[painted.part]
             if content == "empty":
                 canvas.fill(painted, "faeces", shrink=self.wall + 5)
                 continue
@@ -153,7 +152,7 @@ class Bowel:
                 d = np.maximum(painted.distance + np.float32(self.wall + 1), bubbles)
                 canvas.fill(Painted(box, d), "bowel_gas")
             else:
-                level = self.level[i] if content == "gas" else -0.7
+                level = self.level[painted.part] if content == "gas" else -0.7
                 self._gas(canvas, painted, self.wall, level + (0.9 if content == "gas" else 0))
 
 
@@ -175,7 +174,9 @@ def paint_pelvic_organs(canvas: Canvas, free: Freedom, person: Person) -> None:
     where = free.at((-276 + height, -44, 0), 4, 0.0)
     if person.female:
         uterus = ellipsoid(
-            free.at((-236, -12, 0), 5, 0.0), free.size((24, 26, 30), 0.14), free.turn((0, 0, 20), 12)
+            free.at((-236, -12, 0), 5, 0.0),
+            free.size((24, 26, 30), 0.14),
+            free.turn((0, 0, 20), 12),
         )
         canvas.paint(uterus, "pelvic_organ", uneven=(1.0, 2.0, 0.5), halo=2.0)
     else:

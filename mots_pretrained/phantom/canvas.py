@@ -14,10 +14,14 @@ from mots_pretrained.phantom.space import Box, Floats, Grid, Lattice
 
 @dataclass
 class Painted:
-    """Where a solid was drawn: its box of voxels and its distance there."""
+    """Where a solid was drawn: its box of voxels and its distance there.
+
+    ``part`` numbers the capsule of a tube.
+    """
 
     box: Box
     distance: Floats
+    part: int = 0
 
 
 @dataclass
@@ -78,7 +82,9 @@ class Canvas:
         box, d = painted.box, painted.distance
         if shrink:
             d = d + np.float32(shrink)
-        alpha = np.clip(np.float32(0.5) - d * np.float32(1 / self.grid.voxel_size), 0, 1)
+        alpha = d * np.float32(-1 / self.grid.voxel_size)
+        alpha += np.float32(0.5)
+        np.clip(alpha, 0, 1, out=alpha)
         value: Floats | np.float32 = np.float32(self.look.hu[tissue])
         grain = self.look.grain[tissue]
         if grain:
@@ -90,7 +96,17 @@ class Canvas:
     def blend(self, box: Box, alpha: Floats, value: Floats | np.float32) -> None:
         """Lay values over the image with a weight a voxel."""
         target = self.image[box]
-        target += alpha * (value - target)
+        change = value - target
+        change *= alpha
+        target += change
+
+    def confine(self, painted: Painted, names: tuple[str, ...], *, out: bool = False) -> None:
+        """Keep a distance within voxels that bear one of the labels (``out``: bear none)."""
+        wanted = np.zeros(len(LABEL) + 1, dtype=bool)
+        wanted[[LABEL[name] if name else 0 for name in names]] = True
+        allowed = wanted[self.labels[painted.box]] ^ out
+        d = painted.distance
+        painted.distance = np.where(allowed, d, np.maximum(d, np.float32(0.7)))
 
     def paint(
         self,
@@ -130,6 +146,7 @@ class Canvas:
                     float(tubes.start_radius[i]),
                     float(tubes.end_radius[i]),
                 ),
+                i,
             )
             for i, box in enumerate(boxes)
             if box is not None

@@ -74,7 +74,9 @@ def task_target(labels: NDArray[np.integer], task: str | Task) -> NDArray[np.boo
     """
     name = task.name if isinstance(task, Task) else task_named(task).name
     if name not in _TARGETS:
-        raise KeyError(f"phantoms have no target for task {name!r}; they have: {', '.join(_TARGETS)}")
+        raise KeyError(
+            f"phantoms have no target for task {name!r}; they have: {', '.join(_TARGETS)}"
+        )
     table = np.zeros((2, 256), dtype=bool)
     for channel, names in enumerate(_TARGETS[name]):
         table[channel, [LABEL[n] for n in names]] = True

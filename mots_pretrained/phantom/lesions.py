@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from mots_pretrained.phantom.bowel import Bowel
 from mots_pretrained.phantom.canvas import Canvas, Painted
-from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.phantom.organs import Organs, random_point
 from mots_pretrained.phantom.solids import Solid, Tubes, ellipsoid
-from mots_pretrained.phantom.space import Floats
 from mots_pretrained.phantom.thorax import Thorax
 
 TUMOURS: tuple[str, ...] = (
@@ -37,6 +35,7 @@ _SIZES: dict[str, tuple[tuple[int, int], float, float, tuple[float, float]]] = {
     "kidney_cyst": ((1, 3), 9, 0.5, (4, 32)),
 }
 _OFF_TASK = 0.25  # how often a case has lesions that its collection doesn't label
+_BARRIER = ("bone", "muscle", "aorta", "inferior_vena_cava", "liver", "spleen", "bladder")
 _CYSTS = {"liver_cyst": 0.2, "kidney_cyst": 0.35}
 
 
@@ -108,16 +107,16 @@ def _place(
     return random_point(rng, thorax.solid, float(rng.choice([1.0, 0.6 * radius])))
 
 
-def paint_lesions(canvas: Canvas, lesions: list[Lesion], organs: Organs, bowel: Bowel) -> None:
+def paint_lesions(canvas: Canvas, lesions: list[Lesion], bowel: Bowel) -> None:
     """Paint lesions, the cysts first."""
     for lesion in sorted(lesions, key=lambda one: one.kind in TUMOURS):
         if lesion.kind == "colon_tumour":
             _paint_colon(canvas, lesion, bowel)
         else:
-            _paint_round(canvas, lesion, organs)
+            _paint_round(canvas, lesion)
 
 
-def _paint_round(canvas: Canvas, lesion: Lesion, organs: Organs) -> None:
+def _paint_round(canvas: Canvas, lesion: Lesion) -> None:
     a, b, c = lesion.character
     stretch = np.array([1 + 0.25 * (a - 0.5), 1 + 0.25 * (b - 0.5), 1 + 0.25 * (c - 0.5)])
     solid = ellipsoid(lesion.centre, lesion.radius * stretch, (90 * a, 90 * b, 90 * c))
@@ -129,7 +128,7 @@ def _paint_round(canvas: Canvas, lesion: Lesion, organs: Organs) -> None:
     )
     if painted is None:
         return
-    painted.distance = _confine(canvas, painted, lesion, organs)
+    _confine(canvas, painted, lesion.kind)
     if is_cyst:
         canvas.fill(painted, "cyst", lesion.kind)
         return
@@ -145,7 +144,11 @@ def _paint_round(canvas: Canvas, lesion: Lesion, organs: Organs) -> None:
         canvas.fill(painted, "liver_tumour_rim")
         canvas.fill(painted, "liver_tumour", shrink=max(2.0, 0.18 * r))
     if r > 12 and c < 0.55:  # necrosis in the middle of the larger ones
-        core = painted.distance + np.float32(0.45 * r) + np.float32(0.12 * r) * canvas.medium[painted.box]
+        core = (
+            painted.distance
+            + np.float32(0.45 * r)
+            + np.float32(0.12 * r) * canvas.medium[painted.box]
+        )
         canvas.fill(Painted(painted.box, core), "necrosis")
 
 
@@ -158,20 +161,15 @@ def _infiltrate(canvas: Canvas, painted: Painted, tissue: str, lesion: Lesion) -
         canvas.blend(painted.box, alpha, np.float32(canvas.look.hu[tissue]))
 
 
-def _confine(canvas: Canvas, painted: Painted, lesion: Lesion, organs: Organs) -> Floats:
+def _confine(canvas: Canvas, painted: Painted, kind: str) -> None:
     """Keep a lesion in the organ that it grows from."""
-    d = painted.distance
-    p = canvas.grid.points(painted.box)
-    if lesion.kind.startswith(("liver", "hepatic")):
-        return np.maximum(d, organs.liver.distance(p) - np.float32(0.5))
-    labels = canvas.labels[painted.box]
-    if lesion.kind == "lung_tumour":
+    if kind.startswith(("liver", "hepatic")):
+        canvas.confine(painted, ("liver", "hepatic_vessel", "liver_cyst"))
+    elif kind == "lung_tumour":
         # A tumour may touch pleura and mediastinum, but not grow through ribs.
-        allowed = (labels == LABEL["lung"]) | (labels == 0) | (labels == LABEL["heart"])
-        return np.where(allowed, d, np.maximum(d, np.float32(0.6)))
-    barrier = ("bone", "muscle", "aorta", "inferior_vena_cava", "liver", "spleen")
-    blocked = np.isin(labels, [LABEL[name] for name in barrier])
-    return np.where(blocked, np.maximum(d, np.float32(0.8)), d)
+        canvas.confine(painted, ("", "lung", "heart", "lung_tumour"))
+    else:
+        canvas.confine(painted, _BARRIER, out=True)
 
 
 def _paint_colon(canvas: Canvas, lesion: Lesion, bowel: Bowel) -> None:
@@ -191,10 +189,7 @@ def _paint_colon(canvas: Canvas, lesion: Lesion, bowel: Bowel) -> None:
     rough = np.float32(1.6)
     for painted in canvas.trace(outer, margin=6.0):
         painted.distance = painted.distance + rough * canvas.fine[painted.box]
-        labels = canvas.labels[painted.box]
-        barrier = ("bone", "muscle", "liver", "spleen", "bladder")
-        blocked = np.isin(labels, [LABEL[name] for name in barrier])
-        painted.distance = np.where(blocked, np.maximum(painted.distance, 0.8), painted.distance)
+        canvas.confine(painted, _BARRIER, out=True)
         canvas.fill(painted, "colon_tumour", "colon_tumour")
     # What is left of the lumen, off centre; open on the far side when the tumour is a plaque.
     shift = np.array([0.0, np.cos(6.28 * b), np.sin(6.28 * b)]) * thick * 0.55

@@ -146,7 +146,9 @@ def _liver(free: Freedom, body: Body, hilum: NDArray) -> Solid:
 def _spleen(free: Freedom, body: Body) -> Solid:
     size = float(np.exp(free.rng.normal(0, 0.17 * free.strength)))
     centre = free.at((30, -18, 104), 6)
-    outer = ellipsoid(centre, free.size(np.array([52, 46, 36]) * size, 0.06), free.turn((24, 16, -20)))
+    outer = ellipsoid(
+        centre, free.size(np.array([52, 46, 36]) * size, 0.06), free.turn((24, 16, -20))
+    )
     inner = ellipsoid(
         centre + np.array([-4, -24, -34]) * size,
         free.size(np.array([58, 46, 34]) * size, 0.06),
@@ -243,7 +245,9 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
             parts.append(
                 tube([[*start, radius], [*middle, radius * 0.95], [*stop, radius * 0.7]], 9.0)
             )
-        return Tubes(*(np.concatenate([getattr(p, n) for p in parts]) for n in Tubes.__annotations__))
+        return Tubes(
+            *(np.concatenate([getattr(p, n) for p in parts]) for n in Tubes.__annotations__)
+        )
 
     thick = float(np.exp(free.rng.normal(0, 0.15)))
     shift = free.at((0, 0, 0), 3, 0.5)
@@ -255,7 +259,11 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
     shift = free.at((0, 0, 0), 3, 0.5)
     left = limbs(
         np.array([26, -48, 36]) + shift,
-        [np.array([6, -26, 32]) + shift, np.array([4, -34, 50]) + shift, np.array([34, -38, 32]) + shift],
+        [
+            np.array([6, -26, 32]) + shift,
+            np.array([4, -34, 50]) + shift,
+            np.array([34, -38, 32]) + shift,
+        ],
         3.6 * thick,
     )
     return right, left
@@ -280,7 +288,9 @@ def paint_kidneys(canvas: Canvas, organs: Organs, fat: float) -> list[Painted | 
         canvas.fill(Painted(box, np.maximum(d + np.float32(7.0), column)), "renal_medulla")
         canvas.fill(Painted(box, inner), "visceral_fat", None)
         canvas.fill(
-            Painted(box, np.maximum(inner + np.float32(5.0), -column - np.float32(3))), "urine", None
+            Painted(box, np.maximum(inner + np.float32(5.0), -column - np.float32(3))),
+            "urine",
+            None,
         )
     return painted
 

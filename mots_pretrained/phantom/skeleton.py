@@ -92,7 +92,8 @@ class Spine:
         level = np.clip(np.float32(9.0) - gap, -30, 9)  # negative beside the middle of a body
         arch = np.maximum(np.abs(ring - np.float32(12.5)) - np.float32(3.4), level - np.float32(3))
         spinous = np.maximum(
-            np.maximum(side - np.float32(3.6), np.abs(back - np.float32(28)) - np.float32(17)), level
+            np.maximum(side - np.float32(3.6), np.abs(back - np.float32(28)) - np.float32(17)),
+            level,
         )
         drop = np.abs(back - np.float32(2) - side * np.float32(0.22))
         transverse = np.maximum(np.maximum(drop, np.float32(12) - gap) - np.float32(3.8), side - 40)
@@ -121,9 +122,7 @@ def _sacrum() -> Solid:
         middle = np.float32(6) + np.float32(62) * t * (np.float32(1.75) - t)
         half = np.float32(58) * (1 - t) ** np.float32(0.75) + np.float32(9)
         thick = np.float32(20) - np.float32(13) * t
-        d = np.maximum(
-            np.abs(x) - half, np.abs(y - middle - (x / 60) ** 2 * 10) - thick
-        )
+        d = np.maximum(np.abs(x) - half, np.abs(y - middle - (x / 60) ** 2 * 10) - thick)
         d = np.maximum(d, np.abs(z + np.float32(210)) - np.float32(72))
         holes = np.sqrt((np.abs(x) - 24) ** 2 + ((z + 138) % 30 - 15) ** 2) - np.float32(5)
         return np.maximum(d, -holes)
@@ -135,7 +134,9 @@ def _hip(sign: float, flare: float) -> list[tuple[Solid, float]]:
     def wing(p: Points) -> Floats:
         z, y, x = p
         side = x * np.float32(sign)
-        along = (y - np.float32(-15)) * np.float32(-0.83) + (side - np.float32(82)) * np.float32(0.55)
+        along = (y - np.float32(-15)) * np.float32(-0.83) + (side - np.float32(82)) * np.float32(
+            0.55
+        )
         height = z + np.float32(165)
         bow = np.float32(82 * flare) - (y + 15) * np.float32(0.62) + height * np.float32(0.22)
         bow = bow + (along * np.float32(1 / 70)) ** 2 * np.float32(-10)
@@ -155,8 +156,10 @@ def _hip(sign: float, flare: float) -> list[tuple[Solid, float]]:
     socket = within(
         ellipsoid((-262, -28, sign * 88), (36, 36, 36)),
         lambda p: (p[2] * np.float32(sign)) - np.float32(92),
-        lambda p: np.float32(28.5)
-        - np.sqrt((p[0] + 262) ** 2 + (p[1] + 28) ** 2 + (p[2] - np.float32(sign * 94)) ** 2),
+        lambda p: (
+            np.float32(28.5)
+            - np.sqrt((p[0] + 262) ** 2 + (p[1] + 28) ** 2 + (p[2] - np.float32(sign * 94)) ** 2)
+        ),
         width=2.0,
     )
     return [
@@ -199,7 +202,9 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, strength: float) -> 
             ]
         )
         quadratus = np.array([[20, 22, 55, 8 * s], [-50, 16, 72, 13 * s], [-115, 8, 84, 13 * s]])
-        iliacus = np.array([[-140, -18, 88, 9 * s], [-195, -35, 88, 15 * s], [-250, -55, 98, 14 * s]])
+        iliacus = np.array(
+            [[-140, -18, 88, 9 * s], [-195, -35, 88, 15 * s], [-250, -55, 98, 14 * s]]
+        )
         for path, tissue, step in (
             (back, "lean_muscle", 24.0),
             (quadratus, "muscle", 20.0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +14,10 @@ Box = tuple[slice, slice, slice]
 # The patient in millimetres around the first lumbar vertebra: (z up, y back, x left).
 EXTENT_LOW = np.array([-460.0, -330.0, -340.0])
 EXTENT_HIGH = np.array([360.0, 230.0, 340.0])
+_TABLE_STEP = 40.0
 
 
-def _spline_basis(u: NDArray[np.float64], count: int) -> Floats:
+def spline_basis(u: NDArray[np.float64], count: int) -> Floats:
     """Cubic B-spline weights of ``count`` control values at fractional positions ``u``."""
     cell = np.clip(np.floor(u).astype(int), 0, count - 4)
     t = np.clip(u - cell, 0.0, 1.0)
@@ -44,11 +47,11 @@ class Lattice:
             np.float32
         )
 
-    def on_axes(self, axes: tuple[NDArray, NDArray, NDArray]) -> Floats:
+    def on_axes(self, axes: Sequence[NDArray]) -> Floats:
         """Evaluate on the grid spanned by three axes in millimetres."""
         field = self.control
         for k in (0, 1, 2):
-            basis = _spline_basis((axes[k] - EXTENT_LOW[k]) / self.step, self.control.shape[k])
+            basis = spline_basis((axes[k] - EXTENT_LOW[k]) / self.step, self.control.shape[k])
             used = np.flatnonzero(basis.any(axis=0))
             trim = slice(used[0], used[-1] + 1)
             if k == 0:
@@ -59,13 +62,23 @@ class Lattice:
                 field = np.matmul(field[:, :, trim], np.ascontiguousarray(basis[:, trim].T))
         return field
 
-    def at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Evaluate at ``(n, 3)`` points in millimetres."""
-        weights = [
-            _spline_basis((points[:, k] - EXTENT_LOW[k]) / self.step, self.control.shape[k])
-            for k in range(3)
-        ]
-        return np.einsum("ni,nj,nk,ijk->n", *weights, self.control, optimize=True)
+
+def _trilinear(table: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Trilinear look-up in a ``(n, n, n, 3)`` table at ``(m, 3)`` fractional indices.
+
+    Outside the table the outermost cells go on straight.
+    """
+    cell = np.minimum(np.maximum(at.astype(int), 0), np.array(table.shape[:3]) - 2)
+    t = (at - cell)[:, :, None]
+    i, j, k = cell.T
+    row = table[i, j, k] * (1 - t[:, 2]) + table[i, j, k + 1] * t[:, 2]
+    back = table[i, j + 1, k] * (1 - t[:, 2]) + table[i, j + 1, k + 1] * t[:, 2]
+    low = row * (1 - t[:, 1]) + back * t[:, 1]
+    i = i + 1
+    row = table[i, j, k] * (1 - t[:, 2]) + table[i, j, k + 1] * t[:, 2]
+    back = table[i, j + 1, k] * (1 - t[:, 2]) + table[i, j + 1, k + 1] * t[:, 2]
+    high = row * (1 - t[:, 1]) + back * t[:, 1]
+    return low * (1 - t[:, 0]) + high * t[:, 0]
 
 
 class Pose:
@@ -81,20 +94,27 @@ class Pose:
         self.inverse = np.linalg.inv(matrix)
         self.bend = bend
         self.strength = strength
+        self._tabulate()
 
     def to_patient(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Patient coordinates of ``(n, 3)`` scanner points."""
-        moved = points @ self.matrix.T
-        for k in range(3):
-            moved[:, k] += self.strength[k] * self.bend[k].at(points)
-        return moved
+        """Patient coordinates of ``(n, 3)`` scanner points, the bend from its table."""
+        return points @ self.matrix.T + _trilinear(self._bends, (points - EXTENT_LOW) / _TABLE_STEP)
 
     def to_scanner(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scanner coordinates of ``(n, 3)`` patient points, by fixed-point iteration."""
+        """Scanner coordinates of ``(n, 3)`` patient points, from the table of the way back."""
+        return _trilinear(self._back, (points - EXTENT_LOW) / _TABLE_STEP)
+
+    def _tabulate(self) -> None:
+        """The bend and the way back at the nodes of a coarse lattice."""
+        counts = np.ceil((EXTENT_HIGH - EXTENT_LOW) / _TABLE_STEP).astype(int) + 1
+        axes = [EXTENT_LOW[k] + _TABLE_STEP * np.arange(counts[k]) for k in range(3)]
+        bends = [s * b.on_axes(axes) for s, b in zip(self.strength, self.bend, strict=True)]
+        self._bends = np.stack(bends, axis=-1).astype(float)
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         guess = points @ self.inverse.T
-        for _ in range(3):
+        for _ in range(3):  # fixed-point iteration
             guess = guess + (points - self.to_patient(guess)) @ self.inverse.T
-        return guess
+        self._back = guess.reshape(*counts, 3)
 
 
 class Grid:
@@ -115,12 +135,12 @@ class Grid:
         self.shape, self.pose = shape, pose
         self.spacing = np.asarray(spacing, dtype=np.float64)
         self.origin = centre - (np.asarray(shape) - 1) / 2 * self.spacing
-        self.axes = tuple(self.origin[k] + np.arange(shape[k]) * self.spacing[k] for k in range(3))
+        self.axes = [self.origin[k] + np.arange(shape[k]) * self.spacing[k] for k in range(3)]
         flat = [axis.astype(np.float32) for axis in self.axes]
         coordinates = []
         for k in range(3):
             row = pose.matrix[k].astype(np.float32)
-            field = pose.bend[k].on_axes(self.axes)  # type: ignore[arg-type]
+            field = pose.bend[k].on_axes(self.axes)
             field *= np.float32(pose.strength[k])
             field += (row[0] * flat[0])[:, None, None] + (row[1] * flat[1])[:, None]
             field += row[2] * flat[2]
@@ -144,9 +164,7 @@ class Grid:
         inside = (stop > start).all(axis=1)
         return [
             (slice(*a), slice(*b), slice(*c)) if ok else None
-            for ok, (a, b, c) in zip(
-                inside, np.stack([start, stop], axis=2).tolist(), strict=True
-            )
+            for ok, (a, b, c) in zip(inside, np.stack([start, stop], axis=2).tolist(), strict=True)
         ]
 
     def box(self, low: NDArray, high: NDArray, margin: float = 0.0) -> Box | None:

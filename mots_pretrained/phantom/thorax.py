@@ -13,7 +13,17 @@ from mots_pretrained.phantom.space import Box, Floats, Points
 from mots_pretrained.phantom.vessels import Vessels, grow_tree, points_inside
 
 _MIDLINE = np.array(
-    [[0, 34], [60, 36], [110, 38], [160, 34], [200, 30], [235, 26], [270, 30], [300, 60], [360, 90]],
+    [
+        [0, 34],
+        [60, 36],
+        [110, 38],
+        [160, 34],
+        [200, 30],
+        [235, 26],
+        [270, 30],
+        [300, 60],
+        [360, 90],
+    ],
     dtype=float,
 )
 
@@ -33,9 +43,9 @@ class Thorax:
         self.solid = Solid(self._lungs, np.array([-20.0, -170, -150]), np.array([278.0, 70, 150]))
 
     def _lungs(self, p: Points) -> Floats:
-        return self._cut(p, self.body.cavity(p))
+        return self._cut(p, self.body.cavity(p), self.body.diaphragm(p))
 
-    def _cut(self, p: Points, cavity: Floats) -> Floats:
+    def _cut(self, p: Points, cavity: Floats, height: Floats) -> Floats:
         z, y, x = p
         row = np.clip(z + np.float32(460), 0, 820).astype(np.int32)
         # Wide before the spine, narrow behind the sternum, open beside the vertebrae.
@@ -43,14 +53,14 @@ class Thorax:
         taper = taper - np.float32(0.25) * np.clip((y + 20) / 40, 0, 1)
         middle = self._half[row] * taper - np.abs(x)
         d = np.maximum(cavity + np.float32(2.5), middle)
-        d = np.maximum(d, self.body.diaphragm(p) * -1 + np.float32(1.5))
+        d = np.maximum(d, np.float32(1.5) - height)
         return np.maximum(d, z - np.float32(272))
 
     def paint_lungs(self, canvas: Canvas) -> None:
         """Diaphragm, then lung tissue with its fissures above it."""
         grid = canvas.grid
         rows = np.flatnonzero((grid.z > -45).any(axis=(1, 2)))
-        if not len(rows) or self.body.field is None:
+        if not len(rows):
             return
         box: Box = (slice(rows[0], rows[-1] + 1), slice(None), slice(None))
         p = grid.points(box)
@@ -60,13 +70,15 @@ class Thorax:
         canvas.fill(Painted(box, sheet), "muscle", "muscle")
         above = np.maximum(-height, cavity)
         canvas.fill(Painted(box, above), "visceral_fat", None)
-        lungs = Painted(box, self._cut(p, cavity))
+        lungs = Painted(box, self._cut(p, cavity, height))
         canvas.fill(lungs, "lung", "lung")
         inside = lungs.distance < 0
         dense = np.float32(self.posterior) * np.clip((p[1] + 60) * np.float32(1 / 100), -0.5, 1)
         canvas.image[box] += np.where(inside, dense + 18 * canvas.medium[box], 0)
         z, y, x = p
-        oblique = np.abs((z - 150) * np.float32(0.72) + (y + 45) * np.float32(0.70)) - np.float32(0.8)
+        oblique = np.abs((z - 150) * np.float32(0.72) + (y + 45) * np.float32(0.70)) - np.float32(
+            0.8
+        )
         minor = np.maximum(np.abs(z - 165) - np.float32(0.8), np.maximum(y + 45, x))
         crack = np.minimum(oblique, minor) + np.float32(1.2) * canvas.coarse[box]
         canvas.fill(Painted(box, np.maximum(crack, lungs.distance)), "fissure")
@@ -97,9 +109,7 @@ class Thorax:
 
         limit = self.body.diaphragm
         whole = within(
-            union(
-                part((0, 0, 0), (52, 44, 58)), part((18, 12, -30), (44, 38, 34)), width=20
-            ),
+            union(part((0, 0, 0), (52, 44, 58)), part((18, 12, -30), (44, 38, 34)), width=20),
             lambda p: np.float32(1.0) - limit(p),
             lambda p: self.body.cavity(p) + np.float32(4),
             width=6,
@@ -120,7 +130,15 @@ class Thorax:
                     Painted(muscle.box, d + 1.5 * canvas.medium[muscle.box]), "heart_chamber"
                 )
         for path, tissue in (
-            ([[300, -80, -42, 8], [235, -78, -40, 9.5], [165, -76, -38, 10], [140, -76, -40, 12]], "vein"),
+            (
+                [
+                    [300, -80, -42, 8],
+                    [235, -78, -40, 9.5],
+                    [165, -76, -38, 10],
+                    [140, -76, -40, 12],
+                ],
+                "vein",
+            ),
             ([[138, -104, 14, 14], [168, -92, 18, 14], [182, -70, 20, 12]], "heart_chamber"),
             ([[182, -70, 20, 12], [174, -52, -12, 10], [164, -48, -38, 8]], "heart_chamber"),
             ([[182, -70, 20, 11], [176, -46, 36, 9]], "heart_chamber"),

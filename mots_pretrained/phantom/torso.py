@@ -130,7 +130,9 @@ def _view(
         bottom, top = max(middle - reach, -400), min(middle + reach, 310)
     trunk = anatomy.trunk  # low and high ends of the body in the scanner's millimetres
     low, high = anatomy.heights(bottom), anatomy.heights(top)
-    span = np.array([high - low, *np.maximum(rng.uniform(*habits.field), 0.9 * (trunk[1] - trunk[0])[1:])])
+    span = np.array(
+        [high - low, *np.maximum(rng.uniform(*habits.field), 0.9 * (trunk[1] - trunk[0])[1:])]
+    )
     span[1:] = span[1:].max()
     if shape is None:
         shape = _SHAPE if spacing is None else _fitting(span, spacing)

@@ -133,7 +133,9 @@ class Vessels:
                 way = rng.normal(size=3)
                 way[0] *= 0.3
                 spot = aorta.start[i] + way / np.linalg.norm(way) * aorta.start_radius[i]
-                canvas.draw(tube([[*spot, 1.6], [*(spot + rng.normal(0, 3, 3)), 1.2]], 6.0), "calcium")
+                canvas.draw(
+                    tube([[*spot, 1.6], [*(spot + rng.normal(0, 3, 3)), 1.2]], 6.0), "calcium"
+                )
 
     def _renal(self, canvas: Canvas, organs: Organs) -> None:
         for sinus, sign in zip(organs.sinuses, (-1.0, 1.0), strict=True):
@@ -143,8 +145,12 @@ class Vessels:
             vein = [[-8, -50, -18, 5], [-7, front, sign * 18, 4.6], [*centre, 3.8]]
             canvas.draw(tube(artery, 12.0), "artery")
             canvas.draw(tube(vein, 12.0), "vein")
-            ureter = [[*centre, 2.0], [-60, -34, sign * 40, 1.6], [-150, -56, sign * 46, 1.6],
-                      [-240, -20, sign * 34, 1.6]]
+            ureter = [
+                [*centre, 2.0],
+                [-60, -34, sign * 40, 1.6],
+                [-150, -56, sign * 46, 1.6],
+                [-240, -20, sign * 34, 1.6],
+            ]
             canvas.draw(tube(ureter, 24.0), "urine")
 
     def _mesenteric(self, canvas: Canvas, organs: Organs, rng: np.random.Generator) -> None:
@@ -155,14 +161,19 @@ class Vessels:
         behind = organs.pancreas_path[3:, :3] + [2, 11, 0]
         gate = (organs.spleen.low + organs.spleen.high) / 2 + [0, -14, -20]
         splenic = np.array([confluence, *behind, gate])
-        canvas.draw(tube(np.c_[splenic, [4.8, *[4.4] * len(behind), 3.2]], 10.0),
-                    "portal_vein", "portal_and_splenic_vein")
+        canvas.draw(
+            tube(np.c_[splenic, [4.8, *[4.4] * len(behind), 3.2]], 10.0),
+            "portal_vein",
+            "portal_and_splenic_vein",
+        )
         way = (confluence + organs.hilum) / 2 + [0, 4, 0]
         trunk = [[*confluence, 6.4], [*way, 6.8], [*organs.hilum, 6.2]]
         canvas.draw(tube(trunk, 8.0), "portal_vein", "portal_and_splenic_vein")
         stem = np.array([confluence, [-50 + lift, -80, -8], [-95, -88, -14]])
         canvas.draw(tube(np.c_[stem, [5.4, 5, 4]], 14.0), "portal_vein")
-        supply = np.array([[4 + lift, -58, 6], [-24 + lift, -74, 3], [-60, -84, 0], [-105, -92, -8]])
+        supply = np.array(
+            [[4 + lift, -58, 6], [-24 + lift, -74, 3], [-60, -84, 0], [-105, -92, -8]]
+        )
         canvas.draw(tube(np.c_[supply, [4, 3.6, 3.2, 2.6]], 12.0), "artery")
         celiac = np.array([[16 + lift, -56, 7], [20 + lift, -72, 4]])
         gates = (organs.hilum, tail + [4, 6, 0])
@@ -187,27 +198,27 @@ def paint_liver_vessels(
     goals = points_inside(rng, organs.liver, 56, 6.0)
     if len(goals) < 8:
         return
-    low, high = organs.liver.low, organs.liver.high
     cava = spline_points(vessels.cava, 6.0)
-    mouth = cava[np.argmin(np.abs(cava[:, 0] - min(high[0] - 14, 78))), :3]
+    mouth = cava[np.argmin(np.abs(cava[:, 0] - min(organs.liver.high[0] - 14, 78))), :3]
     half = len(goals) // 2
     portal, veins = goals[:half], goals[half:]
     trees = []
     is_right = portal[:, 2] < inlet[2] - 4
     for stem, group in ((right, portal[is_right]), (left, portal[~is_right])):
-        trunk = spline_points(np.array([inlet, (inlet + stem) / 2 + rng.normal(0, 2, 3), stem]), 12.0)
+        trunk = spline_points(
+            np.array([inlet, (inlet + stem) / 2 + rng.normal(0, 2, 3), stem]), 12.0
+        )
         trees.append(grow_tree(rng, trunk, group, 1.25, 5.2))
     angle = np.arctan2(-(veins[:, 1] - mouth[1]), -(veins[:, 2] - mouth[2]))
     for lower, upper in ((-4, 0.75), (0.75, 1.5), (1.5, 4)):
         group = veins[(angle >= lower) & (angle < upper)]
         if len(group):
-            trees.append(grow_tree(rng, np.array([mouth, mouth + (group.mean(0) - mouth) * 0.35]),
-                                   group, 1.35, 5.0))
-    inside = organs.liver.distance
+            trees.append(
+                grow_tree(
+                    rng, np.array([mouth, mouth + (group.mean(0) - mouth) * 0.35]), group, 1.35, 5.0
+                )
+            )
     for tree in trees:
         for painted in canvas.trace(tree):
-            d = np.maximum(painted.distance, inside(canvas.grid.points(painted.box)) + 2)
-            painted.distance = d
-            # Only what already is liver becomes vessel.
+            canvas.confine(painted, ("liver", "hepatic_vessel"))
             canvas.fill(painted, "hepatic_vessel", "hepatic_vessel")
-    del low
