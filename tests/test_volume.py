@@ -2,7 +2,6 @@
 
 import gzip
 import itertools
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -18,7 +17,6 @@ from mots_pretrained.volume import (
     write_nifti,
 )
 
-SHARED = os.environ.get("MOTS_SHARED")
 ORDERS = [
     "".join(codes)
     for names in itertools.permutations(("LR", "PA", "IS"))
@@ -311,9 +309,8 @@ def test_stem_drops_both_suffixes() -> None:
     assert [stem(x) for x in ("a/ct.nii.gz", "ct.v2.nii", "CT.NII.GZ")] == ["ct", "ct.v2", "CT"]
 
 
-@pytest.mark.skipif(SHARED is None, reason="MOTS_SHARED is not set: no real scans here")
-def test_real_ct_is_upright_and_written_back(tmp_path: Path) -> None:
-    path = Path(str(SHARED)) / "data" / "ts_patientA_ct" / "example_ct.nii.gz"
+def test_real_ct_is_upright_and_written_back(tmp_path: Path, shared: Path) -> None:
+    path = shared / "data" / "ts_patientA_ct" / "example_ct.nii.gz"
     volume = read_volume(path)
     assert volume.array.shape == (112, 101, 122)
     assert volume.spacing == pytest.approx((3.0, 3.0, 3.0))

@@ -123,7 +123,7 @@ def resample_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resample_depth(
-    slabs: Iterable[tuple[int, Tensor]], depth: int, wanted: int
+    slabs: Iterable[tuple[int, Tensor]], depth: int, wanted: int, *, most: int = 64
 ) -> Iterator[tuple[int, Tensor]]:
     """Resample slabs along depth as they come; only the planes still needed are held.
 
@@ -131,6 +131,7 @@ def resample_depth(
         slabs: Pairs of first plane and ``(K, n, H, W)``, without gaps, from plane 0 to ``depth``.
         depth: Planes that will come in all.
         wanted: Planes to give in all.
+        most: Planes to give at once.
 
     Yields:
         Pairs of first plane and ``(K, m, H, W)``, without gaps, from plane 0 to ``wanted``.
@@ -145,7 +146,6 @@ def resample_depth(
         held = slab if held is None else torch.cat([held, slab], dim=1)
         end = start + slab.shape[1]
         while made < wanted and stops[made] <= end:
-            most = max(1, _CHUNK // slab[:, 0].numel())
             stop = min(bisect.bisect_right(stops, end), made + most)
             planes = [
                 torch.tensordot(

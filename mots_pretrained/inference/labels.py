@@ -1,0 +1,166 @@
+"""From probabilities to one label map and, beside it, each category's own mask (Sec. 3.5).
+
+A tumour wins over an organ and a vessel over the liver; of nested regions the smaller wins; else
+the larger probability does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.data.resample import resample_planes
+from mots_pretrained.inference.sliding_window import THRESHOLD
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """Which categories there are, what they are called and which one wins where two meet.
+
+    Attributes:
+        names: Categories in the order of the probabilities; a background first if ``exclusive``
+            is not among them.
+        values: Value of each category in the label map.
+        rank: A category of higher rank wins; of equal rank the more probable one.
+        beats: Pairs of positions (winner, loser) within one rank.
+        exclusive: Whether the probabilities are a softmax, channel 0 the background.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    rank: tuple[int, ...]
+    beats: tuple[tuple[int, int], ...] = ()
+    exclusive: bool = False
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the label map: unsigned 8-bit, unless there are more than 255 values."""
+        return np.dtype(np.uint8 if max(self.values) < 256 else np.uint16)
+
+
+def task_rule(config: ModelConfig, tasks: tuple[str, ...]) -> LabelRule:
+    """Rule of a partially labelled network: its annotated categories, numbered over all tasks.
+
+    Args:
+        config: The network's configuration.
+        tasks: Names of the tasks predicted.
+
+    Example:
+        >>> task_rule(ModelConfig(), ("liver", "spleen")).values
+        (1, 2, 11)
+    """
+    every = [name for task in config.tasks for name in task.categories]
+    chosen = [task for task in config.tasks if task.name in tasks]
+    names = tuple(name for task in chosen for name in task.categories)
+    tumours = {task.tumour for task in chosen}
+    pair = ("hepatic_vessel", "liver")
+    return LabelRule(
+        names=names,
+        values=tuple(every.index(name) + 1 for name in names),
+        rank=tuple(int(name in tumours) for name in names),
+        beats=((names.index(pair[0]), names.index(pair[1])),) if {*pair} <= {*names} else (),
+    )
+
+
+def class_rule(config: ModelConfig) -> LabelRule:
+    """Rule of a segmenter: 1 to N in the order of its classes; if they overlap, earlier wins."""
+    count = len(config.classes)
+    return LabelRule(
+        names=config.classes,
+        values=tuple(range(1, count + 1)),
+        rank=(0,) * count if config.exclusive else tuple(range(count, 0, -1)),
+        exclusive=config.exclusive,
+    )
+
+
+class Masks:
+    """One binary mask a category, eight of them in a byte: 11 cost two bytes a voxel.
+
+    Args:
+        names: The categories.
+        shape: Voxels along (D, H, W).
+    """
+
+    def __init__(self, names: tuple[str, ...], shape: tuple[int, int, int]) -> None:
+        self._names = names
+        self._bits = np.zeros(((len(names) + 7) // 8, *shape), np.uint8)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __getitem__(self, name: str) -> NDArray[np.bool_]:
+        byte, bit = divmod(self._names.index(name), 8)
+        return (self._bits[byte] & np.uint8(1 << bit)) != 0
+
+    def __setitem__(self, name: str, mask: NDArray[np.bool_]) -> None:
+        byte, bit = divmod(self._names.index(name), 8)
+        self._bits[byte] &= np.uint8(0xFF ^ (1 << bit))
+        self._bits[byte] |= mask.astype(np.uint8) << np.uint8(bit)
+
+    def put(self, index: int, planes: slice, mask: NDArray[np.bool_]) -> None:
+        """Set a category's voxels in some planes that have been empty so far."""
+        byte, bit = divmod(index, 8)
+        self._bits[byte, planes] |= mask.astype(np.uint8) << np.uint8(bit)
+
+
+def decide(
+    probabilities: Tensor,
+    rule: LabelRule,
+    size: tuple[int, int],
+    labels: NDArray[Any],
+    masks: Masks | None,
+    start: int,
+) -> None:
+    """Resample planes of probabilities in plane, and write what wins into the label map.
+
+    A category that nowhere in these planes comes near winning is not resampled at all.
+
+    Args:
+        probabilities: ``(K, n, H, W)``; K counts the background first if the rule is exclusive.
+        rule: Which category wins.
+        size: (H, W) of the label map.
+        labels: ``(D, *size)``, written in planes ``start`` to ``start + n``.
+        masks: Written likewise; not needed if the rule is exclusive.
+        start: First plane.
+    """
+    planes = slice(start, start + probabilities.shape[1])
+    if rule.exclusive:
+        labels[planes] = _largest_class(probabilities, rule, size)
+        return
+    score = torch.zeros(probabilities.shape[1], *size)
+    value = np.zeros(score.shape, rule.dtype)
+    found: dict[int, Tensor] = {}
+    for index, channel in enumerate(probabilities):
+        if channel.max() > THRESHOLD:
+            found[index] = resample_planes(channel, size)
+    for index, probability in found.items():
+        inside = probability > THRESHOLD
+        if masks is not None:
+            masks.put(index, planes, inside.numpy())
+        for winner, loser in rule.beats:
+            if loser == index and winner in found:
+                inside = inside & (found[winner] <= THRESHOLD)
+        candidate = torch.where(inside, probability + 2 * rule.rank[index], 0)
+        won = candidate > score
+        score[won] = candidate[won]
+        value[won.numpy()] = rule.values[index]
+    labels[planes] = value
+
+
+def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]) -> NDArray[Any]:
+    """Take the most probable class; the background, channel 0, on a tie."""
+    best = resample_planes(probabilities[0], size).clone()
+    value = np.zeros(best.shape, rule.dtype)
+    for index, channel in enumerate(probabilities[1:]):
+        if channel.max() > 1 / len(probabilities):  # less cannot be the largest anywhere
+            probability = resample_planes(channel, size)
+            won = probability > best
+            best[won] = probability[won]
+            value[won.numpy()] = rule.values[index]
+    return value

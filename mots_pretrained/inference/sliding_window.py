@@ -1,0 +1,171 @@
+"""Sliding windows with Gaussian weights, given away slab by slab as they finish (Sec. 4.1).
+
+Memory grows with the window: only as many planes of probabilities are held as a window is deep.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int, int]
+Predict = Callable[[Tensor], Tensor]
+"""From ``(B, C, D, H, W)`` to probabilities ``(B, K, D, H, W)``."""
+Progress = Callable[[int, int], None]
+"""Told how many windows are done, of how many in all."""
+
+THRESHOLD = 0.5
+"""A voxel belongs to a category if its probability is larger, as in the published testing."""
+
+_FLIPS = tuple(
+    axes for count in range(4) for axes in itertools.combinations((-3, -2, -1), count)
+)  # the eight mirror images
+
+
+class Protocol(TypedDict):
+    """How windows are laid; spread into `sliding_window` or `Predictor`."""
+
+    overlap: float
+    flips: bool
+
+
+PUBLISHED: Protocol = {"overlap": 0.5, "flips": True}
+"""The published testing: windows overlapping by half, Gaussian weights, mean over eight flips."""
+
+
+def sliding_window(
+    image: Tensor,
+    predict: Predict,
+    *,
+    window: Size,
+    overlap: float = 0.5,
+    flips: bool = False,
+    batch: int = 1,
+    pad: float = -1.0,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Predict a volume window by window and yield its finished planes, from feet to head.
+
+    Args:
+        image: ``(C, D, H, W)``; moving it to the network's device is up to ``predict``.
+        predict: From windows to probabilities of K categories each.
+        window: Size of a window in voxels. A smaller volume is padded at its ends.
+        overlap: Share of a window that the next one covers again, 0 to below 1.
+        flips: Average over the eight mirror images of each window.
+        batch: Windows predicted at once.
+        pad: Value to pad with: -1, air.
+        progress: Called after each batch.
+
+    Yields:
+        Pairs of first plane and probabilities ``(K, n, H, W)`` on the CPU, without gaps.
+
+    Raises:
+        ValueError: If the overlap or the batch is out of range.
+    """
+    if not 0.0 <= overlap < 1.0:
+        raise ValueError(f"overlap must be at least 0 and below 1, not {overlap}")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
+    depth, height, width = image.shape[1:]
+    short = [max(0, w - n) for n, w in zip(image.shape[1:], window, strict=True)]
+    if any(short):
+        image = F.pad(image, (0, short[2], 0, short[1], 0, short[0]), value=pad)
+    sizes = image.shape[1:]
+    starts = [window_starts(n, w, overlap) for n, w in zip(sizes, window, strict=True)]
+    # The windows form a grid, so the sum of their weights is a product of three lines.
+    along_d, along_h, along_w = (
+        _coverage(n, w, s) for n, w, s in zip(sizes, window, starts, strict=True)
+    )
+    in_plane = (along_h[:, None] * along_w)[:height, :width]
+    places = list(itertools.product(starts[1], starts[2]))
+    count = len(starts[0]) * len(places)
+    slab = torch.empty(0)
+    for row, (z, after) in enumerate(itertools.pairwise([*starts[0], depth])):
+        for first in range(0, len(places), batch):
+            group = places[first : first + batch]
+            crops = torch.stack([_crop(image, (z, y, x), window) for y, x in group])
+            probabilities = _mean_over_flips(crops, predict, flips)
+            if not slab.numel():
+                slab = probabilities.new_zeros(probabilities.shape[1], window[0], *sizes[1:])
+            _add(slab, probabilities, group)
+            if progress is not None:
+                progress(row * len(places) + first + len(group), count)
+        ready = after - z
+        total = along_d[z:after, None, None] * in_plane
+        yield z, slab[:, :ready, :height, :width].cpu() / total
+        _shift(slab, ready)
+
+
+def window_starts(size: int, window: int, overlap: float) -> list[int]:
+    """Place windows along an axis; the last one lies flush with its end.
+
+    Args:
+        size: Voxels along the axis, at least ``window``.
+        window: Voxels of a window.
+        overlap: Share of a window that the next one covers again.
+
+    Example:
+        >>> window_starts(150, 64, 0.5)
+        [0, 32, 64, 86]
+    """
+    stride = max(1, math.ceil(window * (1 - overlap) - 1e-9))
+    return [*range(0, size - window, stride), size - window]
+
+
+@functools.lru_cache(maxsize=8)
+def gaussian(size: int) -> Tensor:
+    """Weigh the voxels along a window's axis: sigma is an eighth of it, the peak is 1.
+
+    Example:
+        >>> gaussian(8)[4], gaussian(8)[3].log()
+        (tensor(1.), tensor(-0.5000))
+    """
+    distance = torch.arange(size, dtype=torch.float64) - size // 2
+    return torch.exp(-0.5 * (distance / (size / 8)) ** 2).float()
+
+
+def _coverage(size: int, window: int, starts: list[int]) -> Tensor:
+    """Sum the weights of all windows along an axis."""
+    total = torch.zeros(size)
+    for start in starts:
+        total[start : start + window] += gaussian(window)
+    return total
+
+
+def _crop(image: Tensor, start: Size, window: Size) -> Tensor:
+    z, y, x = start
+    return image[:, z : z + window[0], y : y + window[1], x : x + window[2]]
+
+
+def _mean_over_flips(crops: Tensor, predict: Predict, flips: bool) -> Tensor:
+    """Average predictions over mirror images, each mirrored back."""
+    if not flips:
+        return predict(crops).float()
+    total = predict(crops).float()
+    for axes in _FLIPS[1:]:
+        total = total + predict(crops.flip(axes)).flip(axes)
+    return total / len(_FLIPS)
+
+
+def _add(slab: Tensor, probabilities: Tensor, places: list[tuple[int, int]]) -> None:
+    """Add windows to the slab, weighted; ``(B, K, D, H, W)`` at their places in plane."""
+    depth, height, width = probabilities.shape[2:]
+    d, h, w = (gaussian(size).to(slab.device) for size in (depth, height, width))
+    weight = d[:, None, None] * h[:, None] * w
+    for (y, x), probability in zip(places, probabilities, strict=True):
+        slab[:, :, y : y + height, x : x + width] += probability * weight
+
+
+def _shift(slab: Tensor, planes: int) -> None:
+    """Drop the slab's first planes and make room for as many new ones, without a second slab."""
+    kept = slab.shape[1] - planes
+    for index in range(kept):
+        slab[:, index] = slab[:, index + planes]
+    slab[:, kept:] = 0

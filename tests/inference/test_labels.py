@@ -1,0 +1,123 @@
+"""Which category wins a voxel: hand-written probabilities against the rules of the label map."""
+
+import numpy as np
+import pytest
+import torch
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
+from mots_pretrained.tasks import BRATS_REGIONS, MOTS_CATEGORIES, MOTS_TASKS
+
+ALL = tuple(task.name for task in MOTS_TASKS)
+
+
+def label(rule: LabelRule, probabilities: list[float]) -> int:
+    """The value of one voxel."""
+    labels = np.zeros((1, 1, 1), rule.dtype)
+    masks = None if rule.exclusive else Masks(rule.names, (1, 1, 1))
+    decide(torch.tensor(probabilities).view(-1, 1, 1, 1), rule, (1, 1), labels, masks, 0)
+    return int(labels.item())
+
+
+def of(**given: float) -> list[float]:
+    return [given.get(name, 0.0) for name in MOTS_CATEGORIES]
+
+
+def test_values_of_the_mots_tasks() -> None:
+    rule = task_rule(ModelConfig(), ALL)
+    assert dict(zip(rule.names, rule.values, strict=True)) == {
+        "liver": 1,
+        "liver_tumour": 2,
+        "kidney": 3,
+        "kidney_tumour": 4,
+        "hepatic_vessel": 5,
+        "hepatic_vessel_tumour": 6,
+        "pancreas": 7,
+        "pancreas_tumour": 8,
+        "colon_tumour": 9,
+        "lung_tumour": 10,
+        "spleen": 11,
+    }
+    few = task_rule(ModelConfig(), ("lung", "spleen"))
+    assert (few.names, few.values) == (("lung_tumour", "spleen"), (10, 11))
+    assert rule.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("given", "winner"),
+    [
+        ({}, 0),
+        ({"liver": 0.5}, 0),  # exactly one half is background, as published
+        ({"liver": 0.51}, 1),
+        ({"liver": 0.99, "liver_tumour": 0.51}, 2),  # a tumour over an organ
+        ({"spleen": 0.99, "lung_tumour": 0.51}, 10),  # of whichever task
+        ({"liver_tumour": 0.6, "hepatic_vessel_tumour": 0.7}, 6),  # else the larger
+        ({"liver_tumour": 0.8, "hepatic_vessel_tumour": 0.7}, 2),
+        ({"liver": 0.99, "hepatic_vessel": 0.51}, 5),  # a vessel over the liver
+        ({"liver": 0.99, "hepatic_vessel": 0.49}, 1),
+        ({"liver": 0.99, "hepatic_vessel": 0.6, "liver_tumour": 0.51}, 2),
+        ({"kidney": 0.7, "hepatic_vessel": 0.6}, 3),  # a vessel beats the liver only
+        ({"kidney": 0.7, "spleen": 0.8}, 11),
+        ({"liver": 0.9, "kidney": 0.7, "hepatic_vessel": 0.6}, 3),
+    ],
+)
+def test_who_wins(given: dict[str, float], winner: int) -> None:
+    assert label(task_rule(ModelConfig(), ALL), of(**given)) == winner
+
+
+def test_nested_regions_and_exclusive_classes() -> None:
+    regions = class_rule(
+        ModelConfig(architecture="segmenter", classes=tuple(BRATS_REGIONS), exclusive=False)
+    )
+    assert [label(regions, p) for p in ([0.6, 0.9, 0.99], [0.4, 0.6, 0.9], [0.1, 0.2, 0.7])] == [
+        1,
+        2,
+        3,
+    ]
+    assert label(regions, [0.1, 0.2, 0.3]) == 0
+    organs = class_rule(ModelConfig(architecture="segmenter", classes=("a", "b")))
+    cases = ([0.4, 0.35, 0.25], [0.3, 0.36, 0.34], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2])
+    assert [label(organs, p) for p in cases] == [0, 1, 2, 0]
+
+
+def test_many_classes_need_sixteen_bits() -> None:
+    names = tuple(f"class_{i}" for i in range(300))
+    rule = class_rule(ModelConfig(architecture="segmenter", classes=names))
+    probabilities = [0.0] * 301
+    probabilities[299] = 1.0
+    assert label(rule, probabilities) == 299
+    assert rule.dtype == np.uint16
+
+
+def test_probabilities_are_resampled_before_deciding() -> None:
+    # between 0.2 and 0.9, linear: 0.2, 0.375, 0.725, 0.9; labels resampled would be 0, 0, 1, 1
+    # as well, but 0.45 and 0.7 cross one half before the middle
+    rule = task_rule(ModelConfig(), ("spleen",))
+    labels = np.zeros((1, 1, 4), np.uint8)
+    probabilities = torch.tensor([0.45, 0.7]).view(1, 1, 1, 2)
+    decide(probabilities, rule, (1, 4), labels, None, 0)
+    assert labels.ravel().tolist() == [0, 11, 11, 11]
+
+
+def test_masks_keep_what_the_label_map_hides() -> None:
+    rule = task_rule(ModelConfig(), ALL)
+    labels, masks = np.zeros((2, 1, 1), np.uint8), Masks(rule.names, (2, 1, 1))
+    both = torch.tensor(of(liver=0.9, liver_tumour=0.8, spleen=0.7)).view(-1, 1, 1, 1)
+    decide(both, rule, (1, 1), labels, masks, 1)
+    assert labels.ravel().tolist() == [0, 2]
+    assert {n for n in rule.names if masks[n][1].all()} == {"liver", "liver_tumour", "spleen"}
+    assert not any(masks[n][0].any() for n in rule.names)
+
+
+def test_masks_are_a_store() -> None:
+    names = tuple("abcdefghijk")
+    masks = Masks(names, (2, 3, 4))
+    rng = np.random.default_rng(0)
+    truth = {name: rng.random((2, 3, 4)) > 0.5 for name in names}
+    for name, mask in truth.items():
+        masks[name] = ~mask
+        masks[name] = mask
+    for name, mask in truth.items():
+        np.testing.assert_array_equal(masks[name], mask)
+    assert "k" in masks
+    assert "z" not in masks
