@@ -108,16 +108,22 @@ class Anatomy:
         self.bowel.paint_duodenum(canvas, rng)
         paint_stomach(canvas, organs, float(rng.uniform(3, 6)))
         canvas.paint(organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 1.0, 1.8), halo=halo)
-        canvas.paint(organs.spleen, "spleen", "spleen", uneven=(2.0, 1.5, 0.4), halo=halo)
+        canvas.paint(organs.spleen, "spleen", "spleen", uneven=(1.2, 1.5, 0.4), halo=halo)
+        canvas.paint(organs.liver, "liver", "liver", uneven=(1.2, 1.5, 0.3), halo=halo)
         paint_kidneys(canvas, organs, float(rng.uniform(2, 9) * person.belly**2))
         for gland, name in zip(
             organs.adrenals, ("right_adrenal_gland", "left_adrenal_gland"), strict=True
         ):
+            for limb in canvas.trace(gland):
+                canvas.fill(limb, "visceral_fat", None, shrink=-2.0)
             canvas.draw(gland, "adrenal", name)
-        canvas.paint(organs.liver, "liver", "liver", uneven=(2.5, 1.5, 0.3), halo=halo)
         if organs.gallbladder is not None:
             painted = canvas.paint(
-                organs.gallbladder, "gallbladder_wall", "gallbladder", uneven=(1.0, 0.8, 0.0)
+                organs.gallbladder,
+                "gallbladder_wall",
+                "gallbladder",
+                uneven=(1.0, 0.8, 0.0),
+                inside=3.0,
             )
             canvas.fill(painted, "bile", shrink=1.6)
         paint_muscles(canvas, rng, person.muscle)

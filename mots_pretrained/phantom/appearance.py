@@ -134,7 +134,8 @@ class Look:
         """Tissue intensities far beyond the plausible (Billot et al. 2023)."""
         soft = (hu > -300) & (hu < 300)
         amount = strength * rng.uniform(0, 1)
-        own = rng.normal(0, 22, len(hu)) * amount
+        wild = 2.0 if rng.random() < 0.25 else 1.0
+        own = rng.normal(0, 22 * wild, len(hu)) * amount
         # Lumen, lung and air stay what they are more or less; bone and soft tissue move freely.
         hu[soft] += own[soft] + rng.normal(0, 18) * amount
         middle, gain = rng.uniform(20, 90), np.exp(rng.normal(0, 0.25 * amount))
@@ -146,7 +147,7 @@ class Look:
 
     def _scan(self, rng: np.random.Generator, scanner: Scanner, randomise: float) -> None:
         widen = np.exp(rng.normal(0, 0.6 * randomise, 3))
-        self.noise = float(rng.uniform(*scanner.noise) * widen[0])
+        self.noise = float(min(rng.uniform(*scanner.noise) * widen[0], 42))
         self.slice_mm = float(rng.uniform(*scanner.slice_mm) * widen[1])
         self.blur_mm = float(rng.uniform(*scanner.blur_mm) * widen[2])
         self.sharp = float(rng.uniform(0, 1))

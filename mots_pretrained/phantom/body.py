@@ -25,13 +25,13 @@ _PROFILE = np.array(
         [-460, 95, 70, 70, 60, 45, 50],
         [-330, 112, 85, 72, 45, 30, 45],
         [-250, 118, 92, 78, 40, 16, 45],
-        [-170, 126, 104, 82, 26, 11, 42],
-        [-100, 130, 106, 84, 16, 11, 40],
-        [-40, 136, 108, 88, 15, 11, 36],
-        [0, 139, 107, 92, 14, 11, 32],
-        [60, 139, 102, 95, 14, 12, 30],
-        [120, 132, 92, 97, 18, 16, 28],
-        [180, 120, 80, 94, 32, 22, 30],
+        [-170, 126, 104, 82, 26, 11, 51],
+        [-100, 130, 106, 84, 16, 11, 49],
+        [-40, 136, 108, 88, 15, 11, 45],
+        [0, 139, 107, 92, 14, 11, 41],
+        [60, 139, 102, 95, 14, 12, 39],
+        [120, 132, 92, 97, 18, 16, 37],
+        [180, 120, 80, 94, 32, 22, 39],
         [240, 95, 58, 76, 60, 28, 40],
         [280, 55, 34, 50, 95, 34, 50],
         [310, 34, 24, 36, 70, 34, 46],
@@ -99,7 +99,6 @@ class Body:
         self.right_dome = 86 + person.breath + rng.normal(0, 4)
         self.left_dome = 72 + person.breath + rng.normal(0, 6)
         self._dome = self._draw_dome()
-        self.field: Floats = np.zeros((0, 0, 0), dtype=np.float32)
 
     def _fat(self, rng: np.random.Generator, below: NDArray) -> NDArray:
         person = self.person
@@ -120,8 +119,8 @@ class Body:
 
     def place(self, canvas: Canvas) -> None:
         """Work out where every voxel lies among the shells."""
-        self.radius, self._index = _polar((canvas.grid.z, canvas.grid.y, canvas.grid.x))
-        self.field = self.radius - self._cavity.astype(np.float32).ravel()[self._index]
+        self._radius, self._index = _polar((canvas.grid.z, canvas.grid.y, canvas.grid.x))
+        canvas.cavity = self._radius - self._cavity.astype(np.float32).ravel()[self._index]
 
     def cavity(self, p: Points) -> Floats:
         """Distance from the inner wall of the trunk; negative inside."""
@@ -159,7 +158,7 @@ class Body:
             (self._muscle, "muscle", "muscle", 0.0),
             (self._cavity, "visceral_fat", None, 0.0),
         ):
-            d = self.radius - table.astype(np.float32).ravel()[self._index]
+            d = self._radius - table.astype(np.float32).ravel()[self._index]
             canvas.fill(Painted(everywhere, d), tissue, label, shrink=shrink)
 
     def paint_ribs(self, canvas: Canvas) -> None:
@@ -169,7 +168,7 @@ class Body:
             return
         box = (slice(near[0], near[-1] + 1), slice(None), slice(None))
         index = self._index[box]
-        shell = np.abs(self.field[box] - np.float32(5.5)) - np.float32(4.2)
+        shell = np.abs(canvas.cavity[box] - np.float32(5.5)) - np.float32(4.2)
         for table, tissue, core in (
             (self._ribs, "cortical_bone", "spongiosa"),
             (self._cartilage, "cartilage", None),
@@ -260,7 +259,7 @@ def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:
         line = line + climb * np.clip((turn - 0.72) / 0.28, 0, 1) ** 0.85
         slope = np.gradient(line, _THETA) / 135
         d = np.abs(_Z[:, None] - line) / np.sqrt(1 + slope**2) - 5.8
-        beyond = (turn - end) * np.pi * 130
+        beyond = np.maximum(turn - end, 0.085 - turn) * np.pi * 130
         bone = np.minimum(bone, np.maximum(d, beyond))
         if number <= 10:
             reach = {8: 0.95, 9: 0.9, 10: 0.84}.get(number, 1.0)

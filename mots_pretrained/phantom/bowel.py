@@ -22,9 +22,9 @@ class Bowel:
         pole = organs.spleen.low[0]
         self.colon = free.path(
             [
-                [-176, -66 - front * 0.4, -80, 27 * wide],
-                [-140, -52, -98, 29 * wide],
-                [-96, -42, -106, 26 * wide],
+                [-172, -74 - front * 0.4, -70, 25 * wide],
+                [-140, -62, -86, 27 * wide],
+                [-96, -46, -102, 25 * wide],
                 [-60, -44, -106, 24 * wide],
                 [-44, -76 - front * 0.3, -96, 23 * wide],
                 [-52 - sag * 0.35, -116 - front, -62, 22 * wide],
@@ -34,9 +34,9 @@ class Bowel:
                 [max(pole + 18, 4), -52, 108, 19 * wide],
                 [max(pole - 22, -26), -26, 112, 17 * wide],
                 [-70, -22, 114, 15 * wide],
-                [-130, -40, 108, 15 * wide],
-                [-172, -62, 92, 15 * wide],
-                [-205, -66, 54, 17 * wide],
+                [-130, -48, 100, 15 * wide],
+                [-172, -70, 78, 15 * wide],
+                [-205, -68, 50, 16 * wide],
                 [-188, -64 - front * 0.2, 12, 17 * wide],
                 [-214, -28, -14, 16 * wide],
                 [-232, 8, -4, 16 * wide],
@@ -66,7 +66,7 @@ class Bowel:
             ]
         )
         self.duodenum[1:, :3] += rng.normal(0, 2.5, (6, 3))
-        self.loops = [self._loop(rng, front) for _ in range(5)]
+        self.loops = [self._loop(rng, front) for _ in range(7)]
 
     @staticmethod
     def _haustra(rng: np.random.Generator, tubes: Tubes) -> Tubes:
@@ -84,9 +84,10 @@ class Bowel:
     @staticmethod
     def _loop(rng: np.random.Generator, front: float) -> NDArray:
         """A run of small bowel: a walk that turns back at the walls of its room."""
-        low = np.array([-235.0, -118 - 0.7 * front, -78])
+        low = np.array([-240.0, -122 - 0.8 * front, -80])
         high = np.array([-25.0, -46, 88])
         at = rng.uniform(low, high)
+        at[0] = rng.uniform(low[0], high[0] - 40)
         way = rng.normal(size=3)
         points = []
         radius = rng.uniform(9, 14)
@@ -134,7 +135,7 @@ class Bowel:
 
     def paint_colon(self, canvas: Canvas) -> None:
         """Colon wall, faeces, fluid and gas."""
-        kept = canvas.trace(self.colon_tubes)
+        kept = canvas.trace(self.colon_tubes, inside=2.0)
         for painted in kept:
             canvas.fill(painted, "visceral_fat", None, shrink=-1.2)
         for painted in kept:
@@ -183,7 +184,7 @@ def paint_pelvic_organs(canvas: Canvas, free: Freedom, person: Person) -> None:
         prostate = ellipsoid(free.at((-288, -24, 0), 3, 0.0), free.size((20, 18, 24), 0.14))
         canvas.paint(prostate, "pelvic_organ", uneven=(0.0, 1.0, 0.5), halo=2.0)
     bladder = ellipsoid(where, free.size(np.array([34, 32, 40]) * full, 0.06))
-    painted = canvas.measure(bladder, uneven=(2.0, 1.5, 0.0))
+    painted = canvas.measure(bladder, uneven=(2.0, 1.5, 0.0), inside=3.0)
     canvas.fill(painted, "visceral_fat", None, shrink=-2.0)
     canvas.fill(painted, "bladder_wall", "bladder")
     canvas.fill(painted, "urine", shrink=3.0)

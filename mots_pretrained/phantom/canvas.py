@@ -33,6 +33,7 @@ class Canvas:
         look: HU and texture of the tissues.
         image: ``(D, H, W)`` HU.
         labels: ``(D, H, W)`` complete labels.
+        cavity: Distance from the trunk's inner wall; negative inside (zero until it is known).
         coarse, medium, fine: Smooth random fields that make surfaces uneven and tissues textured.
     """
 
@@ -43,19 +44,26 @@ class Canvas:
     fine: Floats
     image: Floats = field(init=False)
     labels: np.ndarray = field(init=False)
+    cavity: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         self.image = np.full(self.grid.shape, self.look.hu["air"], dtype=np.float32)
         self.labels = np.zeros(self.grid.shape, dtype=np.uint8)
+        self.cavity = np.zeros(self.grid.shape, dtype=np.float32)
 
     def measure(
-        self, solid: Solid, *, uneven: tuple[float, float, float] = (0.0, 0.0, 0.0)
+        self,
+        solid: Solid,
+        *,
+        uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        inside: float | None = None,
     ) -> Painted | None:
         """A solid's distance on the voxels that it can touch, its surface made uneven.
 
         Args:
             solid: What to measure.
             uneven: Millimetres of coarse (45), medium (18) and fine (8 mm) unevenness.
+            inside: Millimetres to stay within the trunk's inner wall, for what could burst out.
         """
         box = self.grid.box(solid.low, solid.high, margin=2 * sum(uneven))
         if box is None:
@@ -64,6 +72,8 @@ class Canvas:
         for amount, noise in zip(uneven, (self.coarse, self.medium, self.fine), strict=True):
             if amount:
                 d = d + np.float32(amount) * noise[box]
+        if inside is not None:
+            d = np.maximum(d, self.cavity[box] + np.float32(inside))
         return Painted(box, d)
 
     def fill(
@@ -116,15 +126,18 @@ class Canvas:
         *,
         uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
         halo: float = 0.0,
+        inside: float | None = None,
     ) -> Painted | None:
         """Measure and fill; with a ``halo`` of fat around."""
-        painted = self.measure(solid, uneven=uneven)
+        painted = self.measure(solid, uneven=uneven, inside=inside)
         if halo:
             self.fill(painted, "visceral_fat", None, shrink=-halo)
         self.fill(painted, tissue, label)
         return painted
 
-    def trace(self, tubes: Tubes, *, margin: float = 2.0) -> list[Painted]:
+    def trace(
+        self, tubes: Tubes, *, margin: float = 2.0, inside: float | None = None
+    ) -> list[Painted]:
         """Measure tubes capsule by capsule, each on its own few voxels."""
         if not len(tubes.start):
             return []
@@ -136,7 +149,7 @@ class Canvas:
             np.minimum(first, last), np.maximum(first, last), reach * stretch + 0.5
         )
         starts, ends = tubes.start.astype(np.float32), tubes.end.astype(np.float32)
-        return [
+        traced = [
             Painted(
                 box,
                 capsule(
@@ -151,6 +164,11 @@ class Canvas:
             for i, box in enumerate(boxes)
             if box is not None
         ]
+        if inside is not None:
+            for painted in traced:
+                wall = self.cavity[painted.box] + np.float32(inside)
+                np.maximum(painted.distance, wall, out=painted.distance)
+        return traced
 
     def draw(
         self,
@@ -159,9 +177,10 @@ class Canvas:
         label: str | None = "",
         *,
         wall: tuple[str, float] | None = None,
+        inside: float | None = None,
     ) -> list[Painted]:
         """Trace and fill tubes; a wall's tissue and thickness are drawn around the content."""
-        traced = self.trace(tubes)
+        traced = self.trace(tubes, inside=inside)
         if wall is not None:
             for painted in traced:
                 self.fill(painted, wall[0], label)

@@ -29,7 +29,7 @@ _SIZES: dict[str, tuple[tuple[int, int], float, float, tuple[float, float]]] = {
     "hepatic_vessel_tumour": ((1, 4), 15, 0.5, (6, 48)),
     "kidney_tumour": ((1, 1), 21, 0.42, (8, 48)),
     "pancreas_tumour": ((1, 1), 14, 0.35, (6, 30)),
-    "colon_tumour": ((1, 1), 12, 0.3, (7, 22)),
+    "colon_tumour": ((1, 1), 11, 0.3, (7, 20)),
     "lung_tumour": ((1, 2), 13, 0.5, (5, 42)),
     "liver_cyst": ((1, 4), 7, 0.5, (3, 30)),
     "kidney_cyst": ((1, 3), 9, 0.5, (4, 32)),

@@ -145,12 +145,12 @@ def _liver(free: Freedom, body: Body, hilum: NDArray) -> Solid:
 
 def _spleen(free: Freedom, body: Body) -> Solid:
     size = float(np.exp(free.rng.normal(0, 0.17 * free.strength)))
-    centre = free.at((30, -18, 104), 6)
+    centre = free.at((28, -16, 106), 5)
     outer = ellipsoid(
-        centre, free.size(np.array([52, 46, 36]) * size, 0.06), free.turn((24, 16, -20))
+        centre, free.size(np.array([54, 50, 40]) * size, 0.06), free.turn((24, 16, -20))
     )
     inner = ellipsoid(
-        centre + np.array([-4, -24, -34]) * size,
+        centre + np.array([-6, -28, -38]) * size,
         free.size(np.array([58, 46, 34]) * size, 0.06),
         free.turn((24, 16, -20)),
     )
@@ -165,7 +165,7 @@ def _spleen(free: Freedom, body: Body) -> Solid:
 def _kidney(free: Freedom, sign: float) -> tuple[Solid, Solid]:
     middle = (-16, -2, -66) if sign < 0 else (2, -2, 64)
     centre = free.at(middle, 6, 0.5)
-    radii = free.size((55, 26, 29), 0.10)
+    radii = free.size((55, 26, 29), 0.08)
     angles = free.turn((sign * -32, sign * 14, 8), 7)
     outer = ellipsoid(centre, radii, angles)
     turn = np.deg2rad(angles[0])
@@ -184,12 +184,12 @@ def _stomach(free: Freedom) -> tuple[NDArray, Solid]:
     full = float(np.exp(free.rng.normal(-0.02, 0.22 * free.strength)))
     path = free.path(
         [
-            [66, -22, 58, 20 * full],
-            [52, -34, 62, 31 * full],
-            [24, -70, 62, 29 * full],
-            [-6, -98, 46, 25 * full],
-            [-20, -108, 18, 20 * full],
-            [-14, -100, -8, 16 * full],
+            [64, -24, 56, 17 * full],
+            [52, -36, 60, 27 * full],
+            [24, -70, 60, 25 * full],
+            [-6, -98, 44, 21 * full],
+            [-20, -108, 18, 17 * full],
+            [-14, -100, -8, 14 * full],
             [-8, -88, -26, 11],
         ],
         6.0,
@@ -224,10 +224,10 @@ def _gallbladder(free: Freedom) -> Solid:
     full = float(np.exp(free.rng.normal(0, 0.22 * free.strength)))
     path = free.path(
         [
-            [-28, -112, -76, 14 * full],
-            [-14, -102, -70, 17 * full],
-            [0, -88, -62, 12 * full],
-            [12, -78, -54, 5],
+            [-28, -112, -76, 11 * full],
+            [-14, -102, -70, 13.5 * full],
+            [0, -88, -62, 9.5 * full],
+            [12, -78, -54, 4],
         ],
         6.0,
         0.7,
@@ -254,7 +254,7 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
     right = limbs(
         np.array([36, -40, -36]) + shift,
         [np.array([16, -16, -38]) + shift, np.array([14, -24, -50]) + shift],
-        3.4 * thick,
+        3.9 * thick,
     )
     shift = free.at((0, 0, 0), 3, 0.5)
     left = limbs(
@@ -264,7 +264,7 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
             np.array([4, -34, 50]) + shift,
             np.array([34, -38, 32]) + shift,
         ],
-        3.6 * thick,
+        4.1 * thick,
     )
     return right, left
 
@@ -275,7 +275,7 @@ def paint_kidneys(canvas: Canvas, organs: Organs, fat: float) -> list[Painted | 
     for kidney, sinus, label in zip(
         organs.kidneys, organs.sinuses, ("right_kidney", "left_kidney"), strict=True
     ):
-        outer = canvas.measure(kidney, uneven=(1.0, 2.2, 0.6))
+        outer = canvas.measure(kidney, uneven=(1.0, 2.2, 0.6), inside=1.0)
         painted.append(outer)
         if outer is None:
             continue
@@ -297,7 +297,7 @@ def paint_kidneys(canvas: Canvas, organs: Organs, fat: float) -> list[Painted | 
 
 def paint_stomach(canvas: Canvas, organs: Organs, wall: float) -> None:
     """Stomach wall, food and fluid, and the gas above them (the patient lies on the back)."""
-    painted = canvas.measure(organs.stomach, uneven=(2.0, 2.0, 1.0))
+    painted = canvas.measure(organs.stomach, uneven=(2.0, 2.0, 1.0), inside=2.0)
     if painted is None:
         return
     canvas.fill(painted, "stomach_wall", "stomach")

@@ -190,33 +190,44 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, strength: float) -> 
                 [-320, -30, 112, 14 * s],
             ]
         )
-        back = np.array(
+        inner = np.array(
             [
-                [340, 20, 20, 12 * s],
-                [200, 46, 27, 15 * s],
-                [90, 46, 30, 20 * s],
-                [0, 42, 35, 25 * s],
-                [-90, 36, 37, 28 * s],
-                [-150, 46, 34, 24 * s],
-                [-205, 66, 22, 12 * s],
+                [340, 22, 16, 9 * s],
+                [200, 50, 18, 11 * s],
+                [90, 50, 18, 14 * s],
+                [0, 46, 20, 18 * s],
+                [-90, 40, 22, 20 * s],
+                [-150, 52, 22, 18 * s],
+                [-210, 74, 18, 9 * s],
+            ]
+        )
+        outer = np.array(
+            [
+                [300, 20, 40, 9 * s],
+                [200, 44, 42, 12 * s],
+                [90, 46, 44, 15 * s],
+                [0, 43, 47, 20 * s],
+                [-90, 36, 50, 21 * s],
+                [-150, 46, 42, 14 * s],
             ]
         )
         quadratus = np.array([[20, 22, 55, 8 * s], [-50, 16, 72, 13 * s], [-115, 8, 84, 13 * s]])
         iliacus = np.array(
             [[-140, -18, 88, 9 * s], [-195, -35, 88, 15 * s], [-250, -55, 98, 14 * s]]
         )
-        for path, tissue, step in (
-            (back, "lean_muscle", 24.0),
-            (quadratus, "muscle", 20.0),
-            (iliacus, "muscle", 20.0),
-            (psoas, "muscle", 20.0),
+        for path, tissue, gap in (
+            (outer, "lean_muscle", 0.3),
+            (inner, "lean_muscle", 0.5),
+            (quadratus, "muscle", 1.0),
+            (iliacus, "muscle", 1.0),
+            (psoas, "muscle", 1.5),
         ):
             path = path.astype(float)
             path[:, 2] *= sign
             path[:, 1:3] += rng.normal(0, 2, 2)
-            traced = canvas.trace(tube(path, step))
+            traced = canvas.trace(tube(path, 22.0))
             for painted in traced:
-                canvas.fill(painted, "visceral_fat", shrink=-1.8)
+                canvas.fill(painted, "visceral_fat", shrink=-gap)
             for painted in traced:
                 canvas.fill(painted, tissue, "muscle")
 

@@ -37,6 +37,8 @@ class Thorax:
         self.heart_at = free.at((112 + 0.4 * free.lift, -88, 14), 5, 0.3)
         self.heart_size = float(np.exp(free.rng.normal(0, 0.10 * free.strength)))
         self.heart_turn = free.turn((0, 0, 0), 7)
+        self.phase = np.float32(free.rng.uniform(0, 6.28))
+        self.middle = float(free.rng.normal(0, 4))
         self.posterior = float(free.rng.uniform(0, 60))  # dependent density, HU
         z = np.arange(-460.0, 361.0)
         self._half = np.interp(z, _MIDLINE[:, 0], _MIDLINE[:, 1]).astype(np.float32) * self.width
@@ -51,7 +53,8 @@ class Thorax:
         # Wide before the spine, narrow behind the sternum, open beside the vertebrae.
         taper = 1 - np.float32(0.55) * np.clip((-95 - y) / 45, 0, 1)
         taper = taper - np.float32(0.25) * np.clip((y + 20) / 40, 0, 1)
-        middle = self._half[row] * taper - np.abs(x)
+        bulge = np.float32(4) * np.sin(y * np.float32(1 / 14) + self.phase + z * np.float32(1 / 40))
+        middle = self._half[row] * taper + bulge - np.abs(x - np.float32(self.middle))
         d = np.maximum(cavity + np.float32(2.5), middle)
         d = np.maximum(d, np.float32(1.5) - height)
         return np.maximum(d, z - np.float32(272))
@@ -64,7 +67,7 @@ class Thorax:
             return
         box: Box = (slice(rows[0], rows[-1] + 1), slice(None), slice(None))
         p = grid.points(box)
-        cavity = self.body.field[box]
+        cavity = canvas.cavity[box]
         height = self.body.diaphragm(p)
         sheet = np.maximum(np.abs(height) - np.float32(1.8), cavity)
         canvas.fill(Painted(box, sheet), "muscle", "muscle")

@@ -195,7 +195,7 @@ def paint_liver_vessels(
     """Portal and hepatic venous trees within the liver."""
     inlet = organs.hilum
     right, left = inlet + [8, 0, -34], inlet + [14, -22, 30]
-    goals = points_inside(rng, organs.liver, 56, 6.0)
+    goals = points_inside(rng, organs.liver, 64, 6.0)
     if len(goals) < 8:
         return
     cava = spline_points(vessels.cava, 6.0)
@@ -208,7 +208,7 @@ def paint_liver_vessels(
         trunk = spline_points(
             np.array([inlet, (inlet + stem) / 2 + rng.normal(0, 2, 3), stem]), 12.0
         )
-        trees.append(grow_tree(rng, trunk, group, 1.25, 5.2))
+        trees.append(grow_tree(rng, trunk, group, 1.45, 5.8))
     angle = np.arctan2(-(veins[:, 1] - mouth[1]), -(veins[:, 2] - mouth[2]))
     for lower, upper in ((-4, 0.75), (0.75, 1.5), (1.5, 4)):
         group = veins[(angle >= lower) & (angle < upper)]
