@@ -133,6 +133,7 @@ class Training:
             warm_up=self.settings.warm_up,
         )
         self.average = _averaged(self.model, self.settings.ema)
+        self._random: dict[str, Any] | None = None
         self._rows: list[dict[str, str]] = []
         self._saved = time.monotonic()
 
@@ -163,7 +164,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
-        set_random_state(state["random"])
+        self._random = state["random"]
         self.step, self.seconds = state["step"], state["seconds"]
         self._rows = state["rows"]
         self._write_log()
@@ -180,17 +181,18 @@ class Training:
                 ``lambda step: stream.batches(2, start=step)``.
             on_log: Called with each line of the log.
         """
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
         outside = random_state()
-        if self.step == 0:
+        if self._random is None:
             torch.manual_seed(self.settings.seed)
-            if self.folder is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
         else:
-            set_random_state(load_checkpoint(self._file(CHECKPOINT))["random"])
+            set_random_state(self._random)
         try:
             with closing(batches(self.step)) as stream:  # type: ignore[type-var]
                 self._run(stream, on_log)
         finally:
+            self._random = random_state()
             set_random_state(outside)
 
     def _run(self, stream: Iterator[Batch], on_log: OnLog | None) -> None:

@@ -1,0 +1,94 @@
+"""Patches: where they lie, what pads them, and that image and labels stay together."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mots_pretrained.data.patches import Case, draw_start, extract
+
+sizes = st.tuples(*[st.integers(1, 12)] * 3)
+
+
+def case_of(shape, voxels=()):
+    """A case whose image holds each voxel's own number, with given labelled voxels."""
+    image = np.arange(np.prod(shape), dtype=np.float32).reshape(1, *shape)
+    target = np.zeros((1, *shape), np.uint8)
+    for value, voxel in enumerate(voxels, start=1):
+        target[0][voxel] = value
+    return Case(image, target)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=sizes, patch=sizes, seed=st.integers(0, 99), data=st.data())
+def test_a_foreground_patch_holds_its_voxel_in_the_centre_or_touches_the_border(
+    shape, patch, seed, data
+):
+    voxel = tuple(data.draw(st.integers(0, size - 1)) for size in shape)
+    start = draw_start(case_of(shape, [voxel]), patch, np.random.default_rng(seed), foreground=1.0)
+    for first, extent, size, position in zip(start, patch, shape, voxel, strict=True):
+        assert first <= position < first + extent
+        assert position - first == extent // 2 or first in (0, size - extent)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=sizes, patch=sizes, seed=st.integers(0, 99), foreground=st.floats(0, 1))
+def test_a_patch_leaves_the_scan_only_where_the_scan_is_smaller(shape, patch, seed, foreground):
+    case = case_of(shape, [(0, 0, 0)])
+    start = draw_start(case, patch, np.random.default_rng(seed), foreground=foreground)
+    for first, extent, size in zip(start, patch, shape, strict=True):
+        if size >= extent:
+            assert 0 <= first <= size - extent
+        else:
+            assert size - extent <= first <= 0
+    image, target = extract(case, start, patch, fill=-1.0)
+    assert image.shape == target.shape == (1, *patch)
+    assert (image >= 0).sum() == np.prod(np.minimum(shape, patch))  # every voxel that fits, once
+
+
+def test_every_class_is_centred_equally_often_however_small():
+    case = case_of((9, 9, 9), [(1, 1, 1)])
+    case.target[0, 4:8] = 2  # 324 voxels against one
+    rng = np.random.default_rng(0)
+    starts = [draw_start(case, (3, 3, 3), rng, foreground=1.0) for _ in range(400)]
+    assert 150 < starts.count((0, 0, 0)) < 250
+
+
+def test_half_of_the_patches_look_for_foreground():
+    case = case_of((41, 41, 41), [(20, 20, 20)])
+    rng = np.random.default_rng(0)
+    starts = [draw_start(case, (3, 3, 3), rng) for _ in range(400)]
+    assert 150 < starts.count((19, 19, 19)) < 250
+
+
+def test_without_labels_a_patch_lies_anywhere():
+    starts = {draw_start(case_of((4, 4, 4)), (3, 4, 4), np.random.default_rng(i)) for i in range(9)}
+    assert starts == {(0, 0, 0), (1, 0, 0)}
+
+
+def test_the_identity_matrix_gives_the_plain_cut():
+    case = case_of((7, 8, 9), [(3, 3, 3), (4, 4, 4)])
+    plain = extract(case, (1, 2, 3), (5, 4, 6), fill=-1.0)
+    turned = extract(case, (1, 2, 3), (5, 4, 6), fill=-1.0, matrix=np.eye(3))
+    for a, b in zip(plain, turned, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+        assert a.dtype == b.dtype
+
+
+def test_scaling_keeps_the_patch_centre_and_image_on_labels():
+    case = case_of((21, 21, 21))
+    case.target[0, 8:13, 8:13, 8:13] = 1
+    case.image[:] = case.target
+    image, target = extract(case, (6, 6, 6), (9, 9, 9), matrix=np.eye(3) / 1.4)  # zoom in
+    inside = np.flatnonzero(target[0, 4, 4])
+    assert inside.tolist() == list(range(1, 8))  # 5 voxels times 1.4
+    assert ((image > 0.5) == (target == 1)).all()
+
+
+@pytest.mark.parametrize("start", [(-2, 0, 0), (0, 3, -1)])
+def test_targets_are_zero_and_images_lowest_outside(start):
+    case = case_of((3, 4, 4))
+    case.target[:] = 1
+    image, target = extract(case, start, (5, 4, 4), fill=-7.0)
+    np.testing.assert_array_equal(image == -7.0, target == 0)
+    assert (image == -7.0).any()
