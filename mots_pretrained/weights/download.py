@@ -44,7 +44,7 @@ def resolve(
     text = os.fspath(name)
     if text in CATALOG:
         found = _catalogued(CATALOG[text])
-    elif not isinstance(name, str) or text.startswith((".", "~", os.sep)) or Path(text).is_dir():
+    elif text and (not isinstance(name, str) or text[0] in ".~/" or Path(text).is_dir()):
         found = _folder(Path(text).expanduser())
     elif (repository := _REPOSITORY.fullmatch(text)) is not None:
         if revision is not None and repository["revision"] is not None:

@@ -1,0 +1,125 @@
+"""Names, folders and repositories: what each resolves to, and what is said when it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.weights import catalog, download
+from mots_pretrained.weights.checkpoint import save_folder
+from mots_pretrained.weights.download import checksum, resolve, shipped_folder
+
+HUB = Path(__file__).parents[2] / "hub"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_folder(tmp_path / "model", ModelConfig(), {"w": torch.zeros(1)})
+
+
+def test_folders_resolve_to_themselves(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert resolve(folder) == folder
+    assert resolve(str(folder)) == folder
+    assert resolve("./model").resolve() == folder
+    assert resolve("model").resolve() == folder
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert resolve("~/model") == folder
+
+
+def test_every_shipped_model_lies_in_the_hub_as_the_catalogue_says():
+    shipped = [entry for entry in catalog.CATALOG.values() if entry.shipped]
+    assert {path.name for path in HUB.iterdir() if path.is_dir()} == {e.name for e in shipped}
+    for entry in shipped:
+        weights = resolve(entry.name) / "model.safetensors"
+        assert weights.parent == HUB / entry.name
+        assert entry.sha256 == checksum(weights)
+        assert entry.megabytes == pytest.approx(weights.stat().st_size / 1e6, abs=0.05)
+        config = ModelConfig.from_json((HUB / entry.name / "config.json").read_text("utf-8"))
+        assert config.architecture == entry.architecture
+        assert (HUB / entry.name / "README.md").read_text("utf-8").startswith("---\n")
+
+
+def test_the_catalogue_is_consistent():
+    for name, entry in catalog.CATALOG.items():
+        assert name == entry.name
+        assert entry.shipped != bool(entry.missing)
+
+
+def test_damaged_shipped_weights_are_refused(folder, monkeypatch):
+    entry = dataclasses.replace(catalog.CATALOG["transdodnet.phantom"], name="a.b", sha256="0" * 64)
+    monkeypatch.setitem(catalog.CATALOG, "a.b", entry)
+    monkeypatch.setattr(download, "shipped_folder", lambda name: folder)
+    with pytest.raises(ValueError, match="damaged"):
+        resolve("a.b")
+    sound = dataclasses.replace(entry, sha256=checksum(folder / "model.safetensors"))
+    monkeypatch.setitem(catalog.CATALOG, "a.b", sound)
+    assert resolve("a.b") == folder
+    monkeypatch.setattr(download, "shipped_folder", lambda name: folder / "nowhere")
+    with pytest.raises(FileNotFoundError, match="install mots_pretrained again"):
+        resolve("a.b")
+
+
+def test_a_source_checkout_finds_its_hub():
+    assert shipped_folder("transdodnet.phantom") == HUB / "transdodnet.phantom"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("transdodnet.mots", "never linked a TransDoDNet checkpoint.*mots pretrain.*mots convert"),
+        ("dodnet.mots_conference", "linked a checkpoint.*mots convert -i CHECKPOINT.pth"),
+        ("transdodnet.phantm", "did you mean transdodnet.phantom"),
+        ("resnet50", "known are transdodnet.phantom"),
+        ("", "unknown model ''"),
+        ("a/b/c", "unknown model"),
+        ("a/b@", "unknown model"),
+    ],
+)
+def test_names_without_weights_say_what_to_do(name, told):
+    with pytest.raises(KeyError, match=told):
+        resolve(name)
+
+
+def test_paths_that_are_no_folders(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        resolve(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        resolve("./nowhere")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ValueError, match="is a file; give the folder"):
+        resolve(tmp_path / "model.safetensors")
+
+
+def test_a_revision_is_for_repositories(folder):
+    for name in (folder, str(folder)):
+        with pytest.raises(ValueError, match="revision is for Hub repositories"):
+            resolve(name, revision="main")
+    with pytest.raises(ValueError, match="names a revision already"):
+        resolve("org/repo@v1", revision="v2")
+
+
+def test_a_repository_out_of_reach_says_so_and_a_cached_one_loads(folder, tmp_path):
+    cache = tmp_path / "cache"
+    with pytest.raises(ConnectionError, match="org/repo was not downloaded before"):
+        resolve("org/repo", cache_dir=cache, local_files_only=True)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = cache / "models--org--repo"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    folder.rename(repository / "snapshots" / commit)
+    assert resolve("org/repo", cache_dir=cache) == repository / "snapshots" / commit
+    assert resolve(f"org/repo@{commit}", cache_dir=cache, local_files_only=True).name == commit
+    (repository / "snapshots" / commit / "config.json").unlink()
+    with pytest.raises(ValueError, match="holds no model of this package"):
+        resolve("org/repo", cache_dir=cache, local_files_only=True)
+
+
+def test_impossible_repository_names_are_told():
+    with pytest.raises(ValueError, match="no name of a Hub repository"):
+        resolve("org/bad--name")
