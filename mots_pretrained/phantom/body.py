@@ -18,6 +18,8 @@ _Z = np.arange(EXTENT_LOW[0], EXTENT_HIGH[0] + _STEP_Z, _STEP_Z)
 # Zero at the back, positive on the patient's left, +-pi in front.
 _THETA = (np.arange(_ANGLES) + 0.5) / _ANGLES * 2 * np.pi - np.pi
 
+_LOWEST_RIB = -110.0
+
 # Height, then half-width, front and back depth of the cavity, and the wall's side, front, back.
 _PROFILE = np.array(
     [
@@ -95,6 +97,9 @@ class Body:
         furrow = np.exp(-(_THETA**2) / 0.12**2) * 12  # the spine's furrow
         self._muscle = self._cavity + np.maximum(wall, 4) - furrow
         self._skin = self._muscle + self._fat(rng, below)
+        self._cavity_flat, self._muscle_flat, self._skin_flat = (
+            table.astype(np.float32).ravel() for table in (self._cavity, self._muscle, self._skin)
+        )
         self._ribs, self._cartilage = _rib_cage(rng)
         self.right_dome = 86 + person.breath + rng.normal(0, 4)
         self.left_dome = 72 + person.breath + rng.normal(0, 6)
@@ -120,12 +125,12 @@ class Body:
     def place(self, canvas: Canvas) -> None:
         """Work out where every voxel lies among the shells."""
         self._radius, self._index = _polar((canvas.grid.z, canvas.grid.y, canvas.grid.x))
-        canvas.cavity = self._radius - self._cavity.astype(np.float32).ravel()[self._index]
+        canvas.cavity = self._radius - self._cavity_flat[self._index]
 
     def cavity(self, p: Points) -> Floats:
         """Distance from the inner wall of the trunk; negative inside."""
         radius, index = _polar(p)
-        return radius - self._cavity.astype(np.float32).ravel()[index]
+        return radius - self._cavity_flat[index]
 
     def diaphragm(self, p: Points) -> Floats:
         """Height above the diaphragm; negative in the abdomen."""
@@ -153,12 +158,12 @@ class Body:
         """Skin, fat, muscle wall and the cavity's fat."""
         everywhere: Box = (slice(None),) * 3
         for table, tissue, label, shrink in (
-            (self._skin, "skin", "", 0.0),
-            (self._skin, "fat", "", 2.2),
-            (self._muscle, "muscle", "muscle", 0.0),
-            (self._cavity, "visceral_fat", None, 0.0),
+            (self._skin_flat, "skin", "", 0.0),
+            (self._skin_flat, "fat", "", 2.2),
+            (self._muscle_flat, "muscle", "muscle", 0.0),
+            (self._cavity_flat, "visceral_fat", None, 0.0),
         ):
-            d = self._radius - table.astype(np.float32).ravel()[self._index]
+            d = self._radius - table[self._index]
             canvas.fill(Painted(everywhere, d), tissue, label, shrink=shrink)
 
     def paint_ribs(self, canvas: Canvas) -> None:
@@ -173,7 +178,7 @@ class Body:
             (self._ribs, "cortical_bone", "spongiosa"),
             (self._cartilage, "cartilage", None),
         ):
-            d = np.maximum(table.ravel()[index], shell)
+            d = np.maximum(table[index], shell)
             painted = Painted(box, d)
             canvas.fill(painted, tissue, "bone" if core else "")
             if core:
@@ -227,10 +232,12 @@ def _around(side: NDArray, front: NDArray, back: NDArray) -> NDArray:
 
 def _radius(side: NDArray, front: NDArray, back: NDArray, power: float) -> NDArray:
     """Radius of a superellipse a height, its front and back of different depth."""
-    depth = np.where(np.cos(_THETA) > 0, back[:, None], front[:, None])
-    a = np.abs(np.sin(_THETA) / side[:, None]) ** power
-    b = np.abs(np.cos(_THETA) / depth) ** power
-    return (a + b) ** (-1 / power)
+    ends = np.abs(np.cos(_THETA)) ** power
+    sides = np.abs(np.sin(_THETA)) ** power
+    total = sides * (side**-power)[:, None] + ends * np.where(
+        np.cos(_THETA) > 0, (back**-power)[:, None], (front**-power)[:, None]
+    )
+    return total.astype(np.float32) ** np.float32(-1 / power)
 
 
 def _ripple(rng: np.random.Generator, amount: float, length: float) -> NDArray:
@@ -246,9 +253,12 @@ def _ripple(rng: np.random.Generator, amount: float, length: float) -> NDArray:
 
 def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Distance from the nearest rib and cartilage, as tables over height and angle."""
-    turn = np.abs(_THETA) / np.pi
+    half = _ANGLES // 2  # one side is drawn and mirrored
+    turn = np.abs(_THETA[:half]) / np.pi
+    first = int(np.searchsorted(_Z, _LOWEST_RIB))
+    z = _Z[first:, None].astype(np.float32)
     drop = rng.uniform(65, 95)
-    bone = np.full((len(_Z), _ANGLES), 99.0)
+    bone = np.full((len(_Z) - first, half), 99.0, dtype=np.float32)
     soft = bone.copy()
     for number in range(1, 13):
         head = 268 - (number - 1) * 23.0 - (0, 0, 0, 0, 0, 0, 0, 2, 5, 9, 14, 20)[number - 1]
@@ -257,15 +267,21 @@ def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:
         line = head + 6 - fall * np.clip(turn / 0.72, 0, 1) ** 1.15
         climb = np.interp(number, [1, 3, 6, 10], [0, 12, 60, 105])
         line = line + climb * np.clip((turn - 0.72) / 0.28, 0, 1) ** 0.85
-        slope = np.gradient(line, _THETA) / 135
-        d = np.abs(_Z[:, None] - line) / np.sqrt(1 + slope**2) - 5.8
-        beyond = np.maximum(turn - end, 0.085 - turn) * np.pi * 130
+        tilt = 1 / np.sqrt(1 + (np.gradient(line, _THETA[:half]) / 135) ** 2)
+        d = np.abs(z - line.astype(np.float32)) * tilt.astype(np.float32) - np.float32(5.8)
+        beyond = (np.maximum(turn - end, 0.085 - turn) * np.pi * 130).astype(np.float32)
         bone = np.minimum(bone, np.maximum(d, beyond))
         if number <= 10:
             reach = {8: 0.95, 9: 0.9, 10: 0.84}.get(number, 1.0)
-            ends = np.maximum(-beyond, (turn - reach) * np.pi * 130)
+            ends = np.maximum(-beyond, ((turn - reach) * np.pi * 130).astype(np.float32))
             soft = np.minimum(soft, np.maximum(d, ends))
     # The sternum closes the cage in front.
-    across = np.abs(np.abs(_THETA) - np.pi) * 110
-    plate = np.maximum(across - np.where(_Z > 225, 24, 15)[:, None], np.abs(_Z[:, None] - 178) - 72)
-    return np.minimum(bone, plate).astype(np.float32), soft.astype(np.float32)
+    across = np.abs(1 - turn) * np.pi * 110
+    plate = np.maximum(across - np.where(z > 225, 24, 15), np.abs(z - 178) - 72)
+    bone = np.minimum(bone, plate.astype(np.float32))
+    tables = []
+    for side in (bone, soft):
+        table = np.full((len(_Z), _ANGLES), 99.0, dtype=np.float32)
+        table[first:, :half], table[first:, half:] = side, side[:, ::-1]
+        tables.append(table.ravel())
+    return tables[0], tables[1]

@@ -66,7 +66,7 @@ class Bowel:
             ]
         )
         self.duodenum[1:, :3] += rng.normal(0, 2.5, (6, 3))
-        self.loops = [self._loop(rng, front) for _ in range(7)]
+        self.loops = [self._loop(rng, front) for _ in range(int(rng.integers(6, 12)))]
 
     @staticmethod
     def _haustra(rng: np.random.Generator, tubes: Tubes) -> Tubes:
@@ -90,7 +90,7 @@ class Bowel:
         at[0] = rng.uniform(low[0], high[0] - 40)
         way = rng.normal(size=3)
         points = []
-        radius = rng.uniform(9, 14)
+        radius = rng.uniform(9, 15)
         for _ in range(13):
             points.append([*at, radius * rng.uniform(0.85, 1.15)])
             way = way / np.linalg.norm(way) + rng.normal(0, 0.55, 3)
