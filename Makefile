@@ -1,0 +1,60 @@
+# Every target makes or reuses .venv, and makes it anew when pyproject.toml changes.
+# Paths are relative, so the folder may have any name.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# One thread a process: small tensors gain nothing from more, and tests run side by side.
+TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
+
+.PHONY: help install demo test test-fast test-long lint format hooks wheel clean
+
+help:
+	@echo "make demo        the whole job on a phantom scan; with INPUT=ct.nii.gz on yours"
+	@echo "make test        linters, types and the fast tests"
+	@echo "make test-long   the tests that take minutes"
+	@echo "make lint        linters and types only;  make format  applies the formatter"
+	@echo "make install     the virtual environment only, in $(VENV)"
+	@echo "make hooks       run the linters before every commit"
+	@echo "make wheel       build the wheel into dist/"
+	@echo "make clean       remove what these made, the virtual environment included"
+
+install: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo "installing into $(VENV); the first time this takes some minutes (torch is large)"
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test,lint]"
+	@touch $@
+
+demo: $(READY)
+	$(RUN) -m mots_pretrained demo -o demo $(if $(INPUT),-i "$(INPUT)")
+
+test: lint test-fast
+
+test-fast: $(READY)
+	$(TEST)
+
+test-long: $(READY)
+	$(TEST) -m long
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(READY)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+hooks: $(READY)
+	$(RUN) -m pre_commit install
+
+wheel: $(READY)
+	$(RUN) -m build --wheel
+
+clean:
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
