@@ -91,7 +91,12 @@ class DeformableAttention(nn.Module):
         grid = (batch, queries, self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).view(*grid, 3)
         weights = self.attention_weights(query).view(*grid[:3], -1).softmax(dim=-1).view(grid)
-        divisor = query.new_tensor(self._divisors(shapes))  # (levels, 3), in the order (w, h, d)
+        # At least single precision: half is coarser than a voxel.
+        divisor = torch.tensor(  # (levels, 3), in the order (w, h, d)
+            self._divisors(shapes),
+            dtype=torch.promote_types(query.dtype, torch.float32),
+            device=query.device,
+        )
         locations = reference[:, :, None, None, None, :] + offsets / divisor[:, None, :]
         return locations, weights
 
@@ -104,7 +109,10 @@ class DeformableAttention(nn.Module):
 def deformable_sum(
     values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, *, heads: int
 ) -> Tensor:
-    """Sum trilinear samples by weights, level by level, never stacking levels.
+    """Sum trilinear samples by weights, one point of one level at a time.
+
+    Samples are added up as they are drawn, so that no stack of them over levels and points is
+    ever held; gradients are those of ``grid_sample``.
 
     Args:
         values: ``(B, tokens, width)``, projected.
@@ -118,18 +126,21 @@ def deformable_sum(
     """
     batch, queries = locations.shape[:2]
     channels = values.shape[-1] // heads
-    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, B*h, Q, K, 3)
-    scales = weights.permute(3, 0, 2, 1, 4).flatten(1, 2)  # (L, B*h, Q, K)
-    total = values.new_zeros(batch * heads, channels, queries)
-    tokens = values.split([d * h * w for d, h, w in shapes], dim=1)
+    grids = (2 * locations - 1).permute(3, 4, 0, 2, 1, 5).flatten(2, 3)  # (L, K, B*h, Q, 3)
+    scales = (
+        weights.to(grids).permute(3, 4, 0, 2, 1).flatten(2, 3).unsqueeze(3)
+    )  # (L, K, B*h, 1, Q)
+    total = grids.new_zeros(batch * heads, channels, queries)
+    tokens = values.to(grids).split([d * h * w for d, h, w in shapes], dim=1)
     for level, shape in enumerate(shapes):
         volume = tokens[level].transpose(1, 2).reshape(batch * heads, channels, *shape)
-        samples = F.grid_sample(
-            volume,
-            grids[level].unsqueeze(3),
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
-        ).squeeze(-1)  # (B*h, channels, Q, K)
-        total = total + torch.einsum("bcqk,bqk->bcq", samples, scales[level])
-    return total.view(batch, heads * channels, queries).transpose(1, 2)
+        for grid, scale in zip(grids[level], scales[level], strict=True):
+            samples = F.grid_sample(
+                volume,
+                grid[:, :, None, None],
+                mode="bilinear",
+                padding_mode="zeros",
+                align_corners=False,
+            )
+            total = torch.addcmul(total, samples[..., 0, 0], scale)
+    return total.view(batch, heads * channels, queries).transpose(1, 2).to(values)

@@ -109,9 +109,10 @@ class TransformerEncoder(nn.Module):
         ]
         shapes = level_shapes(sources)
         position = self.position(shapes).to(sources[0])
+        # At the parameters' precision: half precision, as under autocast, is coarser than a voxel.
         reference = reference_points(
             shapes, order=self.config.coordinate_order, device=position.device
-        ).to(position)[None]
+        ).to(torch.promote_types(self.level_embedding.dtype, torch.float32))[None]
         z = flatten_levels(sources)
         for layer in self.layers:
             z = layer(z, position, reference, shapes)

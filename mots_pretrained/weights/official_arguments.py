@@ -21,6 +21,12 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def _count(value: Any) -> int:
+    if _whole(value) < 1:
+        raise ValueError("a whole number of at least 1 is allowed")
+    return _whole(value)
+
+
 def _numbers(count: int | None, kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     def parse(value: Any) -> tuple[Any, ...]:
         parts = value.strip("[]() ").split(",") if isinstance(value, str) else list(value)
@@ -66,11 +72,11 @@ OPTIONS: dict[str, _Option] = {
     "dim_feedforward": _Option(_whole, 768),
     "hidden_dim": _Option(_whole, 192),
     "dropout": _Option(float, 0.1),
-    "nheads": _Option(_whole, 8),
+    "nheads": _Option(_count, 8),
     "num_queries": _Option(_whole, 7),
     "num_feature_levels": _Option(_whole, 3),
-    "dec_n_points": _Option(_whole, 4),
-    "enc_n_points": _Option(_whole, 4),
+    "dec_n_points": _Option(_count, 4),
+    "enc_n_points": _Option(_count, 4),
     "normalize_before": _Option(_boolean, False),
     "deepnorm": _Option(_boolean, True),  # initialisation only
     "add_memory": _Option(_mode, 2),

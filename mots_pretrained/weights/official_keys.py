@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from mots_pretrained.config import ModelConfig, TransformerConfig
 
+ROOT = "ResCNN_DeformTR."
+"""What the names of a published TransDoDNet begin with."""
+
 BLOCKS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (1, 1, 1, 1)): 10,
     (False, (2, 2, 2, 2)): 18,
@@ -57,7 +60,7 @@ def _conv_norm(published: str, own: str, out: int, in_: int) -> Iterator[Entry]:
 def _transdodnet(config: ModelConfig) -> Iterator[Entry]:
     if config.transformer is None:
         raise ValueError("a published TransDoDNet needs a transformer in its configuration")
-    root = "ResCNN_DeformTR."
+    root = ROOT
     d, head = config.transformer.width, config.head
     expansion = 4 if config.encoder.depth == 50 else 1
     features = (config.encoder.stem_width, *(w * expansion for w in config.encoder.widths))
