@@ -1,0 +1,1 @@
+"""Evaluation: how well predicted masks fit the truth (Sec. 4.1)."""
