@@ -47,10 +47,10 @@ def preprocess(volume: Volume, contract: Preprocessing) -> NDArray[np.float32]:
     for index, channel in enumerate(channels):
         if contract.intensity == "ct":
             _warn_if_not_hounsfield(channel, volume.name)
-            result[index] = resample(channel, size)
+            resample(channel, size, out=result[index])
             scale_hounsfield(result[index], contract.clip)
         else:
-            result[index] = resample(_zscore(channel, volume.name, index), size)
+            resample(_zscore(channel, volume.name, index), size, out=result[index])
     return result
 
 

@@ -46,12 +46,15 @@ def shape_at(shape: Size, spacing: tuple[float, ...], wanted: tuple[float, ...])
     return depth, height, width
 
 
-def resample(array: NDArray[Any], size: Size) -> NDArray[np.float32]:
+def resample(
+    array: NDArray[Any], size: Size, *, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Resample an image by a linear, anti-aliased kernel, a few planes at a time.
 
     Args:
         array: ``(D, H, W)`` of any real type.
         size: Voxels wanted along (D, H, W).
+        out: Where to write the result, if it has a place already.
 
     Returns:
         ``size``, float32.
@@ -66,7 +69,7 @@ def resample(array: NDArray[Any], size: Size) -> NDArray[np.float32]:
         (start, resample_planes(_float(array[start : start + step]), size[1:])[None])
         for start in range(0, depth, step)
     )
-    result = np.empty(size, np.float32)
+    result = np.empty(size, np.float32) if out is None else out
     for start, slab in resample_depth(planes, depth, size[0]):
         result[start : start + slab.shape[1]] = slab[0].numpy()
     return result
@@ -127,6 +130,8 @@ def resample_depth(
 ) -> Iterator[tuple[int, Tensor]]:
     """Resample slabs along depth as they come; only the planes still needed are held.
 
+    A slab is not read any more once the next one is asked for, so that its memory may be reused.
+
     Args:
         slabs: Pairs of first plane and ``(K, n, H, W)``, without gaps, from plane 0 to ``depth``.
         depth: Planes that will come in all.
@@ -140,25 +145,21 @@ def resample_depth(
     used = rows != 0
     first = used.int().argmax(dim=1).tolist()
     stops = (depth - used.flip(1).int().argmax(dim=1)).tolist()
-    held: Tensor | None = None
-    begin = made = 0  # first plane held; planes given so far
+    held: dict[int, Tensor] = {}
+    made = 0
     for start, slab in slabs:
-        held = slab if held is None else torch.cat([held, slab], dim=1)
         end = start + slab.shape[1]
+        held.update(zip(range(start, end), slab.unbind(dim=1), strict=True))
         while made < wanted and stops[made] <= end:
             stop = min(bisect.bisect_right(stops, end), made + most)
-            planes = [
-                torch.tensordot(
-                    rows[i, first[i] : stops[i]],
-                    held[:, first[i] - begin : stops[i] - begin],
-                    dims=([0], [1]),
-                )
-                for i in range(made, stop)
-            ]
-            yield made, torch.stack(planes, dim=1)
+            planes = torch.zeros(slab.shape[0], stop - made, *slab.shape[2:])
+            for index, plane in enumerate(planes.unbind(dim=1), start=made):
+                for near in range(first[index], stops[index]):
+                    plane.add_(held[near], alpha=float(rows[index, near]))
+            yield made, planes
             made = stop
-        if made < wanted:
-            held, begin = held[:, first[made] - begin :].clone(), first[made]
+        needed = range(first[made] if made < wanted else end, end)
+        held = {j: held[j].clone() for j in needed}  # the slab itself is the giver's again
 
 
 @functools.lru_cache(maxsize=16)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -133,34 +132,35 @@ def decide(
     if rule.exclusive:
         labels[planes] = _largest_class(probabilities, rule, size)
         return
-    score = torch.zeros(probabilities.shape[1], *size)
+    score = np.zeros((probabilities.shape[1], *size), np.float32)
     value = np.zeros(score.shape, rule.dtype)
-    found: dict[int, Tensor] = {}
-    for index, channel in enumerate(probabilities):
-        if channel.max() > THRESHOLD:
-            found[index] = resample_planes(channel, size)
-    for index, probability in found.items():
+    winners = {winner for winner, _ in rule.beats}
+    over: dict[int, NDArray[np.bool_]] = {}
+    for index in sorted(range(len(rule.names)), key=lambda k: k not in winners):
+        if probabilities[index].max() <= THRESHOLD:
+            continue
+        probability = resample_planes(probabilities[index], size).numpy()
         inside = probability > THRESHOLD
         if masks is not None:
-            masks.put(index, planes, inside.numpy())
+            masks.put(index, planes, inside)
+        if index in winners:
+            over[index] = inside
         for winner, loser in rule.beats:
-            if loser == index and winner in found:
-                inside = inside & (found[winner] <= THRESHOLD)
-        candidate = torch.where(inside, probability + 2 * rule.rank[index], 0)
-        won = candidate > score
-        score[won] = candidate[won]
-        value[won.numpy()] = rule.values[index]
+            if loser == index and winner in over:
+                inside = inside & ~over[winner]
+        candidate = (probability + 2 * rule.rank[index]) * inside
+        np.copyto(value, rule.values[index], where=candidate > score)
+        np.maximum(score, candidate, out=score)
     labels[planes] = value
 
 
 def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]) -> NDArray[Any]:
     """Take the most probable class; the background, channel 0, on a tie."""
-    best = resample_planes(probabilities[0], size).clone()
+    best = resample_planes(probabilities[0], size).numpy().copy()
     value = np.zeros(best.shape, rule.dtype)
     for index, channel in enumerate(probabilities[1:]):
         if channel.max() > 1 / len(probabilities):  # less cannot be the largest anywhere
-            probability = resample_planes(channel, size)
-            won = probability > best
-            best[won] = probability[won]
-            value[won.numpy()] = rule.values[index]
+            probability = resample_planes(channel, size).numpy()
+            np.copyto(value, rule.values[index], where=probability > best)
+            np.maximum(best, probability, out=best)
     return value

@@ -70,7 +70,10 @@ class Prediction:
     @property
     def volumes(self) -> dict[str, float]:
         """Millilitres of each category in the label map, where every voxel counts once."""
-        counts = np.bincount(self.labels.ravel(), minlength=max(self.values.values()) + 1)
+        size = max(self.values.values()) + 1
+        counts = np.zeros(size, np.int64)
+        for plane in self.labels:
+            counts += np.bincount(plane.ravel(), minlength=size)
         return {name: float(counts[value]) * self._voxel for name, value in self.values.items()}
 
     @property
@@ -195,13 +198,13 @@ class Predictor:
         """Run the network; ``(B, K, D, H, W)``, of its tasks the annotated categories only."""
         windows = windows.to(self.device)
         logits = self.net(windows, tasks=list(self._tasks)) if self._tasks else self.net(windows)
-        if not torch.isfinite(logits).all():
+        if not torch.isfinite(logits.sum()):
             raise ValueError("the network gives NaN or infinite values; its weights are damaged")
         if not self._tasks:
             return logits.softmax(dim=1) if self.rule.exclusive else logits.sigmoid()
         known = {task.name: task for task in self.config.tasks}
         labelled = [channel for name in self._tasks for channel in known[name].labelled]
-        return logits.flatten(1, 2)[:, labelled].sigmoid()
+        return logits.flatten(1, 2)[:, labelled].sigmoid_()
 
 
 @contextlib.contextmanager

@@ -64,7 +64,8 @@ def sliding_window(
         progress: Called after each batch.
 
     Yields:
-        Pairs of first plane and probabilities ``(K, n, H, W)`` on the CPU, without gaps.
+        Pairs of first plane and probabilities ``(K, n, H, W)`` on the CPU, without gaps; their
+        memory is used again once the next pair is asked for.
 
     Raises:
         ValueError: If the overlap or the batch is out of range.
@@ -98,8 +99,10 @@ def sliding_window(
             if progress is not None:
                 progress(row * len(places) + first + len(group), count)
         ready = after - z
-        total = along_d[z:after, None, None] * in_plane
-        yield z, slab[:, :ready, :height, :width].cpu() / total
+        finished = slab[:, :ready, :height, :width].cpu()
+        for plane, share in zip(finished.unbind(dim=1), along_d[z:after], strict=True):
+            plane /= share * in_plane
+        yield z, finished
         _shift(slab, ready)
 
 
@@ -160,7 +163,7 @@ def _add(slab: Tensor, probabilities: Tensor, places: list[tuple[int, int]]) -> 
     d, h, w = (gaussian(size).to(slab.device) for size in (depth, height, width))
     weight = d[:, None, None] * h[:, None] * w
     for (y, x), probability in zip(places, probabilities, strict=True):
-        slab[:, :, y : y + height, x : x + width] += probability * weight
+        slab[:, :, y : y + height, x : x + width].addcmul_(probability, weight)
 
 
 def _shift(slab: Tensor, planes: int) -> None:

@@ -22,7 +22,7 @@ def whole(slabs: object) -> torch.Tensor:
     for start, slab in slabs:  # type: ignore[attr-defined]
         assert start == seen
         seen += slab.shape[1]
-        pieces.append(slab)
+        pieces.append(slab.clone())
     return torch.cat(pieces, dim=1)
 
 
