@@ -1,6 +1,7 @@
 """Procedural phantoms: torso CTs and brain MRs with complete labels, for training and tests."""
 
+from mots_pretrained.phantom.brain import BrainPhantom, brain
 from mots_pretrained.phantom.labels import TORSO_LABELS, task_target
 from mots_pretrained.phantom.torso import Phantom, torso
 
-__all__ = ["TORSO_LABELS", "Phantom", "task_target", "torso"]
+__all__ = ["TORSO_LABELS", "BrainPhantom", "Phantom", "brain", "task_target", "torso"]

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from mots_pretrained.phantom.body import Body, Person
 from mots_pretrained.phantom.bowel import Bowel, paint_gullet, paint_pelvic_organs
 from mots_pretrained.phantom.canvas import Canvas, random_fields
+from mots_pretrained.phantom.freedom import Freedom
 from mots_pretrained.phantom.lesions import draw_lesions, paint_lesions
 from mots_pretrained.phantom.organs import (
-    Freedom,
     draw_organs,
     paint_kidneys,
     paint_stomach,
@@ -148,4 +148,4 @@ def _pose(rng: np.random.Generator, strength: float) -> Pose:
     matrix = rotation(rng.normal(0, [4, 2.5, 2.5]) * strength) @ np.diag(1 / size)
     bend = (Lattice(rng, 120.0), Lattice(rng, 120.0), Lattice(rng, 120.0))
     amount = tuple((np.array([5.0, 4.0, 5.0]) * strength * rng.uniform(0.4, 1.2)).tolist())
-    return Pose(matrix, bend, amount)  # type: ignore[arg-type]
+    return Pose(matrix, bend, amount)

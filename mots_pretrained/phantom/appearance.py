@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from mots_pretrained.phantom.space import Floats, Grid
@@ -160,14 +161,14 @@ class Look:
     def scan(self, rng: np.random.Generator, grid: Grid, image: Floats) -> Floats:
         """Blur by point spread and slice profile, add noise, bias and streaks; in HU."""
         sigma = np.array([self.slice_mm, self.blur_mm, self.blur_mm]) / 2.355 / grid.spacing
-        image = _smooth(image, np.minimum(sigma, 1.6))
+        image = blur(image, np.minimum(sigma, 1.6))
         if self.gamma != 1.0:
             unit = np.clip((image + 325) * np.float32(1 / 650), 0, 1)
             image += (unit ** np.float32(self.gamma) - unit) * np.float32(650)
         noise = rng.standard_normal(image.shape, dtype=np.float32)
         # A soft kernel correlates the noise, a sharp one hardly does.
         width = np.array([0.35, 0.75, 0.75]) * (1.15 - self.sharp)
-        noise = _smooth(noise, width)
+        noise = blur(noise, width)
         noise *= np.float32(self.noise) / noise.std()
         if self.streak > 0:
             lines = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
@@ -188,7 +189,7 @@ class Look:
         return image
 
 
-def _smooth(image: Floats, sigma: np.ndarray) -> Floats:
+def blur(image: Floats, sigma: NDArray[np.float64]) -> Floats:
     """Gaussian smoothing axis by axis; an axis with next to no width is left alone."""
     for axis, width in enumerate(sigma):
         if width > 0.2:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from mots_pretrained.phantom.body import Person
 from mots_pretrained.phantom.canvas import Canvas, Painted
-from mots_pretrained.phantom.organs import Freedom, Organs
+from mots_pretrained.phantom.freedom import Freedom
+from mots_pretrained.phantom.organs import Organs
 from mots_pretrained.phantom.solids import Tubes, ellipsoid, tube
 
 
@@ -52,9 +53,15 @@ class Bowel:
         kinds = rng.choice(["gas", "faeces", "fluid", "empty"], 6, p=[0.34, 0.36, 0.2, 0.1])
         self.content = np.repeat(kinds, int(np.ceil(len(self.colon_tubes.start) / 6)))
         self.level = rng.uniform(-0.6, 0.9, 6).repeat(int(np.ceil(len(self.colon_tubes.start) / 6)))
+        self.duodenum = self._duodenum(rng, organs)
+        self.loops = [self._loop(rng, front) for _ in range(int(rng.integers(6, 12)))]
+
+    @staticmethod
+    def _duodenum(rng: np.random.Generator, organs: Organs) -> NDArray:
+        """From the pylorus around the head of the pancreas."""
         head = organs.pancreas_path[1, :3]
         pylorus = organs.stomach_path[-1, :3]
-        self.duodenum = np.array(
+        path = np.array(
             [
                 [*pylorus, 10],
                 [*(head + [18, -4, -18]), 11],
@@ -65,8 +72,8 @@ class Bowel:
                 [*(head + [-16, -2, 56]), 10],
             ]
         )
-        self.duodenum[1:, :3] += rng.normal(0, 2.5, (6, 3))
-        self.loops = [self._loop(rng, front) for _ in range(int(rng.integers(6, 12)))]
+        path[1:, :3] += rng.normal(0, 2.5, (6, 3))
+        return path
 
     @staticmethod
     def _haustra(rng: np.random.Generator, tubes: Tubes) -> Tubes:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mots_pretrained.phantom.bowel import Bowel
 from mots_pretrained.phantom.canvas import Canvas, Painted
-from mots_pretrained.phantom.organs import Organs, random_point
-from mots_pretrained.phantom.solids import Solid, Tubes, ellipsoid
+from mots_pretrained.phantom.organs import Organs
+from mots_pretrained.phantom.solids import Solid, Tubes, ellipsoid, points_inside
 from mots_pretrained.phantom.thorax import Thorax
 
 TUMOURS: tuple[str, ...] = (
@@ -85,10 +85,10 @@ def _place(
     thorax: Thorax,
 ) -> NDArray | None:
     if kind.startswith(("liver", "hepatic")):
-        return random_point(rng, organs.liver, min(0.5 * radius, 12))
+        return _point_in(rng, organs.liver, min(0.5 * radius, 12))
     if kind.startswith("kidney"):
         kidney = organs.kidneys[int(rng.integers(2))]
-        centre = random_point(rng, kidney, 4.0)
+        centre = _point_in(rng, kidney, 4.0)
         if centre is None:
             return None
         # Exophytic: pushed out from the middle, so that the larger ones bulge into the fat.
@@ -104,7 +104,16 @@ def _place(
     if kind.startswith("colon"):
         i = int(rng.integers(0, len(bowel.colon_tubes.start) - 4))
         return bowel.colon_tubes.start[i]
-    return random_point(rng, thorax.solid, float(rng.choice([1.0, 0.6 * radius])))
+    return _point_in(rng, thorax.solid, float(rng.choice([1.0, 0.6 * radius])))
+
+
+def _point_in(rng: np.random.Generator, solid: Solid, depth: float) -> NDArray | None:
+    """A random point at least so deep in a solid; less deep if it must be."""
+    for least in (depth, 0.5 * depth, 0.0):
+        points = points_inside(rng, solid, 40, least)
+        if len(points):
+            return points[0]
+    return None
 
 
 def paint_lesions(canvas: Canvas, lesions: list[Lesion], bowel: Bowel) -> None:
@@ -197,8 +206,3 @@ def _paint_colon(canvas: Canvas, lesion: Lesion, bowel: Bowel) -> None:
     lumen = Tubes(some.start + shift, some.end + shift, radius, radius)
     for painted in canvas.trace(lumen):
         canvas.fill(painted, "bowel_gas" if c < 0.4 else "bowel_fluid", "colon")
-
-
-def lesion_solid(lesion: Lesion) -> Solid:
-    """A lesion's rough extent, for aiming a window at it."""
-    return ellipsoid(lesion.centre, np.full(3, lesion.radius))

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mots_pretrained.phantom.body import Body
 from mots_pretrained.phantom.canvas import Canvas, Painted
+from mots_pretrained.phantom.freedom import Freedom
 from mots_pretrained.phantom.solids import (
     Solid,
     Tubes,
@@ -19,41 +20,6 @@ from mots_pretrained.phantom.solids import (
     within,
     without,
 )
-from mots_pretrained.phantom.space import Points
-
-
-@dataclass(frozen=True)
-class Freedom:
-    """How far organs stray from the mean: shifts in millimetres, factors, degrees."""
-
-    rng: np.random.Generator
-    strength: float
-    lift: float  # with the diaphragm, mm
-
-    def at(self, point: ArrayLike, spread: float = 5.0, lifted: float = 0.8) -> NDArray:
-        """A point moved at random, and up and down with breath."""
-        moved = np.asarray(point, dtype=float) + self.rng.normal(0, spread * self.strength, 3)
-        moved[0] += lifted * self.lift
-        return moved
-
-    def size(self, radii: ArrayLike, spread: float = 0.09) -> NDArray:
-        """Radii scaled together and, a little, one by one."""
-        common = np.exp(self.rng.normal(0, spread * self.strength))
-        own = np.exp(self.rng.normal(0, 0.5 * spread * self.strength, 3))
-        return np.asarray(radii, dtype=float) * common * own
-
-    def turn(self, degrees: ArrayLike, spread: float = 8.0) -> NDArray:
-        """Angles moved at random."""
-        return np.asarray(degrees, dtype=float) + self.rng.normal(0, spread * self.strength, 3)
-
-    def path(self, points: ArrayLike, spread: float = 4.0, lifted: float = 0.6) -> NDArray:
-        """Control points (z, y, x, radius) of a tube, moved together and one by one."""
-        p = np.array(points, dtype=float)
-        p[:, :3] += self.rng.normal(0, spread * self.strength, 3)
-        p[:, :3] += self.rng.normal(0, 0.6 * spread * self.strength, (len(p), 3))
-        p[:, 0] += lifted * self.lift
-        p[:, 3] *= np.exp(self.rng.normal(0, 0.12 * self.strength))
-        return p
 
 
 @dataclass
@@ -254,7 +220,7 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
     right = limbs(
         np.array([36, -40, -36]) + shift,
         [np.array([16, -16, -38]) + shift, np.array([14, -24, -50]) + shift],
-        3.9 * thick,
+        4.3 * thick,
     )
     shift = free.at((0, 0, 0), 3, 0.5)
     left = limbs(
@@ -264,7 +230,7 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
             np.array([4, -34, 50]) + shift,
             np.array([34, -38, 32]) + shift,
         ],
-        4.1 * thick,
+        4.4 * thick,
     )
     return right, left
 
@@ -308,17 +274,3 @@ def paint_stomach(canvas: Canvas, organs: Organs, wall: float) -> None:
     y = canvas.grid.y[painted.box]
     gas = np.maximum(inside, y - np.float32(level))
     canvas.fill(Painted(painted.box, gas), "bowel_gas")
-
-
-def random_point(
-    rng: np.random.Generator, solid: Solid, depth: float, tries: int = 400
-) -> NDArray | None:
-    """A point of a solid at least ``depth`` millimetres under its surface, or its deepest."""
-    points = rng.uniform(solid.low, solid.high, (tries, 3)).astype(np.float32)
-    p: Points = (points[:, 0], points[:, 1], points[:, 2])
-    d = solid.distance(p)
-    inside = np.flatnonzero(d < -depth)
-    if not len(inside):
-        best = int(np.argmin(d))
-        return points[best].astype(float) if d[best] < 0 else None
-    return points[inside[0]].astype(float)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mots_pretrained.phantom.canvas import Canvas, Painted
 from mots_pretrained.phantom.solids import Solid, ellipsoid, tube, tube_solid, within
-from mots_pretrained.phantom.space import Box, Floats, Points
+from mots_pretrained.phantom.space import Floats, Points
 
 # Height, depth and half-width of the vertebral bodies, from the sacrum to the neck.
 _SPINE = np.array(
@@ -175,55 +176,59 @@ def _hip(sign: float, flare: float) -> list[tuple[Solid, float]]:
     ]
 
 
-def paint_muscles(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
-    """Psoas, back and buttock muscles with the fat between them."""
-    s = strength
-    for sign in (-1.0, 1.0):
-        psoas = np.array(
+# Muscles along the spine on one side: control points (z, y, x, radius), tissue, gap of fat around.
+_MUSCLES: tuple[tuple[NDArray[np.float64], str, float], ...] = tuple(
+    (np.array(points, dtype=float), tissue, gap)
+    for tissue, gap, points in (
+        (
+            "lean_muscle",
+            0.3,
+            [
+                [300, 20, 40, 9],
+                [200, 44, 42, 12],
+                [90, 46, 44, 15],
+                [0, 43, 47, 20],
+                [-90, 36, 50, 21],
+                [-150, 46, 42, 14],
+            ],
+        ),
+        (
+            "lean_muscle",
+            0.5,
+            [
+                [340, 22, 16, 9],
+                [200, 50, 18, 11],
+                [90, 50, 18, 14],
+                [0, 46, 20, 18],
+                [-90, 40, 22, 20],
+                [-150, 52, 22, 18],
+                [-210, 74, 18, 9],
+            ],
+        ),
+        ("muscle", 1.0, [[20, 22, 55, 8], [-50, 16, 72, 13], [-115, 8, 84, 13]]),
+        ("muscle", 1.0, [[-140, -18, 88, 9], [-195, -35, 88, 15], [-250, -55, 98, 14]]),
+        (
+            "muscle",
+            1.5,
             [
                 [18, -14, 26, 6],
-                [-40, -20, 40, 15 * s],
-                [-100, -32, 50, 21 * s],
-                [-150, -42, 64, 23 * s],
-                [-210, -58, 80, 20 * s],
-                [-262, -62, 96, 18 * s],
-                [-320, -30, 112, 14 * s],
-            ]
-        )
-        inner = np.array(
-            [
-                [340, 22, 16, 9 * s],
-                [200, 50, 18, 11 * s],
-                [90, 50, 18, 14 * s],
-                [0, 46, 20, 18 * s],
-                [-90, 40, 22, 20 * s],
-                [-150, 52, 22, 18 * s],
-                [-210, 74, 18, 9 * s],
-            ]
-        )
-        outer = np.array(
-            [
-                [300, 20, 40, 9 * s],
-                [200, 44, 42, 12 * s],
-                [90, 46, 44, 15 * s],
-                [0, 43, 47, 20 * s],
-                [-90, 36, 50, 21 * s],
-                [-150, 46, 42, 14 * s],
-            ]
-        )
-        quadratus = np.array([[20, 22, 55, 8 * s], [-50, 16, 72, 13 * s], [-115, 8, 84, 13 * s]])
-        iliacus = np.array(
-            [[-140, -18, 88, 9 * s], [-195, -35, 88, 15 * s], [-250, -55, 98, 14 * s]]
-        )
-        for path, tissue, gap in (
-            (outer, "lean_muscle", 0.3),
-            (inner, "lean_muscle", 0.5),
-            (quadratus, "muscle", 1.0),
-            (iliacus, "muscle", 1.0),
-            (psoas, "muscle", 1.5),
-        ):
-            path = path.astype(float)
-            path[:, 2] *= sign
+                [-40, -20, 40, 15],
+                [-100, -32, 50, 21],
+                [-150, -42, 64, 23],
+                [-210, -58, 80, 20],
+                [-262, -62, 96, 18],
+                [-320, -30, 112, 14],
+            ],
+        ),
+    )
+)
+
+
+def paint_muscles(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Back muscles, quadratus, iliacus and psoas, with the fat between them."""
+    for sign in (-1.0, 1.0):
+        for points, tissue, gap in _MUSCLES:
+            path = points * [1.0, 1.0, sign, strength]
             path[:, 1:3] += rng.normal(0, 2, 2)
             traced = canvas.trace(tube(path, 22.0))
             for painted in traced:
@@ -248,8 +253,3 @@ def paint_buttocks(canvas: Canvas, rng: np.random.Generator, strength: float) ->
             painted = canvas.measure(solid, uneven=(0.0, 2.0, 1.0))
             canvas.fill(painted, "visceral_fat", shrink=-2.0)
             canvas.fill(painted, "lean_muscle", "muscle")
-
-
-def whole(canvas: Canvas) -> Box:
-    """The box of all voxels."""
-    return tuple(slice(0, n) for n in canvas.grid.shape)  # type: ignore[return-value]

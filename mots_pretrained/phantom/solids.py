@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mots_pretrained.phantom.space import Floats, Points
 
 Distance = Callable[[Points], Floats]
+Table = Sequence[Sequence[float]] | NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ def ellipsoid(centre: ArrayLike, radii: ArrayLike, angles: ArrayLike | None = No
         k2 = np.sqrt(square[0] / r[0] ** 2 + square[1] / r[1] ** 2 + square[2] / r[2] ** 2)
         return k1 * (k1 - 1) / (k2 + np.float32(1e-6))
 
-    reach = r.astype(float) if turn is None else np.sqrt((rotation(angles).T ** 2) @ r**2)
+    reach = r.astype(float) if turn is None else np.sqrt((turn.T.astype(float) ** 2) @ r**2)
     centre64 = c.astype(float)
     return Solid(distance, centre64 - reach, centre64 + reach)
 
 
-def smooth_min(a: Floats, b: Floats, width: float) -> Floats:
+def smooth_min(a: NDArray, b: NDArray, width: float) -> NDArray:
     """The lesser of two distances with the edge rounded over ``width`` millimetres."""
     blend = np.maximum(np.float32(width) - np.abs(a - b), 0)
     return np.minimum(a, b) - blend * blend * np.float32(0.25 / width)
@@ -146,7 +147,7 @@ def tube_solid(tubes: Tubes, width: float = 6.0) -> Solid:
     return Solid(distance, both.min(axis=0), tops.max(axis=0))
 
 
-def spline_points(points: ArrayLike, step: float) -> NDArray[np.float64]:
+def spline_points(points: Table, step: float) -> NDArray[np.float64]:
     """Points a ``step`` apart on a smooth curve through ``(n, m)`` control points.
 
     Only the first three columns measure length; further ones (radii) ride along.
@@ -169,7 +170,16 @@ def spline_points(points: ArrayLike, step: float) -> NDArray[np.float64]:
     )
 
 
-def tube(points: ArrayLike, step: float = 12.0) -> Tubes:
+def tube(points: Table, step: float = 12.0) -> Tubes:
     """A smooth tube through ``(n, 4)`` control points (z, y, x, radius)."""
     path = spline_points(points, step)
     return Tubes(path[:-1, :3], path[1:, :3], path[:-1, 3], path[1:, 3])
+
+
+def points_inside(
+    rng: np.random.Generator, solid: Solid, count: int, depth: float
+) -> NDArray[np.float64]:
+    """Up to ``count`` random points deeper than ``depth`` millimetres in a solid."""
+    points = rng.uniform(solid.low, solid.high, (count * 6, 3)).astype(np.float32)
+    p: Points = (points[:, 0], points[:, 1], points[:, 2])
+    return points[solid.distance(p) < -depth][:count].astype(float)

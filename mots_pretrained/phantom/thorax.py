@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from mots_pretrained.phantom.body import Body
 from mots_pretrained.phantom.canvas import Canvas, Painted
-from mots_pretrained.phantom.organs import Freedom
-from mots_pretrained.phantom.solids import Solid, ellipsoid, tube, union, within
+from mots_pretrained.phantom.freedom import Freedom
+from mots_pretrained.phantom.solids import Solid, ellipsoid, points_inside, tube, union, within
 from mots_pretrained.phantom.space import Box, Floats, Points
-from mots_pretrained.phantom.vessels import Vessels, grow_tree, points_inside
+from mots_pretrained.phantom.vessels import Vessels, grow_tree
 
 _MIDLINE = np.array(
     [

@@ -137,7 +137,7 @@ def _view(
     if shape is None:
         shape = _SHAPE if spacing is None else _fitting(span, spacing)
     if spacing is None:
-        spacing = tuple((span / np.asarray(shape)).tolist())  # type: ignore[assignment]
+        spacing = tuple((span / np.asarray(shape)).tolist())
     extent = np.asarray(shape) * np.asarray(spacing)
     ends = trunk.copy()
     ends[:, 0] = low, high
@@ -152,7 +152,7 @@ def _view(
     if aim is not None:
         near = aim + rng.uniform(-0.25, 0.25, 3) * extent
         centre = np.where(slack > 0, np.clip(near, *(ends + np.outer([1, -1], extent / 2))), centre)
-    return Grid(shape, spacing, centre, anatomy.pose)  # type: ignore[arg-type]
+    return Grid(shape, spacing, centre, anatomy.pose)
 
 
 def _fitting(span: NDArray, spacing: Triple) -> tuple[int, int, int]:

@@ -6,18 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mots_pretrained.phantom.canvas import Canvas
-from mots_pretrained.phantom.organs import Freedom, Organs
-from mots_pretrained.phantom.solids import Solid, Tubes, spline_points, tube
-from mots_pretrained.phantom.space import Points
-
-
-def points_inside(
-    rng: np.random.Generator, solid: Solid, count: int, depth: float
-) -> NDArray[np.float64]:
-    """Up to ``count`` random points deeper than ``depth`` millimetres in a solid."""
-    points = rng.uniform(solid.low, solid.high, (count * 6, 3)).astype(np.float32)
-    p: Points = (points[:, 0], points[:, 1], points[:, 2])
-    return points[solid.distance(p) < -depth][:count].astype(float)
+from mots_pretrained.phantom.freedom import Freedom
+from mots_pretrained.phantom.organs import Organs
+from mots_pretrained.phantom.solids import Tubes, points_inside, spline_points, tube
 
 
 def grow_tree(
@@ -39,7 +30,7 @@ def grow_tree(
     nodes = [np.asarray(t, dtype=float) for t in np.asarray(trunk, dtype=float)]
     parent = [-1, *range(len(nodes) - 1)]
     root = nodes[0]
-    order = np.argsort(np.linalg.norm(targets - root, axis=1)) if len(targets) else []
+    order = np.argsort(np.linalg.norm(targets - root, axis=1))
     for i in order:
         target = targets[i]
         at = np.array(nodes)
@@ -145,8 +136,8 @@ class Vessels:
             vein = [[-8, -50, -18, 5], [-7, front, sign * 18, 4.6], [*centre, 3.8]]
             canvas.draw(tube(artery, 12.0), "artery")
             canvas.draw(tube(vein, 12.0), "vein")
-            ureter = [
-                [*centre, 2.0],
+            ureter: list[list[float]] = [
+                [*centre.tolist(), 2.0],
                 [-60, -34, sign * 40, 1.6],
                 [-150, -56, sign * 46, 1.6],
                 [-240, -20, sign * 34, 1.6],
@@ -195,7 +186,7 @@ def paint_liver_vessels(
     """Portal and hepatic venous trees within the liver."""
     inlet = organs.hilum
     right, left = inlet + [8, 0, -34], inlet + [14, -22, 30]
-    goals = points_inside(rng, organs.liver, 64, 6.0)
+    goals = points_inside(rng, organs.liver, 68, 6.0)
     if len(goals) < 8:
         return
     cava = spline_points(vessels.cava, 6.0)
@@ -208,7 +199,7 @@ def paint_liver_vessels(
         trunk = spline_points(
             np.array([inlet, (inlet + stem) / 2 + rng.normal(0, 2, 3), stem]), 12.0
         )
-        trees.append(grow_tree(rng, trunk, group, 1.45, 5.8))
+        trees.append(grow_tree(rng, trunk, group, 1.6, 6.0))
     angle = np.arctan2(-(veins[:, 1] - mouth[1]), -(veins[:, 2] - mouth[2]))
     for lower, upper in ((-4, 0.75), (0.75, 1.5), (1.5, 4)):
         group = veins[(angle >= lower) & (angle < upper)]

@@ -1,0 +1,239 @@
+"""Phantoms on disk, in the public collections' layouts, headers and label values (Table 1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.phantom.brain import brain
+from mots_pretrained.phantom.labels import LABEL, TORSO_LABELS, task_target
+from mots_pretrained.phantom.layouts import (
+    APPLE_DOUBLE,
+    DECATHLON,
+    Header,
+    Layout,
+    bcv_layout,
+    mots_layout,
+    write_bytes,
+    write_dataset_json,
+    write_json,
+    write_scan,
+)
+from mots_pretrained.phantom.torso import Phantom, Triple, torso
+from mots_pretrained.tasks import BCV_ORGANS, BRATS_MODALITIES, MOTS_TASKS, Task, task_named
+
+KINDS: tuple[str, ...] = ("mots", "bcv", "brats")
+"""What can be written: the seven collections of MOTS, BCV, or BraTS 2018."""
+
+SMALL: tuple[int, int, int] = (48, 64, 64)
+"""A shape for tests and demonstrations."""
+
+BRAIN_LABELS: dict[int, str] = {1: "necrotic_core", 2: "oedema", 4: "enhancing_tumour"}
+"""Names of a brain's label values, which are BraTS's own."""
+
+Progress = Callable[[str, int, int], None]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case as written; paths are relative to the root.
+
+    Attributes:
+        identifier: The collection's own, e.g. ``"case_00003"``.
+        task: Task of Table 1 that it belongs to, or ``"bcv"`` or ``"brats"``.
+        images: The scan, or the channels in the model's order.
+        label: The collection's own label map; None where it gives none.
+        complete: The complete label map.
+    """
+
+    identifier: str
+    task: str
+    images: tuple[str, ...]
+    label: str | None
+    complete: str
+
+
+@dataclass(frozen=True)
+class _Wish:
+    root: Path
+    seed: int
+    shape: Shape | None
+    spacing: Triple | None
+
+
+def write_collection(
+    kind: str,
+    root: str | os.PathLike[str],
+    *,
+    cases: int,
+    seed: int = 0,
+    shape: Shape | None = None,
+    spacing: Triple | None = None,
+    progress: Progress | None = None,
+) -> list[Case]:
+    """Write look-alikes of public collections, and the complete truth beside them.
+
+    ``ROOT/complete_labels`` holds every case's complete label map on the scan's own grid,
+    ``labels.json`` (value to name) and ``cases.json`` (which file belongs to which). A rerun with
+    the same arguments writes the same voxels again; no file is ever half-written.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        root: Folder to write into; made where missing.
+        cases: Labelled cases a collection; the Decathlon's have one unlabelled scan more.
+        seed: Any non-negative integer.
+        shape: Voxels ``(D, H, W)``; 96 x 128 x 128 for torsos, BraTS's grid for brains.
+        spacing: Millimetres ``(D, H, W)``, torsos only; by default what the scan's range needs.
+        progress: Called as ``progress(identifier, done, total)`` after every case.
+
+    Raises:
+        KeyError: If there is no such kind.
+        ValueError: If cases, seed, shape or spacing are impossible.
+        NotADirectoryError: If the root is a file.
+    """
+    folder = _checked_root(kind, root, cases, seed, spacing)
+    wish = _Wish(folder, seed, shape, spacing)
+    jobs: list[Callable[[], Case]] = []
+    if kind == "mots":
+        for task in MOTS_TASKS:
+            extra = 1 if task.name in DECATHLON else 0  # imagesTs
+            jobs += [
+                partial(_mots_case, wish, task, i, labelled=i < cases) for i in range(cases + extra)
+            ]
+    else:
+        jobs = [partial(_bcv_case if kind == "bcv" else _brats_case, wish, i) for i in range(cases)]
+    written = []
+    for job in jobs:
+        written.append(job())
+        if progress is not None:
+            progress(written[-1].identifier, len(written), len(jobs))
+    _write_lists(kind, folder, written, cases)
+    return written
+
+
+def _checked_root(
+    kind: str, root: str | os.PathLike[str], cases: int, seed: int, spacing: Triple | None
+) -> Path:
+    if kind not in KINDS:
+        raise KeyError(f"unknown kind of phantoms {kind!r}; there are: {', '.join(KINDS)}")
+    if cases < 1:
+        raise ValueError(f"the number of cases is at least 1, not {cases}")
+    if seed < 0:
+        raise ValueError(f"a seed is a non-negative integer, not {seed}")
+    if spacing is not None and kind == "brats":
+        raise ValueError("BraTS's field of view is fixed: give brains a shape, no spacing")
+    folder = Path(root)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; give a folder to write into")
+    return folder
+
+
+def _mots_case(wish: _Wish, task: Task, index: int, *, labelled: bool) -> Case:
+    phantom = torso(
+        _case_seed(wish.seed, task.name, index),
+        domain=task.name,
+        shape=wish.shape,
+        spacing=wish.spacing,
+    )
+    layout = mots_layout(task.name, index, labelled=labelled)
+    if task.name in DECATHLON:
+        scan = wish.root / layout.image
+        write_bytes(scan.with_name(f"._{scan.name}"), APPLE_DOUBLE)
+    label = source_label(phantom.labels, task) if labelled else None
+    return _write_torso(wish.root, task.name, layout, phantom, label)
+
+
+def _bcv_case(wish: _Wish, index: int) -> Case:
+    phantom = torso(
+        _case_seed(wish.seed, "bcv", index),
+        # BCV's scans are portal venous, of patients with and without lesions.
+        domain=("liver", "spleen", "pancreas")[index % 3],
+        shape=wish.shape,
+        spacing=wish.spacing,
+    )
+    return _write_torso(wish.root, "bcv", bcv_layout(index), phantom, bcv_label(phantom.labels))
+
+
+def _brats_case(wish: _Wish, index: int) -> Case:
+    # About three in four are of high grade; from two cases on there are both grades.
+    grade = "LGG" if index % 4 == 1 else "HGG"
+    seed = _case_seed(wish.seed, "brats", index)
+    phantom = brain(seed, grade=grade, shape=wish.shape) if wish.shape else brain(seed, grade=grade)
+    name = f"Brats18_Phantom_{index + 1:03d}_1"
+    images = tuple(f"{grade}/{name}/{name}_{modality}.nii.gz" for modality in BRATS_MODALITIES)
+    label, complete = f"{grade}/{name}/{name}_seg.nii.gz", f"complete_labels/{name}.nii.gz"
+    header = Header("LPS", sform=1, qform=0)
+    files = [(complete, phantom.labels, "uint8"), (label, phantom.labels, "uint8")]
+    files += [
+        (path, channel, "int16") for path, channel in zip(images, phantom.images, strict=True)
+    ]
+    for path, array, dtype in files:
+        write_scan(wish.root / path, array, phantom.spacing, header=header, dtype=dtype)
+    return Case(name, "brats", images, label, complete)
+
+
+def source_label(labels: NDArray[np.uint8], task: Task | str) -> NDArray[np.uint8]:
+    """What a task's own collection would have drawn of a complete label map, in its own values."""
+    task = task_named(task) if isinstance(task, str) else task
+    organ, tumour = task_target(labels, task)
+    drawn = np.zeros(labels.shape, dtype=np.uint8)
+    if task.organ is not None:
+        drawn[organ] = 1
+    if task.tumour is not None:
+        drawn[tumour] = task.tumour_values[0]
+    return drawn
+
+
+def bcv_label(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """BCV's 13 organs of a complete label map; what grows or runs in an organ counts as it."""
+    drawn = np.where(labels <= len(BCV_ORGANS), labels, 0).astype(np.uint8)
+    drawn[task_target(labels, "liver")[0]] = LABEL["liver"]
+    drawn[task_target(labels, "pancreas")[0]] = LABEL["pancreas"]
+    # A kidney's tumour or cyst belongs to the kidney on its side of the body.
+    grown = np.isin(labels, [LABEL["kidney_tumour"], LABEL["kidney_cyst"]])
+    if grown.any():
+        sides = {
+            name: np.argwhere(labels == LABEL[name]) for name in ("right_kidney", "left_kidney")
+        }
+        known = {name: where.mean(axis=0) for name, where in sides.items() if len(where)}
+        at = np.argwhere(grown)
+        if known:
+            names = list(known)
+            far = np.stack([np.abs(at - known[name]).sum(axis=1) for name in names])
+            drawn[tuple(at.T)] = np.array([LABEL[name] for name in names])[far.argmin(axis=0)]
+    return drawn
+
+
+def _write_torso(
+    root: Path, task: str, layout: Layout, phantom: Phantom, label: NDArray[np.uint8] | None
+) -> Case:
+    header, spacing = layout.header, phantom.spacing
+    complete = f"complete_labels/{task}_{layout.identifier}.nii.gz"
+    write_scan(root / complete, phantom.labels, spacing, header=header, dtype="uint8")
+    if label is not None:
+        write_scan(root / layout.label, label, spacing, header=header, dtype=header.label)
+    write_scan(root / layout.image, phantom.image, spacing, header=header, dtype=header.image)
+    own = None if label is None else layout.label
+    return Case(layout.identifier, task, (layout.image,), own, complete)
+
+
+def _write_lists(kind: str, root: Path, written: list[Case], cases: int) -> None:
+    if kind == "mots":
+        for task in MOTS_TASKS:
+            if task.name in DECATHLON:
+                write_dataset_json(root, task, cases)
+    names = BRAIN_LABELS if kind == "brats" else dict(enumerate(TORSO_LABELS, start=1))
+    write_json(root / "complete_labels" / "labels.json", {str(k): v for k, v in names.items()})
+    write_json(root / "complete_labels" / "cases.json", [vars(case) for case in written])
+
+
+def _case_seed(seed: int, collection: str, index: int) -> int:
+    entropy = [seed, *collection.encode(), index]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
