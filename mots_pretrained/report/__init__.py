@@ -1,0 +1,1 @@
+"""Report: pictures of what is given; nothing here predicts, trains or scores."""

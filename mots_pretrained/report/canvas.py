@@ -1,0 +1,37 @@
+"""What all pictures share: their paper and ink, and a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAPER = "#111317"
+INK = "#f2f2f2"
+MUTED = "#9aa0a6"
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, without a display, by way of a temporary file beside the target.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If the name does not end in ``.png``.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: pictures are written as PNG; give a name ending in .png")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}; make it first")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    FigureCanvasAgg(figure)
+    try:
+        figure.savefig(temporary, dpi=120, facecolor=figure.get_facecolor())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
