@@ -51,7 +51,7 @@ _SPARE = (
     "#4da3ff", "#d98c4a", "#3fbf6f", "#e5484d", "#9b6bd3", "#f2cf63", "#12a594", "#e0709a",
 )  # fmt: skip
 
-_GAP, _HEAD, _FOOT, _LEGEND = 0.15, 0.6, 0.35, 2.4  # inches
+_GAP, _HEAD, _FOOT, _LEGEND, _LINE = 0.15, 0.6, 0.35, 2.9, 0.25  # inches
 
 
 class _View(NamedTuple):
@@ -115,12 +115,13 @@ def draw_overlay(
     depth, height, width = extent
     wide, tall = 2 * width + height, max(height, depth)
     scale = min(11.0 / wide, 7.0 / tall)  # one for all slices, in inches a millimetre
-    inches = np.array([scale * wide + 4 * _GAP + _LEGEND, scale * tall + _HEAD + _FOOT])
+    room = max(scale * tall, _LINE * (len(found) + 1))
+    inches = np.array([scale * wide + 4 * _GAP + _LEGEND, room + _HEAD + _FOOT])
     figure = Figure(figsize=tuple(inches), facecolor=PAPER)
     left = _GAP
     for view in _VIEWS:
         down, across = (scale * extent[axis] for axis in view.shown)
-        corner = np.array([left, _FOOT + (scale * tall - down) / 2])
+        corner = np.array([left, _FOOT + (room - down) / 2])
         axes = figure.add_axes((*(corner / inches), *(np.array([across, down]) / inches)))
         image, marks = (np.take(array, at[view.through], view.through) for array in (scan, labels))
         if view.shown[0] == 0:  # depth runs from the feet up, a picture's rows from the top down
@@ -210,7 +211,7 @@ def _legend(
             text += f"  {_millilitres(volumes[name])}"
         patches.append(Patch(facecolor=colour_of(name, value), edgecolor="none", label=text))
     if not patches:
-        patches.append(Patch(alpha=0, label=f"nothing found of {asked} categories"))
+        patches.append(Patch(alpha=0, label=f"nothing found (of {asked})"))
     elif len(found) < asked:
         patches.append(Patch(alpha=0, label=f"{asked - len(found)} more not found"))
     figure.legend(handles=patches, loc="center left", bbox_to_anchor=(left, 0.5), frameon=False,
