@@ -51,7 +51,7 @@ class LoopSettings:
         warm_up: Epochs of rising rate.
         precision: Arithmetic of the forward pass; weights stay float32.
         log_every: Steps that a line of the log averages. Checkpoints fall on such steps.
-        checkpoint_minutes: A checkpoint is written when the last is so old.
+        checkpoint_minutes: A checkpoint is written when the last is so old; None writes none.
         max_minutes: End cleanly, with a checkpoint, after so long.
     """
 
@@ -64,7 +64,7 @@ class LoopSettings:
     warm_up: int = 0
     precision: Precision = "float32"
     log_every: int = 10
-    checkpoint_minutes: float = 3.0
+    checkpoint_minutes: float | None = 3.0
     max_minutes: float | None = None
 
 
@@ -218,11 +218,16 @@ class Training:
             stop = bool(on_log(progress, self.result)) if on_log is not None else False
             self.model.train()
             stop = stop or (deadline is not None and time.monotonic() >= deadline)
-            old = time.monotonic() - self._saved >= 60 * self.settings.checkpoint_minutes
-            if self.folder is not None and (stop or old or self.done):
+            if self._checkpoint_due(stop or self.done):
                 self._save()
             if stop:
                 return
+
+    def _checkpoint_due(self, last: bool) -> bool:
+        minutes = self.settings.checkpoint_minutes
+        if self.folder is None or minutes is None:
+            return False
+        return last or time.monotonic() - self._saved >= 60 * minutes
 
     def _step(self, batch: Batch) -> tuple[float, dict[str, Tensor]]:
         """Do one step; return its rate and the loss's parts, left on their device."""
