@@ -97,7 +97,7 @@ class Anatomy:
         body.paint_surroundings(canvas, rng, randomise)
         body.paint(canvas)
         self.thorax.paint_lungs(canvas)
-        self.thorax.paint_vessels(canvas, rng, 60)
+        self.thorax.paint_vessels(canvas, rng, 100)
         self.thorax.paint_heart(canvas, self.vessels)
         self.bowel.paint_loops(canvas, rng)
         paint_pelvic_organs(canvas, Freedom(rng, self.strength, person.breath), person)

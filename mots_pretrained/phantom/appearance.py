@@ -35,10 +35,10 @@ TISSUES: dict[str, tuple[float, float, float, float, float, float]] = {
     "artery": (42, 5, 0, 250, 115, 80),
     "vein": (42, 5, 0, 55, 105, 82),
     "portal_vein": (42, 5, 0, 85, 132, 88),
-    "hepatic_vessel": (42, 5, 0, 30, 108, 76),
+    "hepatic_vessel": (42, 5, 0, 30, 116, 82),
     "heart_chamber": (42, 5, 4, 200, 108, 80),
     "myocardium": (48, 5, 4, 55, 55, 45),
-    "liver": (56, 8, 5, 13, 58, 46),
+    "liver": (55, 6, 5, 13, 58, 46),
     "spleen": (48, 5, 4, 78, 74, 52),
     "renal_cortex": (33, 4, 4, 135, 132, 105),
     "renal_medulla": (32, 4, 4, 40, 112, 108),
@@ -110,7 +110,7 @@ class Look:
             weights = (1 - share) * weights + share * np.eye(4)[rng.integers(4)]
         self.phase = weights
         enhancement = _TABLE[:, 3:] @ weights[1:]
-        enhancement *= max(rng.normal(1, 0.12), 0.4)
+        enhancement *= np.clip(rng.normal(1, 0.12), 0.7, 1.4)
         enhancement *= np.clip(rng.normal(1, 0.04, len(_NAMES)), 0.8, 1.2)
         blood_common = rng.normal(0, 3)  # haematocrit
         hu = _TABLE[:, 0] + np.clip(rng.normal(size=len(_NAMES)), -2, 2) * _TABLE[:, 1]

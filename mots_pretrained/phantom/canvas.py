@@ -136,7 +136,7 @@ class Canvas:
         return painted
 
     def trace(
-        self, tubes: Tubes, *, margin: float = 2.0, inside: float | None = None
+        self, tubes: Tubes, *, margin: float = 3.5, inside: float | None = None
     ) -> list[Painted]:
         """Measure tubes capsule by capsule, each on its own few voxels."""
         if not len(tubes.start):

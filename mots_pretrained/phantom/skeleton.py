@@ -230,7 +230,7 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, strength: float) -> 
         for points, tissue, gap in _MUSCLES:
             path = points * [1.0, 1.0, sign, strength]
             path[:, 1:3] += rng.normal(0, 2, 2)
-            traced = canvas.trace(tube(path, 22.0))
+            traced = canvas.trace(tube(path, 28.0))
             for painted in traced:
                 canvas.fill(painted, "visceral_fat", shrink=-gap)
             for painted in traced:

@@ -50,6 +50,7 @@ def ellipsoid(centre: ArrayLike, radii: ArrayLike, angles: ArrayLike | None = No
     c = np.asarray(centre, dtype=np.float32)
     r = np.asarray(radii, dtype=np.float32)
     turn = None if angles is None else rotation(angles).astype(np.float32)
+    tiny = np.float32(1e-5)
 
     def distance(p: Points) -> Floats:
         q = [p[k] - c[k] for k in range(3)]
@@ -58,7 +59,8 @@ def ellipsoid(centre: ArrayLike, radii: ArrayLike, angles: ArrayLike | None = No
         square = [(q[k] * (1 / r[k])) ** 2 for k in range(3)]
         k1 = np.sqrt(square[0] + square[1] + square[2])
         k2 = np.sqrt(square[0] / r[0] ** 2 + square[1] / r[1] ** 2 + square[2] / r[2] ** 2)
-        return k1 * (k1 - 1) / (k2 + np.float32(1e-6))
+        # At the very centre both vanish; their ratio there is about the least radius.
+        return (k1 - 1) * (k1 + tiny) / (k2 + tiny / r.min())
 
     reach = r.astype(float) if turn is None else np.sqrt((turn.T.astype(float) ** 2) @ r**2)
     centre64 = c.astype(float)
@@ -157,8 +159,11 @@ def spline_points(points: Table, step: float) -> NDArray[np.float64]:
     at = np.concatenate([[0.0], np.cumsum(lengths)])
     count = max(int(np.ceil(at[-1] / step)), 2)
     wanted = np.linspace(0, at[-1], count + 1)
-    # Catmull-Rom tangents, clamped at the ends.
-    slope = np.gradient(p, at, axis=0)
+    # Tangents as in Catmull and Rom's curve, for points unevenly apart.
+    step_before, step_after = lengths[:-1, None], lengths[1:, None]
+    rise = np.diff(p, axis=0) / lengths[:, None]
+    inner = (rise[:-1] * step_after + rise[1:] * step_before) / (step_before + step_after)
+    slope = np.concatenate([rise[:1], inner, rise[-1:]])
     i = np.clip(np.searchsorted(at, wanted, side="right") - 1, 0, len(at) - 2)
     h = (at[i + 1] - at[i])[:, None]
     t = (wanted - at[i])[:, None] / h

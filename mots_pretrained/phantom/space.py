@@ -14,7 +14,7 @@ Box = tuple[slice, slice, slice]
 # The patient in millimetres around the first lumbar vertebra: (z up, y back, x left).
 EXTENT_LOW = np.array([-460.0, -330.0, -340.0])
 EXTENT_HIGH = np.array([360.0, 230.0, 340.0])
-_TABLE_STEP = 40.0
+_TABLE_STEP = 30.0
 
 
 def spline_basis(u: NDArray[np.float64], count: int) -> Floats:
@@ -112,7 +112,7 @@ class Pose:
         self._bends = np.stack(bends, axis=-1).astype(float)
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         guess = points @ self.inverse.T
-        for _ in range(3):  # fixed-point iteration
+        for _ in range(4):  # fixed-point iteration
             guess = guess + (points - self.to_patient(guess)) @ self.inverse.T
         self._back = guess.reshape(*counts, 3)
 

@@ -94,7 +94,7 @@ class Thorax:
         for sign in (-1.0, 1.0):
             side = goals[np.sign(goals[:, 2]) == sign]
             hilum = np.array([[160.0, -50, sign * 24], [158, -46, sign * 46]])
-            tree = grow_tree(rng, hilum, side, 0.85, 7.0)
+            tree = grow_tree(rng, hilum, side, 1.05, 7.0)
             for painted in canvas.trace(tree):
                 canvas.fill(painted, "lung_vessel", "")
             root = np.array([[176.0, -44, 0], [166, -42, sign * 22], [152, -38, sign * 42]])

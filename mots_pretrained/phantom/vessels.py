@@ -111,9 +111,9 @@ class Vessels:
     def paint(self, canvas: Canvas, organs: Organs, rng: np.random.Generator) -> None:
         """Arteries and veins of the abdomen."""
         for path in self.iliacs[2:]:
-            canvas.draw(tube(path, 24.0), "vein")
+            canvas.draw(tube(path, 32.0), "vein")
         for path in self.iliacs[:2]:
-            canvas.draw(tube(path, 24.0), "artery")
+            canvas.draw(tube(path, 32.0), "artery")
         canvas.draw(tube(self.cava, 14.0), "vein", "inferior_vena_cava")
         self._renal(canvas, organs)
         self._mesenteric(canvas, organs, rng)
@@ -130,19 +130,19 @@ class Vessels:
 
     def _renal(self, canvas: Canvas, organs: Organs) -> None:
         for sinus, sign in zip(organs.sinuses, (-1.0, 1.0), strict=True):
-            centre = (sinus.low + sinus.high) / 2
+            centre: list[float] = ((sinus.low + sinus.high) / 2).tolist()
             artery = [[-14, -48, 7 + sign * 8, 3], [-12, -34, sign * 34, 2.8], [*centre, 2.2]]
             front = -62 if sign > 0 else -46
             vein = [[-8, -50, -18, 5], [-7, front, sign * 18, 4.6], [*centre, 3.8]]
-            canvas.draw(tube(artery, 12.0), "artery")
-            canvas.draw(tube(vein, 12.0), "vein")
-            ureter: list[list[float]] = [
-                [*centre.tolist(), 2.0],
+            canvas.draw(tube(np.array(artery), 12.0), "artery")
+            canvas.draw(tube(np.array(vein), 12.0), "vein")
+            ureter = [
+                [*centre, 2.0],
                 [-60, -34, sign * 40, 1.6],
                 [-150, -56, sign * 46, 1.6],
                 [-240, -20, sign * 34, 1.6],
             ]
-            canvas.draw(tube(ureter, 24.0), "urine")
+            canvas.draw(tube(np.array(ureter), 24.0), "urine")
 
     def _mesenteric(self, canvas: Canvas, organs: Organs, rng: np.random.Generator) -> None:
         lift = 0.6 * self.lift
