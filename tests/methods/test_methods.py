@@ -1,0 +1,169 @@
+"""One contract over all methods: tasks in, binary logits out, gradients only from labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small_networks import SIZE, SMALLEST, small
+
+from mots_pretrained.batch import Batch
+from mots_pretrained.methods import METHODS
+from mots_pretrained.methods.base import Method
+from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
+from mots_pretrained.methods.transdodnet import TransDoDNet
+from mots_pretrained.networks import ARCHITECTURES, build, load
+from mots_pretrained.tasks import MOTS_TASKS, Task
+
+ALL = {**METHODS, "dodnet_conference": ConferenceDoDNet}
+
+
+@pytest.fixture(params=ALL)
+def net(request: pytest.FixtureRequest) -> Method:
+    torch.manual_seed(0)
+    built = build(small(request.param)).eval()
+    assert isinstance(built, Method)
+    return built
+
+
+@pytest.fixture
+def image(net: Method) -> torch.Tensor:
+    return random_image(SMALLEST.get(net.config.backbone, SIZE))
+
+
+def random_image(size: tuple[int, int, int]) -> torch.Tensor:
+    return torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(1))
+
+
+def test_every_method_is_built_from_a_configuration(net: Method) -> None:
+    assert type(net) is ARCHITECTURES[net.config.architecture]
+
+
+def test_all_tasks_by_default_at_the_images_resolution(net: Method, image: torch.Tensor) -> None:
+    assert net(image).shape == (2, 7, 2, *image.shape[2:])
+
+
+def test_requested_tasks_are_a_slice_of_all(net: Method, image: torch.Tensor) -> None:
+    with torch.no_grad():
+        every, some = net(image), net(image, tasks=["spleen", "liver"])
+    torch.testing.assert_close(some, every[:, [6, 0]], rtol=0, atol=1e-5)
+
+
+def test_task_logits_are_forwards_own(net: Method, image: torch.Tensor) -> None:
+    task = torch.tensor([[6, 2], [3, 3]])
+    with torch.no_grad():
+        every, own = net(image), net.task_logits(image, task)
+    for sample in range(2):
+        for place in range(2):
+            expected = every[sample, task[sample, place]]
+            torch.testing.assert_close(own[sample, place], expected, rtol=0, atol=1e-5)
+
+
+def test_samples_do_not_touch_each_other(net: Method, image: torch.Tensor) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(net(image)[1:], net(image[1:]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "error", "message"),
+    [
+        (["liver", "brain"], KeyError, "unknown task 'brain'; this model has: liver, kidney"),
+        ([], ValueError, "at least one of"),
+        ("liver", ValueError, "must be a list"),
+    ],
+)
+def test_wrong_tasks_are_named(
+    net: Method, image: torch.Tensor, tasks: list[str], error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        net(image, tasks=tasks)
+
+
+def batch(image: torch.Tensor, labelled: list[list[bool]], task: list[int]) -> Batch:
+    generator = torch.Generator().manual_seed(2)
+    target = (torch.rand(2, 2, *image.shape[2:], generator=generator) > 0.7).float()
+    return Batch(image, target, torch.tensor(labelled), torch.tensor(task))
+
+
+def test_an_unlabelled_channel_gives_exactly_no_gradient(net: Method, image: torch.Tensor) -> None:
+    """Colon's organ and spleen's tumour: whatever the targets hold there, nothing changes."""
+    known = [[False, True], [True, False]]
+    first = batch(image, known, [4, 6])
+    other = dataclasses.replace(first, target=first.target.clone())
+    other.target[0, 0] = float("nan")
+    other.target[1, 1] = 1 - other.target[1, 1]
+    slopes = []
+    for one in (first, other):
+        net.zero_grad(set_to_none=True)
+        loss = net.loss(one).total
+        loss.backward()
+        slopes.append([p.grad for p in net.parameters() if p.grad is not None] + [loss.detach()])
+    assert len(slopes[0]) > 10
+    for a, b in zip(*slopes, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_sample_without_labels_gives_exactly_no_gradient(
+    net: Method, image: torch.Tensor
+) -> None:
+    image = image.clone().requires_grad_()
+    net.loss(batch(image, [[True, True], [False, False]], [0, 4])).total.backward()
+    assert image.grad is not None
+    assert image.grad[0].abs().max() > 0
+    assert torch.equal(image.grad[1], torch.zeros_like(image.grad[1]))
+
+
+def test_training_reaches_every_parameter_that_is_used(net: Method, image: torch.Tensor) -> None:
+    net.train()
+    net.loss(batch(image, [[True, True], [True, True]], [0, 1])).total.backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_training_follows_the_published_average(net: Method, image: torch.Tensor) -> None:
+    """Over the samples that label a channel, then over channels; Dice plus cross-entropy."""
+    one = batch(image, [[False, True], [True, True]], [4, 0])
+    with torch.no_grad():
+        logits = net.task_logits(image, one.task[:, None])[:, 0]
+        p, y = logits.sigmoid().flatten(2), one.target.flatten(2)
+        dice = 1 - 2 * (p * y).sum(2) / (p.sum(2) + y.sum(2) + 1)
+        bce = -(y * p.log() + (1 - y) * (1 - p).log()).mean(2)
+        expected = sum((x[1, 0] + x[:, 1].mean()) / 2 for x in (dice, bce))
+        torch.testing.assert_close(net.loss(one).total, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_save_and_load_bit_for_bit(net: Method, image: torch.Tensor, tmp_path: Path) -> None:
+    net.save_pretrained(tmp_path / "net")
+    back = load(tmp_path / "net")
+    assert type(back) is type(net)
+    assert back.config == net.config
+    own, loaded = net.state_dict(), back.state_dict()
+    assert list(own) == list(loaded)
+    assert all(torch.equal(loaded[name], own[name]) for name in own)
+    with torch.no_grad():  # rounding may depend on where in memory weights lie
+        torch.testing.assert_close(back(image), net(image), rtol=0, atol=1e-5)
+    assert type(type(net).from_pretrained(tmp_path / "net")) is type(net)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_double_precision_runs_throughout(name: str) -> None:
+    net, image = build(small(name)).eval(), random_image(SIZE)
+    with torch.no_grad():
+        single, double = net(image), net.double()(image.double())
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(single.double(), double, rtol=0, atol=1e-2)
+
+
+def test_other_tasks_and_heads() -> None:
+    image = random_image(SIZE)
+    tasks = (*MOTS_TASKS[:2], Task("mine", "mine", "mine_tumour"))
+    for name in METHODS:
+        net = build(small(name, tasks=tasks))
+        assert net(image, tasks=["mine"]).shape == (2, 1, 2, *SIZE)
+
+
+def test_transdodnet_needs_its_transformer() -> None:
+    with pytest.raises(ValueError, match="needs a transformer"):
+        TransDoDNet(small("dodnet"))

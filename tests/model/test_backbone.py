@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from small_networks import SIZE, TRANSFORMER, small
+
+from mots_pretrained.methods.dodnet import DoDNet
+from mots_pretrained.methods.transdodnet import TransDoDNet
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.backbones import BACKBONES, build_backbone
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_keeps_the_interface(name: str) -> None:
+    backbone = build_backbone(small("backbone", backbone=name))
+    out = backbone(torch.randn(2, 1, *SIZE))
+    assert len(out.encoder) == 5
+    assert out.decoder.shape[:2] == (2, backbone.out_channels)
+    logits = backbone.upsample(torch.zeros(2, 3, *out.decoder.shape[2:]))
+    assert logits.shape == (2, 3, *SIZE)
+    assert out.bottleneck.shape[2:] == out.encoder[-1].shape[2:]
+    for size, step, coarse in zip(SIZE, backbone.stride, out.bottleneck.shape[2:], strict=True):
+        assert coarse * step == size
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_size_that_does_not_divide_is_told(name: str) -> None:
+    backbone = build_backbone(small("backbone", backbone=name))
+    with pytest.raises(ValueError, match=r"must divide by .*got \(16, 40, 64\)"):
+        backbone(torch.zeros(1, 1, 16, 40, 64))
+    with pytest.raises(ValueError, match=r"must be \(batch, 1, depth"):
+        backbone(torch.zeros(1, 2, 16, 32, 64))
+
+
+def test_without_a_transformer_there_is_no_memory() -> None:
+    out = MOTSBackbone(small("backbone", transformer=None))(torch.randn(1, 1, *SIZE))
+    assert out.memory == []
+
+
+@pytest.mark.parametrize("fusion", ["A", "B", "C"])
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_modes_and_norms_run_forward_and_back(fusion: str, pre_norm: bool) -> None:
+    transformer = dataclasses.replace(TRANSFORMER, fusion=fusion, pre_norm=pre_norm)
+    backbone = MOTSBackbone(small("backbone", transformer=transformer))
+    out = backbone(torch.randn(1, 1, *SIZE))
+    (out.decoder.square().sum() + sum(z.square().sum() for z in out.memory)).backward()
+    unused = {name for name, p in backbone.named_parameters() if p.grad is None}
+    expected = {
+        "C": {
+            "decoder.fuse_features.0.weight",
+            "decoder.fuse_features.1.weight",
+            "decoder.fuse_features.1.bias",
+        }
+    }
+    assert unused == expected.get(fusion, set())
+
+
+def test_samples_of_a_batch_do_not_touch_each_other() -> None:
+    backbone = MOTSBackbone(small("backbone")).eval()
+    x = torch.randn(2, 1, *SIZE)
+    both, alone = backbone(x), backbone(x[1:])
+    torch.testing.assert_close(both.decoder[1:], alone.decoder, rtol=0, atol=1e-4)
+
+
+def test_an_inference_leaves_the_image_alone() -> None:
+    x = torch.randn(1, 1, *SIZE)
+    kept = x.clone()
+    MOTSBackbone(small("backbone")).eval()(x)
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("method", [TransDoDNet, DoDNet])
+def test_a_whole_networks_weights_give_its_backbone(method: type) -> None:
+    architecture = "transdodnet" if method is TransDoDNet else "dodnet"
+    net = method(small(architecture)).eval()
+    backbone = MOTSBackbone.from_state(net.config, net.state_dict())
+    assert backbone.config.architecture == "backbone"
+    x = torch.randn(1, 1, *SIZE)
+    assert torch.equal(backbone(x).decoder, net.backbone(x).decoder)
+
+
+def test_conference_weights_are_refused_with_a_way_out() -> None:
+    config = small("dodnet_conference")
+    with pytest.raises(ValueError, match=r"mots_pretrained\.load"):
+        MOTSBackbone.from_state(config, {})
