@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small_networks import SIZE, SMALLEST, small
+
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.networks import build, load
+
+SOURCES = ["transdodnet", "dodnet", "backbone", "dodnet_conference"]
+
+
+@pytest.fixture(params=SOURCES)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    build(small(request.param)).save_pretrained(tmp_path / "source")
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def hybrid(tmp_path: Path) -> Path:
+    build(small("transdodnet")).save_pretrained(tmp_path / "source")
+    return tmp_path / "source"
+
+
+def image_for(model: Segmenter, channels: int = 1) -> torch.Tensor:
+    size = SMALLEST.get(model.config.backbone, SIZE)
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(1, channels, *size, generator=generator)
+
+
+def test_a_new_head_stands_on_the_pretrained_backbone(folder: Path) -> None:
+    source = load(folder)
+    model = Segmenter.from_pretrained(folder, out_channels=14).eval()
+    x = image_for(model)
+    assert model(x).shape == (1, 14, *x.shape[2:])
+    assert model.config.classes == tuple(f"class_{i}" for i in range(1, 14))
+    own = source.state_dict()
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, own.get(f"backbone.{name}", own.get(name)))
+
+
+def test_surgery_tells_what_became_of_each_weight(folder: Path) -> None:
+    source = load(folder)
+    names = set(source.state_dict())
+    model = Segmenter.from_pretrained(folder, out_channels=3)
+    assert model.surgery is not None
+    kept, new, dropped = map(set, model.surgery)
+    assert new == {"head.weight", "head.bias"}
+    assert kept | new == set(model.state_dict())
+    if source.config.architecture == "backbone":
+        assert dropped == set()
+    else:
+        assert dropped == {name for name in names if not name.startswith("backbone.")}
+        assert kept | dropped == names
+
+
+def test_it_saves_and_loads_as_it_is(folder: Path, tmp_path: Path) -> None:
+    model = Segmenter.from_pretrained(folder, classes=["spleen", "liver"], exclusive=False).eval()
+    model.save_pretrained(tmp_path / "mine")
+    for back in (Segmenter.from_pretrained(tmp_path / "mine"), load(tmp_path / "mine")):
+        assert isinstance(back, Segmenter)
+        assert back.config == model.config
+        own, loaded = model.state_dict(), back.state_dict()
+        assert all(torch.equal(loaded[name], own[name]) for name in own)
+        x = image_for(model)
+        torch.testing.assert_close(back(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_a_new_head_replaces_an_old_one(hybrid: Path, tmp_path: Path) -> None:
+    Segmenter.from_pretrained(hybrid, out_channels=3).save_pretrained(tmp_path / "mine")
+    again = Segmenter.from_pretrained(tmp_path / "mine", out_channels=5)
+    assert again.head.weight.shape[0] == 5
+    assert again.surgery is not None
+    assert again.surgery.dropped == ("head.bias", "head.weight")
+
+
+@pytest.mark.parametrize("init", ["first", "mean", "first_scaled", "zero_new"])
+def test_the_first_convolution_is_widened(folder: Path, init: str) -> None:
+    one = Segmenter.from_pretrained(folder, out_channels=3)
+    four = Segmenter.from_pretrained(folder, out_channels=3, in_channels=4, channel_init=init)
+    old, new = (m.backbone.encoder.stem[0].weight for m in (one, four))
+    expected = {
+        "first": old.expand_as(new),
+        "mean": old.expand_as(new),
+        "first_scaled": (old / 4).expand_as(new),
+        "zero_new": torch.cat([old, torch.zeros_like(new[:, 1:])], dim=1),
+    }
+    assert torch.equal(new, expected[init])
+    assert "backbone.encoder.stem.0.weight" in four.surgery.new
+    assert four.config.encoder.in_channels == len(four.config.preprocessing.channels) == 4
+
+
+def test_four_equal_channels_give_what_one_gave(hybrid: Path) -> None:
+    one = Segmenter.from_pretrained(hybrid, out_channels=3).eval()
+    four = Segmenter.from_pretrained(
+        hybrid, out_channels=3, in_channels=4, channel_init="first_scaled"
+    ).eval()
+    x = image_for(one)
+    with torch.no_grad():
+        alone = one.backbone.encoder.stem[0](x)
+        together = four.backbone.encoder.stem[0](x.repeat(1, 4, 1, 1, 1))
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+        four.head.load_state_dict(one.head.state_dict())
+        torch.testing.assert_close(four(x.repeat(1, 4, 1, 1, 1)), one(x), rtol=0, atol=1e-3)
+
+
+def test_gradients_reach_head_and_backbone(folder: Path) -> None:
+    model = Segmenter.from_pretrained(folder, out_channels=3).train()
+    model(image_for(model)).square().mean().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_another_contract_may_be_given(hybrid: Path) -> None:
+    contract = Preprocessing(channels=("t1", "t2"), intensity="zscore", spacing=(1.0, 1.0, 1.0))
+    model = Segmenter.from_pretrained(hybrid, out_channels=2, in_channels=2, preprocessing=contract)
+    assert model.config.preprocessing == contract
+
+
+def test_from_scratch_is_the_same_network_with_random_weights(hybrid: Path) -> None:
+    pretrained = Segmenter.from_pretrained(hybrid, out_channels=3)
+    scratch = Segmenter.from_scratch(load(hybrid).config, 3)
+    assert scratch.config == pretrained.config
+    assert scratch.surgery is None
+    name = "backbone.encoder.stem.0.weight"
+    assert not torch.equal(scratch.state_dict()[name], pretrained.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "holds a transdodnet, which has no segmenter's head"),
+        ({"out_channels": 1}, "at least 2 .the background included., not 1"),
+        ({"out_channels": 0, "exclusive": False}, "at least 1, not 0"),
+        ({"out_channels": 4, "classes": ["a", "b"]}, "2 classes and the background make 3"),
+        ({"classes": ["a", "a"]}, "different from each other"),
+        ({"out_channels": 2, "in_channels": 4, "channel_init": "x"}, "channel_init must be one"),
+    ],
+)
+def test_contradictions_are_told(hybrid: Path, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Segmenter.from_pretrained(hybrid, **arguments)
+
+
+def test_only_segmenters_are_built() -> None:
+    with pytest.raises(ValueError, match="needs architecture 'segmenter', not 'transdodnet'"):
+        Segmenter(small("transdodnet"))
+
+
+def test_weights_of_another_backbone_are_refused(hybrid: Path) -> None:
+    net = load(hybrid)
+    wider = dataclasses.replace(
+        net.config, encoder=dataclasses.replace(net.config.encoder, stem_width=5)
+    )
+    model = Segmenter.from_scratch(wider, 3)
+    with pytest.raises(ValueError, match="has shape"):
+        model._receive(net.state_dict(), "first")
+    with pytest.raises(ValueError, match=r"lack \d+ of the backbone's tensors"):
+        model._receive({}, "first")

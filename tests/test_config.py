@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_networks import small
+
+from mots_pretrained.config import (
+    FORMAT_VERSION,
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    Preprocessing,
+    TransformerConfig,
+)
+from mots_pretrained.tasks import MOTS_TASKS, Task
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
+sizes = st.tuples(*[st.integers(1, 512)] * 3)
+transformers = st.builds(
+    TransformerConfig,
+    width=st.sampled_from([24, 48, 96]),
+    heads=st.sampled_from([1, 2, 4, 8]),
+    encoder_layers=st.integers(1, 6),
+    decoder_layers=st.integers(1, 6),
+    feedforward=st.integers(1, 999),
+    levels=st.integers(1, 4),
+    encoder_points=st.integers(1, 8),
+    decoder_points=st.integers(1, 8),
+    dropout=st.floats(0, 0.99),
+    pre_norm=st.booleans(),
+    fusion=st.sampled_from("ABC"),
+    position_code=st.sampled_from(["equation", "published"]),
+    coordinate_order=st.sampled_from(["correct", "published"]),
+    offset_divisor=st.sampled_from(["level", "published"]),
+)
+tasks = st.lists(
+    st.builds(
+        Task,
+        name=names,
+        organ=st.none() | names,
+        tumour=st.none() | names,
+        organ_values=st.lists(st.integers(1, 9), max_size=3).map(tuple),
+        source=st.text(max_size=9),
+    ),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda task: task.name,
+).map(tuple)
+
+
+@st.composite
+def configs(draw: Any) -> ModelConfig:
+    channels = draw(st.integers(1, 4))
+    return ModelConfig(
+        encoder=EncoderConfig(
+            in_channels=channels,
+            depth=draw(st.sampled_from([10, 18, 34, 50])),
+            widths=draw(st.tuples(*[st.integers(1, 64)] * 4)),
+        ),
+        transformer=draw(transformers),
+        head=HeadConfig(depth=draw(st.integers(1, 4)), width=draw(st.integers(1, 16))),
+        activation=draw(st.sampled_from(["relu", "leaky_relu"])),
+        weight_standardisation=draw(st.booleans()),
+        tasks=draw(tasks),
+        preprocessing=Preprocessing(
+            spacing=draw(st.tuples(*[st.floats(0.01, 100)] * 3)),
+            intensity=draw(st.sampled_from(["ct", "zscore"])),
+            channels=tuple(f"c{i}" for i in range(channels)),
+            patch=draw(sizes),
+            window=draw(sizes),
+        ),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(configs())
+def test_every_configuration_survives_json(config: ModelConfig) -> None:
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    "architecture", ["transdodnet", "dodnet", "dodnet_conference", "backbone", "segmenter"]
+)
+def test_every_architecture_survives_json(architecture: str) -> None:
+    config = small(architecture)
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+def test_the_defaults_are_the_papers() -> None:
+    config = ModelConfig()
+    assert config.transformer is not None
+    assert (config.transformer.width, config.transformer.levels) == (192, 3)
+    assert (config.transformer.encoder_layers, config.transformer.decoder_layers) == (3, 3)
+    assert config.transformer.coordinate_order == "correct"
+    assert config.transformer.position_code == "equation"
+    assert config.transformer.offset_divisor == "level"
+    assert config.tasks == MOTS_TASKS
+    assert config.preprocessing.spacing == (1.5, 0.8, 0.8)
+    assert config.preprocessing.window == (64, 256, 256)
+
+
+def edited(path: str, value: Any) -> str:
+    """The default config.json with one entry replaced; path parts are joined by dots."""
+    values = json.loads(ModelConfig().to_json())
+    *parents, last = path.split(".")
+    place = values
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("format_version", FORMAT_VERSION + 1, "upgrade with"),
+        ("format_version", 0, "format_version must be 1 or more"),
+        ("format_version", True, "format_version must be 1 or more"),
+        ("format_version", "1", "format_version must be 1 or more"),
+        ("surprise", 1, "unknown field 'surprise'; allowed are"),
+        ("encoder.surprise", 1, r"encoder: unknown field 'surprise'"),
+        ("encoder", None, "encoder must be an object"),
+        ("encoder.depth", 101, "depth must be one of 10, 18, 34, 50"),
+        ("encoder.depth", True, "depth must be one of"),
+        ("encoder.depth", "50", "depth must be one of"),
+        ("encoder.stem_width", 0, "stem_width must be whole numbers of 1"),
+        ("encoder.stem_width", 1.5, "stem_width must be int"),
+        ("encoder.stem_width", 10**9, "stem_width must be whole numbers of 1 to 1024"),
+        ("encoder.widths", [1, 2, 3], "widths must have 4 entries, not 3"),
+        ("encoder.widths", 64, "widths must be a list"),
+        ("encoder.widths", [1, 2, 3, "4"], r"widths\[3\] must be int"),
+        ("encoder.extra_blocks", -1, "extra_blocks must be whole numbers of 0"),
+        ("encoder.in_channels", 4, "names 1 channels .*encoder.in_channels is 4"),
+        ("transformer", None, "needs a transformer"),
+        ("transformer.width", 100, "divisible by 6"),
+        ("transformer.heads", 7, "divisible by heads 7"),
+        ("transformer.levels", 5, "levels must be 1 to 4"),
+        ("transformer.dropout", 1.0, r"dropout must be in \[0, 1\)"),
+        ("transformer.dropout", float("nan"), "dropout must be in"),
+        ("transformer.fusion", "D", "fusion must be one of A, B, C"),
+        ("activation", "gelu", "activation must be one of relu, leaky_relu"),
+        ("architecture", "unet", "architecture must be one of"),
+        ("architecture", "dodnet_conference", "needs backbone 'conference'"),
+        ("architecture", "segmenter", "at least one entry in classes"),
+        ("backbone", "conference", "needs backbone 'mots'"),
+        ("weight_standardisation", 1, "weight_standardisation must be bool"),
+        ("tasks", [], "at least one entry in tasks"),
+        ("tasks", [{"name": "a"}], "missing"),
+        ("tasks", [{"name": "a", "organ": None, "tumour": None}] * 2, "different from each other"),
+        ("preprocessing.spacing", [0.0, 1.0, 1.0], "spacing must be 0.01 to 100"),
+        ("preprocessing.spacing", [float("nan"), 1, 1], "spacing must be 0.01 to 100"),
+        ("preprocessing.clip", [1.0, -1.0], "clip must be finite and rising"),
+        ("preprocessing.orientation", "RAS", "orientation must be 'SPL'"),
+        ("preprocessing.patch", [0, 1, 1], "patch must be whole numbers of 1"),
+    ],
+)
+def test_a_wrong_value_is_named_in_a_plain_error(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelConfig.from_json(edited(path, value))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', "[" * 100_000])
+def test_what_is_no_configuration_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"config\.json"):
+        ModelConfig.from_json(text)
+
+
+def test_fields_left_out_take_their_defaults() -> None:
+    assert ModelConfig.from_json('{"format_version": 1}') == ModelConfig()
+
+
+def test_a_conference_network_has_no_transformer() -> None:
+    with pytest.raises(ValueError, match="has no transformer"):
+        dataclasses.replace(small("dodnet_conference"), transformer=TransformerConfig())
