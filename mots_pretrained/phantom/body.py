@@ -192,14 +192,15 @@ class Body:
         back = float(self._skin[(_Z > -250) & (_Z < 200), _ANGLES // 2].max()) + AXIS_Y
         if rng.random() < 0.8:
             curve, gap, thick = rng.uniform(-2e-4, 9e-4), rng.uniform(2, 25), rng.uniform(8, 60)
-            half = rng.uniform(180, 280)
-            d = grid.y - np.float32(back + gap)
-            d += np.float32(curve) * (grid.x - np.float32(rng.normal(0, 25))) ** 2
-            d = np.maximum(np.abs(d - np.float32(thick / 2)) - np.float32(thick / 2), -d - 300)
-            d = np.maximum(d, np.abs(grid.x) - np.float32(half))
-            painted = Painted((slice(None),) * 3, d)
+            half, middle, shell = rng.uniform(180, 280), rng.normal(0, 25), rng.uniform(2, 4)
+            rows = np.flatnonzero((grid.y > back - 60).any(axis=(0, 2)))
+            box: Box = (slice(None), slice(rows[0] if len(rows) else 0, None), slice(None))
+            d = grid.y[box] - np.float32(back + gap)
+            d += np.float32(curve) * (grid.x[box] - np.float32(middle)) ** 2
+            d = np.abs(d - np.float32(thick / 2)) - np.float32(thick / 2)
+            painted = Painted(box, np.maximum(d, np.abs(grid.x[box]) - np.float32(half)))
             canvas.fill(painted, "couch")
-            canvas.fill(painted, "couch_core", shrink=float(rng.uniform(2, 4)))
+            canvas.fill(painted, "couch_core", shrink=float(shell))
         if rng.random() < 0.12 + 0.2 * randomise:
             out = float(self._skin[(_Z > -100) & (_Z < 120)].max())
             for sign in (-1, 1):
