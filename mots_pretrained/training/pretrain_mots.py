@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -76,6 +76,12 @@ class Pretraining:
         configuration(self.method, self.size)
         if self.steps < 1 or self.batch < 1 or self.patches_per_case < 1:
             raise ValueError("steps, batch and patches per case must be at least 1")
+        for what, value, allowed in (
+            ("labels", self.labels, get_args(Labels)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")
         if not 0 <= self.randomise <= 1:
             raise ValueError(f"randomise must be 0 to 1, not {self.randomise}")
         if self.rate is not None and not 0 < self.rate < 1:

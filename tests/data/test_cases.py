@@ -1,0 +1,76 @@
+"""Cases: image and labels on the contract's grid, from memory and from files."""
+
+import numpy as np
+import pytest
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.cases import make_case, read_case
+from mots_pretrained.data.folders import LabelledScan
+from mots_pretrained.volume import Volume, write_like
+
+CONTRACT = Preprocessing(spacing=(4.0, 2.0, 2.0))
+CLASSES = {"liver": (6,), "spleen": (1,)}
+
+
+def scan(shape=(8, 16, 16), spacing=(2.0, 1.0, 1.0)):
+    values = np.full(shape, -1000, np.int16)
+    values[:, 4:12, 4:12] = 60
+    return Volume.with_spacing(values, spacing, name="ct")
+
+
+def labels_of(volume):
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[2:6, 4:8, 4:12] = 6
+    labels[2:6, 8:12, 4:12] = 1
+    return labels
+
+
+def test_classes_are_numbered_in_their_order_and_resampled_with_the_image():
+    volume = scan()
+    case = make_case(volume, labels_of(volume), CONTRACT, CLASSES)
+    assert case.image.shape == case.target.shape == (1, 4, 8, 8)
+    expected = np.zeros((4, 8, 8), np.uint8)
+    expected[1:3, 2:4, 2:6] = 1
+    expected[1:3, 4:6, 2:6] = 2
+    np.testing.assert_array_equal(case.target[0], expected)
+    assert case.image[0, 1, 3, 3] == pytest.approx(60 / 325)
+    assert case.image.min() == -1
+    assert (case.name, case.labelled) == ("ct", (True,))
+
+
+def test_regions_overlap_in_channels_of_their_own():
+    volume = scan()
+    regions = {"both": (1, 6), "one": (1,)}
+    case = make_case(volume, labels_of(volume), CONTRACT, regions, exclusive=False)
+    assert case.target.shape == (2, 4, 8, 8)
+    assert case.target.sum(axis=(1, 2, 3)).tolist() == [32, 16]
+    assert (case.target[1] <= case.target[0]).all()
+
+
+def written(tmp_path, labels, volume=None, image=None):
+    volume = volume or scan()
+    write_like(tmp_path / "ct.nii.gz", (image or volume).array, image or volume, dtype=np.int16)
+    write_like(tmp_path / "seg.nii.gz", labels, volume)
+    return LabelledScan("a", (tmp_path / "ct.nii.gz",), tmp_path / "seg.nii.gz")
+
+
+def test_files_give_what_memory_gives(tmp_path):
+    volume = scan()
+    case = read_case(written(tmp_path, labels_of(volume)), CONTRACT, CLASSES)
+    expected = make_case(volume, labels_of(volume), CONTRACT, CLASSES)
+    np.testing.assert_array_equal(case.target, expected.target)
+    np.testing.assert_allclose(case.image, expected.image, atol=1e-6)
+
+
+def test_faults_name_the_file(tmp_path):
+    volume = scan()
+    strange = labels_of(volume)
+    strange[0, 0, 0] = 9
+    with pytest.raises(ValueError, match=r"seg.nii.gz holds label value 9.* known are 0, 1, 6"):
+        read_case(written(tmp_path, strange), CONTRACT, CLASSES)
+    other = scan(shape=(8, 16, 18))
+    with pytest.raises(ValueError, match=r"seg.nii.gz lies on another grid than .*ct.nii.gz"):
+        read_case(written(tmp_path, labels_of(volume), image=other), CONTRACT, CLASSES)
+    moved = scan(spacing=(2.0, 1.0, 1.5))
+    with pytest.raises(ValueError, match="another grid"):
+        read_case(written(tmp_path, labels_of(volume), image=moved), CONTRACT, CLASSES)

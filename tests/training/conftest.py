@@ -1,0 +1,25 @@
+"""A network and a contract so small that a training takes seconds."""
+
+import pytest
+
+from mots_pretrained.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    Preprocessing,
+    TransformerConfig,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModelConfig:
+    return ModelConfig(
+        encoder=EncoderConfig(depth=10, stem_width=4, widths=(8, 8, 8, 8)),
+        transformer=TransformerConfig(
+            width=12, heads=2, encoder_layers=1, decoder_layers=1, feedforward=24, levels=2
+        ),
+        decoder=DecoderConfig(widths=(8, 8, 8, 8, 8)),
+        preprocessing=Preprocessing(
+            spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32)
+        ),
+    )

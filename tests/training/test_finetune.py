@@ -1,0 +1,133 @@
+"""Fine-tuning: the loss falls, parts stay frozen, the best weights are kept, sides stay sides."""
+
+import numpy as np
+import pytest
+import torch
+
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.data.patches import Case
+from mots_pretrained.training import finetune as module
+from mots_pretrained.training.finetune import (
+    Finetuning,
+    default_rate,
+    finetune,
+    is_lateral,
+    patch_stream,
+)
+
+
+def case_of(seed):
+    """A bright box in noise; the box is class 1."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(-0.5, 0.1, (1, 36, 36, 36)).astype(np.float32)
+    target = np.zeros((1, 36, 36, 36), np.uint8)
+    z, y, x = rng.integers(2, 14, 3)
+    target[0, z : z + 20, y : y + 20, x : x + 20] = 1
+    image[target == 1] += 1
+    return Case(image, target, name=f"case {seed}")
+
+
+@pytest.fixture
+def segmenter(tiny):
+    torch.manual_seed(0)
+    return Segmenter.from_scratch(tiny, classes=("box",))
+
+
+def test_it_learns_a_box_and_keeps_its_best_weights(segmenter):
+    seen = []
+    history = finetune(
+        segmenter,
+        [case_of(0), case_of(1)],
+        Finetuning(steps=60, rate=3e-3, validate_every=20),
+        validation=[case_of(2)],
+        on_step=seen.append,
+    )
+    assert [now.step for now in seen] == list(range(10, 61, 10))
+    assert history.progress == seen
+    assert seen[-1].losses["total"] < 0.6 * seen[0].losses["total"]
+    assert [step for step, _ in history.validations] == [20, 40, 60]
+    means = [table.mean_dice for _, table in history.validations]
+    assert max(means) > 0.7
+    assert history.best.mean_dice == max(means)
+    assert history.best_step == 20 * (1 + int(np.argmax(means)))
+    assert not segmenter.training
+
+
+@pytest.mark.parametrize("freeze", [(), ("encoder",), ("encoder", "transformer", "decoder")])
+def test_frozen_parts_stay_as_they_are(segmenter, freeze):
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    finetune(segmenter, [case_of(0)], Finetuning(steps=2, freeze=freeze))
+    moved = {n.split(".")[1] for n, v in segmenter.state_dict().items()
+             if n.startswith("backbone") and not torch.equal(v, before[n])}  # fmt: skip
+    assert moved == {"encoder", "transformer", "decoder"} - {*freeze}
+    assert not torch.equal(segmenter.head.weight, before["head.weight"])
+    assert all(parameter.requires_grad for parameter in segmenter.parameters())
+
+
+def test_the_best_and_not_the_last_weights_are_kept_and_patience_ends_it(segmenter, monkeypatch):
+    scores = iter([0.2, 0.6, 0.5, 0.4, 0.9])
+    weights = []
+
+    def score(net, case, overlap):
+        weights.append(net.head.weight.detach().clone())
+        return {"box": next(scores)}
+
+    monkeypatch.setattr(module, "score_case", score)
+    settings = Finetuning(steps=50, validate_every=10, patience=2)
+    history = finetune(segmenter, [case_of(0)], settings, validation=[case_of(1)])
+    assert [step for step, _ in history.validations] == [10, 20, 30, 40]
+    assert history.best_step == 20
+    assert torch.equal(segmenter.head.weight, weights[1])
+    assert not torch.equal(weights[1], weights[3])
+
+
+def test_the_same_seed_gives_the_same_weights(tiny):
+    results = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        net = Segmenter.from_scratch(tiny, classes=("box",))
+        finetune(net, [case_of(0), case_of(1)], Finetuning(steps=3, seed=4))
+        results.append(net.state_dict())
+    assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
+
+
+def test_mirroring_spares_sides(tiny):
+    for classes, mirrored in ((("liver",), (2,)), (("left_kidney",), ())):
+        net = Segmenter.from_scratch(tiny, classes=classes)
+        stream = patch_stream(net, [case_of(0)], Finetuning(patch=(16, 32, 32)))
+        assert stream.sampling.augmentation.mirror == mirrored
+        assert next(stream.batches(1)).image.shape == (1, 1, 16, 32, 32)
+    assert patch_stream(net, [case_of(0)], Finetuning(augment=False)).sampling.augmentation is None
+
+
+@pytest.mark.parametrize(
+    ("names", "lateral"),
+    [
+        (("liver", "spleen"), False),
+        (("right_kidney",), True),
+        (("Kidney-L",), True),
+        (("bright_spot", "cleft"), False),
+    ],
+)
+def test_lateral_names(names, lateral):
+    assert is_lateral(names) == lateral
+
+
+def test_rates_by_size(segmenter):
+    assert default_rate(segmenter) == 1e-3
+    assert default_rate(torch.nn.Linear(4000, 4000)) == 2e-4
+
+
+def test_wrong_input_is_told(segmenter, tiny):
+    with pytest.raises(ValueError, match="at least one labelled case"):
+        finetune(segmenter, [])
+    two = Case(np.zeros((2, 8, 8, 8), np.float32), np.zeros((1, 8, 8, 8), np.uint8), name="x")
+    with pytest.raises(ValueError, match="x has 2 channels, the network 1"):
+        finetune(segmenter, [two])
+    high = case_of(0)
+    high.target[:] = 5
+    with pytest.raises(ValueError, match="case 0 has class 5; the network has 1 classes"):
+        finetune(segmenter, [high])
+    for values in ({"steps": 0}, {"rate": 2.0}, {"freeze": ("head",)}):
+        with pytest.raises(ValueError, match=r"at least 1|between 0 and 1|can't freeze 'head'"):
+            Finetuning(**values)

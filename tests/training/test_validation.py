@@ -1,0 +1,75 @@
+"""Scoring: an oracle network gets 1, an empty one 0, and what is not there is left out."""
+
+import numpy as np
+import pytest
+import torch
+
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.data.patches import Case
+from mots_pretrained.methods import METHODS
+from mots_pretrained.training.validation import score_case, score_phantoms
+
+
+def bright_case():
+    """A cube of value 0.5 of class 1 and one of value 1 of class 2, in a scan of -1."""
+    image = np.full((1, 40, 40, 48), -1, np.float32)
+    target = np.zeros((1, 40, 40, 48), np.uint8)
+    image[0, 4:20, 4:20, 4:20], target[0, 4:20, 4:20, 4:20] = 0.5, 1
+    image[0, 24:36, 8:36, 24:44], target[0, 24:36, 8:36, 24:44] = 1.0, 2
+    return Case(image, target, name="bright")
+
+
+class Threshold(Segmenter):
+    """Tells the classes by the image's value."""
+
+    def forward(self, image):
+        values = torch.tensor([-1.0, 0.5, 1.0]).reshape(1, 3, 1, 1, 1)
+        return -50 * (image - values).abs()
+
+
+class Above(Segmenter):
+    """Two nested regions: above 0, and above 0.75."""
+
+    def forward(self, image):
+        return 50 * (image - torch.tensor([0.0, 0.75]).reshape(1, 2, 1, 1, 1))
+
+
+def test_a_network_that_is_right_scores_one(tiny):
+    net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
+    assert score_case(net, bright_case()) == {"a": 1.0, "b": 1.0}
+    case = bright_case()
+    case.target[case.target == 2] = 0
+    case.target[:, 4:12] = 0  # half of the other
+    assert score_case(net, case) == {"a": pytest.approx(2 / 3), "b": None}
+
+
+def test_nested_regions(tiny):
+    net = Above.from_scratch(tiny, classes=("whole", "core"), exclusive=False).eval()
+    case = bright_case()
+    nested = np.concatenate([case.target > 0, case.target > 1]).astype(np.uint8)
+    assert score_case(net, Case(case.image, nested)) == {"whole": 1.0, "core": 1.0}
+
+
+def test_phantoms_are_scored_where_their_collection_labels_them(tiny):
+    net = METHODS["transdodnet"](tiny).eval()
+    done = []
+    table = score_phantoms(net, cases=7, seed=3, on_case=lambda *now: done.append(now))
+    assert [list(scores) for scores in table.cases.values()] == [
+        list(task.categories) for task in tiny.tasks
+    ]
+    assert len(table.categories) == 11
+    assert done[-1] == (7, 7)
+    again = score_phantoms(net, cases=2, seed=3)
+    for name, scores in again.cases.items():
+        assert scores == table.cases[name]
+
+
+def test_a_segmenter_of_bcv_organs_is_scored_by_its_classes(tiny):
+    net = Segmenter.from_scratch(tiny, classes=("liver", "aorta")).eval()
+    table = score_phantoms(net, cases=1)
+    assert table.categories == ("liver", "aorta")
+    assert table.scored("liver")
+    with pytest.raises(ValueError, match="no truth for the class 'heart'"):
+        score_phantoms(Segmenter.from_scratch(tiny, classes=("liver", "heart")))
+    with pytest.raises(ValueError, match="at least 1 case, not 0"):
+        score_phantoms(net, cases=0)
