@@ -24,6 +24,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
+from mots_pretrained.report import overlay
 
 CONFIG = ModelConfig(
     encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 8, 8, 8)),
@@ -122,7 +123,10 @@ def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
     assert json.loads((out / "a_volumes.json").read_text())["scan"] == "a"
 
 
-def test_options_reach_the_predictor(tmp_path: Path, model: str, capsys) -> None:
+def test_options_reach_the_predictor(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay, "draw_overlay", lambda *args, **options: None)  # costs most
     scan = str(save(tmp_path / "ct.nii.gz", ct()))
     maps = []
     for options in ([], ["--flips"], ["--overlap", "0"], ["--postprocess"]):
