@@ -87,5 +87,5 @@ def test_brats_own_grid():
     assert head.labels.shape == (155, 240, 240)
     assert head.spacing == (1.0, 1.0, 1.0)
     inside = np.argwhere(head.images[0] > 0)
-    assert inside.min() > 0
+    assert (inside.min(axis=0)[1:] > 0).all()  # the stem may leave the grid below
     assert (inside.max(axis=0) < np.array(head.labels.shape) - 1).all()
