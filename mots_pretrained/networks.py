@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods import METHODS
@@ -63,6 +65,16 @@ def load(
         token=token,
         local_files_only=local_files_only,
     )
+    return from_state(config, state)
+
+
+def from_state(config: ModelConfig, state: dict[str, Tensor]) -> Pretrained:
+    """Build the network that a configuration describes around given weights, strictly.
+
+    Raises:
+        KeyError: If its architecture has no class.
+        ValueError: If a weight is missing, unexpected or of another shape.
+    """
     return _class_of(config).from_state(config, state)
 
 

@@ -21,6 +21,7 @@ def model_card(
     training: str = "",
     scores: Mapping[str, float] | None = None,
     dataset: str = "",
+    license: str = "apache-2.0",
 ) -> str:
     """Write the text of a model card.
 
@@ -31,6 +32,7 @@ def model_card(
         training: What it was trained on and how, with the command if there is one.
         scores: Mean Dice, 0 to 1, by category, as measured on ``dataset``.
         dataset: Where the scores were measured.
+        license: Of the weights, by the Hub's name for it; "other" for weights that are not ours.
 
     Returns:
         Markdown with a YAML header; with scores, the header holds a model-index.
@@ -41,7 +43,7 @@ def model_card(
     """
     return "\n".join(
         [
-            _header(config, name, scores or {}, dataset),
+            _header(config, name, scores or {}, dataset, license),
             f"# {name}",
             "",
             summary or f"A {config.architecture} network stored by mots_pretrained.",
@@ -71,16 +73,19 @@ def model_card(
             "## Source",
             "",
             "Xie, Zhang, Xia, Shen: Learning from partially labeled data for multi-organ and tumor",
-            "segmentation, arXiv 2211.06894. Code and weights: Apache-2.0.",
+            "segmentation, arXiv 2211.06894. Code: Apache-2.0. "
+            + ("Weights: as their authors say." if license == "other" else f"Weights: {license}."),
             "",
         ]
     )
 
 
-def _header(config: ModelConfig, name: str, scores: Mapping[str, float], dataset: str) -> str:
+def _header(
+    config: ModelConfig, name: str, scores: Mapping[str, float], dataset: str, license: str
+) -> str:
     lines = [
         "---",
-        "license: apache-2.0",
+        f"license: {license}",
         "library_name: mots_pretrained",
         "pipeline_tag: image-segmentation",
         "tags:",

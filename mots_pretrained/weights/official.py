@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -113,6 +115,34 @@ def inspect(
     _check_names("published", {entry.published for entry in known}, set(weights))
     _check_shapes(known, weights)
     return Inspection(config, arguments.inferred, arguments.given, arguments.assumed)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read a published checkpoint without running any code that it may hold.
+
+    Args:
+        path: A ``.pth`` file as the published training writes it.
+
+    Returns:
+        Its weights by published name, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or holds no weights.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the checkpoint's own file (.pth)")
+    if not path.is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the reader fails in many types on a damaged file
+        raise ValueError(
+            f"{path} is damaged, or was not written by torch.save, or holds more than weights; "
+            "copy or download it again"
+        ) from error
+    return unwrap(checkpoint)
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

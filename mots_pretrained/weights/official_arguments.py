@@ -78,7 +78,6 @@ OPTIONS: dict[str, _Option] = {
     "dec_n_points": _Option(_count, 4),
     "enc_n_points": _Option(_count, 4),
     "normalize_before": _Option(_boolean, False),
-    "deepnorm": _Option(_boolean, True),  # initialisation only
     "add_memory": _Option(_mode, 2),
     "weight_std": _Option(_boolean, False),
     "num_classes": _Option(_whole, 2),
@@ -95,7 +94,15 @@ OPTIONS: dict[str, _Option] = {
 
 _OTHERS = frozenset(
     {
-        *("pre_norm", "two_stage", "batch_size", "FP16", "num_workers", "learning_rate"),
+        *(
+            "deepnorm",
+            "pre_norm",
+            "two_stage",
+            "batch_size",
+            "FP16",
+            "num_workers",
+            "learning_rate",
+        ),
         *("lr_tr_mult", "lr_linear_proj_mult", "weight_decay", "power", "momentum", "num_epochs"),
         *("itrs_each_epoch", "optimizer", "random_seed", "random_mirror", "random_scale"),
         *("isSD", "isHD", "ifGa", "save_path", "val_list"),

@@ -114,7 +114,6 @@ def _transformer(shape: _Shapes, arguments: Arguments) -> TransformerConfig:
         arguments.infer("num_feature_levels", levels),
         arguments,
     )
-    arguments.take("deepnorm")  # initialisation only
     has_memory = f"{ROOT}memory_conv3_l0.0.weight" in shape
     mode = arguments.take("add_memory") if has_memory else arguments.infer("add_memory", 0)
     if has_memory and mode == 0:
