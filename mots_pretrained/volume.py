@@ -228,6 +228,7 @@ def write_like(
     header.set_data_dtype(stored.dtype)
     header.set_slope_inter(1, 0)
     header.set_intent("none")
+    header["vox_offset"] = 0  # the scan's may leave room for extensions, which are not copied
     header["cal_min"] = header["cal_max"] = 0  # the display range was the scan's
     save_nifti(path, stored, header)
 

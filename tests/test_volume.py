@@ -107,6 +107,17 @@ def test_disagreeing_forms_are_both_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(result.get_sform(), AFFINE)
 
 
+def test_header_extensions_are_passed_over_and_not_left_as_a_gap(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(ramp(), AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 4000))
+    nib.save(image, tmp_path / "a.nii")
+    volume = read_volume(tmp_path / "a.nii")
+    np.testing.assert_array_equal(volume.restore(volume.array), ramp())
+    write_like(tmp_path / "b.nii", volume.array % 2, volume)
+    assert (tmp_path / "b.nii").stat().st_size == 352 + 210
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "b.nii").dataobj), ramp() % 2)
+
+
 def test_a_volume_from_memory_round_trips(tmp_path: Path) -> None:
     volume = Volume.with_spacing(ramp(), (3.0, 2.0, 1.0))
     write_like(tmp_path / "a.nii.gz", volume.array, volume, dtype=np.int16)
