@@ -23,8 +23,7 @@ class LabelRule:
     """Which categories there are, what they are called and which one wins where two meet.
 
     Attributes:
-        names: Categories in the order of the probabilities; a background first if ``exclusive``
-            is not among them.
+        names: Categories in the order of the probabilities, the background left out.
         values: Value of each category in the label map.
         rank: A category of higher rank wins; of equal rank the more probable one.
         beats: Pairs of positions (winner, loser) within one rank.

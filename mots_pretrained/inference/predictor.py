@@ -19,12 +19,12 @@ from mots_pretrained.data.preprocess import lowest_value, preprocess
 from mots_pretrained.data.resample import resample_depth
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.inference.postprocess import postprocess
-from mots_pretrained.inference.sliding_window import Progress, sliding_window
+from mots_pretrained.inference.sliding_window import Progress, check_layout, sliding_window
 from mots_pretrained.tasks import task_named
 from mots_pretrained.volume import Volume, read_channels, read_volume, write_like
 
 Scan = str | os.PathLike[str] | Volume | Sequence[str | os.PathLike[str]]
-
+"""A NIfTI file, a volume, or one file a channel."""
 
 _VOXELS_AT_ONCE = 1 << 21  # of the result: bounds the memory of deciding, 8 MiB a category
 
@@ -124,7 +124,8 @@ class Predictor:
 
     Raises:
         KeyError: If the network has no such task.
-        ValueError: If the network makes no labels, or there is no such device.
+        ValueError: If the network makes no labels, there is no such device, or the overlap or the
+            batch is out of range.
 
     Example:
         >>> prediction = Predictor(net)("ct.nii.gz")  # doctest: +SKIP
@@ -147,6 +148,7 @@ class Predictor:
         self.net = net
         self.config = net.config
         self.device = _device(device)
+        check_layout(overlap, batch)
         self.overlap, self.flips, self.batch = overlap, flips, batch
         self.postprocess = postprocess
         self._tasks = _chosen_tasks(self.config, tasks)

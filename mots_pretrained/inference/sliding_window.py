@@ -70,10 +70,7 @@ def sliding_window(
     Raises:
         ValueError: If the overlap or the batch is out of range.
     """
-    if not 0.0 <= overlap < 1.0:
-        raise ValueError(f"overlap must be at least 0 and below 1, not {overlap}")
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, not {batch}")
+    check_layout(overlap, batch)
     depth, height, width = image.shape[1:]
     short = [max(0, w - n) for n, w in zip(image.shape[1:], window, strict=True)]
     if any(short):
@@ -104,6 +101,18 @@ def sliding_window(
             plane /= share * in_plane
         yield z, finished
         _shift(slab, ready)
+
+
+def check_layout(overlap: float, batch: int) -> None:
+    """Refuse an overlap or a batch out of range.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if not 0.0 <= overlap < 1.0:
+        raise ValueError(f"overlap must be at least 0 and below 1, not {overlap}")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
 
 
 def window_starts(size: int, window: int, overlap: float) -> list[int]:
