@@ -1,0 +1,149 @@
+"""The demonstration, small: what it leaves, what it says, and what it does with bad input."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from mots_pretrained.cli import main
+from mots_pretrained.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    Preprocessing,
+    TransformerConfig,
+)
+from mots_pretrained.demo import DemoSettings, demo
+from mots_pretrained.networks import build, load
+from mots_pretrained.tasks import BCV_ORGANS, MOTS_CATEGORIES
+
+TINY = ModelConfig(
+    encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 4, 8, 8)),
+    transformer=TransformerConfig(
+        width=12, heads=2, feedforward=12, encoder_layers=1, decoder_layers=1
+    ),
+    decoder=DecoderConfig(widths=(8, 8, 8, 4, 4)),
+    preprocessing=Preprocessing(
+        spacing=(16.0, 12.0, 12.0), patch=(32, 64, 64), window=(32, 64, 64)
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(7)  # not the demonstration's own, or random weights would be the same ones
+    return str(build(TINY).save_pretrained(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def done(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out") / "a" / "demo"
+    told: list[str] = []
+    settings = DemoSettings(
+        model=model, steps=2, training_scans=2, test_scans=1, shape=(32, 48, 48)
+    )
+    results = demo(folder, settings=settings, say=told.append)
+    return folder, results, told
+
+
+def test_every_file_is_there_and_said_what_it_is(done):
+    folder, results, _ = done
+    there = {path.name + "/" * path.is_dir() for path in folder.iterdir()}
+    assert there == set(results["files"])
+    assert all(results["files"].values())
+    assert json.loads((folder / "results.json").read_text()) == results
+
+
+def test_label_maps_lie_on_the_scans_own_grid(done):
+    folder, results, _ = done
+    scan = nib.load(results["scan"]["file"])
+    found = nib.load(folder / "img0001_seg.nii.gz")
+    assert found.shape == scan.shape
+    assert np.array_equal(found.affine, scan.affine)
+    assert found.get_data_dtype() == np.uint8
+
+
+def test_scores_are_of_known_truths(done):
+    _, results, _ = done
+    assert tuple(results["scan"]["dice"]) == MOTS_CATEGORIES
+    comparison = results["finetuning"]
+    assert (comparison["training_scans"], comparison["test_scans"]) == (2, 1)
+    for start in ("pretrained", "from_scratch"):
+        scores = [s for s in comparison[start]["dice"].values() if s is not None]
+        assert tuple(comparison[start]["dice"]) == BCV_ORGANS
+        assert all(0 <= score <= 1 for score in scores)
+        assert comparison[start]["mean_dice"] == pytest.approx(np.mean(scores))
+    drawn = sorted(path.name for path in (done[0] / "phantoms" / "img").iterdir())
+    assert len(drawn) == 4
+    (scored,) = comparison["pretrained"]["cases"]  # the one neither segmented nor trained on
+    assert scored in drawn[-1]
+
+
+def test_both_networks_load_and_only_one_began_pretrained(done, model):
+    folder, _, _ = done
+    pretrained, scratch = load(folder / "pretrained"), load(folder / "from_scratch")
+    assert pretrained.config == scratch.config
+    assert pretrained.config.classes == BCV_ORGANS
+    before = load(model).backbone.encoder.state_dict()
+
+    def distance(net):
+        after = net.backbone.encoder.state_dict()
+        return sum((after[key] - before[key]).square().sum() for key in before).sqrt()
+
+    assert distance(pretrained) < distance(scratch) / 2
+
+
+def test_it_tells_its_steps_and_promises_no_winner(done):
+    _, results, told = done
+    assert [line[0] for line in told if line[1:2] == "."] == ["1", "2", "3", "4"]
+    assert "proves nothing" in results["note"]
+
+
+def test_the_verb_hands_its_options_on_and_prints_a_summary_or_json(done, capsys, monkeypatch):
+    _, results, _ = done
+    asked = []
+
+    def recorded(folder, scan, *, settings, say):
+        asked.append((folder, scan, settings))
+        say("1. Loading")
+        return results
+
+    monkeypatch.setattr("mots_pretrained.demo.demo", recorded)
+    assert main(["demo", "-o", "out"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1. Loading\n")
+    assert all(text in out for text in (*results["files"], *BCV_ORGANS, results["note"]))
+    assert main(["demo", "-i", "ct.nii", "-m", "./mine", "--steps", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == results
+    assert asked == [
+        ("out", None, DemoSettings()),
+        ("demo", "ct.nii", DemoSettings(model="./mine", steps=3)),
+    ]
+
+
+def test_a_scan_of_ones_own_has_no_known_truth(model, done, tmp_path):
+    settings = DemoSettings(
+        model=model, steps=1, training_scans=1, test_scans=1, shape=(24, 32, 32)
+    )
+    results = demo(tmp_path / "demo", done[1]["scan"]["file"], settings=settings)
+    assert results["scan"]["dice"] is None
+    assert results["scan"]["millilitres"] == done[1]["scan"]["millilitres"]
+    assert len(list((tmp_path / "demo" / "phantoms" / "img").iterdir())) == 2
+
+
+def test_what_cannot_be_run_leaves_nothing(model, tmp_path, capsys):
+    out = tmp_path / "demo"
+    (tmp_path / "broken.nii.gz").write_bytes(b"not a scan")
+    for words in (
+        ["-i", str(tmp_path / "nowhere.nii.gz")],
+        ["-i", str(tmp_path / "broken.nii.gz")],
+    ):
+        assert main(["demo", "-m", model, "-o", str(out), *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(["demo", "-m", model, "-o", str(out), "--steps", "0"]) == 2
+    assert main(["demo", "-m", "transdodnet.mots", "-o", str(out)]) == 2
+    assert not out.exists()
