@@ -91,6 +91,7 @@ class PatchStream:
             sampler=itertools.count(first),
             num_workers=self.workers,
             prefetch_factor=max(2, -(-self.sampling.cases_per_block // self.workers)),
+            generator=torch.Generator(),  # else it would draw from the global one, dropout's
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
 

@@ -53,6 +53,13 @@ def test_workers_change_nothing(workers):
     assert same(take(PatchStream(Numbered(), sampling, seed=5, workers=workers), 10), alone)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_generator_is_not_drawn_from(workers):
+    state = torch.get_rng_state()
+    take(PatchStream(Numbered(), SAMPLING, workers=workers), 3)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("start", [1, 5, 6, 7, 13])
 def test_it_can_be_entered_anywhere(start):
     stream = PatchStream(Numbered(), SAMPLING, seed=5)
