@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +94,7 @@ class PatchStream:
             sampler=itertools.count(first),
             num_workers=self.workers,
             prefetch_factor=max(2, -(-self.sampling.cases_per_block // self.workers)),
+            worker_init_fn=_end_with_parent,
             generator=torch.Generator(),  # else it would draw from the global one, dropout's
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
@@ -150,6 +154,18 @@ class _Jobs(Dataset[Any]):
 
     def __getitem__(self, index: int) -> list[tuple[Any, ...]]:
         return self.stream.cut(index)
+
+
+def _end_with_parent(_: int) -> None:
+    """Let a worker end when its parent is killed; it would wait for its full pipe to be read."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _as_it_is(patches: Any) -> Any:

@@ -161,6 +161,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(tiny, tmp_path):
         time.sleep(0.3)  # somewhere in the steps after it
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
+        killed.stdout.read()  # ends only once its worker processes, who inherited it, have ended
         killed.stdout.close()
     rest = start("killed")
     assert rest.communicate()[0].split()[-1] == "60"
