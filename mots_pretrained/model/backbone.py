@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -86,6 +87,11 @@ class MOTSBackbone(Pretrained):
             ValueError: If the image has another number of channels or a size that doesn't divide.
         """
         check_image(image, self.config.encoder.in_channels, self.stride)
+        if image[0, 0].numel() == math.prod(self.stride):
+            raise ValueError(
+                f"an image of {tuple(image.shape[2:])} leaves a single voxel at the coarsest "
+                "stride, which instance norm cannot normalise; take a larger one"
+            )
         f = self.encoder(image)  # Eq. 4
         z = [] if self.transformer is None else self.transformer(f)  # Eq. 5
         bottleneck, decoded = self.decoder(f, z)  # Eq. 6

@@ -109,10 +109,7 @@ class DeformableAttention(nn.Module):
 def deformable_sum(
     values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, *, heads: int
 ) -> Tensor:
-    """Sum trilinear samples by weights, one point of one level at a time.
-
-    Samples are added up as they are drawn, so that no stack of them over levels and points is
-    ever held; gradients are those of ``grid_sample``.
+    """Sum trilinear samples by weights, never holding a stack of them over levels and points.
 
     Args:
         values: ``(B, tokens, width)``, projected.
@@ -124,14 +121,25 @@ def deformable_sum(
     Returns:
         ``(B, Q, width)``; a point outside its level counts as zero.
     """
+    weights = weights.to(locations)
+    exact = values.to(locations)  # half precision is summed in single
+    gather = locations.device.type == "cpu" and not (
+        torch.is_grad_enabled() or torch.compiler.is_compiling()
+    )
+    function = _gathered_sum if gather else _sampled_sum
+    return function(exact, shapes, locations, weights, heads).to(values)
+
+
+def _sampled_sum(
+    values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, heads: int
+) -> Tensor:
+    """Add samples up as ``grid_sample`` draws them, one point of one level at a time."""
     batch, queries = locations.shape[:2]
     channels = values.shape[-1] // heads
     grids = (2 * locations - 1).permute(3, 4, 0, 2, 1, 5).flatten(2, 3)  # (L, K, B*h, Q, 3)
-    scales = (
-        weights.to(grids).permute(3, 4, 0, 2, 1).flatten(2, 3).unsqueeze(3)
-    )  # (L, K, B*h, 1, Q)
-    total = grids.new_zeros(batch * heads, channels, queries)
-    tokens = values.to(grids).split([d * h * w for d, h, w in shapes], dim=1)
+    scales = weights.permute(3, 4, 0, 2, 1).flatten(2, 3).unsqueeze(3)  # (L, K, B*h, 1, Q)
+    total = values.new_zeros(batch * heads, channels, queries)
+    tokens = values.split([d * h * w for d, h, w in shapes], dim=1)
     for level, shape in enumerate(shapes):
         volume = tokens[level].transpose(1, 2).reshape(batch * heads, channels, *shape)
         for grid, scale in zip(grids[level], scales[level], strict=True):
@@ -143,4 +151,51 @@ def deformable_sum(
                 align_corners=False,
             )
             total = torch.addcmul(total, samples[..., 0, 0], scale)
-    return total.view(batch, heads * channels, queries).transpose(1, 2).to(values)
+    return total.view(batch, heads * channels, queries).transpose(1, 2)
+
+
+def _gathered_sum(
+    values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, heads: int
+) -> Tensor:
+    """Look up the eight corners of all samples in the tokens as they lie: the CPU's quickest way.
+
+    A token's channels lie side by side, so that each corner is one weighted row of a table, and
+    ``embedding_bag`` adds the rows of all levels and points up. Its gradient is slow.
+    """
+    batch, queries = locations.shape[:2]
+    tokens, width = values.shape[1:]
+    table = values.reshape(batch * tokens * heads, width // heads)
+    counts = [d * h * w for d, h, w in shapes]
+    first = torch.tensor([sum(counts[:level]) for level in range(len(shapes))])
+    base = (torch.arange(batch) * tokens)[:, None, None, None, None] + first[:, None]
+    base = (base * heads + torch.arange(heads)[:, None, None]).int()  # (B, 1, heads, L, 1)
+    axes = []
+    for axis in range(3):
+        size = torch.tensor([shape[2 - axis] for shape in shapes])[:, None].int()
+        step = torch.tensor([heads * math.prod(shape[3 - axis :]) for shape in shapes])
+        x = locations[..., axis] * size - 0.5
+        low = x.floor()
+        share = x - low
+        axes.append(
+            [
+                _corner(low.int(), 1 - share, size, step[:, None].int()),
+                _corner(low.int() + 1, share, size, step[:, None].int()),
+            ]
+        )
+    total = values.new_zeros(batch * queries * heads, width // heads)
+    for z, in_z in axes[2]:
+        z, in_z = base + z, weights * in_z
+        for y, in_y in axes[1]:
+            zy, in_zy = z + y, in_z * in_y
+            for x, in_x in axes[0]:
+                rows, scales = (zy + x).flatten(3).flatten(0, 2), in_zy * in_x
+                total += F.embedding_bag(
+                    rows, table, mode="sum", per_sample_weights=scales.view_as(rows)
+                )
+    return total.view(batch, queries, width)
+
+
+def _corner(index: Tensor, share: Tensor, size: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows to skip for a voxel index along an axis, and its share; zero share outside."""
+    inside = (index >= 0) & (index < size)
+    return torch.where(inside, index * step, 0), torch.where(inside, share, 0.0)

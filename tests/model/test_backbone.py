@@ -34,6 +34,12 @@ def test_a_size_that_does_not_divide_is_told(name: str) -> None:
         backbone(torch.zeros(1, 2, 16, 32, 64))
 
 
+def test_a_single_coarse_voxel_is_refused() -> None:
+    backbone = build_backbone(small("backbone"))
+    with pytest.raises(ValueError, match="single voxel at the coarsest"):
+        backbone(torch.zeros(1, 1, 16, 32, 32))
+
+
 def test_without_a_transformer_there_is_no_memory() -> None:
     out = MOTSBackbone(small("backbone", transformer=None))(torch.randn(1, 1, *SIZE))
     assert out.memory == []

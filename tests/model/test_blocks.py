@@ -11,6 +11,7 @@ from mots_pretrained.model.blocks import (
     StandardisedConv3d,
     activation,
     convolution,
+    norm,
     upsample_in_plane,
 )
 
@@ -41,6 +42,29 @@ def test_convolutions_start_at_kaimings_fan_out() -> None:
 def test_activations(name: str, below: float) -> None:
     out = activation(name)(torch.tensor([-2.0, 3.0]))
     torch.testing.assert_close(out, torch.tensor([below, 3.0]))
+
+
+def test_instance_norm_by_hand() -> None:
+    layer = norm(2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([1.0, 2.0]))
+        layer.bias.copy_(torch.tensor([0.0, 5.0]))
+    x = torch.tensor([[1.0, 3.0], [10.0, 30.0]]).view(1, 2, 1, 1, 2)
+    # Means 2 and 20, variances 1 and 100 (biased).
+    s, t = (1 + 1e-5) ** -0.5, 20 * (100 + 1e-5) ** -0.5
+    expected = torch.tensor([[-s, s], [5 - t, 5 + t]]).view_as(x)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_instance_norm_agrees_with_torchs_own() -> None:
+    layer = norm(3).double()
+    torch.nn.init.normal_(layer.weight)
+    x = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    slopes = []
+    for out in (layer(x), F.instance_norm(x, weight=layer.weight, bias=layer.bias)):
+        slopes.append((out, *torch.autograd.grad(out.sin().sum(), (x, layer.weight, layer.bias))))
+    for a, b in zip(*slopes, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
 def normed(x: torch.Tensor) -> torch.Tensor:
