@@ -130,6 +130,19 @@ def finetune_folder(
         on_step=on_step,
     )
     segmenter.save_pretrained(output)
+    _write_record(Path(output), start, settings, (train, held), history)
+    return history
+
+
+def _write_record(
+    folder: Path,
+    start: Start,
+    settings: Finetuning,
+    scans: tuple[list[LabelledScan], list[LabelledScan]],
+    history: History,
+) -> None:
+    """Say beside the weights how they came about."""
+    train, held = scans
     record = {
         "from": start.name,
         "settings": dataclasses.asdict(settings),
@@ -139,8 +152,7 @@ def finetune_folder(
         "scores": None if history.best is None else history.best.as_json(),
         "validations": [[step, table.mean_dice] for step, table in history.validations],
     }
-    (Path(output) / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return history
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def split(

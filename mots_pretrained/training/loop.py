@@ -154,12 +154,7 @@ class Training:
             FileNotFoundError: If there is none.
             ValueError: If it belongs to a training with other settings or another network.
         """
-        state = load_checkpoint(self._file(CHECKPOINT))
-        if state["identity"] != self.identity:
-            raise ValueError(
-                f"{self._file(CHECKPOINT)} is of a training with other settings "
-                f"({_difference(state['identity'], self.identity)}); repeat them to resume"
-            )
+        state = load_checkpoint(self._file(CHECKPOINT), identity=self.identity)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -297,11 +292,3 @@ def _averaged(model: nn.Module, decay: float | None) -> ModelEmaV3 | None:
     from timm.utils import ModelEmaV3
 
     return ModelEmaV3(model, decay=decay, use_warmup=True)
-
-
-def _difference(old: str, new: str) -> str:
-    """Name the first line in which two texts differ."""
-    for before, now in zip(old.splitlines(), new.splitlines(), strict=False):
-        if before != now:
-            return f"there {before.strip(' ,')}, here {now.strip(' ,')}"
-    return "one has more of them"

@@ -29,12 +29,16 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
     os.replace(beside, path)
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_checkpoint(path: str | os.PathLike[str], *, identity: str | None = None) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; nothing in the file is executed.
+
+    Args:
+        path: The file.
+        identity: What the state's ``identity``, a text of one setting a line, must be.
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If the file is not a checkpoint of ours.
+        ValueError: If the file is not a checkpoint of ours, or is of another training.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,6 +50,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a readable checkpoint ({first:.120})") from None
     if not isinstance(state, dict) or "step" not in state:
         raise ValueError(f"{path} is not a checkpoint of a training; start without resuming")
+    if identity is not None and state["identity"] != identity:
+        raise ValueError(
+            f"{path} is of a training with other settings "
+            f"({_difference(state['identity'], identity)}); repeat them to resume"
+        )
     return state
 
 
@@ -60,3 +69,11 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _difference(old: str, new: str) -> str:
+    """Name the first line in which two texts differ."""
+    for before, now in zip(old.splitlines(), new.splitlines(), strict=False):
+        if before != now:
+            return f"there {before.strip(' ,')}, here {now.strip(' ,')}"
+    return "one has more of them"
