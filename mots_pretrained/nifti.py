@@ -199,6 +199,11 @@ def _check_header(header: Any, path: Path) -> None:
     if not all(math.isfinite(zoom) and zoom > 0 for zoom in zooms):
         listed = " x ".join(f"{zoom:g}" for zoom in zooms)
         raise ValueError(f"{path}: spacing {listed} mm must be above zero; correct its header")
+    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
+        unit = header.get_xyzt_units()[0]
+        raise ValueError(f"{path} measures in {unit}s; write its header in mm")
+    if not math.isfinite(float(header["vox_offset"])):
+        raise ValueError(f"{path} has a damaged header (vox_offset); fetch it again")
 
 
 def _file_affine(header: Any, path: Path) -> NDArray[np.float64]:

@@ -331,3 +331,11 @@ def test_real_ct_is_upright_and_written_back(tmp_path: Path, shared: Path) -> No
     result = nib.load(tmp_path / "seg.nii.gz")
     np.testing.assert_array_equal(result.affine, nib.load(path).affine)
     np.testing.assert_array_equal(np.asarray(result.dataobj), stored > 0)
+
+
+def test_other_units_than_millimetres_are_refused(tmp_path):
+    image = nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.diag([0.001, 0.001, 0.003, 1]))
+    image.header.set_xyzt_units("meter")
+    nib.save(image, tmp_path / "metres.nii.gz")
+    with pytest.raises(ValueError, match="measures in meters; write its header in mm"):
+        read_volume(tmp_path / "metres.nii.gz")

@@ -81,10 +81,12 @@ class Segmenter(Pretrained):
             name: Catalogue name, folder or hub repository, of any network with our backbone.
             out_channels: Channels of the new head, the background included if ``exclusive``;
                 None loads a saved segmenter with its own head.
-            in_channels: Input channels, where they differ from the weights' own.
+            in_channels: Input channels, where they differ from the weights' own; unless
+                ``preprocessing`` says otherwise they are then z-scored, as MRI needs.
             channel_init: How the first convolution is widened; ``"first"`` is the paper's way.
             classes: Names of the classes without the background; numbered by default.
-            exclusive: Softmax over background and classes; else one sigmoid a class.
+            exclusive: Softmax over background and classes; else one sigmoid a class, as for
+                BraTS's three nested regions.
             preprocessing: Another contract than the weights' own.
             revision: Git revision of a hub repository.
             cache_dir: Where downloads are kept.
@@ -107,6 +109,11 @@ class Segmenter(Pretrained):
                 raise ValueError(
                     f"{name} holds a {config.architecture}, which has no segmenter's head; "
                     "say out_channels=N to put a new one on"
+                )
+            if in_channels is not None or preprocessing is not None:
+                raise ValueError(
+                    f"{name} is loaded whole, with its own input; in_channels and preprocessing "
+                    "need a new head beside them: say out_channels=N or classes=[...]"
                 )
             return cls.from_state(config, state)
         return cls.from_scratch(
@@ -143,8 +150,9 @@ class Segmenter(Pretrained):
         contract = preprocessing or config.preprocessing
         channels = in_channels or config.encoder.in_channels
         if len(contract.channels) != channels:
+            # Several channels are no CT's; MRI has no unit, so its channels are z-scored.
             numbered = tuple(f"channel_{i}" for i in range(channels))
-            contract = dataclasses.replace(contract, channels=numbered)
+            contract = dataclasses.replace(contract, channels=numbered, intensity="zscore")
         return cls(
             dataclasses.replace(
                 config,

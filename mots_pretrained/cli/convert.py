@@ -29,6 +29,8 @@ def convert(
     The folder is taken by from_pretrained, predict and finetune. Its fingerprint holds the
     logits on a bundled input.
     """
+    from pathlib import Path
+
     from mots_pretrained.cli import console
     from mots_pretrained.networks import from_state
     from mots_pretrained.weights.card import model_card
@@ -44,7 +46,7 @@ def convert(
     network = from_state(config, state)
     card = model_card(
         config,
-        name=output,
+        name=Path(output).resolve().name,
         summary=f"The authors' {config.architecture} network, converted by mots convert.",
         training="By its authors, with the published code; see the paper.",
         license="other",

@@ -52,7 +52,7 @@ def finetune(
     found = find_scans(data)
     count = len(found.scans)
     settings = Finetuning(
-        steps=max(1, epochs * 2 * count // batch) if epochs else steps,
+        steps=max(1, epochs * 2 * count // max(batch, 1)) if epochs else steps,
         batch=batch,
         rate=lr or None,
         seed=seed,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mots_pretrained.evaluation.dice import Rule, label_dice
 from mots_pretrained.evaluation.table import Table
@@ -38,24 +39,31 @@ def score_files(
         predictions: A NIfTI label map, or a folder of them, as ``mots predict`` leaves them.
         truth: A label map, or a folder of them. A case is the same if the names agree, apart from
             ``_seg`` at the end, and ``img``, ``image``, ``label`` or ``seg`` before the number.
-        names: Value of each class by name. By default those of the ``labels.json`` or
-            ``dataset.json`` beside the truth or beside the predictions, else the truth's values.
+        names: Value of each class by name, in both. By default each side's own ``labels.json`` or
+            ``dataset.json`` says, and classes meet by name; where one side has none, the other's
+            holds for both, and where neither has, the truth's values are the classes.
         rule: How empty masks are scored.
 
     Raises:
         FileNotFoundError: If a folder, or the truth of a prediction, is missing.
-        ValueError: If two files of a case have different grids, or a value has no name.
+        ValueError: If two files of a case have different grids, a value has no name, or the two
+            sides share no class.
     """
     pairs = _pairs(Path(predictions), Path(truth))
-    if names is None:
-        names = _names_beside(Path(truth)) or _names_beside(Path(predictions))
-    if names is None:
-        names = _names_in([true for _, true in pairs.values()])
-    table = Table(tuple(names), rule)
+    own, names = _both_names(Path(predictions), Path(truth), names)
+    if not names:
+        own = names = _names_in([true for _, true in pairs.values()])
+    table = Table(tuple(name for name in names if name in own), rule)
     for case, (predicted, true) in pairs.items():
         one, other = _read_labels(predicted), _read_labels(true)
-        _check_pair(one, other, predicted, true, names)
-        table.add(case, label_dice(one.array, other.array, names, rule=rule))
+        _check_grids(one, other, predicted, true)
+        _check_values(one, predicted, own)
+        _check_values(other, true, names)
+        renamed = _renumber(one.array, own, names)
+        table.add(
+            case,
+            label_dice(renamed, other.array, {n: names[n] for n in table.categories}, rule=rule),
+        )
     return table
 
 
@@ -156,21 +164,50 @@ def _read_labels(path: Path) -> Volume:
     return read_volume(path, dtype=np.int32)
 
 
-def _check_pair(
-    one: Volume, other: Volume, predicted: Path, true: Path, names: Mapping[str, int]
-) -> None:
+def _both_names(
+    predictions: Path, truth: Path, given: Mapping[str, int] | None
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Return the values of the classes, by name, in predictions and truth; empty if unknown."""
+    if given is not None:
+        return given, given
+    ours, theirs = _names_beside(predictions), _names_beside(truth)
+    own, names = ours or theirs or {}, theirs or ours or {}
+    if own and not set(own) & set(names):
+        raise ValueError(
+            f"predictions name {', '.join(own)}, the truth {', '.join(names)}: no class is in "
+            "both; say with --labels which values mean what"
+        )
+    return own, names
+
+
+def _renumber(
+    array: NDArray[Any], own: Mapping[str, int], names: Mapping[str, int]
+) -> NDArray[Any]:
+    """Give each class of the predictions the truth's value; what the truth does not name is 0."""
+    if own == names:
+        return array
+    result = np.zeros_like(array)
+    for name, value in own.items():
+        if name in names:
+            result[array == value] = names[name]
+    return result
+
+
+def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> None:
     if one.shape != other.shape or not np.allclose(one.affine, other.affine, atol=1e-2):
         raise ValueError(
             f"{predicted} lies on another grid than {true} ({one.shape} at {_mm(one)} mm and "
             f"{other.shape} at {_mm(other)} mm); score it on the grid of the truth"
         )
-    for volume, path in ((one, predicted), (other, true)):
-        strange = sorted({int(v) for v in np.unique(volume.array)} - {0, *names.values()})
-        if strange:
-            raise ValueError(
-                f"{path} holds label value {strange[0]}, which has no name; named are "
-                f"{', '.join(f'{value} {name}' for name, value in names.items())}"
-            )
+
+
+def _check_values(volume: Volume, path: Path, names: Mapping[str, int]) -> None:
+    strange = sorted({int(v) for v in np.unique(volume.array)} - {0, *names.values()})
+    if strange:
+        raise ValueError(
+            f"{path} holds label value {strange[0]}, which has no name; named are "
+            f"{', '.join(f'{value} {name}' for name, value in names.items())}"
+        )
 
 
 def _mm(volume: Volume) -> str:

@@ -155,6 +155,8 @@ class Predictor:
         self.rule: LabelRule = (
             task_rule(self.config, self._tasks) if self._tasks else class_rule(self.config)
         )
+        if postprocess and self.rule.exclusive:
+            raise ValueError("post-processing knows the organs of MOTS; a segmenter has none of it")
         if isinstance(net, torch.nn.Module):
             net.to(self.device)
 

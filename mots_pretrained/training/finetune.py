@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,13 +164,19 @@ def patch_stream(
 
 
 def is_lateral(classes: Sequence[str]) -> bool:
-    """Tell whether a class is of one side of the body, so that mirroring would make it wrong.
+    """Tell whether a class may be of one side of the body, so that mirroring would make it wrong.
+
+    Classes that are only numbered count as lateral: nobody knows what they are.
 
     Example:
-        >>> is_lateral(("liver", "left_kidney")), is_lateral(("liver", "copyright"))
+        >>> is_lateral(("liver", "LeftKidney")), is_lateral(("liver", "copyright"))
         (True, False)
     """
-    words = {word for name in classes for word in name.lower().replace("-", "_").split("_")}
+    if any(re.fullmatch(r"(class|label)_\d+", name) for name in classes):
+        return True
+    # Words end at anything but a letter, and before a capital after a small one.
+    found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", " ".join(classes))
+    words = {word.lower() for word in found}
     return not words.isdisjoint({"left", "right", "l", "r", "lk", "rk", "lag", "rag"})
 
 
@@ -177,6 +184,9 @@ def freeze(segmenter: Segmenter, parts: Sequence[str]) -> None:
     """Let everything learn but the named parts of the backbone."""
     segmenter.requires_grad_(True)
     for part in parts:
+        if not hasattr(segmenter.backbone, part):
+            there = ", ".join(name for name, _ in segmenter.backbone.named_children())
+            raise ValueError(f"this backbone has no part {part!r} to freeze; it has {there}")
         module = getattr(segmenter.backbone, part)
         if isinstance(module, nn.Module):
             module.requires_grad_(False)

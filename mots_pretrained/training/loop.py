@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -206,6 +207,11 @@ class Training:
             self.seconds = time.monotonic() - begun
             means = {name: value.item() / since for name, value in sums.items()}
             sums = {}
+            if not all(math.isfinite(value) for value in means.values()):
+                raise FloatingPointError(
+                    f"the loss or its gradient is not finite near step {self.step}; the last "
+                    "checkpoint is kept: begin again with a lower rate"
+                )
             progress = Progress(
                 self.step, self.settings.steps, means, rate, means.pop("norm"), self.seconds
             )

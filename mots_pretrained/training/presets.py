@@ -58,4 +58,5 @@ def configuration(method: str, size: str) -> ModelConfig:
         raise KeyError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
     if size not in SIZES:
         raise KeyError(f"unknown size {size!r}; allowed are {', '.join(SIZES)}")
-    return replace(SIZES[size].config, architecture=method)  # type: ignore[arg-type]
+    config = replace(SIZES[size].config, architecture=method)  # type: ignore[arg-type]
+    return replace(config, transformer=None) if method == "dodnet" else config  # Fig. 3a

@@ -82,6 +82,8 @@ class Pretraining:
         ):
             if value not in allowed:
                 raise ValueError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {self.seed}")
         if not 0 <= self.randomise <= 1:
             raise ValueError(f"randomise must be 0 to 1, not {self.randomise}")
         if self.rate is not None and not 0 < self.rate < 1:
@@ -150,6 +152,8 @@ class TorsoSource:
 
 def steps_of(epochs: int, batch: int) -> int:
     """Return the steps of so many epochs; one is 920 patches, as many as MOTS has scans."""
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
     return epochs * -(-SCANS // batch)
 
 

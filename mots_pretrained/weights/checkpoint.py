@@ -28,7 +28,7 @@ def save_folder(
     card: str | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a network's configuration, weights and model card; all of it or nothing.
+    """Write a network's configuration, weights and model card, each file whole or not at all.
 
     Args:
         folder: Folder to write, made if need be; files of other names in it are left alone.
@@ -58,7 +58,8 @@ def save_folder(
     tensors = _storable(state, dtype)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    place = folder if folder.is_dir() else folder.parent  # a rename must stay on one file system
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=place))
     try:
         save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
         for name, text in texts.items():

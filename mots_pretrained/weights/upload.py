@@ -43,6 +43,7 @@ def upload(
         ValueError: If the name is no repository's, or the token may not write there.
         ConnectionError: If the Hub cannot be reached.
     """
+    import httpx  # huggingface_hub's own transport, whose errors it lets through
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -70,4 +71,6 @@ def upload(
                     "token=... with write access, or log in with `hf auth login`"
                 ) from error
             raise ConnectionError(f"the Hub failed to take {repository}: {error}") from error
+        except httpx.HTTPError as error:
+            raise ConnectionError(f"the Hub cannot be reached ({error}); try again") from error
     return str(commit.commit_url)

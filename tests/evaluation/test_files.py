@@ -100,3 +100,22 @@ def test_faults_name_the_file(tmp_path):
         read_names(tmp_path / "names.json")
     with pytest.raises(FileNotFoundError, match="give a JSON file, or mots, bcv"):
         named_values("btcv")
+
+
+def test_each_side_is_read_by_its_own_names(tmp_path):
+    predicted, true = tmp_path / "out", tmp_path / "labelsTr"
+    organs = LIVER.copy()
+    organs[2] = 2
+    write(predicted / "a_seg.nii.gz", organs)
+    (predicted / "labels.json").write_text(json.dumps({"liver": 1, "spleen": 2}))
+    write(true / "a.nii.gz", np.array([0, 2, 1], np.uint8)[organs])
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"1": "spleen", "2": "liver"}}))
+    assert score_files(predicted, true).cases == {"a_seg": {"spleen": 1.0, "liver": 1.0}}
+
+
+def test_sides_without_a_common_class_are_refused(tmp_path):
+    predicted, true = folders(tmp_path)
+    (predicted / "labels.json").write_text(json.dumps({"liver": 1}))
+    (true / "labels.json").write_text(json.dumps({"kidney": 1}))
+    with pytest.raises(ValueError, match="no class is in both"):
+        score_files(predicted, true)

@@ -106,6 +106,9 @@ def test_mirroring_spares_sides(tiny):
         (("liver", "spleen"), False),
         (("right_kidney",), True),
         (("Kidney-L",), True),
+        (("left kidney",), True),
+        (("LeftKidney",), True),
+        (("class_1", "class_2"), True),
         (("bright_spot", "cleft"), False),
     ],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from mots_pretrained.methods import METHODS
+from mots_pretrained.networks import build
 from mots_pretrained.training.presets import SIZES, configuration
 
 
@@ -24,3 +25,8 @@ def test_unknown_names_are_told():
         configuration("unet", "small")
     with pytest.raises(KeyError, match="unknown size 'huge'; allowed are small, paper"):
         configuration("transdodnet", "huge")
+
+
+def test_dodnet_is_the_papers_without_a_transformer():
+    net = build(configuration("dodnet", "paper"))
+    assert sum(parameter.numel() for parameter in net.parameters()) == 35_313_472  # Table 4
