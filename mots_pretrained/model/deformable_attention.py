@@ -109,7 +109,7 @@ class DeformableAttention(nn.Module):
 def deformable_sum(
     values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, *, heads: int
 ) -> Tensor:
-    """Sum trilinear samples by weights, never holding a stack of them over levels and points.
+    """Sum trilinear samples by weights, never holding them of all levels at once.
 
     Args:
         values: ``(B, tokens, width)``, projected.
@@ -133,24 +133,23 @@ def deformable_sum(
 def _sampled_sum(
     values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, heads: int
 ) -> Tensor:
-    """Add samples up as ``grid_sample`` draws them, one point of one level at a time."""
+    """Draw samples by ``grid_sample`` and sum them level by level; its gradients are quick."""
     batch, queries = locations.shape[:2]
     channels = values.shape[-1] // heads
-    grids = (2 * locations - 1).permute(3, 4, 0, 2, 1, 5).flatten(2, 3)  # (L, K, B*h, Q, 3)
-    scales = weights.permute(3, 4, 0, 2, 1).flatten(2, 3).unsqueeze(3)  # (L, K, B*h, 1, Q)
+    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, B*h, Q, K, 3)
+    scales = weights.permute(3, 0, 2, 1, 4).flatten(1, 2).unsqueeze(2)  # (L, B*h, 1, Q, K)
     total = values.new_zeros(batch * heads, channels, queries)
     tokens = values.split([d * h * w for d, h, w in shapes], dim=1)
     for level, shape in enumerate(shapes):
         volume = tokens[level].transpose(1, 2).reshape(batch * heads, channels, *shape)
-        for grid, scale in zip(grids[level], scales[level], strict=True):
-            samples = F.grid_sample(
-                volume,
-                grid[:, :, None, None],
-                mode="bilinear",
-                padding_mode="zeros",
-                align_corners=False,
-            )
-            total = torch.addcmul(total, samples[..., 0, 0], scale)
+        samples = F.grid_sample(
+            volume,
+            grids[level].unsqueeze(3),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        )
+        total = total + (samples.squeeze(-1) * scales[level]).sum(-1)
     return total.view(batch, heads * channels, queries).transpose(1, 2)
 
 
