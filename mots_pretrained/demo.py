@@ -39,6 +39,7 @@ class DemoSettings:
     Attributes:
         model: Name, folder or Hub repository of a network with tasks.
         steps: Training steps of each of the two networks.
+        batch: Patches a step.
         training_scans: Phantoms to fine-tune on.
         test_scans: Phantoms to score on.
         seed: Of phantoms, new weights and patches.
@@ -46,15 +47,16 @@ class DemoSettings:
     """
 
     model: str = "transdodnet.phantom"
-    steps: int = 50
+    steps: int = 100
+    batch: int = 1
     training_scans: int = 4
     test_scans: int = 2
     seed: int = 0
     shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.training_scans, self.test_scans) < 1:
-            raise ValueError("steps, training scans and test scans must be at least 1 each")
+        if min(self.steps, self.batch, self.training_scans, self.test_scans) < 1:
+            raise ValueError("steps, batch, training scans and test scans must be at least 1 each")
 
 
 def demo(
@@ -231,7 +233,8 @@ class _Run:
                     f"{minutes:.1f} min"
                 )
 
-        settings = Finetuning(steps=self.settings.steps, seed=self.settings.seed)
+        own = self.settings
+        settings = Finetuning(steps=own.steps, batch=own.batch, seed=own.seed)
         return finetune(segmenter, cases, settings, on_step=tell)
 
     def _evaluate(self, segmenter: Segmenter, test: list[Case], start: str) -> Table:
