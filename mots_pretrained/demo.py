@@ -47,7 +47,7 @@ class DemoSettings:
     """
 
     model: str = "transdodnet.phantom"
-    steps: int = 100
+    steps: int = 60
     batch: int = 1
     training_scans: int = 4
     test_scans: int = 2

@@ -15,7 +15,7 @@ def demo(
     model: Annotated[
         str, typer.Option("-m", "--model", help="Name, folder or Hub repository")
     ] = "transdodnet.phantom",
-    steps: Annotated[int, typer.Option(help="Training steps of each network")] = 100,
+    steps: Annotated[int, typer.Option(help="Training steps of each network")] = 60,
     seed: Annotated[int, typer.Option(help="Of phantoms, weights and patches")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
