@@ -106,3 +106,6 @@ def test_upsampling_doubles_the_plane_by_halves() -> None:
     out = upsample_in_plane(row)
     assert out.shape == (1, 1, 1, 2, 4)
     torch.testing.assert_close(out[0, 0, 0, 0], torch.tensor([0.0, 1.0, 3.0, 4.0]))
+    x = torch.randn(2, 3, 4, 5, 6)
+    trilinear = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="trilinear")
+    torch.testing.assert_close(upsample_in_plane(x), trilinear, rtol=0, atol=1e-6)
