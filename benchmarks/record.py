@@ -21,7 +21,7 @@ def write(name: str, rows: list[dict[str, object]]) -> Path:
     path = Path(__file__).parent / "results" / f"{name}.csv"
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows({"machine": machine(), **row} for row in rows)
     return path
