@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,10 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Segment a scan, fine-tune a new head beside a network from scratch, and score both."""
+    # Read when torch is imported. Threads that spin while they wait make a training step take
+    # several times as long where others use the cores too; sleeping costs a little where not.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     from mots_pretrained.demo import DemoSettings
     from mots_pretrained.demo import demo as run
     from mots_pretrained.training.machine import prepare_machine
