@@ -106,3 +106,13 @@ def test_a_backbone_alone_is_of_its_own_class(name: str, kind: type, tmp_path: P
 def test_an_unknown_architecture_is_named() -> None:
     with pytest.raises(KeyError, match="unknown architecture 'unet'"):
         build(dataclasses.replace(small(), architecture="unet"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ["transdodnet", "dodnet", "segmenter"])
+def test_networks_can_be_exported(architecture: str) -> None:
+    net = build(small(architecture)).eval()
+    x = torch.randn(1, 1, *SIZE)
+    with torch.no_grad():
+        exported = torch.export.export(net, (x,)).module()
+        torch.testing.assert_close(exported(x), net(x), rtol=0, atol=1e-4)
