@@ -66,12 +66,11 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Dynamic head and the generator of its kernels (Secs. 3.4 and 3.5)."""
+    """Dynamic head (Sec. 3.5); what generates its kernels is the architecture's matter."""
 
     depth: int = 3  # Table 2
     width: int = 8  # hw, Table 3
     out_channels: int = 2  # organ and tumour, Sec. 3.5
-    generator: Literal["transformer", "convolution"] = "transformer"  # Fig. 3, Table 4
 
     @property
     def parameters(self) -> int:
@@ -111,7 +110,7 @@ class ModelConfig:
         encoder: The CNN encoder.
         transformer: The Transformer, or None for a plain encoder-decoder.
         decoder: The CNN decoder.
-        head: The dynamic head and its generator.
+        head: The dynamic head.
         activation: Activation of the CNN and of the filters prediction MLP. Published training
             used ReLU and published testing LeakyReLU(0.01); the feed-forward layers use ReLU.
         weight_standardisation: Whether convolutions standardise their weights (published option).

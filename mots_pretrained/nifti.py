@@ -108,6 +108,15 @@ def stem(path: str | os.PathLike[str]) -> str:
     return Path(path).stem
 
 
+def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
+    """List a folder's .nii and .nii.gz files by name, hidden ones (``._x.nii.gz``) left out."""
+    return [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".")
+    ]
+
+
 def check_affine(affine: NDArray[Any], where: object) -> None:
     """Refuse an affine that is not 4x4, not finite or not invertible; ``where`` names it.
 

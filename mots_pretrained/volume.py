@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from mots_pretrained.nifti import (
     cast_exactly,
     check_affine,
+    list_volumes,
     read_nifti,
     save_nifti,
     stem,
@@ -24,6 +25,7 @@ __all__ = [
     "AXES",
     "Volume",
     "affine_of",
+    "list_volumes",
     "read_channels",
     "read_volume",
     "stem",

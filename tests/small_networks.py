@@ -8,7 +8,6 @@ from typing import Any
 from mots_pretrained.config import (
     DecoderConfig,
     EncoderConfig,
-    HeadConfig,
     ModelConfig,
     Preprocessing,
     TransformerConfig,
@@ -48,7 +47,6 @@ def small(architecture: str = "transdodnet", **changes: Any) -> ModelConfig:
                 base,
                 architecture=architecture,
                 transformer=None,
-                head=HeadConfig(generator="convolution"),
             )
     if architecture == "segmenter":
         changes = {"tasks": (), "classes": ("spleen", "liver"), **changes}

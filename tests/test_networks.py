@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_networks import SIZE, SMALLEST, small
 
-from mots_pretrained.config import EncoderConfig, HeadConfig, ModelConfig, TransformerConfig
+from mots_pretrained.config import EncoderConfig, ModelConfig, TransformerConfig
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.conference_unet import ConferenceUNet
 from mots_pretrained.networks import build, load
@@ -64,7 +64,6 @@ def test_convolution_generators_of_table_4(paper: str, extra: int, exact: int) -
             architecture="dodnet",
             encoder=EncoderConfig(extra_blocks=extra),
             transformer=None,
-            head=HeadConfig(generator="convolution"),
         )
     )
     assert found == exact

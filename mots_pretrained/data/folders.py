@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mots_pretrained.tasks import BCV_ORGANS
-from mots_pretrained.volume import stem
+from mots_pretrained.volume import list_volumes, stem
 
 Classes = dict[str, tuple[int, ...]]
 """The label values that make up each class, by name; several for regions that overlap."""
@@ -148,9 +148,9 @@ def _pair(images: Path, labels: Path) -> tuple[LabelledScan, ...]:
     for folder in (images, labels):
         if not folder.is_dir():
             raise FileNotFoundError(f"no such folder: {folder}")
-    true = {_key(path): path for path in _volumes(labels)}
+    true = {_key(path): path for path in list_volumes(labels)}
     groups: dict[str, list[Path]] = {}
-    for path in _volumes(images):
+    for path in list_volumes(images):
         key = _key(path)
         if key not in true:
             channel = re.fullmatch(r"(.+)_(\d{4})", key)
@@ -172,11 +172,3 @@ def _name(images: Sequence[Path], label: Path) -> str:
 
 def _key(path: Path) -> str:
     return re.sub(r"^(img|image|label)(?=\d)", "", stem(path))
-
-
-def _volumes(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".")
-    ]

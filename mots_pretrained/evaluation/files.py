@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mots_pretrained.evaluation.dice import Rule, label_dice
 from mots_pretrained.evaluation.table import Table
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_CATEGORIES
-from mots_pretrained.volume import Volume, read_volume, stem
+from mots_pretrained.volume import Volume, list_volumes, read_volume, stem
 
 NAMED: dict[str, dict[str, int]] = {
     "mots": {name: value for value, name in enumerate(MOTS_CATEGORIES, start=1)},
@@ -134,11 +134,7 @@ def _label_maps(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"no such file or folder: {path}")
-    found = [
-        file
-        for file in sorted(path.iterdir())
-        if file.name.endswith((".nii", ".nii.gz")) and not file.name.startswith(".")
-    ]
+    found = list_volumes(path)
     if not found:
         raise FileNotFoundError(f"{path} holds no .nii or .nii.gz file")
     return found

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from mots_pretrained.config import (
     DecoderConfig,
     EncoderConfig,
-    HeadConfig,
     ModelConfig,
     Preprocessing,
 )
@@ -37,7 +36,6 @@ def conference_config() -> ModelConfig:
         encoder=EncoderConfig(stem_width=32, widths=(64, 128, 256, 256)),
         transformer=None,
         decoder=DecoderConfig((256, 128, 64, 32, 32)),
-        head=HeadConfig(generator="convolution"),
         weight_standardisation=True,
         preprocessing=Preprocessing(window=(64, 192, 192)),
     )

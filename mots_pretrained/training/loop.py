@@ -44,7 +44,6 @@ class LoopSettings:
 
     Attributes:
         steps: Optimiser steps in all.
-        batch: Samples a step.
         seed: Of dropout; the data has its own.
         clip: Largest norm of the gradient; None leaves it. The published code has 0.1.
         ema: Decay of the averaged weights; None keeps no average. It rises to that from 0.
@@ -57,7 +56,6 @@ class LoopSettings:
     """
 
     steps: int
-    batch: int = 2
     seed: int = 0
     clip: float | None = 0.1
     ema: float | None = None

@@ -192,7 +192,7 @@ def conference_config(weights: Mapping[str, Tensor], arguments: Arguments) -> Mo
         encoder=EncoderConfig(in_channels=channels, stem_width=stem, widths=(w1, w2, w3, w4)),
         transformer=None,
         decoder=DecoderConfig((fused, s8, s4, s2, s1)),
-        head=HeadConfig(depth=head.depth, width=head.width, generator="convolution"),
+        head=HeadConfig(depth=head.depth, width=head.width),
         weight_standardisation=arguments.take("weight_std", default=True),
         tasks=_tasks(joined - fused),
         preprocessing=_preprocessing(arguments),
