@@ -113,6 +113,7 @@ class Training:
         settings: How the training runs.
         folder: Where log and checkpoint go; None keeps nothing.
         identity: What must be equal for a checkpoint to be continued, as text.
+        extra: What else a checkpoint keeps, of the kinds that ``save_checkpoint`` takes.
     """
 
     model: nn.Module
@@ -121,6 +122,7 @@ class Training:
     settings: LoopSettings
     folder: Path | None = None
     identity: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
     step: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -159,8 +161,8 @@ class Training:
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
         self._random = state["random"]
-        self.step, self.seconds = state["step"], state["seconds"]
-        self._rows = state["rows"]
+        self.extra.update(state.get("extra", {}))
+        self.step, self.seconds, self._rows = state["step"], state["seconds"], state["rows"]
         self._write_log()
 
     def run(
@@ -280,6 +282,7 @@ class Training:
             "average": average,
             "random": random_state(),
             "rows": self._rows,
+            "extra": self.extra,
         }
         save_checkpoint(self._file(CHECKPOINT), state)
         self._saved = time.monotonic()
