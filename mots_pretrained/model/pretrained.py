@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.model.stages import group_matcher
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
 from mots_pretrained.weights.download import resolve
 
@@ -69,6 +71,22 @@ class Pretrained(nn.Module):
         check_state(network.state_dict(), state, what=f"{stored} weights do not fit {cls.__name__}")
         network.load_state_dict(state, strict=True, assign=True)
         return network.requires_grad_().eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Put the network in training mode, save for parts of which every parameter is frozen.
+
+        Those stay in evaluation mode, whatever asks for training: their dropout is off.
+        """
+        super().train(mode)
+        for module in self.modules() if mode else ():
+            frozen = [not parameter.requires_grad for parameter in module.parameters()]
+            if frozen and all(frozen):
+                module.eval()
+        return self
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Sort parameters by stage, as timm's layer-wise tools ask a network to."""
+        return group_matcher
 
     def save_pretrained(
         self, folder: str | Path, *, half: bool = False, card: str | None = None

@@ -1,0 +1,145 @@
+"""Which parts learn, from when on, and how fast: freezing, staged unfreezing, layer-wise rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.model.stages import parts_of
+
+
+def parts(network: Pretrained) -> dict[str, tuple[str, ...]]:
+    """Return the named parts of a network, from input to output, and their parameters' names.
+
+    Example:
+        >>> list(parts(Segmenter.from_pretrained("transdodnet.phantom", 3)))[:3]  # doctest: +SKIP
+        ['encoder', 'encoder.stem', 'encoder.stage1']
+    """
+    return parts_of(name for name, _ in network.named_parameters())
+
+
+def freeze(network: Pretrained, frozen: Sequence[str]) -> tuple[str, ...]:
+    """Keep the named parts as they are and let everything else learn.
+
+    A frozen part stays in evaluation mode, so its dropout is off, whenever the network is put in
+    training mode; instance norm has no running statistics that could drift.
+
+    Args:
+        network: A segmenter, a method or a backbone.
+        frozen: Names of :func:`parts`: ``"encoder"``, ``"transformer"``, ``"decoder"``, or single
+            stages such as ``"encoder.stage1"`` or ``"decoder.stage4"`` (its finest).
+
+    Returns:
+        Names of the parameters that no longer learn.
+
+    Raises:
+        ValueError: If there is no such part; the message lists those there are.
+
+    Example:
+        >>> freeze(model, ["encoder.stem", "encoder.stage1"])  # doctest: +SKIP
+    """
+    return _set_frozen(network, set(_members(network, frozen)))
+
+
+@dataclass(frozen=True)
+class Unfreezing:
+    """Parts that are frozen at first and learn from given steps on.
+
+    The optimiser must have been given all parameters before anything is frozen; it leaves alone
+    those that have no gradient.
+
+    Attributes:
+        frozen: Parts that do not learn at first.
+        opening: (step, parts): from that step on these learn, too; they may be stages of a part in
+            ``frozen``.
+
+    Example:
+        >>> plan = Unfreezing(("encoder", "decoder"), ((100, ("decoder",)),))
+        >>> plan.opened(99), plan.opened(100)
+        ((), ('decoder',))
+    """
+
+    frozen: tuple[str, ...] = ()
+    opening: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        for step, names in self.opening:
+            if step < 1:
+                raise ValueError(f"parts open at step 1 or later, not {step}; or leave them open")
+            for name in names:
+                if name not in self.frozen and name.split(".")[0] not in self.frozen:
+                    raise ValueError(
+                        f"{name!r} cannot open at step {step}: frozen are only "
+                        f"{', '.join(self.frozen) or 'no parts'}"
+                    )
+
+    @classmethod
+    def backwards(
+        cls, every: int, parts: Sequence[str] = ("decoder", "transformer", "encoder")
+    ) -> Unfreezing:
+        """Train the head alone, then open one part more each ``every`` steps, nearest first."""
+        opening = tuple((every * i, (part,)) for i, part in enumerate(parts, start=1))
+        return cls(frozen=tuple(parts), opening=opening)
+
+    def opened(self, step: int) -> tuple[str, ...]:
+        """Return the parts that have opened by a step, counted from 0."""
+        return tuple(name for at, names in self.opening if at <= step for name in names)
+
+    def apply(self, network: Pretrained, step: int) -> tuple[str, ...]:
+        """Freeze a network as the plan says for a step; cheap enough for every step.
+
+        Returns:
+            Names of the parameters that do not learn now.
+
+        Raises:
+            ValueError: If the network has no such part.
+        """
+        learning = set(_members(network, self.opened(step)))
+        return _set_frozen(network, set(_members(network, self.frozen)) - learning)
+
+
+def layer_decay_groups(
+    network: Pretrained, *, decay: float = 0.75, weight_decay: float = 1e-4
+) -> list[dict[str, Any]]:
+    """Return parameter groups whose rates fall, stage by stage, from the output to the input.
+
+    timm's layer-wise decay: a stage ``n`` before the last learns at ``decay ** n`` of the full
+    rate (``lr_scale``, which ``PolySchedule`` honours), and biases and norms have no weight decay.
+    Parameters that are frozen are left out, so make the groups first and freeze then.
+
+    Args:
+        network: A segmenter, a method or a backbone.
+        decay: Factor a stage, above 0 and at most 1.
+        weight_decay: On kernels and matrices.
+
+    Raises:
+        ValueError: If ``decay`` is out of range.
+
+    Example:
+        >>> torch.optim.AdamW(layer_decay_groups(model), lr=2e-4)  # doctest: +SKIP
+    """
+    from timm.optim import param_groups_layer_decay
+
+    if not 0 < decay <= 1:
+        raise ValueError(f"the layers' decay must lie above 0 and at most at 1, not {decay}")
+    groups: list[dict[str, Any]] = param_groups_layer_decay(
+        network, weight_decay=weight_decay, layer_decay=decay
+    )
+    return groups
+
+
+def _members(network: Pretrained, names: Sequence[str]) -> list[str]:
+    there = parts(network)
+    for name in names:
+        if name not in there:
+            raise ValueError(f"this network has no part {name!r}; it has {', '.join(there)}")
+    return [member for name in names for member in there[name]]
+
+
+def _set_frozen(network: Pretrained, frozen: set[str]) -> tuple[str, ...]:
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    network.train(network.training)  # frozen parts into evaluation mode, open ones out of it
+    return tuple(name for name, _ in network.named_parameters() if name in frozen)
