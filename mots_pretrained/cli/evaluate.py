@@ -30,7 +30,7 @@ def evaluate(
 ) -> None:
     """Score predicted label maps against the truth, or a model on unseen phantoms (Dice)."""
     from mots_pretrained.cli import console
-    from mots_pretrained.evaluation.dice import RULES
+    from mots_pretrained.evaluation.rules import RULES
     from mots_pretrained.evaluation.files import named_values, score_files
 
     if rule not in RULES:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Rule = Literal["standard", "published"]
-RULES: tuple[Rule, ...] = ("standard", "published")
+from mots_pretrained.evaluation.rules import Rule, check_rule
 
 
 def dice(prediction: ArrayLike, truth: ArrayLike, *, rule: Rule = "standard") -> float | None:
@@ -34,6 +32,7 @@ def dice(prediction: ArrayLike, truth: ArrayLike, *, rule: Rule = "standard") ->
         >>> dice([1, 0], [0, 0]) is None
         True
     """
+    check_rule(rule)
     p, y = np.asarray(prediction) != 0, np.asarray(truth) != 0
     if p.shape != y.shape:
         raise ValueError(f"prediction and truth differ in shape: {p.shape} and {y.shape}")
@@ -41,8 +40,6 @@ def dice(prediction: ArrayLike, truth: ArrayLike, *, rule: Rule = "standard") ->
     size = int(np.count_nonzero(p)) + int(np.count_nonzero(y))
     if rule == "published":
         return 2 * overlap / (size + 1)
-    if rule != "standard":
-        raise ValueError(f"unknown rule {rule!r}; allowed are {', '.join(RULES)}")
     return 2 * overlap / size if y.any() else None
 
 
