@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
@@ -31,6 +32,22 @@ class BackboneOutput(NamedTuple):
     memory: list[Features]
     bottleneck: Features
     decoder: Features
+
+
+class BackboneFeatures(NamedTuple):
+    """What the backbone computes before its decoder, for those who bring their own.
+
+    Attributes:
+        pyramid: The encoder's five maps, as in :class:`BackboneOutput`.
+        memory: The Transformer's levels as maps ``(B, d, D, H, W)``, of the sizes of the last maps
+            of the pyramid; empty without a Transformer.
+        embedding: ``(B, E)``, one vector an image: the means over space of the pyramid's last map
+            and of each level of the memory, one after the other.
+    """
+
+    pyramid: list[Features]
+    memory: list[Features]
+    embedding: Tensor
 
 
 class MOTSBackbone(Pretrained):
@@ -86,6 +103,30 @@ class MOTSBackbone(Pretrained):
         Raises:
             ValueError: If the image has another number of channels or a size that doesn't divide.
         """
+        f, z = self._encode(image)
+        bottleneck, decoded = self.decoder(f, z)  # Eq. 6
+        return BackboneOutput(f, z, bottleneck, decoded)
+
+    def forward_features(self, image: Image) -> BackboneFeatures:
+        """Encode and attend, without the decoder.
+
+        Args:
+            image: As :meth:`forward` takes it.
+
+        Raises:
+            ValueError: As :meth:`forward` does.
+
+        Example:
+            >>> import torch
+            >>> backbone = MOTSBackbone.from_pretrained("transdodnet.phantom")
+            >>> backbone.forward_features(torch.zeros(1, 1, 32, 64, 64)).embedding.shape
+            torch.Size([1, 304])
+        """
+        f, z = self._encode(image)
+        embedding = torch.cat([x.mean(dim=(2, 3, 4)) for x in (f[-1], *z)], dim=1)
+        return BackboneFeatures(f, z, embedding)
+
+    def _encode(self, image: Image) -> tuple[list[Features], list[Features]]:
         check_image(image, self.config.encoder.in_channels, self.stride)
         if image[0, 0].numel() == math.prod(self.stride):
             raise ValueError(
@@ -93,9 +134,7 @@ class MOTSBackbone(Pretrained):
                 "stride, which instance norm cannot normalise; take a larger one"
             )
         f = self.encoder(image)  # Eq. 4
-        z = [] if self.transformer is None else self.transformer(f)  # Eq. 5
-        bottleneck, decoded = self.decoder(f, z)  # Eq. 6
-        return BackboneOutput(f, z, bottleneck, decoded)
+        return f, [] if self.transformer is None else self.transformer(f)  # Eq. 5
 
     def upsample(self, logits: Features) -> Features:
         """Bring logits ``(B, C, D, H/2, W/2)`` to the image's resolution."""

@@ -45,6 +45,27 @@ def test_without_a_transformer_there_is_no_memory() -> None:
     assert out.memory == []
 
 
+def test_features_are_the_forward_pass_before_the_decoder() -> None:
+    backbone = MOTSBackbone(small("backbone")).eval()
+    x = torch.randn(2, 1, *SIZE)
+    whole, features = backbone(x), backbone.forward_features(x)
+    for found, expected in ((features.pyramid, whole.encoder), (features.memory, whole.memory)):
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert [z.shape[2:] for z in features.memory] == [f.shape[2:] for f in features.pyramid[-2:]]
+    means = [m.flatten(2).mean(-1) for m in (whole.encoder[-1], *whole.memory)]
+    torch.testing.assert_close(features.embedding, torch.cat(means, dim=1))
+    assert features.embedding.shape == (2, 10 + 12 + 12)
+    with pytest.raises(ValueError, match="must divide"):
+        backbone.forward_features(x[..., :40])
+
+
+def test_without_a_transformer_the_embedding_is_the_encoders() -> None:
+    backbone = MOTSBackbone(small("backbone", transformer=None))
+    features = backbone.forward_features(torch.randn(1, 1, *SIZE))
+    assert features.memory == []
+    assert features.embedding.shape == (1, 10)
+
+
 @pytest.mark.parametrize("fusion", ["A", "B", "C"])
 @pytest.mark.parametrize("pre_norm", [False, True])
 def test_modes_and_norms_run_forward_and_back(fusion: str, pre_norm: bool) -> None:
