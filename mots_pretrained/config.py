@@ -95,7 +95,10 @@ class Preprocessing:
     window: tuple[int, int, int] = (64, 256, 256)  # sliding window in voxels, Sec. 4.1
 
 
-Architecture = Literal["transdodnet", "dodnet", "dodnet_conference", "backbone", "segmenter"]
+Architecture = Literal[
+    *("multi_nets", "tal", "multi_head", "cond_input", "cond_dec", "dodnet", "transdodnet"),
+    *("dodnet_conference", "backbone", "segmenter"),
+]
 Backbone = Literal["mots", "conference"]
 
 
@@ -164,11 +167,15 @@ class ModelConfig:
                 f"config.json has format_version {version}, this package reads up to "
                 f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
             )
-        return _from_dict(cls, values, "config.json")
+        return from_dict(cls, values, "config.json")
 
 
-def _from_dict(cls: type[C], values: dict[str, Any], where: str) -> C:
-    """Build a dataclass from parsed JSON; every field must be known and of its declared type."""
+def from_dict(cls: type[C], values: dict[str, Any], where: str) -> C:
+    """Build a dataclass from parsed JSON; every field must be known and of its declared type.
+
+    Raises:
+        ValueError: If one is not; the message begins with ``where``.
+    """
     hints = get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -189,7 +196,7 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be an object, not {value!r:.80}")
-        return _from_dict(typing.cast(type, hint), value, where)
+        return from_dict(typing.cast(type, hint), value, where)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise ValueError(
@@ -282,7 +289,7 @@ def _validate_transformer(transformer: TransformerConfig) -> None:
 
 
 def _validate_conference(config: ModelConfig) -> None:
-    if config.architecture in ("transdodnet", "dodnet"):
+    if config.architecture not in ("dodnet_conference", "backbone", "segmenter"):
         raise ValueError(f"architecture {config.architecture} needs backbone 'mots'")
     if config.transformer is not None:
         raise ValueError("backbone 'conference' has no transformer; set transformer to None")

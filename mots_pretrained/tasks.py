@@ -92,6 +92,10 @@ BRATS_REGIONS: dict[str, tuple[int, ...]] = {
 """BraTS's three nested regions as the label values that make each up (ET, TC, WT)."""
 
 
+IGNORED = 255
+"""Value of a target's voxels that count neither way: no loss, no score and no patch reads them."""
+
+
 def task_named(name: str, tasks: tuple[Task, ...] = MOTS_TASKS) -> Task:
     """Look a task up by its name.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from mots_pretrained.tasks import IGNORED
 
 Size = tuple[int, int, int]
 
@@ -17,7 +20,8 @@ class Case:
     """A scan brought to a model's contract, with its labels on the same grid.
 
     Attributes:
-        image: ``(C, D, H, W)`` float32, scaled as the contract says.
+        image: ``(C, D, H, W)`` float32, scaled as the contract says; here and below, anything
+            with ``shape``, ``dtype`` and slices will do.
         target: ``(K, D, H, W)`` uint8: one channel a binary target, or a single channel of class
             values.
         labelled: ``(K,)``, which target channels are annotated; the others hold zeros.
@@ -41,12 +45,21 @@ class Case:
     @cached_property
     def foreground(self) -> tuple[NDArray[np.int64], ...]:
         """Flat voxel positions of every present class: channel by channel, value by value."""
-        present = []
-        for channel in self.target.reshape(len(self.target), -1):
-            positions = np.flatnonzero(channel)
-            values = channel[positions]
-            present += [positions[values == value] for value in np.unique(values)]
-        return tuple(present)
+        return tuple(positions for _, _, positions in present_classes(self.target))
+
+
+def present_classes(target: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """Yield channel, value and flat voxel positions of every class that a target holds.
+
+    Args:
+        target: ``(K, D, H, W)``; 0 and ``IGNORED`` are no class.
+    """
+    for number, channel in enumerate(target.reshape(len(target), -1)):
+        positions = np.flatnonzero(channel)
+        values = channel[positions]
+        for value in np.unique(values):
+            if value != IGNORED:
+                yield number, int(value), positions[values == value]
 
 
 def draw_start(
@@ -88,6 +101,8 @@ def extract(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Cut a patch out of a case, scaled and turned about its centre if asked to.
 
+    Only the box that the patch needs is read, so that the case's arrays may lie on disk.
+
     Args:
         case: The case to cut from.
         start: First voxel along (D, H, W), as drawn by ``draw_start``.
@@ -102,15 +117,22 @@ def extract(
     if matrix is None:
         return _cut(case.image, start, patch, fill), _cut(case.target, start, patch, 0)
     half = (np.array(patch) - 1) / 2
-    offset = np.array(start) + half - matrix @ half
+    centre = np.array(start) + half
+    reach = np.abs(matrix) @ half
+    # The box that the turned patch needs, and a voxel more for rounding; never an empty one.
+    size = np.array(case.shape)
+    low = (np.floor(centre - reach) - 1).astype(int).clip(0, size - 1)
+    high = (np.ceil(centre + reach) + 2).astype(int).clip(low + 1, size)
+    box = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
+    offset = centre - matrix @ half - low
 
     def turn(channel: NDArray, order: int, outside: float) -> NDArray:
         return ndimage.affine_transform(
             channel, matrix, offset, patch, order=order, mode="constant", cval=outside
         )
 
-    image = np.stack([turn(channel, 1, fill) for channel in case.image])
-    return image, np.stack([turn(channel, 0, 0) for channel in case.target])
+    image = np.stack([turn(channel, 1, fill) for channel in case.image[box]])
+    return image, np.stack([turn(channel, 0, 0) for channel in case.target[box]])
 
 
 def _cut(array: NDArray, start: Size, patch: Size, fill: float) -> NDArray:

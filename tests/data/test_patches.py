@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import affine_transform
 
 from mots_pretrained.data.patches import Case, draw_start, extract
 
@@ -92,3 +93,24 @@ def test_targets_are_zero_and_images_lowest_outside(start):
     image, target = extract(case, start, (5, 4, 4), fill=-7.0)
     np.testing.assert_array_equal(image == -7.0, target == 0)
     assert (image == -7.0).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=sizes, patch=sizes, seed=st.integers(0, 999))
+def test_reading_the_box_of_a_turned_patch_gives_the_whole_case_s_values(shape, patch, seed):
+    rng = np.random.default_rng(seed)
+    case = Case(
+        rng.standard_normal((2, *shape), dtype=np.float32),
+        rng.integers(0, 3, (2, *shape), dtype=np.uint8),
+    )
+    start = tuple(int(rng.integers(-3, size + 3)) for size in shape)
+    matrix = np.eye(3) + rng.uniform(-0.6, 0.6, (3, 3))
+    half = (np.array(patch) - 1) / 2
+    offset = np.array(start) + half - matrix @ half
+    image, target = extract(case, start, patch, fill=-5.0, matrix=matrix)
+    for channel, got in zip(case.image, image, strict=True):
+        whole = affine_transform(channel, matrix, offset, patch, order=1, cval=-5.0)
+        np.testing.assert_allclose(got, whole, atol=1e-5)
+    for channel, got in zip(case.target, target, strict=True):
+        whole = affine_transform(channel, matrix, offset, patch, order=0, cval=0)
+        np.testing.assert_array_equal(got, whole)

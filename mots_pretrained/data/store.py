@@ -1,0 +1,387 @@
+"""Prepared cases on disk: blosc2 arrays that patches are read from without decoding the rest.
+
+A prepared folder holds ``prepared.json`` (contract, tasks, one record a case, cases set aside) and
+``cases/IDENTIFIER/`` with ``image.b2nd``, ``target.b2nd``, ``foreground.npy`` and ``case.json``.
+Images are 16-bit whole numbers times a step: 1/4096 wherever values stay within 8, so that an image
+is off by at most 1/8192 of its contract's scale (0.04 HU at the paper's window; scanners give whole
+HU). Targets are exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mots_pretrained.config import Preprocessing, from_dict
+from mots_pretrained.data.patches import Case, present_classes
+from mots_pretrained.tasks import Task
+
+FORMAT_VERSION = 1
+"""Version of prepared.json that this package writes, and the newest that it reads."""
+
+FOREGROUND_CAP = 10_000
+"""Voxel positions kept of each class; of more, a random choice that the identifier seeds."""
+
+Size = tuple[int, int, int]
+Split = Literal["train", "test"]
+Fold = Literal["train", "validation"]
+
+_STEP = 1 / 4096
+_CHUNK = (64, 192, 192)  # the paper's patch: 4.5 MiB of image
+_BLOCK = (16, 32, 32)  # what is decoded at once: 32 KiB of image, a core's fastest cache
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a case comes from.
+
+    Attributes:
+        image: The scan's file, relative to its collection's folder.
+        label: The label map's file, likewise.
+        image_sha256: Checksum of the scan's file.
+        label_sha256: Checksum of the label map's file.
+        image_bytes: Size of the scan's file.
+        label_bytes: Size of the label map's file.
+        content_hash: Of the scan's voxels and grid, whatever the file's packing.
+        shape: Voxels along the file's own three axes.
+        spacing: Millimetres along the file's own axes.
+        orientation: What the file's axes run towards, e.g. ``"LPS"``.
+        affine: ``(4, 4)``, from the file's voxels to world millimetres (RAS+).
+    """
+
+    image: str
+    label: str
+    image_sha256: str
+    label_sha256: str
+    image_bytes: int
+    label_bytes: int
+    content_hash: str
+    shape: Size
+    spacing: tuple[float, float, float]
+    orientation: str
+    affine: tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """One present class: its target channel and value, its voxels, and how many are listed."""
+
+    channel: int
+    value: int
+    voxels: int
+    listed: int
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What a prepared set says of one case.
+
+    Attributes:
+        identifier: The collection's own name of it, and that of its folder.
+        collection: Name of the collection it belongs to.
+        task: Name of the task that the collection supervises.
+        shape: Voxels along (D, H, W).
+        spacing: Millimetres along (D, H, W): the contract's, to within a part of a voxel.
+        labelled: Which target channels (organ, tumour) the collection annotates.
+        step: What the stored whole numbers of the image are multiplied by.
+        foreground: The classes present, in the order of ``Case.foreground``.
+        source: Where it comes from.
+        split: ``"train"`` or ``"test"``.
+        fold: Of a training case ``"train"`` or ``"validation"``; None of a test case.
+    """
+
+    identifier: str
+    collection: str
+    task: str
+    shape: Size
+    spacing: tuple[float, float, float]
+    labelled: tuple[bool, ...]
+    step: float
+    foreground: tuple[Foreground, ...]
+    source: Provenance
+    split: Split = "train"
+    fold: Fold | None = None
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A case that could not be prepared, and why."""
+
+    identifier: str
+    collection: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """A folder that ``mots prepare`` has written.
+
+    Attributes:
+        folder: Where it lies.
+        contract: The preprocessing that its cases have gone through.
+        tasks: What its collections supervise, in the order of Table 1, then others.
+        records: Its cases.
+        set_aside: The cases that could not be prepared.
+
+    Example:
+        >>> prepared = PreparedSet.open("prepared")  # doctest: +SKIP
+        >>> prepared.case(prepared.select(split="train", task="liver")[0])  # doctest: +SKIP
+    """
+
+    folder: Path
+    contract: Preprocessing
+    tasks: tuple[Task, ...]
+    records: tuple[CaseRecord, ...]
+    set_aside: tuple[SetAside, ...] = ()
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> PreparedSet:
+        """Open a prepared folder; no voxel is read.
+
+        Raises:
+            FileNotFoundError: If the folder is none that ``mots prepare`` has written.
+            ValueError: If its preparation has not ended, or its ``prepared.json`` is damaged or
+                of a newer version.
+        """
+        content = read_index(Path(folder))
+        if not content["complete"]:
+            raise ValueError(
+                f"{folder} is only partly prepared; run the same mots prepare command again, "
+                "which goes on where it stopped"
+            )
+        where = f"{Path(folder) / 'prepared.json'}"
+        return cls(
+            Path(folder),
+            from_dict(Preprocessing, content["contract"], where),
+            tuple(from_dict(Task, task, where) for task in content["tasks"]),
+            tuple(from_dict(CaseRecord, record, where) for record in content["records"]),
+            tuple(from_dict(SetAside, case, where) for case in content["set_aside"]),
+        )
+
+    def select(
+        self, *, split: Split | None = None, fold: Fold | None = None, task: str | None = None
+    ) -> tuple[CaseRecord, ...]:
+        """Return the records of a split, a fold of the training split, or a task.
+
+        Raises:
+            KeyError: If no collection of the set supervises that task.
+        """
+        if task is not None and task not in [known.name for known in self.tasks]:
+            known = ", ".join(known.name for known in self.tasks)
+            raise KeyError(f"no case of task {task!r} in {self.folder}; it has: {known}")
+        return tuple(
+            record
+            for record in self.records
+            if (split is None or record.split == split)
+            and (fold is None or record.fold == fold)
+            and (task is None or record.task == task)
+        )
+
+    def case(self, record: CaseRecord, *, tasks: tuple[Task, ...] | None = None) -> Case:
+        """Return a case whose voxels are read where they are asked for, patch by patch.
+
+        It is small, and may be sent to other processes.
+
+        Args:
+            record: One of the set's records.
+            tasks: The model's tasks, in which the case's is looked up; the set's by default.
+
+        Raises:
+            KeyError: If the case's task is none of these.
+        """
+        names = [task.name for task in (self.tasks if tasks is None else tasks)]
+        if record.task not in names:
+            raise KeyError(
+                f"{record.identifier} is of task {record.task!r}; known are {', '.join(names)}"
+            )
+        folder = case_folder(self.folder, record.identifier)
+        inputs = (len(self.contract.channels), *record.shape)
+        outputs = (len(record.labelled), *record.shape)
+        return StoredCase(
+            cast(Any, _Voxels(folder / "image.b2nd", inputs, np.float32, record.step)),
+            cast(Any, _Voxels(folder / "target.b2nd", outputs, np.uint8)),
+            record.labelled,
+            (names.index(record.task),),
+            record.identifier,
+            folder=folder,
+            classes=record.foreground,
+        )
+
+    def read(self, record: CaseRecord, *, tasks: tuple[Task, ...] | None = None) -> Case:
+        """Return a case with its whole arrays in memory; arguments as in ``case``."""
+        case = self.case(record, tasks=tasks)
+        return Case(case.image[:], case.target[:], case.labelled, case.tasks, case.name)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCase(Case):
+    """A case whose image and target are read by slices, and whose foreground is listed."""
+
+    folder: Path = Path()
+    classes: tuple[Foreground, ...] = ()
+
+    @cached_property
+    def foreground(self) -> tuple[NDArray[np.int64], ...]:
+        """Flat voxel positions of every present class, at most FOREGROUND_CAP of each."""
+        positions = np.load(self.folder / "foreground.npy").astype(np.int64)
+        ends = np.cumsum([present.listed for present in self.classes])
+        return tuple(np.split(positions, ends[:-1])) if self.classes else ()
+
+
+def case_folder(folder: Path, identifier: str) -> Path:
+    """Return where a prepared folder keeps a case."""
+    return folder / "cases" / identifier
+
+
+def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]:
+    """Write image, target and foreground of a case; the same case gives the same bytes.
+
+    Args:
+        folder: The case's own folder; it exists.
+        case: A case in memory.
+
+    Returns:
+        ``step`` and ``foreground`` of its record.
+    """
+    step = max(_STEP, float(np.abs(case.image).max()) / np.iinfo(np.int16).max)
+    _write_array(folder / "image.b2nd", np.rint(case.image / step).astype(np.int16))
+    _write_array(folder / "target.b2nd", case.target)
+    rng = np.random.default_rng([*case.name.encode()])
+    classes: list[Foreground] = []
+    listed = [np.zeros(0, np.int64)]
+    for channel, value, positions in present_classes(case.target):
+        kept = positions
+        if len(positions) > FOREGROUND_CAP:
+            kept = np.sort(rng.choice(positions, FOREGROUND_CAP, replace=False))
+        classes.append(Foreground(channel, value, len(positions), len(kept)))
+        listed.append(kept)
+    np.save(folder / "foreground.npy", np.concatenate(listed).astype(np.uint32))
+    return step, tuple(classes)
+
+
+def write_record(folder: Path, record: CaseRecord) -> None:
+    """Write a case's ``case.json``: all that does not depend on the other cases."""
+    values = dataclasses.asdict(record)
+    del values["split"], values["fold"]
+    (folder / "case.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> CaseRecord:
+    """Read a case's ``case.json``; its split and fold are the defaults."""
+    path = folder / "case.json"
+    return from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")), f"{path}")
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Read ``prepared.json``, whether its preparation has ended or not.
+
+    Raises:
+        FileNotFoundError: If the folder is none that ``mots prepare`` has written.
+        ValueError: If the file is damaged or of a newer version.
+    """
+    path = folder / "prepared.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} is no prepared folder (it has no prepared.json); make one with: "
+            "mots prepare -i ROOT -o DIR"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error})") from None
+    missing = sorted(_INDEX - set(content)) if isinstance(content, dict) else sorted(_INDEX)
+    if missing:
+        raise ValueError(f"{path} lacks {missing[0]!r}: it is none that mots prepare has written")
+    version = content["format_version"]
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {version}, this package reads up to {FORMAT_VERSION}; "
+            "upgrade with: pip install -U mots_pretrained"
+        )
+    return content
+
+
+def write_index(prepared: PreparedSet, settings: dict[str, Any], *, complete: bool = True) -> None:
+    """Write ``prepared.json``; it appears whole or not at all.
+
+    Args:
+        prepared: What the folder holds.
+        settings: What a rerun on the same folder must agree with.
+        complete: Whether every case was seen to.
+    """
+    values = dataclasses.asdict(prepared)
+    del values["folder"]
+    content = {
+        "format_version": FORMAT_VERSION,
+        "complete": complete,
+        "settings": settings,
+        **values,
+    }
+    temporary = prepared.folder / ".prepared.json"
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, prepared.folder / "prepared.json")
+
+
+_INDEX = {
+    *("format_version", "complete", "settings"),
+    *("contract", "tasks", "records", "set_aside"),
+}
+
+
+class _Voxels:
+    """An array on disk that is read by slices; each process opens the file when it first reads."""
+
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, step: float | None = None
+    ) -> None:
+        self.path, self.shape, self.dtype, self.step = path, shape, np.dtype(dtype), step
+        self._opened: Any = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if self._opened is None:
+            import blosc2
+
+            self._opened = blosc2.open(self.path, mode="r", dparams=blosc2.DParams(nthreads=1))
+        stored = self._opened[key]
+        if self.step is None:
+            return stored
+        return np.multiply(stored, np.float32(self.step), dtype=np.float32)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    import blosc2
+
+    spatial = array.shape[1:]
+    chunk = tuple(min(size, most) for size, most in zip(spatial, _CHUNK, strict=True))
+    block = tuple(min(size, most) for size, most in zip(chunk, _BLOCK, strict=True))
+    blosc2.asarray(
+        np.ascontiguousarray(array),
+        urlpath=f"{path}",
+        mode="w",
+        chunks=(1, *chunk),
+        blocks=(1, *block),
+        cparams=blosc2.CParams(
+            codec=blosc2.Codec.LZ4,
+            clevel=5,
+            filters=[blosc2.Filter.BITSHUFFLE],
+            typesize=array.itemsize,
+            nthreads=1,  # threads would make the order of chunks a matter of chance
+        ),
+    )
