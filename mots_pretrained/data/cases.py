@@ -6,15 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.folders import Classes, LabelledScan
+from mots_pretrained.data.labelled import Classes, LabelledScan
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.preprocess import contract_shape, preprocess
 from mots_pretrained.data.resample import resample_labels
+from mots_pretrained.tasks import IGNORED
 from mots_pretrained.volume import Volume, read_channels, read_volume
 
 
 def read_case(
-    scan: LabelledScan, contract: Preprocessing, classes: Classes, *, exclusive: bool = True
+    scan: LabelledScan,
+    contract: Preprocessing,
+    classes: Classes,
+    *,
+    exclusive: bool = True,
+    ignore: int | None = None,
 ) -> Case:
     """Read a scan and its labels and bring both to a contract; see ``make_case``.
 
@@ -23,6 +29,11 @@ def read_case(
             holds a value that is in no class; the message names the file.
     """
     volume = read_channels(scan.images)
+    if volume.channels != len(contract.channels):
+        raise ValueError(
+            f"{scan.images[0]}: case {scan.name} has {volume.channels} channel(s), wanted are "
+            f"{len(contract.channels)} ({', '.join(contract.channels)})"
+        )
     labels = read_volume(scan.label, dtype=np.int32)
     if labels.array.ndim != 3:
         raise ValueError(f"{scan.label} has {labels.channels} channels; a label map has one")
@@ -32,13 +43,21 @@ def read_case(
             f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"
         )
     known = {0, *(value for values in classes.values() for value in values)}
-    strange = sorted({int(value) for value in np.unique(labels.array)} - known)
+    strange = sorted({int(value) for value in np.unique(labels.array)} - known - {ignore})
     if strange:
         raise ValueError(
             f"{scan.label} holds label value {strange[0]}, which is in no class; known are "
             f"{', '.join(map(str, sorted(known)))}: name it, or correct the file"
         )
-    return make_case(volume, labels.array, contract, classes, exclusive=exclusive, name=scan.name)
+    return make_case(
+        volume,
+        labels.array,
+        contract,
+        classes,
+        exclusive=exclusive,
+        ignore=ignore,
+        name=scan.name,
+    )
 
 
 def make_case(
@@ -48,6 +67,7 @@ def make_case(
     classes: Classes,
     *,
     exclusive: bool = True,
+    ignore: int | None = None,
     name: str | None = None,
 ) -> Case:
     """Bring a scan and its label map to a contract.
@@ -59,8 +79,11 @@ def make_case(
         classes: The values that make up each class, in the order of the network's outputs.
         exclusive: Whether the target is one map of class numbers, 1 for the first class, or one
             binary channel a class.
+        ignore: Label value of voxels that count neither way; ``IGNORED`` in every target channel.
         name: What to call the case; the volume's name by default.
     """
+    if exclusive and len(classes) >= IGNORED:
+        raise ValueError(f"at most {IGNORED - 1} classes can be learned, not {len(classes)}")
     image = preprocess(volume, contract)
     size = contract_shape(volume, contract)
     masks = [np.isin(labels, values) for values in classes.values()]
@@ -71,4 +94,7 @@ def make_case(
         target = resample_labels(numbers, size)[None]
     else:
         target = np.stack([resample_labels(mask.astype(np.uint8), size) for mask in masks])
+    if ignore is not None:
+        unsure = resample_labels((labels == ignore).astype(np.uint8), size)
+        target[:, unsure == 1] = IGNORED
     return Case(image, target, (True,) * len(target), (), name or volume.name)

@@ -18,7 +18,7 @@ from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
-from mots_pretrained.tasks import BCV_ORGANS, Task
+from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task
 from mots_pretrained.volume import Volume
 
 OnCase = Callable[[int, int], None]
@@ -51,13 +51,14 @@ def score_case(net: Segmenter, case: Case, *, overlap: float = 0.5) -> dict[str,
         )
     ]
     found = np.concatenate(planes, axis=1)
+    found[:, (case.target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
     if config.exclusive:
         return {
             name: dice(found[0] == value, case.target[0] == value)
             for value, name in enumerate(config.classes, start=1)
         }
     return {
-        name: dice(mask, true)
+        name: dice(mask, true == 1)
         for name, mask, true in zip(config.classes, found, case.target, strict=True)
     }
 
@@ -91,7 +92,7 @@ def score_phantoms(
     """
     if cases < 1:
         raise ValueError(f"evaluation needs at least 1 case, not {cases}")
-    known = net.config.classes if isinstance(net, Segmenter) else None
+    known = net.config.classes or None
     if known is not None and not {*known} <= {*BCV_ORGANS}:
         strange = next(name for name in known if name not in BCV_ORGANS)
         raise ValueError(f"phantoms have no truth for the class {strange!r}; score files instead")

@@ -74,3 +74,22 @@ def test_faults_name_the_file(tmp_path):
     moved = scan(spacing=(2.0, 1.0, 1.5))
     with pytest.raises(ValueError, match="another grid"):
         read_case(written(tmp_path, labels_of(volume), image=moved), CONTRACT, CLASSES)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_what_is_to_be_ignored_is_marked_in_every_channel(exclusive):
+    volume = scan()
+    labels = labels_of(volume)
+    labels[6:, :, :4] = 9
+    case = make_case(volume, labels, CONTRACT, CLASSES, exclusive=exclusive, ignore=9)
+    assert (case.target[:, 3, :, :2] == 255).all()
+    assert (case.target == 255).sum() == 16 * len(case.target)
+    present = [int(case.target.ravel()[where[0]]) for where in case.foreground]
+    assert 255 not in present
+
+
+def test_another_channel_count_names_the_file(tmp_path):
+    two = Preprocessing(spacing=(4.0, 2.0, 2.0), intensity="zscore", channels=("t1", "t2"))
+    volume = scan()
+    with pytest.raises(ValueError, match=r"ct.nii.gz: case a has 1 channel.* t1, t2"):
+        read_case(written(tmp_path, labels_of(volume)), two, CLASSES)

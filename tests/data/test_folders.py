@@ -63,8 +63,28 @@ def test_nnunet_with_channels_and_regions(tmp_path):
     folder = find_scans(tmp_path)
     images = ["brain_7_0000.nii.gz", "brain_7_0001.nii.gz"]
     assert found(folder) == [("brain_7", images, "brain_7.nii.gz")]
-    assert folder.classes == {"whole_tumour": (1, 2), "core": (2,)}
+    assert list(folder.classes.items()) == [("core", (2,)), ("whole_tumour", (1, 2))]
     assert folder.channels == ("t1", "flair")
+    assert folder.ignore is None
+
+
+def test_nnunets_ignore_label_is_no_class(tmp_path):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "liver": 2, "spleen": 1, "ignore": 3},
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    folder = find_scans(tmp_path)
+    assert list(folder.classes.items()) == [("liver", (2,)), ("spleen", (1,))]
+    assert folder.ignore == 3
+
+
+def test_brats(tmp_path):
+    names = [f"HGG/B_1/B_1_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair", "seg")]
+    folder = find_scans(touch(tmp_path, *names))
+    assert [scan.name for scan in folder.scans] == ["B_1"]
+    assert folder.channels == ("t1", "t1ce", "t2", "flair")
 
 
 def test_plain(tmp_path):

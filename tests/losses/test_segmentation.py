@@ -41,6 +41,22 @@ def test_nested_regions_may_be_true_together():
     assert perfect.total.item() == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_ignored_voxels_count_neither_way(exclusive):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, 4, requires_grad=True)
+    target = torch.randint(0, 2, (2, 1 if exclusive else 3, 4, 4, 4)).float()
+    kept = dice_ce(logits[:, :, :3], target[:, :, :3], exclusive=exclusive)
+    target[:, :, 3] = 255
+    loss = dice_ce(logits, target, exclusive=exclusive)
+    torch.testing.assert_close(loss, kept)
+    loss.total.backward()
+    assert not logits.grad[:, :, 3].any()
+    assert logits.grad[:, :, :3].all()
+    everything = dice_ce(logits, torch.full_like(target, 255), exclusive=exclusive)
+    assert everything.ce.item() == 0
+
+
 def test_wrong_input_is_told():
     with pytest.raises(ValueError, match="class values must be 0 to 2"):
         dice_ce(torch.zeros(1, 3, 4), torch.full((1, 1, 4), 3))
