@@ -70,6 +70,7 @@ class Segmenter(Pretrained):
         classes: Sequence[str] | None = None,
         exclusive: bool = True,
         preprocessing: Preprocessing | None = None,
+        transformer: bool = True,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | None = None,
@@ -88,6 +89,7 @@ class Segmenter(Pretrained):
             exclusive: Softmax over background and classes; else one sigmoid a class, as for
                 BraTS's three nested regions.
             preprocessing: Another contract than the weights' own.
+            transformer: Whether to keep the Transformer; see :func:`drop_transformer`.
             revision: Git revision of a hub repository.
             cache_dir: Where downloads are kept.
             token: Token for gated repositories.
@@ -115,7 +117,9 @@ class Segmenter(Pretrained):
                     f"{name} is loaded whole, with its own input; in_channels and preprocessing "
                     "need a new head beside them: say out_channels=N or classes=[...]"
                 )
-            return cls.from_state(config, state)
+            whole = cls.from_state(config, state)
+            whole.surgery = Surgery(kept=tuple(sorted(state)), new=(), dropped=())
+            return whole if transformer else drop_transformer(whole)
         return cls.from_scratch(
             config,
             out_channels,
@@ -123,6 +127,7 @@ class Segmenter(Pretrained):
             classes=classes,
             exclusive=exclusive,
             preprocessing=preprocessing,
+            transformer=transformer,
         )._receive(state, channel_init)
 
     @classmethod
@@ -135,6 +140,7 @@ class Segmenter(Pretrained):
         classes: Sequence[str] | None = None,
         exclusive: bool = True,
         preprocessing: Preprocessing | None = None,
+        transformer: bool = True,
     ) -> Segmenter:
         """Build the same network with random weights: the baseline "training from scratch".
 
@@ -145,7 +151,9 @@ class Segmenter(Pretrained):
             classes: As in :meth:`from_pretrained`.
             exclusive: As in :meth:`from_pretrained`.
             preprocessing: As in :meth:`from_pretrained`.
+            transformer: As in :meth:`from_pretrained`.
         """
+        config = config if transformer else _without_transformer(config)
         names = _class_names(out_channels, classes, exclusive)
         contract = preprocessing or config.preprocessing
         channels = in_channels or config.encoder.in_channels
@@ -196,6 +204,37 @@ class Segmenter(Pretrained):
             dropped=tuple(sorted(set(state) - wanted)),
         )
         return self
+
+
+def drop_transformer(segmenter: Segmenter) -> Segmenter:
+    """Return a plain U-shaped CNN of a segmenter's weights; the segmenter stays as it is.
+
+    Encoder, decoder and head are kept. The decoder then gets F where it was trained on F + Z
+    (Eq. 6), so the network is to be fine-tuned. What was dropped stands in its ``surgery``.
+
+    Raises:
+        ValueError: If the decoder was trained without the CNN's features (mode C of Fig. 6).
+
+    Example:
+        >>> plain = drop_transformer(Segmenter.from_pretrained("transdodnet.phantom", 14))
+        >>> plain.surgery.dropped[0]
+        'backbone.decoder.fuse_memory.0.weight'
+    """
+    plain = Segmenter(_without_transformer(segmenter.config))
+    state, own = segmenter.state_dict(), plain.state_dict()
+    plain.load_state_dict({name: state[name] for name in own})
+    dropped = tuple(sorted(set(state) - set(own)))
+    plain.surgery = Surgery(kept=tuple(sorted(own)), new=(), dropped=dropped)
+    return plain.to(segmenter.head.weight.device).train(segmenter.training)
+
+
+def _without_transformer(config: ModelConfig) -> ModelConfig:
+    if config.transformer is not None and config.transformer.fusion == "C":
+        raise ValueError(
+            "this decoder was trained on the Transformer's features only (mode C), so nothing is "
+            "left without them; keep the Transformer"
+        )
+    return dataclasses.replace(config, transformer=None)
 
 
 def out_channels(config: ModelConfig) -> int:
