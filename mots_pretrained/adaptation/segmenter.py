@@ -153,7 +153,6 @@ class Segmenter(Pretrained):
             preprocessing: As in :meth:`from_pretrained`.
             transformer: As in :meth:`from_pretrained`.
         """
-        config = config if transformer else _without_transformer(config)
         names = _class_names(out_channels, classes, exclusive)
         contract = preprocessing or config.preprocessing
         channels = in_channels or config.encoder.in_channels
@@ -161,13 +160,12 @@ class Segmenter(Pretrained):
             # Several channels are no CT's; MRI has no unit, so its channels are z-scored.
             numbered = tuple(f"channel_{i}" for i in range(channels))
             contract = dataclasses.replace(contract, channels=numbered, intensity="zscore")
+        kept = dataclasses.replace(config, architecture="segmenter", classes=names)
         return cls(
             dataclasses.replace(
-                config,
-                architecture="segmenter",
+                kept if transformer else _without_transformer(kept),
                 encoder=dataclasses.replace(config.encoder, in_channels=channels),
                 tasks=(),
-                classes=names,
                 exclusive=exclusive,
                 preprocessing=contract,
             )
