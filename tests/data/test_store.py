@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data import store
+from mots_pretrained.data import stored_case
 from mots_pretrained.data.patches import Case, draw_start, extract
 from mots_pretrained.data.store import (
     CaseRecord,
@@ -18,10 +18,10 @@ from mots_pretrained.data.store import (
     case_folder,
     read_index,
     read_record,
-    write_case,
     write_index,
     write_record,
 )
+from mots_pretrained.data.stored_case import write_case
 from mots_pretrained.tasks import MOTS_TASKS, task_named
 
 SOURCE = Provenance(
@@ -126,7 +126,7 @@ def test_foreground_is_drawn_without_reading_a_voxel(prepared):
 
 
 def test_a_large_class_lists_some_of_its_voxels(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "FOREGROUND_CAP", 50)
+    monkeypatch.setattr(stored_case, "FOREGROUND_CAP", 50)
     case = make_case()
     record = put(tmp_path, case)
     organ, tumour = record.foreground
