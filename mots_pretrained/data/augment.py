@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 Range = tuple[float, float]
+Engine = Literal["scipy", "batchgeneratorsv2"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Augmentation:
         contrast: Probability and range of a factor about the patch's mean.
         low_resolution: Probability and range of the zoom that the patch is put through and back.
         gamma: Probability and range of the exponent, within the patch's own range.
+        engine: What changes the appearance: numpy and scipy, or the library batchgeneratorsv2
+            (see ``augment_library``), the kept successor of the paper's.
     """
 
     scale: tuple[float, Range] = (0.2, (0.85, 1.25))
@@ -41,6 +45,7 @@ class Augmentation:
     contrast: tuple[float, Range] = (0.15, (0.75, 1.25))
     low_resolution: tuple[float, Range] = (0.25, (0.5, 1.0))
     gamma: tuple[float, Range] = (0.15, (0.7, 1.5))
+    engine: Engine = "scipy"
 
 
 def draw_matrix(
@@ -70,15 +75,9 @@ def draw_matrix(
     return np.diag(1 / np.array(spacing)) @ turn @ np.diag(spacing) / zoom
 
 
-def mirror(
-    image: NDArray[np.float32],
-    target: NDArray[np.uint8],
-    settings: Augmentation,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Flip image and target together along each allowed axis with probability 1/2."""
-    axes = tuple(1 + axis for axis in settings.mirror if rng.random() < 0.5)
-    return np.flip(image, axes), np.flip(target, axes)
+def draw_mirror(settings: Augmentation, rng: np.random.Generator) -> tuple[int, ...]:
+    """Draw which of the allowed axes are mirrored, each with probability 1/2."""
+    return tuple(axis for axis in settings.mirror if rng.random() < 0.5)
 
 
 def change_appearance(
@@ -93,7 +92,14 @@ def change_appearance(
 
     Returns:
         A new ``(C, D, H, W)`` float32 image.
+
+    Raises:
+        ValueError: If the engine is not installed.
     """
+    if settings.engine == "batchgeneratorsv2":
+        from mots_pretrained.data.augment_library import change_appearance as by_library
+
+        return by_library(image, settings, rng)
     return np.stack([_change(channel, settings, rng) for channel in image]).astype(np.float32)
 
 

@@ -8,15 +8,21 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mots_pretrained.batch import Batch
-from mots_pretrained.data.augment import Augmentation, change_appearance, draw_matrix, mirror
+from mots_pretrained.data.augment import (
+    Augmentation,
+    change_appearance,
+    draw_matrix,
+    draw_mirror,
+)
 from mots_pretrained.data.patches import Case, Size, draw_start, extract
+from mots_pretrained.data.sides import Order
 
 Source = Callable[[int], Case]
 """Gives case number i of a stream without end; a pure function, picklable for worker processes."""
@@ -34,6 +40,8 @@ class Sampling:
         patches_per_case: Patches cut from a case each time that it is made or read.
         cases_per_block: Cases whose patches are shuffled together; one block more is held ready.
         augmentation: None for plain patches.
+        sides: Which class each becomes where left and right change places; for cases of MOTS's
+            tasks, which task. None where no class is lateral.
     """
 
     patch: Size
@@ -43,15 +51,16 @@ class Sampling:
     patches_per_case: int = 4
     cases_per_block: int = 14
     augmentation: Augmentation | None = None
+    sides: Order | None = None
 
 
 @dataclass(frozen=True)
 class PatchStream:
     """Patches without end: sample ``k`` is a pure function of the source, ``seed`` and ``k``.
 
-    So the stream is the same for any number of workers and can be entered at any point. Making a
-    case costs more than cutting it, hence each gives several patches; those of some cases are
-    shuffled together, so that a batch rarely holds two of one case.
+    So the stream is the same for any number of workers, can be entered at any point, and several
+    processes can share it. Making a case may cost more than cutting it, hence each gives several
+    patches; those of some cases are shuffled together, so that a batch rarely holds two of one.
 
     Attributes:
         source: Gives case number i.
@@ -65,33 +74,49 @@ class PatchStream:
     seed: int = 0
     workers: int = 0
 
-    def batches(self, size: int, *, start: int = 0) -> Iterator[Batch]:
-        """Yield batch number ``start``, ``start + 1`` and so on, each of ``size`` samples."""
-        samples = self._samples(start * size)
+    def batches(self, size: int, *, start: int = 0, stride: int = 1) -> Iterator[Batch]:
+        """Yield batches number ``start``, ``start + stride`` and so on, each of ``size`` samples.
+
+        Cases that none of these need are not made.
+        """
+        samples = self._samples(
+            number * size + place
+            for number in itertools.count(start, stride)
+            for place in range(size)
+        )
         while True:
             yield Batch.stack([next(samples) for _ in range(size)])
 
-    def _samples(self, first: int) -> Iterator[Batch]:
-        cases, patches = self.sampling.cases_per_block, self.sampling.patches_per_case
-        block, skip = divmod(first, cases * patches)
-        made = self._cut_cases(block * cases)
-        while True:
-            pool = [patch for _ in range(cases) for patch in next(made)]
-            order = np.random.default_rng([self.seed, 0, block]).permutation(len(pool))
-            for position in order[skip:]:
-                yield _to_batch(*pool[position])
-            block, skip = block + 1, 0
+    def _samples(self, numbers: Iterator[int]) -> Iterator[Batch]:
+        """Yield the samples of rising numbers."""
+        plans, ahead = itertools.tee(self._plans(numbers))
+        made = self._cut_all(job for jobs in ahead for job in jobs[0])
+        for jobs, wanted in plans:
+            block = {job.case: dict(zip(job.patches, next(made), strict=True)) for job in jobs}
+            for case, patch in wanted:
+                yield _to_batch(*block[case].pop(patch))
 
-    def _cut_cases(self, first: int) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the patches of case ``first``, ``first + 1`` and so on, in this order."""
-        jobs = _Jobs(self)
+    def _plans(self, numbers: Iterator[int]) -> Iterator[tuple[list[_Job], list[tuple[int, int]]]]:
+        """Yield, a block, what has to be cut, and (case, patch) of each sample in its turn."""
+        cases, patches = self.sampling.cases_per_block, self.sampling.patches_per_case
+        for block, members in itertools.groupby(numbers, lambda n: n // (cases * patches)):
+            order = np.random.default_rng([self.seed, 0, block]).permutation(cases * patches)
+            places = [divmod(int(order[n % len(order)]), patches) for n in members]
+            wanted = [(block * cases + case, patch) for case, patch in places]
+            needed: dict[int, list[int]] = {}
+            for case, patch in sorted(wanted):
+                needed.setdefault(case, []).append(patch)
+            yield [_Job(case, tuple(chosen)) for case, chosen in needed.items()], wanted
+
+    def _cut_all(self, jobs: Iterator[_Job]) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the patches of each job, in this order."""
         if self.workers == 0:
-            for index in itertools.count(first):
-                yield jobs[index]
+            for job in jobs:
+                yield self.cut(job)
         yield from DataLoader(
-            jobs,
+            _Cutter(self),
             batch_size=None,
-            sampler=itertools.count(first),
+            sampler=jobs,
             num_workers=self.workers,
             prefetch_factor=max(2, -(-self.sampling.cases_per_block // self.workers)),
             worker_init_fn=_end_with_parent,
@@ -99,32 +124,68 @@ class PatchStream:
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
 
-    def cut(self, index: int) -> list[tuple[Any, ...]]:
-        """Make case ``index`` and cut its patches: (image, target, labelled, tasks) each."""
-        case = self.source(index)
-        rng = np.random.default_rng([self.seed, 1, index])
-        return [
-            (*draw_patch(case, self.sampling, rng), case.labelled, case.tasks)
-            for _ in range(self.sampling.patches_per_case)
-        ]
+    def cut(self, job: _Job) -> list[tuple[Any, ...]]:
+        """Make a case and cut patches: (image, target, labelled, tasks) each."""
+        case = self.source(job.case)
+        chances = [np.random.default_rng([self.seed, 1, job.case, n]) for n in job.patches]
+        return [draw_patch(case, self.sampling, chance) for chance in chances]
+
+
+class _Job(NamedTuple):
+    """A case's number and those of its patches that are wanted."""
+
+    case: int
+    patches: tuple[int, ...]
 
 
 def draw_patch(
     case: Case, sampling: Sampling, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, tuple[bool, ...], tuple[int, ...]]:
     """Cut one patch and augment it.
 
     Returns:
-        Image ``(C, *patch)`` float32 and target ``(K, *patch)`` uint8.
+        Image ``(C, *patch)`` float32, target ``(K, *patch)`` uint8, which of its channels are
+        labelled, and the tasks that it is of.
     """
     start = draw_start(case, sampling.patch, rng, foreground=sampling.foreground)
     augmentation = sampling.augmentation
     if augmentation is None:
-        return extract(case, start, sampling.patch, fill=sampling.fill)
+        image, target = extract(case, start, sampling.patch, fill=sampling.fill)
+        return image, target, case.labelled, case.tasks
     matrix = draw_matrix(augmentation, rng, spacing=sampling.spacing)
     image, target = extract(case, start, sampling.patch, fill=sampling.fill, matrix=matrix)
-    image, target = mirror(image, target, augmentation, rng)
-    return change_appearance(image, augmentation, rng), np.ascontiguousarray(target)
+    flipped = draw_mirror(augmentation, rng)
+    axes = tuple(1 + axis for axis in flipped)
+    image, target = np.flip(image, axes), np.flip(target, axes)
+    labels = (target, case.labelled, case.tasks)
+    if 2 in flipped and sampling.sides is not None:
+        labels = swap_sides(*labels, order=sampling.sides)
+    image = change_appearance(image, augmentation, rng)
+    return image, np.ascontiguousarray(labels[0]), *labels[1:]
+
+
+def swap_sides(
+    target: np.ndarray, labelled: tuple[bool, ...], tasks: tuple[int, ...], *, order: Order
+) -> tuple[np.ndarray, tuple[bool, ...], tuple[int, ...]]:
+    """Give the classes of a mirrored patch their counterparts' places.
+
+    Args:
+        target: ``(K, D, H, W)`` uint8, mirrored: of MOTS's tasks, one channel a class, or one
+            channel of class values from 1.
+        labelled: Which of its channels are annotated.
+        tasks: The case's tasks, whose channels stay in their order; empty where it has none.
+        order: Which task, or which class, each becomes; twice is back again.
+
+    Returns:
+        The three as they are now.
+    """
+    if tasks:
+        return target, labelled, tuple(order[task] for task in tasks)
+    if len(target) == len(order):
+        return target[list(order)], tuple(labelled[place] for place in order), tasks
+    values = np.arange(256, dtype=np.uint8)
+    values[1 : len(order) + 1] = np.array(order) + 1  # 0 and the value to ignore stay
+    return values[target], labelled, tasks
 
 
 @dataclass(frozen=True)
@@ -146,14 +207,14 @@ class Cycle:
         return self.cases[order[position]]
 
 
-class _Jobs(Dataset[Any]):
-    """Case number to patches, for worker processes."""
+class _Cutter(Dataset[Any]):
+    """Jobs to patches, for worker processes."""
 
     def __init__(self, stream: PatchStream) -> None:
         self.stream = stream
 
-    def __getitem__(self, index: int) -> list[tuple[Any, ...]]:
-        return self.stream.cut(index)
+    def __getitem__(self, job: _Job) -> list[tuple[Any, ...]]:
+        return self.stream.cut(job)
 
 
 def _end_with_parent(_: int) -> None:

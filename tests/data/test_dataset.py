@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mots_pretrained.data.augment import Augmentation
-from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
+from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling, draw_patch, swap_sides
 from mots_pretrained.data.patches import Case
 
 # How many cores the testing machine has is not the matter here.
@@ -66,6 +66,29 @@ def test_it_can_be_entered_anywhere(start):
     assert same(take(stream, 4, start=start), take(stream, start + 4)[start:])
 
 
+@pytest.mark.parametrize(("start", "count"), [(0, 2), (5, 3)])
+def test_processes_share_it(start, count):
+    stream = PatchStream(Numbered(), SAMPLING, seed=5)
+    whole = take(stream, start + 4 * count)[start:]
+    for rank in range(count):
+        mine = itertools.islice(stream.batches(2, start=start + rank, stride=count), 4)
+        assert same(list(mine), whole[rank::count])
+
+
+def test_a_process_makes_only_the_cases_of_its_share():
+    made = []
+
+    def source(index):
+        made.append(index)
+        return Numbered()(index)
+
+    sampling = Sampling((4, 4, 4), patches_per_case=1, cases_per_block=8)
+    batches = PatchStream(source, sampling).batches(1, start=1, stride=2)
+    seen = [next(batches).image[0, 0, 0, 0, 0].item() for _ in range(8)]
+    assert sorted(seen) == sorted(made)
+    assert len({*made}) == 8
+
+
 def test_each_case_gives_its_patches_once_a_block():
     batches = take(PatchStream(Numbered(), SAMPLING), 12)
     numbers = torch.cat([batch.image[:, 0, 0, 0, 0] for batch in batches]).int().tolist()
@@ -102,3 +125,52 @@ def test_a_cycle_shows_every_case_once_a_round():
     rounds = [[cycle(r * 5 + i).name for i in range(5)] for r in range(6)]
     assert all(sorted(names) == sorted(case.name for case in cases) for names in rounds)
     assert len({tuple(names) for names in rounds}) > 1
+
+
+MIRRORED = Augmentation(
+    scale=(0, (1, 1)), mirror=(2,), noise=(0, 0), blur=(0, (1, 1)), brightness=(0, (1, 1)),
+    shift=(0, 0), contrast=(0, (1, 1)), low_resolution=(0, (1, 1)), gamma=(0, (1, 1)),
+)  # fmt: skip
+
+
+def patches_of(case, sides, size):
+    sampling = Sampling(size, augmentation=MIRRORED, sides=sides)
+    return [draw_patch(case, sampling, np.random.default_rng(seed)) for seed in range(8)]
+
+
+def test_mirroring_moves_image_and_target_and_swaps_the_sides():
+    """Two kidneys: bright on the patient's right (low width), dark on the left; the spleen left."""
+    image = np.zeros((1, 2, 2, 4), np.float32)
+    image[..., 0], image[..., 3] = 1, -1
+    values = np.zeros((1, 2, 2, 4), np.uint8)
+    values[..., 0], values[..., 3], values[:, 0, 0, 3] = 2, 1, 3  # right_kidney, left_kidney
+    channels = np.concatenate([values == value for value in (1, 2, 3)]).astype(np.uint8)
+    order = (1, 0, 2)  # of left_kidney, right_kidney, spleen
+    for target, right, left in ((values, 2, 1), (channels, None, None)):
+        seen = set()
+        for picture, labels, *_ in patches_of(Case(image, target, (True,) * 3), order, (2, 2, 4)):
+            flipped = bool(picture[0, 0, 0, 0] < 0)
+            seen.add(flipped)
+            right_kidney = labels[0] == right if right else labels[1] == 1
+            left_kidney = labels[0] == left if left else labels[0] == 1
+            spleen = labels[0] == 3 if right else labels[2] == 1
+            # What lies on the right now is the right kidney, whichever it was.
+            assert right_kidney.nonzero()[2].tolist() == [0] * (3 if flipped else 4)
+            assert {*left_kidney.nonzero()[2].tolist()} == {3}
+            assert {*spleen.nonzero()[2].tolist()} == {0 if flipped else 3}
+        assert seen == {True, False}
+
+
+def test_a_mirrored_patch_of_one_sides_task_is_of_the_others():
+    case = Case(np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4), np.ones((2, 1, 1, 4), np.uint8),
+                (True, True), (2,))  # fmt: skip
+    for picture, _, _, tasks in patches_of(case, (2, 1, 0), (1, 1, 4)):
+        assert tasks == ((2,) if picture[0, 0, 0, 0] == 0 else (0,))
+
+
+def test_values_to_ignore_and_flags_move_along():
+    target = np.array([0, 1, 2, 255], np.uint8).reshape(1, 1, 1, 4)
+    swapped, *_ = swap_sides(target, (True,), (), order=(1, 0))
+    assert swapped.ravel().tolist() == [0, 2, 1, 255]
+    _, labelled, _ = swap_sides(np.zeros((2, 1, 1, 1), np.uint8), (True, False), (), order=(1, 0))
+    assert labelled == (False, True)
