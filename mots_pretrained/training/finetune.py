@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
 from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
 from mots_pretrained.data.patches import Case, Size
 from mots_pretrained.data.preprocess import lowest_value
-from mots_pretrained.evaluation.table import Table
 from mots_pretrained.losses import DiceCE, dice_ce
+from mots_pretrained.tasks import IGNORED
+from mots_pretrained.training.history import History, Watch
 from mots_pretrained.training.loop import LoopSettings, Progress, Training
-from mots_pretrained.training.validation import score_case
+from mots_pretrained.training.resume import CHECKPOINT
 
-PARTS = ("encoder", "transformer", "decoder")
-"""Parts of the backbone that can be frozen."""
+_PATCHES_A_CASE = 2
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,34 @@ class Finetuning:
 
     Attributes:
         steps: Optimiser steps.
+        epochs: In place of steps, if above 0: rounds of two patches from each training case.
         batch: Patches a step.
         patch: Voxels of a patch along (D, H, W); None takes the contract's. Smaller ones are
             cheaper; what the network sees at test time stays the contract's window.
         rate: AdamW's initial learning rate; None takes 2e-4 (Sec. 4.1) for networks of the
             paper's size and 1e-3 for those below 10 million parameters.
-        weight_decay: On all weights.
+        weight_decay: On all weights; with ``layer_decay`` on kernels and matrices only.
+        layer_decay: Factor on the rate a stage away from the output; None: one rate for all.
         seed: Of patches, augmentation and dropout.
-        freeze: Names of ``PARTS`` that stay as they are.
+        freeze: Parts or stages of the network that stay as they are, as ``adaptation.freezing``
+            names them.
+        unfreeze: Begin with the head alone, and so many steps later let the decoder learn, then
+            the Transformer, then the encoder; 0: all learn at once.
         augment: Whether patches are scaled, mirrored and changed in appearance.
         validate_every: Steps between validations; None makes twenty of them.
         patience: End after so many validations without a better one; 0 never does.
     """
 
     steps: int = 2000
+    epochs: int = 0
     batch: int = 2
     patch: Size | None = None
     rate: float | None = None
     weight_decay: float = 1e-4
+    layer_decay: float | None = None
     seed: int = 0
     freeze: tuple[str, ...] = ()
+    unfreeze: int = 0
     augment: bool = True
     validate_every: int | None = None
     patience: int = 0
@@ -60,31 +70,18 @@ class Finetuning:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(f"steps and batch must be at least 1, not {self.steps}, {self.batch}")
+        if min(self.epochs, self.unfreeze, self.patience) < 0:
+            raise ValueError("epochs, the steps to unfreeze after, and patience must be 0 or more")
         if self.rate is not None and not 0 < self.rate < 1:
             raise ValueError(f"the learning rate must lie between 0 and 1, not {self.rate}")
-        strange = [part for part in self.freeze if part not in PARTS]
-        if strange:
-            raise ValueError(f"can't freeze {strange[0]!r}; allowed are {', '.join(PARTS)}")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"the layers' decay must be 0 to 1, not {self.layer_decay}")
 
-
-@dataclass
-class History:
-    """What happened.
-
-    Attributes:
-        progress: The lines of the log.
-        validations: Step and scores of each validation.
-        best_step: Step whose weights the network holds now.
-    """
-
-    progress: list[Progress] = field(default_factory=list)
-    validations: list[tuple[int, Table]] = field(default_factory=list)
-    best_step: int = 0
-
-    @property
-    def best(self) -> Table | None:
-        """Scores of the best validation."""
-        return next((table for step, table in self.validations if step == self.best_step), None)
+    def steps_for(self, cases: int) -> int:
+        """Return the steps that a training on so many cases takes."""
+        if not self.epochs:
+            return self.steps
+        return -(-self.epochs * _PATCHES_A_CASE * cases // self.batch)
 
 
 def finetune(
@@ -96,6 +93,8 @@ def finetune(
     device: str = "cpu",
     workers: int = 0,
     folder: Path | None = None,
+    resume: bool = False,
+    max_minutes: float | None = None,
     on_step: Callable[[Progress], Any] | None = None,
 ) -> History:
     """Fine-tune a network in place; it ends in evaluation mode with its best weights.
@@ -109,11 +108,15 @@ def finetune(
         validation: Cases held out.
         device: Where it trains.
         workers: Processes that cut patches; the result is the same.
-        folder: Where ``log.csv`` goes; None keeps none.
+        folder: Where ``log.csv`` and, until the training is complete, a checkpoint go; None keeps
+            neither.
+        resume: Go on from the folder's checkpoint, if there is one, to the very same weights.
+        max_minutes: End cleanly after so long, to be resumed.
         on_step: Called with each line of the log, every tenth step.
 
     Raises:
-        ValueError: If there is no case, or one does not fit the network.
+        ValueError: If there is no case, or one does not fit the network; or the folder holds an
+            unfinished training and ``resume`` is not set, or one with other settings and it is.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
@@ -121,28 +124,92 @@ def finetune(
     """
     settings = settings or Finetuning()
     _check(segmenter, [*cases, *validation])
-    freeze(segmenter, settings.freeze)
-    segmenter.to(device)
+    begun = folder is not None and (folder / CHECKPOINT).exists()
+    if begun and not resume:
+        raise ValueError(
+            f"{folder} holds an unfinished training; resume it or choose another folder"
+        )
+    steps = settings.steps_for(len(cases))
+    training = _training(segmenter, settings, steps, device, folder, max_minutes)
+    training.identity = _identity(segmenter, settings, cases, validation)
+    watch = Watch(
+        segmenter,
+        validation,
+        every=settings.validate_every or max(1, steps // 20),
+        patience=settings.patience,
+        on_step=on_step,
+        kept=training.extra,
+    )
+    if begun:
+        training.resume()
+        watch.resume()
+    stream = patch_stream(segmenter, cases, settings, workers=workers)
+    if training.extra["patient"]:
+        training.run(lambda step: stream.batches(settings.batch, start=step), on_log=watch)
+    watch.finish(training.step, steps)
+    if folder is not None and watch.history.complete:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return watch.history
+
+
+def _training(
+    segmenter: Segmenter,
+    settings: Finetuning,
+    steps: int,
+    device: str,
+    folder: Path | None,
+    max_minutes: float | None,
+) -> Training:
+    """Set up the loop: which weights learn, from when on and how fast."""
+    plan = unfreezing(segmenter, settings)
+    segmenter.to(device).requires_grad_(True)
     if device == "cpu":
         segmenter.to(memory_format=torch.channels_last_3d)  # a fifth faster there
-    trained = [p for p in segmenter.parameters() if p.requires_grad]
-    rate = settings.rate or default_rate(segmenter)
+    # The optimiser knows all weights, and passes over those without a gradient.
+    groups: Any = segmenter.parameters()
+    if settings.layer_decay is not None:
+        groups = layer_decay_groups(
+            segmenter, decay=settings.layer_decay, weight_decay=settings.weight_decay
+        )
 
     def loss(batch: Batch) -> DiceCE:
+        plan.apply(segmenter, training.step)
         return dice_ce(segmenter(batch.image), batch.target, exclusive=segmenter.config.exclusive)
 
     training = Training(
         model=segmenter,
         loss=loss,
-        optimizer=torch.optim.AdamW(trained, rate, weight_decay=settings.weight_decay),
-        settings=LoopSettings(settings.steps, seed=settings.seed, checkpoint_minutes=None),
+        optimizer=torch.optim.AdamW(
+            groups, settings.rate or default_rate(segmenter), weight_decay=settings.weight_decay
+        ),
+        settings=LoopSettings(
+            steps,
+            seed=settings.seed,
+            checkpoint_minutes=None if folder is None else 3.0,
+            max_minutes=max_minutes,
+        ),
         folder=folder,
     )
-    stream = patch_stream(segmenter, cases, settings, workers=workers)
-    watch = _Watch(segmenter, validation, settings, on_step)
-    training.run(lambda step: stream.batches(settings.batch, start=step), on_log=watch)
-    watch.finish(training.step)
-    return watch.history
+    plan.apply(segmenter, 0)
+    return training
+
+
+def unfreezing(segmenter: Segmenter, settings: Finetuning) -> Unfreezing:
+    """Return which parts are frozen, and the steps from which on some of them learn.
+
+    Raises:
+        ValueError: If the network has no such part.
+    """
+    if not settings.unfreeze:
+        plan = Unfreezing(settings.freeze)
+    else:
+        there = parts(segmenter)
+        later = [part for part in ("decoder", "transformer", "encoder")
+                 if part in there and part not in settings.freeze]  # fmt: skip
+        staged = Unfreezing.backwards(settings.unfreeze, later)
+        plan = dataclasses.replace(staged, frozen=(*staged.frozen, *settings.freeze))
+    plan.apply(segmenter, 0)
+    return plan
 
 
 def patch_stream(
@@ -156,7 +223,7 @@ def patch_stream(
         patch=settings.patch or contract.patch,
         spacing=contract.spacing,
         fill=lowest_value(contract),
-        patches_per_case=2,
+        patches_per_case=_PATCHES_A_CASE,
         cases_per_block=max(4, min(len(cases), 16)),
         augmentation=augmentation if settings.augment else None,
     )
@@ -180,73 +247,26 @@ def is_lateral(classes: Sequence[str]) -> bool:
     return not words.isdisjoint({"left", "right", "l", "r", "lk", "rk", "lag", "rag"})
 
 
-def freeze(segmenter: Segmenter, parts: Sequence[str]) -> None:
-    """Let everything learn but the named parts of the backbone."""
-    segmenter.requires_grad_(True)
-    for part in parts:
-        if not hasattr(segmenter.backbone, part):
-            there = ", ".join(name for name, _ in segmenter.backbone.named_children())
-            raise ValueError(f"this backbone has no part {part!r} to freeze; it has {there}")
-        module = getattr(segmenter.backbone, part)
-        if isinstance(module, nn.Module):
-            module.requires_grad_(False)
-
-
 def default_rate(network: nn.Module) -> float:
     """Return the learning rate for a network of its size (Sec. 4.1 for the paper's own)."""
     small = sum(parameter.numel() for parameter in network.parameters()) < 10_000_000
     return 1e-3 if small else 2e-4
 
 
-class _Watch:
-    """Validates now and then, keeps the best weights, and says when to stop."""
-
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        cases: Sequence[Case],
-        settings: Finetuning,
-        on_step: Callable[[Progress], Any] | None,
-    ) -> None:
-        self.segmenter, self.cases, self.on_step = segmenter, cases, on_step
-        self.every = settings.validate_every or max(1, settings.steps // 20)
-        self.patience = settings.patience
-        self.history = History()
-        self._best = -1.0
-        self._weights: dict[str, torch.Tensor] | None = None
-        self._next = self.every
-
-    def __call__(self, progress: Progress, _: nn.Module) -> bool:
-        self.history.progress.append(progress)
-        if self.on_step is not None:
-            self.on_step(progress)
-        if not self.cases or (progress.step < self._next and progress.step < progress.steps):
-            return False
-        self._next = progress.step + self.every
-        return self._validate(progress.step)
-
-    def _validate(self, step: int) -> bool:
-        table = Table(self.segmenter.config.classes)
-        self.segmenter.eval()
-        for index, case in enumerate(self.cases):
-            table.add(f"{index} {case.name}", score_case(self.segmenter, case, overlap=0.25))
-        self.history.validations.append((step, table))
-        mean = table.mean_dice or 0.0
-        if mean > self._best:
-            self._best, self.history.best_step = mean, step
-            self._weights = copy.deepcopy(self.segmenter.state_dict())
-            return False
-        steps = [done for done, _ in self.history.validations]
-        since = len(steps) - 1 - steps.index(self.history.best_step)
-        return 0 < self.patience <= since
-
-    def finish(self, step: int) -> None:
-        """Put the best weights back."""
-        if self._weights is None:
-            self.history.best_step = step
-        else:
-            self.segmenter.load_state_dict(self._weights)
-        self.segmenter.requires_grad_(True).eval()
+def _identity(
+    segmenter: Segmenter,
+    settings: Finetuning,
+    cases: Sequence[Case],
+    validation: Sequence[Case],
+) -> str:
+    """Say in lines what must be the same for a checkpoint to be continued."""
+    what = {
+        **dataclasses.asdict(settings),
+        "classes": segmenter.config.classes,
+        "cases": [case.name for case in cases],
+        "validation": [case.name for case in validation],
+    }
+    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in what.items())
 
 
 def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
@@ -259,7 +279,7 @@ def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
             raise ValueError(f"{case.name} has {len(case.image)} channels, the network {channels}")
         if len(case.target) != targets:
             raise ValueError(f"{case.name} has {len(case.target)} targets, the network {targets}")
-        highest = int(case.target.max())
+        highest = int(case.target.max(where=case.target != IGNORED, initial=0))
         if highest > (len(config.classes) if config.exclusive else 1):
             raise ValueError(
                 f"{case.name} has class {highest}; the network has {len(config.classes)} classes"

@@ -91,5 +91,5 @@ def test_what_is_to_be_ignored_is_marked_in_every_channel(exclusive):
 def test_another_channel_count_names_the_file(tmp_path):
     two = Preprocessing(spacing=(4.0, 2.0, 2.0), intensity="zscore", channels=("t1", "t2"))
     volume = scan()
-    with pytest.raises(ValueError, match=r"ct.nii.gz: case a has 1 channel.* t1, t2"):
+    with pytest.raises(ValueError, match=r"ct.nii.gz: case a has 1 channel.*t1, t2"):
         read_case(written(tmp_path, labels_of(volume)), two, CLASSES)

@@ -1,18 +1,21 @@
 """Fine-tuning: the loss falls, parts stay frozen, the best weights are kept, sides stay sides."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.patches import Case
-from mots_pretrained.training import finetune as module
+from mots_pretrained.training import history as module
 from mots_pretrained.training.finetune import (
     Finetuning,
     default_rate,
     finetune,
     is_lateral,
     patch_stream,
+    unfreezing,
 )
 
 
@@ -131,6 +134,77 @@ def test_wrong_input_is_told(segmenter, tiny):
     high.target[:] = 5
     with pytest.raises(ValueError, match="case 0 has class 5; the network has 1 classes"):
         finetune(segmenter, [high])
-    for values in ({"steps": 0}, {"rate": 2.0}, {"freeze": ("head",)}):
-        with pytest.raises(ValueError, match=r"at least 1|between 0 and 1|can't freeze 'head'"):
+    for values in ({"steps": 0}, {"rate": 2.0}, {"layer_decay": 0.0}, {"patience": -1}):
+        with pytest.raises(ValueError, match=r"at least 1|between 0 and 1|be 0 to 1|0 or more"):
             Finetuning(**values)
+    with pytest.raises(ValueError, match="no part 'neck'; it has encoder"):
+        finetune(segmenter, [case_of(0)], Finetuning(freeze=("neck",)))
+
+
+def test_parts_open_one_after_another(segmenter):
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    settings = Finetuning(steps=3, batch=1, unfreeze=2, freeze=("transformer",))
+    finetune(segmenter, [case_of(0)], settings)
+    moved = {n.removeprefix("backbone.").split(".")[0] for n, v in segmenter.state_dict().items()
+             if not torch.equal(v, before[n])}  # fmt: skip
+    assert moved == {"head", "decoder"}  # the encoder's turn would come at step 4
+    plan = unfreezing(segmenter, Finetuning(unfreeze=2, freeze=("transformer",)))
+    assert (plan.opened(1), plan.opened(2)) == ((), ("decoder",))
+    assert plan.opened(4) == ("decoder", "encoder")
+
+
+def test_rates_fall_towards_the_input(segmenter, monkeypatch):
+    seen = {}
+
+    def remember(groups, rate, **options):
+        seen.update(groups=groups, rate=rate)
+        return torch.optim.SGD(groups, rate)
+
+    monkeypatch.setattr(torch.optim, "AdamW", remember)
+    finetune(segmenter, [case_of(0)], Finetuning(steps=1, batch=1, layer_decay=0.5))
+    scales = {group["lr_scale"] for group in seen["groups"]}
+    assert max(scales) == 1
+    assert min(scales) < 0.1
+    assert all(group["lr"] <= group["lr_scale"] * seen["rate"] for group in seen["groups"])
+
+
+def test_a_killed_training_resumes_to_the_same_weights(tiny, tmp_path):
+    results = []
+    for interrupted in (False, True):
+        torch.manual_seed(0)
+        net = Segmenter.from_scratch(tiny, classes=("box",))
+        folder = tmp_path / str(interrupted)
+        settings = Finetuning(steps=20, batch=1, patch=(16, 32, 32), validate_every=10, rate=3e-3)
+
+        def run(interrupted=interrupted, net=net, folder=folder, settings=settings, **more):
+            return finetune(
+                net, [case_of(0)], settings, validation=[case_of(1)], folder=folder, **more
+            )
+
+        if interrupted:
+            first = run(max_minutes=0)  # ends with the first line of the log
+            assert not first.complete
+            assert (folder / "checkpoint.pt").exists()
+            with pytest.raises(ValueError, match="holds an unfinished training; resume it"):
+                run()
+            torch.manual_seed(0)
+            net = Segmenter.from_scratch(tiny, classes=("box",))
+            with pytest.raises(ValueError, match="with other settings"):
+                run(net=net, settings=dataclasses.replace(settings, rate=2e-3), resume=True)
+            history = run(net=net, resume=True)
+        else:
+            history = run(resume=True)  # there is nothing to resume, so it begins
+        assert history.complete
+        assert not (folder / "checkpoint.pt").exists()
+        results.append((net.state_dict(), history))
+    (straight, one), (resumed, two) = results
+    assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
+    assert one.best_step == two.best_step
+    assert [table.cases for _, table in one.validations] == [t.cases for _, t in two.validations]
+    assert [p.losses for p in one.progress] == [p.losses for p in two.progress]
+    assert (tmp_path / "True/log.csv").read_text().count("\n") == 3
+
+
+def test_steps_for_epochs():
+    assert Finetuning(steps=7).steps_for(100) == 7
+    assert Finetuning(epochs=3, batch=4).steps_for(5) == 8  # 30 patches
