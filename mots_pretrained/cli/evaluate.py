@@ -30,8 +30,9 @@ def evaluate(
 ) -> None:
     """Score predicted label maps against the truth, or a model on unseen phantoms (Dice)."""
     from mots_pretrained.cli import console
+    from mots_pretrained.evaluation.files import score_files
+    from mots_pretrained.evaluation.names import label_names
     from mots_pretrained.evaluation.rules import RULES
-    from mots_pretrained.evaluation.files import named_values, score_files
 
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}; allowed are {', '.join(RULES)}")
@@ -56,7 +57,7 @@ def evaluate(
     else:
         if not truth:
             raise ValueError("scoring files needs the true ones; name them with --truth")
-        names = named_values(labels) if labels else None
+        names = label_names(labels) if labels else None
         table = score_files(predictions, truth, names=names, rule=rule)
     if json:
         console.show_json(table.as_json())

@@ -2,108 +2,90 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mots_pretrained.evaluation.dice import Rule, label_dice
-from mots_pretrained.evaluation.table import Table
-from mots_pretrained.tasks import BCV_ORGANS, MOTS_CATEGORIES
+from mots_pretrained.evaluation.metrics import METRICS, measure
+from mots_pretrained.evaluation.names import LabelNames, names_beside
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.rules import Rule
+from mots_pretrained.evaluation.surface_dice import TOLERANCE
 from mots_pretrained.volume import Volume, list_volumes, read_volume, stem
 
-NAMED: dict[str, dict[str, int]] = {
-    "mots": {name: value for value, name in enumerate(MOTS_CATEGORIES, start=1)},
-    "bcv": {name: value for value, name in enumerate(BCV_ORGANS, start=1)},
-}
-"""Label values known by a word: those that ``mots predict`` writes, and BCV's."""
-
-_NAMES = ("labels.json", "dataset.json")
+_OFF = 0.1  # of a voxel: by how much two grids may differ at a corner, for headers round
 
 
 def score_files(
     predictions: str | os.PathLike[str],
     truth: str | os.PathLike[str],
     *,
-    names: Mapping[str, int] | None = None,
+    names: LabelNames | None = None,
+    truth_names: LabelNames | None = None,
+    metrics: Sequence[str] = tuple(METRICS),
     rule: Rule = "standard",
-) -> Table:
+    tolerance: float = TOLERANCE,
+) -> Results:
     """Score every predicted label map against the true one of the same case.
+
+    Classes meet by name, whatever their values on either side. Voxels that the truth marks as
+    ignored are scored neither way.
 
     Args:
         predictions: A NIfTI label map, or a folder of them, as ``mots predict`` leaves them.
         truth: A label map, or a folder of them. A case is the same if the names agree, apart from
             ``_seg`` at the end, and ``img``, ``image``, ``label`` or ``seg`` before the number.
-        names: Value of each class by name, in both. By default each side's own ``labels.json`` or
-            ``dataset.json`` says, and classes meet by name; where one side has none, the other's
-            holds for both, and where neither has, the truth's values are the classes.
+        names: What the values mean; of the truth as well, unless that has names of its own. By
+            default each side's ``labels.json`` or ``dataset.json`` says. Where one side has
+            neither, the other's hold for both, and where neither has, the truth's values are the
+            classes.
+        truth_names: What the truth's values mean, where they differ.
+        metrics: Names of ``METRICS``.
         rule: How empty masks are scored.
+        tolerance: Of the normalised surface Dice, in mm.
 
     Raises:
         FileNotFoundError: If a folder, or the truth of a prediction, is missing.
-        ValueError: If two files of a case have different grids, a value has no name, or the two
-            sides share no class.
+        ValueError: If two files of a case have different grids, one has several channels, a value
+            has no name, or the two sides share no class.
     """
     pairs = _pairs(Path(predictions), Path(truth))
-    own, names = _both_names(Path(predictions), Path(truth), names)
-    if not names:
-        own = names = _names_in([true for _, true in pairs.values()])
-    table = Table(tuple(name for name in names if name in own), rule)
+    own, true_names = _both_names(Path(predictions), Path(truth), names, truth_names)
+    if own is None or true_names is None:
+        own = true_names = _names_in([true for _, true in pairs.values()])
+    shared = tuple(name for name in true_names.classes if name in own.classes)
+    if not shared:
+        raise ValueError(
+            f"predictions name {', '.join(own.classes)}, the truth "
+            f"{', '.join(true_names.classes)}: no class is in both; say with --labels and "
+            "--truth-labels which values mean what"
+        )
+    results = Results(shared, tuple(metrics), rule, tolerance)
     for case, (predicted, true) in pairs.items():
         one, other = _read_labels(predicted), _read_labels(true)
         _check_grids(one, other, predicted, true)
         _check_values(one, predicted, own)
-        _check_values(other, true, names)
-        renamed = _renumber(one.array, own, names)
-        table.add(
+        _check_values(other, true, true_names)
+        scored = ~np.isin(other.array, true_names.ignore) if true_names.ignore else True
+        results.add(
             case,
-            label_dice(renamed, other.array, {n: names[n] for n in table.categories}, rule=rule),
+            {
+                name: measure(
+                    own.mask(one.array, name) & scored,
+                    true_names.mask(other.array, name) & scored,
+                    spacing=other.spacing,
+                    metrics=metrics,
+                    rule=rule,
+                    tolerance=tolerance,
+                )
+                for name in shared
+            },
         )
-    return table
-
-
-def read_names(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Read the values of classes from JSON: name to value, value to name, or a list from 1 on.
-
-    The ``labels`` of a ``dataset.json`` of the Decathlon or of nnU-Net will do. Background is
-    left out.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it says something else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}; give a JSON file, or {', '.join(NAMED)}")
-    try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
-    if isinstance(values, dict) and isinstance(values.get("labels"), dict | list):
-        values = values["labels"]
-    if isinstance(values, list):
-        values = {str(name): value for value, name in enumerate(values, start=1)}
-    names: dict[str, int] = {}
-    for key, value in values.items() if isinstance(values, dict) else ():
-        name, number = (value, key) if str(key).isdigit() else (key, value)
-        if not isinstance(name, str) or not str(number).isdigit():
-            names = {}
-            break
-        if int(number) != 0:
-            names[name] = int(number)
-    if not names:
-        raise ValueError(f'{path} names no classes; write {{"liver": 1, "spleen": 2}}, say')
-    return names
-
-
-def named_values(text: str) -> dict[str, int]:
-    """Return the values that a word of ``NAMED`` stands for, or that a JSON file tells."""
-    return NAMED[text] if text in NAMED else read_names(text)
+    return results
 
 
 def case_key(path: str | os.PathLike[str]) -> str:
@@ -119,7 +101,11 @@ def case_key(path: str | os.PathLike[str]) -> str:
 
 def _pairs(predictions: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
     """Pair files by case, in the order of their names."""
-    true = {case_key(path): path for path in _label_maps(truth)}
+    true: dict[str, Path] = {}
+    for path in _label_maps(truth):
+        first = true.setdefault(case_key(path), path)
+        if first != path:
+            raise ValueError(f"{first} and {path} are named as one case; leave one of them")
     predicted = _label_maps(predictions)
     if len(predicted) == len(true) == 1 and predictions.is_file():
         return {stem(predictions): (predictions, next(iter(true.values())))}
@@ -140,69 +126,48 @@ def _label_maps(path: Path) -> list[Path]:
     return found
 
 
-def _names_beside(path: Path) -> dict[str, int] | None:
-    folder = path.parent if path.is_file() else path
-    for place in (folder, folder.parent):
-        for name in _NAMES:
-            if (place / name).is_file():
-                return read_names(place / name)
-    return None
-
-
-def _names_in(paths: list[Path]) -> dict[str, int]:
+def _names_in(paths: list[Path]) -> LabelNames:
     values = sorted({int(v) for path in paths for v in np.unique(_read_labels(path).array)} - {0})
     if not values:
         raise ValueError("the truth holds nothing but background; there is nothing to score")
-    return {f"label_{value}": value for value in values}
+    return LabelNames({f"label_{value}": (value,) for value in values})
 
 
 def _read_labels(path: Path) -> Volume:
-    return read_volume(path, dtype=np.int32)
+    volume = read_volume(path, dtype=np.int32)
+    if volume.array.ndim != 3:
+        raise ValueError(f"{path} has {volume.channels} channels; a label map has one")
+    return volume
 
 
 def _both_names(
-    predictions: Path, truth: Path, given: Mapping[str, int] | None
-) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Return the values of the classes, by name, in predictions and truth; empty if unknown."""
-    if given is not None:
-        return given, given
-    ours, theirs = _names_beside(predictions), _names_beside(truth)
-    own, names = ours or theirs or {}, theirs or ours or {}
-    if own and not set(own) & set(names):
-        raise ValueError(
-            f"predictions name {', '.join(own)}, the truth {', '.join(names)}: no class is in "
-            "both; say with --labels which values mean what"
-        )
-    return own, names
-
-
-def _renumber(
-    array: NDArray[Any], own: Mapping[str, int], names: Mapping[str, int]
-) -> NDArray[Any]:
-    """Give each class of the predictions the truth's value; what the truth does not name is 0."""
-    if own == names:
-        return array
-    result = np.zeros_like(array)
-    for name, value in own.items():
-        if name in names:
-            result[array == value] = names[name]
-    return result
+    predictions: Path, truth: Path, names: LabelNames | None, truth_names: LabelNames | None
+) -> tuple[LabelNames | None, LabelNames | None]:
+    """Return what the values mean in predictions and truth; None for both if nothing says."""
+    theirs = truth_names or names or names_beside(truth)
+    ours = names or names_beside(predictions)
+    return ours or theirs, theirs or ours
 
 
 def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> None:
-    if one.shape != other.shape or not np.allclose(one.affine, other.affine, atol=1e-2):
-        raise ValueError(
-            f"{predicted} lies on another grid than {true} ({one.shape} at {_mm(one)} mm and "
-            f"{other.shape} at {_mm(other)} mm); score it on the grid of the truth"
-        )
+    """Refuse a prediction whose corners are not where the truth's are."""
+    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n) for n in one.shape))])
+    apart = np.abs(corners @ (one.affine - other.affine).T).max() / min(other.spacing)
+    if one.shape == other.shape and apart <= _OFF:
+        return
+    reason = f"their corners lie up to {apart:.2g} voxels apart; " if apart > _OFF else ""
+    raise ValueError(
+        f"{predicted} lies on another grid than {true} ({one.shape} at {_mm(one)} mm and "
+        f"{other.shape} at {_mm(other)} mm); {reason}score it on the grid of the truth"
+    )
 
 
-def _check_values(volume: Volume, path: Path, names: Mapping[str, int]) -> None:
-    strange = sorted({int(v) for v in np.unique(volume.array)} - {0, *names.values()})
+def _check_values(volume: Volume, path: Path, names: LabelNames) -> None:
+    strange = sorted({int(value) for value in np.unique(volume.array)} - names.known)
     if strange:
         raise ValueError(
             f"{path} holds label value {strange[0]}, which has no name; named are "
-            f"{', '.join(f'{value} {name}' for name, value in names.items())}"
+            + ", ".join(f"{' '.join(map(str, v))} {name}" for name, v in names.classes.items())
         )
 
 

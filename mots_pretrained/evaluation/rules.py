@@ -1,4 +1,4 @@
-"""What a score is where a mask is empty: this package's rule and the published code's (Sec. 4.1)."""
+"""What a score is where a mask is empty: our rule, and the published code's (Sec. 4.1)."""
 
 from __future__ import annotations
 

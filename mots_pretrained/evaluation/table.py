@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from mots_pretrained.evaluation.dice import Rule
+from mots_pretrained.evaluation.rules import Rule
 
 Scores = Mapping[str, float | None]
 """Dice by category; None where the truth is empty and the case is left out of the mean."""
@@ -66,6 +66,11 @@ class Table:
 
     @property
     def mean_dice(self) -> float | None:
+        """Mean over the categories' mean Dice; None if nothing was scored."""
+        return self.mean_over_categories
+
+    @property
+    def mean_over_categories(self) -> float | None:
         """Mean over the categories' means; None if nothing was scored."""
         means = [mean for mean in map(self.mean, self.categories) if mean is not None]
         return fmean(means) if means else None
@@ -86,14 +91,20 @@ class Table:
         rows: list[Sequence[str]] = [("category", "Dice", "cases", "left out")]
         for category in self.categories:
             counts = str(len(self.scored(category))), str(self.left_out(category) or "")
-            rows.append((category, _shown(self.mean(category)), *counts))
-        rows.append(("mean", _shown(self.mean_dice), str(len(self.cases)), ""))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-            for row in rows
-        )
+            rows.append((category, shown(self.mean(category)), *counts))
+        rows.append(("mean", shown(self.mean_dice), str(len(self.cases)), ""))
+        return aligned(rows)
 
 
-def _shown(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines of text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    )
+
+
+def shown(score: float | None, digits: int = 3) -> str:
+    """Return a score as text, or a dash where there is none."""
+    return "-" if score is None else f"{score:.{digits}f}"

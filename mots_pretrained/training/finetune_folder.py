@@ -23,7 +23,7 @@ from mots_pretrained.data.folders import (
     numbered,
 )
 from mots_pretrained.data.patches import Case
-from mots_pretrained.evaluation.files import read_names
+from mots_pretrained.evaluation.names import read_label_names
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.training.finetune import Finetuning, History, finetune
 from mots_pretrained.training.loop import Progress
@@ -224,7 +224,7 @@ def named_classes(text: str) -> Classes | None:
     if not text:
         return None
     if text.endswith(".json"):
-        return {name: (value,) for name, value in read_names(text).items()}
+        return dict(read_label_names(text).classes)
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len({*names}) != len(names):
         raise ValueError(f"classes must be different names parted by commas, not {text!r}")

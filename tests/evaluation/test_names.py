@@ -1,0 +1,63 @@
+"""Names of values: every way of writing them, words known, and what is no class."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mots_pretrained.evaluation.names import NAMED, LabelNames, label_names, read_label_names
+
+
+def written(tmp_path, content):
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"liver": 1, "spleen": 2},
+        {"1": "liver", "2": "spleen"},
+        {"liver": [1], "spleen": "2"},
+        ["liver", "spleen"],
+        {"labels": {"0": "background", "1": "liver", "2": "spleen"}},
+        {"labels": {"background": 0, "liver": 1, "spleen": 2}},
+    ],
+)
+def test_every_form(tmp_path, content):
+    names = read_label_names(written(tmp_path, content))
+    assert names == LabelNames({"liver": (1,), "spleen": (2,)})
+
+
+def test_regions_and_ignored_values(tmp_path):
+    content = {"labels": {"background": 0, "organ": [1, 2], "tumour": 2, "ignore": 3}}
+    names = read_label_names(written(tmp_path, content))
+    assert names == LabelNames({"organ": (1, 2), "tumour": (2,)}, (3,))
+    assert names.known == {0, 1, 2, 3}
+    labels = np.array([0, 1, 2, 3])
+    assert names.mask(labels, "organ").tolist() == [False, True, True, False]
+    assert names.mask(labels, "tumour").tolist() == [False, False, True, False]
+
+
+def test_words():
+    assert label_names("bcv").classes["liver"] == (6,)
+    assert label_names("mots").classes["spleen"] == (11,)
+    assert label_names("mots-whole").classes["liver"] == (1, 2, 5, 6)
+    assert label_names("liver").classes == {"liver": (1, 2), "liver_tumour": (2,)}
+    assert label_names("colon").classes == {"colon_tumour": (1,)}
+    assert NAMED["brats"].classes["tumour_core"] == (1, 4)
+
+
+@pytest.mark.parametrize("content", [{"liver": "one"}, {"liver": []}, {}, 3, {"ignore": 1}])
+def test_what_names_nothing_is_refused(tmp_path, content):
+    with pytest.raises(ValueError, match="names no classes"):
+        read_label_names(written(tmp_path, content))
+
+
+def test_what_is_no_file_or_no_json_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="give a JSON file, or mots, mots-whole, liver"):
+        label_names("btcv")
+    (tmp_path / "names.json").write_text("{")
+    with pytest.raises(ValueError, match="not valid JSON"):
+        read_label_names(tmp_path / "names.json")
