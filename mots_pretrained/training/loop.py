@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,10 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mots_pretrained.batch import Batch
+from mots_pretrained.training.log import LOG, Progress, Row, append_row, write_rows
+from mots_pretrained.training.processes import Processes
+from mots_pretrained.training.recompute import recomputed
 from mots_pretrained.training.resume import (
     CHECKPOINT,
     load_checkpoint,
@@ -29,13 +31,12 @@ from mots_pretrained.training.schedule import PolySchedule
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
-LOG = "log.csv"
-"""Name of the log within a training's folder."""
-
 Loss = Callable[[Batch], Any]
 """Gives a named tuple of scalars for a batch; its ``total`` is what is minimised."""
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class LoopSettings:
         ema: Decay of the averaged weights; None keeps no average. It rises to that from 0.
         steps_per_epoch: The rate changes once in so many steps.
         warm_up: Epochs of rising rate.
-        precision: Arithmetic of the forward pass; weights stay float32.
+        precision: Arithmetic of the forward pass; weights stay float32. With float16 the loss is
+            scaled, and a step whose gradient overflows is left out.
+        accumulate: Micro-batches a step, on each process; the step's loss is their mean.
+        recompute: Whether activations are computed again in the backward pass, to save memory.
         log_every: Steps that a line of the log averages. Checkpoints fall on such steps.
         checkpoint_minutes: A checkpoint is written when the last is so old; None writes none.
         max_minutes: End cleanly, with a checkpoint, after so long.
@@ -62,40 +66,11 @@ class LoopSettings:
     steps_per_epoch: int = 1
     warm_up: int = 0
     precision: Precision = "float32"
+    accumulate: int = 1
+    recompute: bool = False
     log_every: int = 10
     checkpoint_minutes: float | None = 3.0
     max_minutes: float | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands: one line of its log.
-
-    Attributes:
-        step: Steps done.
-        steps: Steps in all.
-        losses: Means of the loss's parts since the last line.
-        rate: The last step's learning rate.
-        norm: Mean gradient norm before clipping.
-        seconds: Spent training, those before a resumption included.
-    """
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    rate: float
-    norm: float
-    seconds: float
-
-    def row(self) -> dict[str, str]:
-        """Return the line as texts, column by column."""
-        return {
-            "step": str(self.step),
-            **{name: f"{value:.6g}" for name, value in self.losses.items()},
-            "rate": f"{self.rate:.6g}",
-            "norm": f"{self.norm:.6g}",
-            "seconds": f"{self.seconds:.1f}",
-        }
 
 
 OnLog = Callable[[Progress, nn.Module], bool | None]
@@ -106,6 +81,11 @@ OnLog = Callable[[Progress, nn.Module], bool | None]
 class Training:
     """A network and all that changes while it trains.
 
+    torch's generators (dropout) are seeded anew for each micro-batch, from the seed and the
+    micro-batch's number. So the number of the step is the whole state of schedule, stream and
+    generators; with weights, average and optimiser it is all that a checkpoint needs, and several
+    processes do together what one does alone with as many more micro-batches.
+
     Attributes:
         model: The network, on the device that it shall train on.
         loss: Gives the loss of a batch.
@@ -114,6 +94,7 @@ class Training:
         folder: Where log and checkpoint go; None keeps nothing.
         identity: What must be equal for a checkpoint to be continued, as text.
         extra: What else a checkpoint keeps, of the kinds that ``save_checkpoint`` takes.
+        processes: Those that train together; only the main one writes and calls ``on_log``.
     """
 
     model: nn.Module
@@ -123,6 +104,7 @@ class Training:
     folder: Path | None = None
     identity: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    processes: Processes = field(default_factory=Processes)
     step: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -134,8 +116,10 @@ class Training:
             warm_up=self.settings.warm_up,
         )
         self.average = _averaged(self.model, self.settings.ema)
-        self._random: dict[str, Any] | None = None
-        self._rows: list[dict[str, str]] = []
+        self._device = next(self.model.parameters()).device
+        half = self.settings.precision == "float16"
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=half)
+        self._rows: list[Row] = []
         self._saved = time.monotonic()
 
     @property
@@ -160,35 +144,31 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
-        self._random = state["random"]
+        self._scaler.load_state_dict(state["scaler"])
         self.extra.update(state.get("extra", {}))
         self.step, self.seconds, self._rows = state["step"], state["seconds"], state["rows"]
-        self._write_log()
+        if self.processes.is_main:
+            write_rows(self._file(LOG), self._rows)  # after a kill it may be ahead
 
     def run(
         self, batches: Callable[[int], Iterator[Batch]], *, on_log: OnLog | None = None
     ) -> None:
         """Train until all steps are done, time is up or ``on_log`` says so.
 
-        torch's global generators are seeded while it runs and put back afterwards.
+        torch's global generators are put back afterwards as they were.
 
         Args:
-            batches: Gives the batches from that number on, e.g.
-                ``lambda step: stream.batches(2, start=step)``.
+            batches: Gives this process's micro-batches from a step on, in order, e.g.
+                ``lambda step: stream.batches(2, start=step)`` where each step has one.
             on_log: Called with each line of the log.
         """
-        if self.folder is not None:
+        if self.folder is not None and self.processes.is_main:
             self.folder.mkdir(parents=True, exist_ok=True)
         outside = random_state()
-        if self._random is None:
-            torch.manual_seed(self.settings.seed)
-        else:
-            set_random_state(self._random)
         try:
             with closing(batches(self.step)) as stream:  # type: ignore[type-var]
                 self._run(stream, on_log)
         finally:
-            self._random = random_state()
             set_random_state(outside)
 
     def _run(self, stream: Iterator[Batch], on_log: OnLog | None) -> None:
@@ -198,78 +178,82 @@ class Training:
         self.model.train()
         sums: dict[str, Tensor] = {}
         while not self.done:
-            rate, values = self._step(next(stream))
+            rate, values = self._step(stream)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0) + value
             since = self.step % self.settings.log_every or self.settings.log_every
             if since != self.settings.log_every and not self.done:
                 continue
             self.seconds = time.monotonic() - begun
-            means = {name: value.item() / since for name, value in sums.items()}
-            sums = {}
-            if not all(math.isfinite(value) for value in means.values()):
-                raise FloatingPointError(
-                    f"the loss or its gradient is not finite near step {self.step}; the last "
-                    "checkpoint is kept: begin again with a lower rate"
-                )
-            progress = Progress(
-                self.step, self.settings.steps, means, rate, means.pop("norm"), self.seconds
-            )
-            self._log(progress)
-            stop = bool(on_log(progress, self.result)) if on_log is not None else False
+            progress, sums = self._progress(sums, since, rate), {}
+            stop = deadline is not None and time.monotonic() >= deadline
+            if self.processes.is_main:
+                stop = self._tell(progress, on_log) or stop
             self.model.train()
-            stop = stop or (deadline is not None and time.monotonic() >= deadline)
+            if self.processes.count > 1:
+                stop = self.processes.any(stop, self._device)
             if self._checkpoint_due(stop or self.done):
                 self._save()
             if stop:
                 return
 
+    def _progress(self, sums: dict[str, Tensor], since: int, rate: float) -> Progress:
+        """Return the means of ``since`` steps over all processes."""
+        joined = self.processes.average(torch.stack([*sums.values()]) / since).tolist()
+        if not all(math.isfinite(value) for value in joined):
+            raise FloatingPointError(
+                f"the loss or its gradient is not finite near step {self.step}; the last "
+                "checkpoint is kept: begin again with a lower rate"
+            )
+        means = dict(zip(sums, joined, strict=True))
+        norm = means.pop("norm")
+        return Progress(self.step, self.settings.steps, means, rate, norm, self.seconds)
+
+    def _tell(self, progress: Progress, on_log: OnLog | None) -> bool:
+        """Write a line of the log; return whether whoever reads it wants to stop."""
+        self._rows.append(progress.row())
+        if self.folder is not None:
+            append_row(self._file(LOG), self._rows)
+        return bool(on_log(progress, self.result)) if on_log is not None else False
+
     def _checkpoint_due(self, last: bool) -> bool:
         minutes = self.settings.checkpoint_minutes
-        if self.folder is None or minutes is None:
+        if self.folder is None or minutes is None or not self.processes.is_main:
             return False
         return last or time.monotonic() - self._saved >= 60 * minutes
 
-    def _step(self, batch: Batch) -> tuple[float, dict[str, Tensor]]:
+    def _step(self, stream: Iterator[Batch]) -> tuple[float, dict[str, Tensor]]:
         """Do one step; return its rate and the loss's parts, left on their device."""
-        device = next(self.model.parameters()).device
+        settings = self.settings
         rate = self.schedule.set(self.step)
-        half = self.settings.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = self.loss(batch.to(device))
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        largest = float("inf") if self.settings.clip is None else self.settings.clip
+        values: dict[str, Tensor] = {}
+        for number in self.processes.share(self.step, settings.accumulate):
+            losses = self._losses(next(stream), number)
+            self._scaler.scale(losses.total / settings.accumulate).backward()
+            for name, value in losses._asdict().items():
+                values[name] = values.get(name, 0) + value.detach() / settings.accumulate
+        self.processes.average_gradients(self.model.parameters())
+        self._scaler.unscale_(self.optimizer)
+        largest = float("inf") if settings.clip is None else settings.clip
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-        self.optimizer.step()
+        if self._scaler.is_enabled():  # then a step of an infinite gradient is left out
+            norm = norm.nan_to_num(0.0, 0.0, 0.0)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
         self.step += 1
         if self.average is not None:
             self.average.update(self.model, self.step)
-        values = {name: value.detach() for name, value in losses._asdict().items()}
         return rate, {**values, "norm": norm}
 
-    def _log(self, progress: Progress) -> None:
-        row = progress.row()
-        self._rows.append(row)
-        if self.folder is None:
-            return
-        path = self._file(LOG)
-        if len(self._rows) == 1:
-            self._write_log()
-            return
-        with open(path, "a", newline="") as file:
-            csv.DictWriter(file, row).writerow(row)
-
-    def _write_log(self) -> None:
-        """Write the whole log anew: after a kill it may be ahead of the checkpoint."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self._rows[0] if self._rows else ())
-        writer.writeheader()
-        writer.writerows(self._rows)
-        path = self._file(LOG)
-        beside = path.with_name(path.name + ".tmp")
-        beside.write_text(text.getvalue(), newline="")
-        os.replace(beside, path)
+    def _losses(self, batch: Batch, number: int) -> Any:
+        """Return the loss of micro-batch ``number`` and its parts."""
+        kept = recomputed(self.model) if self.settings.recompute else contextlib.nullcontext()
+        dtype = _DTYPES.get(self.settings.precision)
+        chance = np.random.SeedSequence([self.settings.seed, number]).generate_state(1, np.uint64)
+        torch.manual_seed(int(chance[0] >> 1))
+        with kept, torch.autocast(self._device.type, dtype, enabled=dtype is not None):
+            return self.loss(batch.to(self._device))
 
     def _save(self) -> None:
         average = {} if self.average is None else self.average.module.state_dict()
@@ -280,7 +264,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": average,
-            "random": random_state(),
+            "scaler": self._scaler.state_dict(),
             "rows": self._rows,
             "extra": self.extra,
         }

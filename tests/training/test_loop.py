@@ -38,6 +38,13 @@ def training(folder=None, *, identity="a", rate=1e-2, **settings):
     return Training(net, loss, optimizer, LoopSettings(**values), folder, identity)
 
 
+def halves(start):
+    """The same samples, one a micro-batch: step k has the two of batch k."""
+    for batch in batches(start):
+        for place in range(2):
+            yield Batch(*(value[place : place + 1] for value in vars(batch).values()))
+
+
 def weights(run):
     return torch.cat([p.detach().flatten() for p in (*run.model.parameters(),)])
 
@@ -78,6 +85,51 @@ def test_resumed_training_gives_the_same_bits(tmp_path):
     for rows in logs:
         assert [row["step"] for row in rows] == [str(step) for step in range(5, 41, 5)]
     assert [row["total"] for row in logs[0]] == [row["total"] for row in logs[1]]
+
+
+def test_accumulated_micro_batches_are_one_batch():
+    """The loss is a mean over samples, so the mean over its halves is the whole's."""
+    whole, parts = training(steps=5), training(steps=5, accumulate=2)
+    for run in (whole, parts):
+        run.model[1].p = 0.0  # masks would be drawn for other shapes
+    logs = []
+    for run, stream in ((whole, batches), (parts, halves)):
+        run.run(stream, on_log=lambda progress, _: logs.append(progress) and None)
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=0, atol=1e-5)
+    assert logs[0].losses["total"] == pytest.approx(logs[1].losses["total"], abs=1e-5)
+
+
+def test_resumed_training_with_accumulation_gives_the_same_bits(tmp_path):
+    options = {"accumulate": 2, "recompute": True}
+    whole = training(**options)
+    whole.run(halves)
+    part = training(tmp_path, **options)
+    part.run(halves, on_log=stop_at(15))
+    rest = training(tmp_path, **options)
+    rest.resume()
+    rest.run(halves)
+    assert torch.equal(weights(rest), weights(whole))
+
+
+def test_what_is_computed_again_changes_no_bit_of_the_training():
+    plain, again = training(steps=10), training(steps=10, recompute=True)
+    for run in (plain, again):
+        run.model = nn.Sequential(run.model)  # a chain within a model is a block
+        run.run(batches)
+    assert torch.equal(weights(again), weights(plain))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_with_float32_weights(precision, tmp_path):
+    seen = []
+    run = training(tmp_path, steps=60, precision=precision)
+    run.run(batches, on_log=lambda progress, _: seen.append(progress) and None)
+    assert seen[-1].losses["total"] < 0.8 * seen[0].losses["total"]
+    assert weights(run).dtype == torch.float32
+    assert 0 < seen[-1].norm < 100  # of the unscaled gradient
+    again = training(tmp_path, steps=60, precision=precision)
+    again.resume()
+    assert again._scaler.get_scale() == run._scaler.get_scale()
 
 
 def test_log_lines_after_the_checkpoint_are_taken_back(tmp_path):
