@@ -96,8 +96,16 @@ class Preprocessing:
 
 
 Architecture = Literal[
-    *("multi_nets", "tal", "multi_head", "cond_input", "cond_dec", "dodnet", "transdodnet"),
-    *("dodnet_conference", "backbone", "segmenter"),
+    "multi_nets",
+    "tal",
+    "multi_head",
+    "cond_input",
+    "cond_dec",
+    "dodnet",
+    "transdodnet",
+    "dodnet_conference",
+    "backbone",
+    "segmenter",
 ]
 Backbone = Literal["mots", "conference"]
 

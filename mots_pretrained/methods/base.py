@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.losses.dice_bce import DiceBCE, dice_bce
+from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, Logits
 
@@ -44,13 +46,18 @@ class Method(Pretrained):
             Logits ``(B, K, 2, D, H, W)``.
         """
 
-    def loss(self, batch: Batch) -> DiceBCE:
+    def loss(self, batch: Batch) -> DiceBCE | DiceCE:
         """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16)."""
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
         target = batch.target.unflatten(1, (-1, 2)).flatten(0, 1)
         labelled = batch.labelled.unflatten(1, (-1, 2)).flatten(0, 1)
         return dice_bce(logits, target, labelled)
+
+    @torch.no_grad()
+    def segment(self, image: Image, tasks: Sequence[str] | None = None) -> Tensor:
+        """Return masks ``(B, T, 2, D, H, W)`` bool: where :meth:`forward`'s logits are positive."""
+        return self(image, tasks) > 0
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Return the positions of named tasks; all of them for None.

@@ -127,12 +127,7 @@ class MOTSBackbone(Pretrained):
         return BackboneFeatures(f, z, embedding)
 
     def _encode(self, image: Image) -> tuple[list[Features], list[Features]]:
-        check_image(image, self.config.encoder.in_channels, self.stride)
-        if image[0, 0].numel() == math.prod(self.stride):
-            raise ValueError(
-                f"an image of {tuple(image.shape[2:])} leaves a single voxel at the coarsest "
-                "stride, which instance norm cannot normalise; take a larger one"
-            )
+        check_input(image, self.config.encoder.in_channels)
         f = self.encoder(image)  # Eq. 4
         return f, [] if self.transformer is None else self.transformer(f)  # Eq. 5
 
@@ -157,6 +152,16 @@ def backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the backbone's own weights out of a whole network's, or out of a backbone's."""
     part = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
     return part or state
+
+
+def check_input(image: Tensor, channels: int) -> None:
+    """Raise a ValueError if an image does not fit the encoder of Eq. 4."""
+    check_image(image, channels, STRIDE)
+    if image[0, 0].numel() == math.prod(STRIDE):
+        raise ValueError(
+            f"an image of {tuple(image.shape[2:])} leaves a single voxel at the coarsest "
+            "stride, which instance norm cannot normalise; take a larger one"
+        )
 
 
 def check_image(image: Tensor, channels: int, stride: tuple[int, int, int]) -> None:

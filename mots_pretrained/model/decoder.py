@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from mots_pretrained.config import Activation, DecoderConfig, Fusion
@@ -26,6 +27,7 @@ class Decoder(nn.Module):
         in_widths: Channels of the encoder's five maps, finest first.
         memory_width: d of the Transformer, or None where there is none.
         fusion: Mode A sums both features, B takes the CNN's only, C the Transformer's only.
+        code: Length of a task code that joins the activations at every step (Cond-Dec).
         act: Activation.
         standardised: Whether convolutions standardise their weights.
     """
@@ -37,6 +39,7 @@ class Decoder(nn.Module):
         *,
         memory_width: int | None,
         fusion: Fusion = "A",
+        code: int = 0,
         act: Activation = "relu",
         standardised: bool = False,
     ) -> None:
@@ -52,19 +55,22 @@ class Decoder(nn.Module):
         self.refine = nn.ModuleList()
         channels = fused
         for width, skip_width in zip(widths, reversed(in_widths[:-1]), strict=True):
-            up = nn.ConvTranspose3d(channels, width, kernel_size=2, stride=2, bias=False)
+            up = nn.ConvTranspose3d(channels + code, width, kernel_size=2, stride=2, bias=False)
             nn.init.kaiming_normal_(up.weight, mode="fan_out", nonlinearity="relu")
             self.upsample.append(up)
             self.skip.append(projection(skip_width, width, act, standardised=standardised))
             self.refine.append(BasicBlock(width, width, act=act, standardised=standardised))
             channels = width
 
-    def forward(self, features: list[Features], memory: list[Features]) -> Decoded:
+    def forward(
+        self, features: list[Features], memory: list[Features], code: Tensor | None = None
+    ) -> Decoded:
         """Decode to stride (1, 2, 2).
 
         Args:
             features: The CNN encoder's five maps, F the last.
             memory: The Transformer's levels, Z the last; empty where there is none.
+            code: The task's code, constant over the volume.
 
         Returns:
             The fused bottleneck at stride (16, 32, 32) and ``(B, widths[-1], D, H/2, W/2)``.
@@ -72,6 +78,8 @@ class Decoder(nn.Module):
         bottleneck = x = self.fuse(features[-1], memory)
         stages = zip(self.upsample, self.skip, self.refine, reversed(features[:-1]), strict=True)
         for upsample, skip, refine, feature in stages:
+            # A code before an instance norm would be lost; upsampling and shortcut have none.
+            x = x if code is None else join_code(x, code)
             x = refine(upsample(x).add_(skip(feature)))
         return Decoded(bottleneck, x)
 
@@ -82,3 +90,8 @@ class Decoder(nn.Module):
         if self.fusion == "C":
             return self.fuse_memory(memory[-1])
         return self.fuse_features(feature) + self.fuse_memory(memory[-1])
+
+
+def join_code(x: Features, code: Tensor) -> Features:
+    """Join a code ``(M,)``, as M constant channels, to activations ``(B, C, D, H, W)``."""
+    return torch.cat([x, code[:, None, None, None].expand(len(x), -1, *x.shape[2:])], dim=1)

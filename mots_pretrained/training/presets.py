@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mots_pretrained.config import (
     DecoderConfig,
@@ -11,7 +11,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
-from mots_pretrained.methods import METHODS
+from mots_pretrained.methods import configured
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,6 @@ def configuration(method: str, size: str) -> ModelConfig:
     Raises:
         KeyError: If there is no such method or size; the message lists those there are.
     """
-    if method not in METHODS:
-        raise KeyError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
     if size not in SIZES:
         raise KeyError(f"unknown size {size!r}; allowed are {', '.join(SIZES)}")
-    config = replace(SIZES[size].config, architecture=method)  # type: ignore[arg-type]
-    return replace(config, transformer=None) if method == "dodnet" else config  # Fig. 3a
+    return configured(method, SIZES[size].config)

@@ -18,6 +18,7 @@ from mots_pretrained.networks import ARCHITECTURES, build, load
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
 ALL = {**METHODS, "dodnet_conference": ConferenceDoDNet}
+BINARY = [name for name in ALL if name != "tal"]
 
 
 @pytest.fixture(params=ALL)
@@ -116,12 +117,40 @@ def test_a_sample_without_labels_gives_exactly_no_gradient(
 
 
 def test_training_reaches_every_parameter_that_is_used(net: Method, image: torch.Tensor) -> None:
+    """By samples of which all seven tasks are known."""
     net.train()
-    net.loss(batch(image, [[True, True], [True, True]], [0, 1])).total.backward()
+    known = torch.tensor([[known for task in MOTS_TASKS for known in task.labelled]] * 2)
+    target = (torch.rand(2, 14, *image.shape[2:]) > 0.7).float()
+    net.loss(Batch(image, target, known, torch.arange(7).expand(2, -1))).total.backward()
     without = [name for name, p in net.named_parameters() if p.grad is None]
     assert without == []
 
 
+@pytest.mark.parametrize("net", BINARY, indirect=True)
+def test_no_binary_loss_pushes_an_unlabelled_category(
+    net: Method, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient of the loss by the prediction is exactly zero there, and nowhere else."""
+    predicted: list[torch.Tensor] = []
+    task_logits = net.task_logits
+
+    def kept(image: torch.Tensor, task: torch.Tensor) -> torch.Tensor:
+        predicted.append(task_logits(image, task))
+        predicted[0].retain_grad()
+        return predicted[0]
+
+    monkeypatch.setattr(net, "task_logits", kept)
+    net.loss(batch(image, [[False, True], [True, False]], [4, 6])).total.backward()
+    slope = predicted[0].grad
+    assert slope is not None
+    assert slope.shape[:3] == (2, 1, 2)  # of each sample its own task only is predicted
+    assert [[bool(slope[b, 0, k].any()) for k in (0, 1)] for b in (0, 1)] == [
+        [False, True],
+        [True, False],
+    ]
+
+
+@pytest.mark.parametrize("net", BINARY, indirect=True)
 def test_training_follows_the_published_average(net: Method, image: torch.Tensor) -> None:
     """Over the samples that label a channel, then over channels; Dice plus cross-entropy."""
     one = batch(image, [[False, True], [True, True]], [4, 0])
@@ -145,6 +174,21 @@ def test_save_and_load_bit_for_bit(net: Method, image: torch.Tensor, tmp_path: P
     with torch.no_grad():  # rounding may depend on where in memory weights lie
         torch.testing.assert_close(back(image), net(image), rtol=0, atol=1e-5)
     assert type(type(net).from_pretrained(tmp_path / "net")) is type(net)
+
+
+def test_the_task_makes_a_difference(net: Method, image: torch.Tensor) -> None:
+    with torch.no_grad():
+        logits = net(image).flatten(3)
+    for one in range(7):
+        for other in range(one):
+            assert not torch.allclose(logits[:, one], logits[:, other], rtol=0, atol=1e-4)
+
+
+def test_segmenting_is_a_threshold_of_one_half(net: Method, image: torch.Tensor) -> None:
+    masks = net.segment(image, ["pancreas"])
+    assert masks.dtype == torch.bool
+    with torch.no_grad():
+        assert torch.equal(masks, net(image, tasks=["pancreas"]).sigmoid() > 0.5)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,0 +1,75 @@
+"""Target adaptive loss: classes without labels count as background (Fang and Yan [12], Table 9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mots_pretrained.losses.segmentation import DiceCE
+
+
+def target_adaptive(logits: Tensor, target: Tensor, labelled: Tensor) -> DiceCE:
+    """Compare one softmax over all classes with labels of some of them.
+
+    With q the softmax of the logits and U the sample's unlabelled classes, the background's
+    probability is ``q_0 + sum of q_c over U``, since what is no labelled class may be any of
+    them. So the loss does push an unlabelled class down wherever a labelled one lies, and leaves
+    it free, against the background, everywhere else.
+
+    The two terms have the published form of Eq. 16 (``losses.dice_bce``): cross-entropy of the
+    merged probabilities, its mean over voxels and samples, and ``1 - 2 sum(q y) / (sum(q) +
+    sum(y) + 1)`` of every labelled class, averaged over samples, then over classes.
+
+    Args:
+        logits: ``(B, 1 + C, ...)``, the background first; half precision is computed in float32.
+        target: ``(B, ...)`` int64, the class of every voxel, 0 for background; an unlabelled
+            class counts as background.
+        labelled: ``(B, C)`` bool, which classes of which sample are annotated; a sample without
+            any takes no part.
+
+    Raises:
+        ValueError: If the shapes don't agree.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 3, 8), torch.zeros(1, 8, dtype=torch.int64)
+        >>> round(target_adaptive(logits, target, torch.tensor([[True, False]])).ce.exp().item(), 4)
+        1.5
+    """
+    _check(logits, target, labelled)
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    logits, target = logits.flatten(2), target.flatten(1)  # (B, 1 + C, N), (B, N)
+    whole = torch.cat([torch.zeros_like(labelled[:, :1]), labelled], dim=1)  # merged is class 0
+    log_q = logits.log_softmax(1)
+    merged = log_q.masked_fill(whole[:, :, None], -torch.inf).logsumexp(1)
+    target = torch.where(whole.gather(1, target), target, 0)
+    log_p = torch.where(target == 0, merged, log_q.gather(1, target[:, None])[:, 0])
+    known = labelled.any(1)
+    per_sample = torch.where(known, -log_p.mean(1), 0)
+    ce = per_sample.sum() / known.sum().clamp(min=1)
+    dice = _dice(log_q[:, 1:].exp(), target, labelled)
+    return DiceCE(dice, ce, dice + ce)
+
+
+def _dice(q: Tensor, target: Tensor, labelled: Tensor) -> Tensor:
+    """Mean over labelled samples, then over labelled classes, of ``(B, C, N)`` probabilities."""
+    classes = torch.arange(1, q.shape[1] + 1, device=q.device)
+    y = (target[:, None] == classes[:, None]).to(q.dtype)
+    terms = 1 - 2 * (q * y).sum(2) / (q.sum(2) + y.sum(2) + 1)
+    weight = labelled.to(q.dtype)
+    samples = weight.sum(0)
+    return ((terms * weight).sum(0) / samples.clamp(min=1)).sum() / (samples > 0).sum().clamp(min=1)
+
+
+def _check(logits: Tensor, target: Tensor, labelled: Tensor) -> None:
+    fit = (
+        logits.ndim >= 3
+        and target.shape == (logits.shape[0], *logits.shape[2:])
+        and labelled.shape == (logits.shape[0], logits.shape[1] - 1)
+    )
+    if not fit or labelled.dtype != torch.bool:
+        raise ValueError(
+            f"logits must be (B, 1 + C, ...), target (B, ...) and labelled (B, C) bool, not "
+            f"{tuple(logits.shape)}, {tuple(target.shape)} and {tuple(labelled.shape)} "
+            f"{labelled.dtype}"
+        )
