@@ -18,6 +18,7 @@ class Task:
         source: The public collection that the task comes from.
         train: Number of training scans in Table 1; 0 for tasks of one's own.
         test: Number of test scans in Table 1; 0 for tasks of one's own.
+        background_values: Further values of the source's label map, of no meaning in this task.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Task:
     source: str = ""
     train: int = 0
     test: int = 0
+    background_values: tuple[int, ...] = ()
 
     @property
     def labelled(self) -> tuple[bool, bool]:

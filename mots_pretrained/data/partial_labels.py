@@ -29,7 +29,7 @@ def partial_labels(labels: ArrayLike, task: Task) -> tuple[NDArray[np.uint8], ND
         ([[0, 1, 1], [0, 0, 1]], [True, True])
     """
     values = np.asarray(labels)
-    known = {0, *task.organ_values, *task.tumour_values}
+    known = {0, *task.organ_values, *task.tumour_values, *task.background_values}
     found = np.unique(values)
     strange = [value for value in found.tolist() if value not in known]
     if strange:
