@@ -84,8 +84,18 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str, 
         ValueError: If one of them cannot be read; the message says which and why.
     """
     folder = Path(folder)
-    config = _read_config(_required(folder, CONFIG))
+    config = load_config(folder)
     return config, _read_weights(_required(folder, WEIGHTS))
+
+
+def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
+    """Read the configuration of a stored network.
+
+    Raises:
+        FileNotFoundError: If the folder or its config.json is missing.
+        ValueError: If it cannot be read; the message names the field.
+    """
+    return _read_config(_required(Path(folder), CONFIG))
 
 
 def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:

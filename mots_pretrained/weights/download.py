@@ -9,7 +9,17 @@ from pathlib import Path
 
 from mots_pretrained.weights.catalog import CATALOG, Entry, unknown_model
 
-_FILES = ["config.json", "model.safetensors", "README.md"]
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "README.md",
+    "fingerprint.json",
+    "training_scans.json",
+    "training.json",
+    "log.csv",
+)
+"""All that a model's folder may hold and a repository gets; the first two are needed."""
+
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
 
 
@@ -91,9 +101,9 @@ def _catalogued(entry: Entry) -> Path:
 
 def _folder(path: Path) -> Path:
     if path.is_file():
-        raise ValueError(f"{path} is a file; give the folder that holds {' and '.join(_FILES[:2])}")
+        raise ValueError(f"{path} is a file; give the folder that holds {' and '.join(FILES[:2])}")
     if not path.is_dir():
-        raise FileNotFoundError(f"no such folder: {path}; give one with {' and '.join(_FILES[:2])}")
+        raise FileNotFoundError(f"no such folder: {path}; give one with {' and '.join(FILES[:2])}")
     return path
 
 
@@ -104,50 +114,26 @@ def _from_hub(
     token: str | None,
     local_files_only: bool,
 ) -> Path:
-    """Fetch a repository's three files through huggingface_hub, or find them in its cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    """Fetch a repository's files through huggingface_hub, or find them in its cache.
 
-    at = f"{repo}@{revision}" if revision else repo
-    try:
+    Only files of our own names are asked for, so that no other path in a repository is followed.
+    """
+    from huggingface_hub import snapshot_download
+
+    from mots_pretrained.weights.hub_errors import plain_hub_errors
+
+    with plain_hub_errors(repo, revision):
         folder = snapshot_download(
             repo,
             revision=revision,
             cache_dir=cache_dir,
             token=token,
             local_files_only=local_files_only,
-            allow_patterns=_FILES,
+            allow_patterns=list(FILES),
         )
-    except HFValidationError as error:
-        raise ValueError(f"{repo!r} is no name of a Hub repository: {error}") from error
-    except GatedRepoError as error:
+    if not all((Path(folder) / name).is_file() for name in FILES[:2]):
+        at = f"{repo}@{revision}" if revision else repo
         raise ValueError(
-            f"{at} is gated: ask for access on its page, then pass token=... or log in with "
-            "`hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ValueError(
-            f"the Hub has no repository {repo} that this token may read; check the name, or pass "
-            "token=... if it is private"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ValueError(f"{repo} has no revision {revision!r}; leave it out for main") from error
-    except LocalEntryNotFoundError as error:
-        raise ConnectionError(
-            f"{at} was not downloaded before and the Hub is not to be reached; load it once with "
-            "a connection, or give a folder"
-        ) from error
-    except HfHubHTTPError as error:
-        raise ConnectionError(f"the Hub failed to send {at}: {error}") from error
-    if not all((Path(folder) / name).is_file() for name in _FILES[:2]):
-        raise ValueError(
-            f"{at} holds no model of this package: {' and '.join(_FILES[:2])} are both needed"
+            f"{at} holds no model of this package: {' and '.join(FILES[:2])} are both needed"
         )
     return Path(folder)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.weights.checkpoint import save_folder
+from mots_pretrained.weights.checkpoint import load_config, save_folder
+from mots_pretrained.weights.download import FILES
+from mots_pretrained.weights.hub_errors import plain_hub_errors
 
 
 def upload(
@@ -43,34 +45,51 @@ def upload(
         ValueError: If the name is no repository's, or the token may not write there.
         ConnectionError: If the Hub cannot be reached.
     """
-    import httpx  # huggingface_hub's own transport, whose errors it lets through
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / repository.rpartition("/")[2]
         save_folder(folder, config, state, dtype=dtype, card=card)
-        try:
-            api.create_repo(repository, private=private, exist_ok=True)
-            if revision is not None:
-                api.create_branch(repository, branch=revision, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repository,
-                folder_path=folder,
-                revision=revision,
-                commit_message=f"Upload a {config.architecture} with mots_pretrained",
-            )
-        except HFValidationError as error:
-            raise ValueError(f"{repository!r} is no name of a Hub repository: {error}") from error
-        except HfHubHTTPError as error:
-            status = getattr(error.response, "status_code", None)
-            if status in (401, 403, 404):
-                raise ValueError(
-                    f"the Hub refused to write to {repository} (status {status}); pass "
-                    "token=... with write access, or log in with `hf auth login`"
-                ) from error
-            raise ConnectionError(f"the Hub failed to take {repository}: {error}") from error
-        except httpx.HTTPError as error:
-            raise ConnectionError(f"the Hub cannot be reached ({error}); try again") from error
+        return upload_folder(folder, repository, token=token, private=private, revision=revision)
+
+
+def upload_folder(
+    folder: str | Path,
+    repository: str,
+    *,
+    token: str | None = None,
+    private: bool = False,
+    revision: str | None = None,
+) -> str:
+    """Commit a stored network's folder to a repository, made if need be.
+
+    Args:
+        folder: As ``save_folder`` writes it; only files that belong to a model are sent.
+        repository: ``"org/name"``.
+        token: Token with write access; the stored login by default.
+        private: Whether a new repository is private.
+        revision: Branch to commit to, made if need be; main by default.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        FileNotFoundError: If the folder holds no network.
+        ValueError: If the name is no repository's, the token may not write there, or the card's
+            header is not valid.
+        ConnectionError: If the Hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    config = load_config(folder)
+    api = HfApi(token=token)
+    with plain_hub_errors(repository, revision, writing=True):
+        api.create_repo(repository, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repository, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            revision=revision,
+            allow_patterns=list(FILES),
+            commit_message=f"Upload a {config.architecture} with mots_pretrained",
+        )
     return str(commit.commit_url)

@@ -1,0 +1,111 @@
+"""Small files of what was learned on top of a network's weights, which they name by their hash."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+FORMAT_VERSION = 1
+"""Version of the files that this package writes, and the newest that it reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Addition:
+    """What such a file holds.
+
+    Attributes:
+        kind: What was learned: ``"task"`` or ``"lora"``.
+        base: ``weights_sha256`` of the weights that it was learned on.
+        facts: What else is needed to put it to use, as JSON has it.
+        tensors: The learned values, by name.
+    """
+
+    kind: str
+    base: str
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file, whole or not at all; its folder is made if need be."""
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {
+            "format_version": str(FORMAT_VERSION),
+            "kind": self.kind,
+            "base_sha256": self.base,
+            "facts": json.dumps(self.facts),
+        }
+        tensors = {n: t.detach().cpu().contiguous().clone() for n, t in self.tensors.items()}
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file(tensors, draft, metadata=metadata)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, kind: str) -> Addition:
+        """Read a file; it may come from anyone, and nothing in it is run.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is no such file, of another kind, or of a newer version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}")
+        metadata, tensors = _read(path)
+        version = metadata.get("format_version", "")
+        if metadata.get("kind") != kind or not version.isdecimal():
+            raise ValueError(f"{path} holds no {kind} learned on top of a network's weights")
+        if int(version) > FORMAT_VERSION:
+            raise ValueError(
+                f"{path} has format_version {version}, this package reads up to "
+                f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
+            )
+        return cls(kind, metadata.get("base_sha256", ""), _facts(path, metadata), tensors)
+
+    def check_base(self, found: str, what: str | os.PathLike[str]) -> None:
+        """Raise a ValueError if the weights at hand are not those that it was learned on.
+
+        Args:
+            found: ``weights_sha256`` of the weights at hand.
+            what: The file, for the message.
+        """
+        if found != self.base:
+            raise ValueError(
+                f"{what} was learned on weights with SHA-256 {self.base[:12]}..., these have "
+                f"{found[:12]}...; load the network that it was made for"
+            )
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except Exception as error:  # the reader fails in many types on a damaged header
+        raise ValueError(
+            f"{path} is no readable safetensors file ({error}); copy or download it again"
+        ) from error
+
+
+def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        facts = json.loads(metadata.get("facts", ""))
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path} does not say what it holds; copy or download it again")
+    return facts
