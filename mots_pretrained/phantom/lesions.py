@@ -58,9 +58,10 @@ def draw_lesions(
 ) -> list[Lesion]:
     """Draw a person's lesions: those wanted, by chance others, and cysts."""
     kinds = list(wanted)
-    others = [k for k in TUMOURS if k not in wanted and k != "hepatic_vessel_tumour"]
-    if "hepatic_vessel_tumour" in wanted:
-        others.remove("liver_tumour")
+    settled = {*wanted, "hepatic_vessel_tumour"}
+    if "hepatic_vessel_tumour" in wanted:  # the liver has its tumours then
+        settled.add("liver_tumour")
+    others = [k for k in TUMOURS if k not in settled]
     kinds += [k for k in others if rng.random() < _OFF_TASK]
     kinds += [k for k, chance in _CYSTS.items() if rng.random() < chance]
     lesions = []

@@ -11,6 +11,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.data.augment import Augmentation
@@ -19,6 +20,7 @@ from mots_pretrained.data.patches import Case
 from mots_pretrained.data.preprocess import lowest_value, scale_hounsfield
 from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.phantom import task_target, torso
+from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task
 from mots_pretrained.training.loop import LoopSettings, Precision, Progress, Training
 from mots_pretrained.training.presets import SIZES, configuration
@@ -28,6 +30,9 @@ Labels = Literal["partial", "complete"]
 
 SCANS = sum(task.train for task in MOTS_TASKS)
 """Training scans of MOTS, 920: an epoch is one pass over as many, also of phantoms."""
+
+EXTRA_TUMOURS = 0.3
+"""Chance of each tumour that a phantom's own domain isn't about, where all are supervised."""
 
 RECORD = "training.json"
 """Name of the file beside the weights that says how they were trained."""
@@ -138,16 +143,36 @@ class TorsoSource:
             domain=self.tasks[own].name,
             spacing=self.contract.spacing,
             randomise=self.randomise,
+            lesions=self._lesions(own, rng),
         )
         chosen = (own,) if self.labels == "partial" else tuple(range(len(self.tasks)))
         labelled = [known for task in chosen for known in self.tasks[task].labelled]
         target = np.concatenate(
             [task_target(phantom.labels, self.tasks[task]) for task in chosen]
         ).astype(np.uint8)
-        target[~np.array(labelled)] = 0
         image = phantom.image.astype(np.float32)
+        if self.labels == "complete" and not _vessels_show(image, phantom.labels):
+            labelled[2 * [task.name for task in self.tasks].index("hepatic_vessel")] = False
+        target[~np.array(labelled)] = 0
         scale_hounsfield(image, self.contract.clip)
         return Case(image[None], target, tuple(labelled), chosen, f"phantom {index}")
+
+    def _lesions(self, own: int, rng: np.random.Generator) -> tuple[str, ...] | None:
+        """Draw the patient's tumours: where all are supervised, more teach more."""
+        if self.labels == "partial":
+            return None
+        tumours = [task.tumour for task in self.tasks if task.tumour is not None]
+        more = [name for name in tumours if rng.random() < EXTRA_TUMOURS]
+        mine = self.tasks[own].tumour
+        return tuple(dict.fromkeys(more if mine is None else [mine, *more]))
+
+
+def _vessels_show(image: NDArray[np.float32], labels: NDArray[np.integer]) -> bool:
+    """Tell whether the liver's vessels stand out; where a phase hides them none could be drawn."""
+    vessels, liver = image[labels == LABEL["hepatic_vessel"]], image[labels == LABEL["liver"]]
+    if not vessels.size or not liver.size:
+        return True
+    return bool(abs(np.median(vessels) - np.median(liver)) >= 15)  # HU, about one noise
 
 
 def steps_of(epochs: int, batch: int) -> int:

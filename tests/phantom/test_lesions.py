@@ -57,3 +57,8 @@ def test_liver_tumours_replace_liver_only():
         assert inside.any()
         assert near[inside].mean() > 0.05  # they lie among liver
         assert (with_tumour == LABEL["liver"]).sum() > inside.sum()
+
+
+def test_a_patient_may_be_asked_for_every_tumour_at_once():
+    patient = Anatomy(np.random.default_rng(0), TUMOURS, 0.0)
+    assert {lesion.kind for lesion in patient.lesions} >= set(TUMOURS)

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from mots_pretrained.methods import METHODS
-from mots_pretrained.phantom import torso
+from mots_pretrained.phantom import Phantom, torso
+from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS
 from mots_pretrained.training import presets, pretrain_mots
 from mots_pretrained.training.pretrain_mots import (
@@ -65,6 +66,18 @@ def test_complete_labels_show_all_tasks_but_what_no_collection_labels(tiny):
     assert liver.any()
     assert (vessel <= liver).all()
     assert not colon.any()
+
+
+@pytest.mark.parametrize(("contrast", "asked"), [(10.0, False), (20.0, True)])
+def test_vessels_that_do_not_show_are_not_asked_for(tiny, monkeypatch, contrast, asked):
+    labels = np.full((16, 16, 16), LABEL["liver"], np.uint8)
+    labels[:4] = LABEL["hepatic_vessel"]
+    image = np.where(labels == LABEL["liver"], 80.0, 80.0 + contrast)
+    made = Phantom(image, labels, (8.0, 8.0, 8.0), "liver")
+    monkeypatch.setattr(pretrain_mots, "torso", lambda *_, **__: made)
+    case = TorsoSource(tiny.preprocessing, labels="complete")(0)
+    assert (case.labelled[4], case.target[4].any()) == (asked, asked)
+    assert TorsoSource(tiny.preprocessing, labels="partial")(2).labelled[0]
 
 
 @pytest.mark.parametrize("labels", ["partial", "complete"])
