@@ -34,6 +34,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mots_pretrained.adaptation.new_task import add_task, load_task
     from mots_pretrained.adaptation.segmenter import Segmenter
     from mots_pretrained.config import ModelConfig, Preprocessing
     from mots_pretrained.inference.predictor import Predictor
@@ -59,9 +60,11 @@ __all__ = [
     "Task",
     "TransDoDNet",
     "Volume",
+    "add_task",
     "build",
     "list_models",
     "load",
+    "load_task",
 ]
 
 _HOMES = {
@@ -76,9 +79,11 @@ _HOMES = {
     "Task": "tasks",
     "TransDoDNet": "methods.transdodnet",
     "Volume": "volume",
+    "add_task": "adaptation.new_task",
     "build": "networks",
     "list_models": "weights.catalog",
     "load": "networks",
+    "load_task": "adaptation.new_task",
 }
 
 
