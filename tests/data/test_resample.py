@@ -131,6 +131,50 @@ def test_a_small_lesion_does_not_vanish() -> None:
     assert (coarse == 1).sum() == 63
 
 
+@pytest.mark.parametrize("size", [(20, 20, 20), (10, 25, 40), (80, 80, 80), (9, 11, 13)])
+def test_every_piece_of_a_tumour_stays(size: tuple[int, int, int]) -> None:
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[5:35, 5:35, 5:35] = 1
+    labels[30:34, 30:34, 30:34] = 2  # a lesion that stays of itself
+    small = [(8, 8, 8), (20, 11, 30), (15, 27, 15)]
+    for voxel in small:
+        labels[voxel] = 2
+    labels[12, 18:26, 18:26] = 2  # and one that is a single slice
+    coarse = resample_labels(labels, size)
+    scale = np.array(size) / 40
+    for voxel in (*small, (31, 31, 31), (12, 21, 21)):
+        assert coarse[tuple(((np.array(voxel) + 0.5) * scale).astype(int))] == 2, voxel
+
+
+def test_a_flat_lesion_keeps_its_outline_not_one_voxel() -> None:
+    labels = np.zeros((12, 30, 30), np.uint8)
+    labels[4, 6:24, 9:27] = 1  # one slice of three that become one
+    coarse = resample_labels(labels, (4, 30, 30))
+    expected = np.zeros((4, 30, 30), np.uint8)
+    expected[1, 6:24, 9:27] = 1
+    np.testing.assert_array_equal(coarse, expected)
+
+
+@pytest.mark.parametrize("size", [(13, 17, 21), (32, 50, 19)])
+def test_an_organ_has_one_outline_with_and_without_its_tumour(size: tuple[int, int, int]) -> None:
+    d, h, w = np.meshgrid(*[np.arange(32)] * 3, indexing="ij")
+    organ = ((d - 15.5) ** 2 + (h - 15.5) ** 2 + (w - 15.5) ** 2 < 150).astype(np.uint8)
+    labels = organ * np.where(h + w > 30, 2, 1).astype(np.uint8)
+    np.testing.assert_array_equal(resample_labels(labels, size) > 0, resample_labels(organ, size))
+
+
+@given(shape=SIZES, size=SIZES, seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_no_class_vanishes_and_none_appears(
+    shape: tuple[int, ...], size: tuple[int, ...], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(shape) < 0.1).astype(np.uint8)
+    found = set(np.unique(resample_labels(labels, size)).tolist())
+    assert (1 in found) == labels.any()
+    assert found <= {0, 1}
+
+
 def test_labels_there_and_back_keep_their_shape() -> None:
     d, h, w = np.meshgrid(*[np.arange(32)] * 3, indexing="ij")
     ball = ((d - 15.5) ** 2 + (h - 15.5) ** 2 + (w - 15.5) ** 2 < 100).astype(np.uint8)
