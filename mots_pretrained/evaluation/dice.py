@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mots_pretrained.evaluation.rules import Rule, check_rule
+from mots_pretrained.evaluation.rules import Rule, as_rule
 
 
 def dice(prediction: ArrayLike, truth: ArrayLike, *, rule: Rule = "standard") -> float | None:
@@ -32,7 +32,7 @@ def dice(prediction: ArrayLike, truth: ArrayLike, *, rule: Rule = "standard") ->
         >>> dice([1, 0], [0, 0]) is None
         True
     """
-    check_rule(rule)
+    as_rule(rule)
     p, y = np.asarray(prediction) != 0, np.asarray(truth) != 0
     if p.shape != y.shape:
         raise ValueError(f"prediction and truth differ in shape: {p.shape} and {y.shape}")

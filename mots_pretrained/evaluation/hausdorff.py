@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mots_pretrained.evaluation.rules import Rule, check_rule, distance_of_empty
+from mots_pretrained.evaluation.rules import Rule, as_rule, distance_of_empty
 from mots_pretrained.evaluation.surface_distance import SurfaceDistances, surface_distances
 
 
@@ -36,7 +36,7 @@ def hausdorff(
         >>> hausdorff([1, 1, 0, 0], [1, 1, 1, 1], spacing=[1.5])
         3.0
     """
-    check_rule(rule)
+    as_rule(rule)
     if not 0 <= percentile <= 100:
         raise ValueError(f"a percentile goes from 0 to 100, not {percentile}")
     distances = surface_distances(prediction, truth, spacing=spacing)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mots_pretrained.evaluation.dice import dice
 from mots_pretrained.evaluation.hausdorff import hausdorff_of
-from mots_pretrained.evaluation.rules import Rule, check_rule, distance_of_empty
+from mots_pretrained.evaluation.rules import Rule, as_rule, distance_of_empty
 from mots_pretrained.evaluation.surface_dice import TOLERANCE, share_of_empty, surface_dice_of
 from mots_pretrained.evaluation.surface_distance import (
     SurfaceDistances,
@@ -103,7 +103,7 @@ def measure(
         >>> measure([1, 1, 0], [1, 1, 1], spacing=[2.0], metrics=["dice", "hd"])
         {'dice': 0.8, 'hd': 2.0}
     """
-    check_rule(rule)
+    as_rule(rule)
     p, y = np.asarray(prediction) != 0, np.asarray(truth) != 0
     names = check_metrics(metrics)
     units = {METRICS[name].unit != "voxels" for name in names if METRICS[name].of is not None}

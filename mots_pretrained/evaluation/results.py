@@ -120,11 +120,11 @@ class Results:
         titles = [METRICS[metric].title for metric in self.metrics]
         rows: list[Sequence[str]] = [("category", *titles, "cases", "left out", "missed")]
         for name in self.categories:
-            means = [shown(table.mean(name), _digits(m)) for m, table in tables.items()]
+            means = [shown(table.mean(name), digits_of(m)) for m, table in tables.items()]
             left_out = first.left_out(name) - self._unfound(name)
             counts = str(len(first.scored(name))), str(left_out or ""), str(self.missed(name) or "")
             rows.append((name, *means, *counts))
-        means = [shown(table.mean_over_categories, _digits(m)) for m, table in tables.items()]
+        means = [shown(table.mean_over_categories, digits_of(m)) for m, table in tables.items()]
         rows.append(("mean", *means, str(len(self.cases)), "", ""))
         return aligned(rows)
 
@@ -143,5 +143,6 @@ class Results:
         }
 
 
-def _digits(metric: str) -> int:
+def digits_of(metric: str) -> int:
+    """Return how many decimals a metric is shown with."""
     return 3 if METRICS[metric].unit == "share" else 2

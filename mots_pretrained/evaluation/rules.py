@@ -15,14 +15,16 @@ Ours is infinity, left out of means and counted as missed.
 """
 
 
-def check_rule(rule: str) -> None:
-    """Refuse an unknown rule.
+def as_rule(text: str) -> Rule:
+    """Return the rule of a name.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If there is none.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; allowed are {', '.join(RULES)}")
+    for rule in RULES:
+        if rule == text:
+            return rule
+    raise ValueError(f"unknown rule {text!r}; allowed are {', '.join(RULES)}")
 
 
 def distance_of_empty(prediction: bool, truth: bool, rule: Rule) -> float | None:

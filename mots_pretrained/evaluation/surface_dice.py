@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mots_pretrained.evaluation.rules import Rule, check_rule
+from mots_pretrained.evaluation.rules import Rule, as_rule
 from mots_pretrained.evaluation.surface_distance import SurfaceDistances, surface_distances
 
 TOLERANCE = 2.0
@@ -41,7 +41,7 @@ def surface_dice(
         >>> surface_dice([1, 1, 0, 0], [1, 1, 1, 1], spacing=[1.0], tolerance=1)
         0.75
     """
-    check_rule(rule)
+    as_rule(rule)
     if not tolerance >= 0:
         raise ValueError(f"a tolerance is 0 mm or more, not {tolerance}")
     distances = surface_distances(prediction, truth, spacing=spacing)

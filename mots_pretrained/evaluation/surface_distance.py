@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mots_pretrained.evaluation.rules import Rule, check_rule, distance_of_empty
+from mots_pretrained.evaluation.rules import Rule, as_rule, distance_of_empty
 
 _LEAF = 32  # points in a leaf of the search tree: it is asked once, so building counts as well
 
@@ -80,7 +80,7 @@ def mean_surface_distance(
         >>> mean_surface_distance([1, 1, 0, 0], [1, 1, 1, 1], spacing=[2.0])
         1.5
     """
-    check_rule(rule)
+    as_rule(rule)
     distances = surface_distances(prediction, truth, spacing=spacing)
     if distances is None:
         return distance_of_empty(bool(np.any(prediction)), bool(np.any(truth)), rule)

@@ -172,10 +172,41 @@ class Predictor:
             ValueError: If the scan cannot be read or does not keep the network's contract.
         """
         volume = _read(scan)
+        return self._segment(volume, preprocess(volume, self.config.preprocessing), progress)
+
+    def prepared(
+        self,
+        image: NDArray[np.float32],
+        *,
+        spacing: Sequence[float] | None = None,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Segment an image that has been brought to the contract already, on its own grid.
+
+        Args:
+            image: ``(C, D, H, W)``, in canonical orientation and scaled as the contract says.
+            spacing: Its millimetres along (D, H, W); the contract's by default.
+            progress: Called with the windows done and their number.
+
+        Raises:
+            ValueError: If it has not the contract's channels.
+        """
         contract = self.config.preprocessing
-        image = torch.from_numpy(preprocess(volume, contract))
+        if image.ndim != 4 or len(image) != len(contract.channels):
+            raise ValueError(
+                f"a prepared image is ({len(contract.channels)}, D, H, W) "
+                f"({', '.join(contract.channels)}), not {image.shape}"
+            )
+        volume = Volume.with_spacing(image, contract.spacing if spacing is None else spacing)
+        return self._segment(volume, image, progress)
+
+    def _segment(
+        self, volume: Volume, image: NDArray[np.float32], progress: Progress | None
+    ) -> Prediction:
+        """Segment ``image``, the volume on the contract's grid, and decide on the volume's own."""
+        contract = self.config.preprocessing
         slabs = sliding_window(
-            image,
+            torch.from_numpy(image),
             self._probabilities,
             window=contract.window,
             overlap=self.overlap,

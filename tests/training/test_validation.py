@@ -6,8 +6,7 @@ import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.patches import Case
-from mots_pretrained.methods import METHODS
-from mots_pretrained.training.validation import score_case, score_phantoms
+from mots_pretrained.training.validation import score_case
 
 
 def bright_case():
@@ -48,28 +47,3 @@ def test_nested_regions(tiny):
     case = bright_case()
     nested = np.concatenate([case.target > 0, case.target > 1]).astype(np.uint8)
     assert score_case(net, Case(case.image, nested)) == {"whole": 1.0, "core": 1.0}
-
-
-def test_phantoms_are_scored_where_their_collection_labels_them(tiny):
-    net = METHODS["transdodnet"](tiny).eval()
-    done = []
-    table = score_phantoms(net, cases=7, seed=3, on_case=lambda *now: done.append(now))
-    assert [list(scores) for scores in table.cases.values()] == [
-        list(task.categories) for task in tiny.tasks
-    ]
-    assert len(table.categories) == 11
-    assert done[-1] == (7, 7)
-    again = score_phantoms(net, cases=2, seed=3)
-    for name, scores in again.cases.items():
-        assert scores == table.cases[name]
-
-
-def test_a_segmenter_of_bcv_organs_is_scored_by_its_classes(tiny):
-    net = Segmenter.from_scratch(tiny, classes=("liver", "aorta")).eval()
-    table = score_phantoms(net, cases=1)
-    assert table.categories == ("liver", "aorta")
-    assert table.scored("liver")
-    with pytest.raises(ValueError, match="no truth for the class 'heart'"):
-        score_phantoms(Segmenter.from_scratch(tiny, classes=("liver", "heart")))
-    with pytest.raises(ValueError, match="at least 1 case, not 0"):
-        score_phantoms(net, cases=0)
