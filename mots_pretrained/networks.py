@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods import METHODS
@@ -48,7 +49,8 @@ def load(
     """Load whatever network a name, folder or hub repository holds, strictly, in evaluation mode.
 
     Args:
-        name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``.
+        name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``; a
+            folder of folds, as ``mots finetune --folds`` leaves it, gives their ensemble.
         revision: Git revision of a hub repository.
         cache_dir: Where downloads are kept.
         token: Token for gated repositories.
@@ -58,6 +60,8 @@ def load(
         KeyError: If the name is unknown.
         ValueError: If what is found does not fit.
     """
+    if fold_folders(name):
+        return Ensemble.from_pretrained(name)
     config, state = load_config_and_state(
         name,
         revision=revision,

@@ -36,6 +36,17 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], Any]:
     return array, affine, header
 
 
+def read_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Read from the header alone a file's shape, in its own axis order, and its affine.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header is no volume's.
+    """
+    header = _read_header(path)
+    return tuple(header.get_data_shape()), _file_affine(header, path)
+
+
 def save_nifti(path: str | os.PathLike[str], array: NDArray[Any], header: Any) -> None:
     """Write voxels in file order under a header; the file appears whole or not at all.
 

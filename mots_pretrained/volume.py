@@ -15,6 +15,7 @@ from mots_pretrained.nifti import (
     cast_exactly,
     check_affine,
     list_volumes,
+    read_grid,
     read_nifti,
     save_nifti,
     stem,
@@ -27,6 +28,7 @@ __all__ = [
     "affine_of",
     "list_volumes",
     "read_channels",
+    "read_spacing",
     "read_volume",
     "stem",
     "write_like",
@@ -165,6 +167,24 @@ def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None)
     if dtype is not None:
         array = cast_exactly(array, dtype, path)
     return Volume(array, affine, header, orientation, stem(path))
+
+
+def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
+    """Read from the header alone the millimetres between voxels along (D, H, W).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header is no volume's.
+    """
+    import nibabel as nib
+
+    _, affine = read_grid(Path(path))
+    transform = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(affine), _canonical()
+    )
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    depth, height, width = (float(steps[list(transform[:, 0]).index(axis)]) for axis in range(3))
+    return depth, height, width
 
 
 def read_channels(paths: Sequence[str | os.PathLike[str]]) -> Volume:

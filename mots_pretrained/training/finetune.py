@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -279,7 +280,8 @@ def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
             raise ValueError(f"{case.name} has {len(case.image)} channels, the network {channels}")
         if len(case.target) != targets:
             raise ValueError(f"{case.name} has {len(case.target)} targets, the network {targets}")
-        highest = int(case.target.max(where=case.target != IGNORED, initial=0))
+        target = np.asarray(case.target)  # of a stored case, read now
+        highest = int(target.max(where=target != IGNORED, initial=0))
         if highest > (len(config.classes) if config.exclusive else 1):
             raise ValueError(
                 f"{case.name} has class {highest}; the network has {len(config.classes)} classes"

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from mots_pretrained.adaptation.ensemble import FOLD
+from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.data.cases import read_case
-from mots_pretrained.data.folders import (
-    Classes,
-    LabelledFolder,
-    LabelledScan,
-    find_scans,
-    numbered,
-)
-from mots_pretrained.data.patches import Case
-from mots_pretrained.evaluation.names import read_label_names
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.data.folders import LabelledScan, find_scans
+from mots_pretrained.data.shelf import Shelf
+from mots_pretrained.evaluation.table import Table
 from mots_pretrained.model.pretrained import load_config_and_state
-from mots_pretrained.training.finetune import Finetuning, History, finetune
+from mots_pretrained.training.downstream import Choices, Downstream, Split, describe, folds, split
+from mots_pretrained.training.finetune import Finetuning, finetune
+from mots_pretrained.training.history import History
 from mots_pretrained.training.loop import Progress
 from mots_pretrained.training.presets import SIZES
 from mots_pretrained.training.pretrain_mots import RECORD
-from mots_pretrained.volume import read_channels, read_volume
 
 SCRATCH = "none"
 """In place of a model's name: random weights, the baseline."""
@@ -42,10 +38,13 @@ class Start:
     Attributes:
         name: Catalogue name, folder or hub repository; ``"none"`` for random weights.
         size: Size of ``SIZES`` to build where the weights are random.
+        channel_init: How the first convolution is widened to more channels; the paper copies its
+            first channel.
     """
 
     name: str = "transdodnet.phantom"
     size: str = "small"
+    channel_init: ChannelInit = "first"
 
     def config(self) -> ModelConfig:
         """Return the configuration of the network that the backbone comes from."""
@@ -55,177 +54,205 @@ class Start:
             raise KeyError(f"unknown size {self.size!r}; allowed are {', '.join(SIZES)}")
         return SIZES[self.size].config
 
-    def segmenter(self, classes: Classes, exclusive: bool, contract: Preprocessing) -> Segmenter:
-        """Build the network with its new head."""
-        names, channels = tuple(classes), len(contract.channels)
+    def segmenter(self, task: Downstream) -> Segmenter:
+        """Build the network with a new head for a task."""
+        names, channels = tuple(task.classes), len(task.contract.channels)
         if self.name == SCRATCH:
             return Segmenter.from_scratch(
                 self.config(),
                 in_channels=channels,
                 classes=names,
-                exclusive=exclusive,
-                preprocessing=contract,
+                exclusive=task.exclusive,
+                preprocessing=task.contract,
             )
         return Segmenter.from_pretrained(
             self.name,
             in_channels=channels,
+            channel_init=self.channel_init,
             classes=names,
-            exclusive=exclusive,
-            preprocessing=contract,
+            exclusive=task.exclusive,
+            preprocessing=task.contract,
         )
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and how long a fine-tuning runs; none of it changes the result.
+
+    Attributes:
+        device: Where it trains.
+        workers: Processes that cut patches.
+        resume: Go on where the output folder stands; without anything there, begin.
+        max_minutes: End cleanly after so long, to be resumed.
+        on_step: Called with each line of the log.
+        say: Told in words what is done.
+    """
+
+    device: str = "cpu"
+    workers: int = 0
+    resume: bool = False
+    max_minutes: float | None = None
+    on_step: Callable[[Progress], Any] | None = None
+    say: Callable[[str], Any] = field(default=lambda text: None)
 
 
 def finetune_folder(
     data: str | Path,
     output: str | Path,
-    settings: Finetuning,
+    settings: Finetuning | None = None,
     *,
     start: Start | None = None,
-    classes: Classes | None = None,
-    held_out: int | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    on_step: Callable[[Progress], Any] | None = None,
+    choices: Choices | None = None,
+    running: Running | None = None,
 ) -> History:
     """Fine-tune on a folder of labelled scans and save the best network.
-
-    Classes, channels and modality come from the folder where it tells them; else the label values
-    found are the classes, and one channel is taken for CT, several for MRI.
 
     Args:
         data: Folder in one of the layouts of ``find_scans``.
         output: Folder for config.json, model.safetensors, ``training.json`` and ``log.csv``.
         settings: How to fine-tune.
         start: What to start from; the default model if None.
-        classes: The values that make up each class, by name.
-        held_out: Cases to validate with, drawn by the seed; None takes a fifth of five or more.
-        device: Where to train.
-        workers: Processes that cut patches.
-        on_step: Called with each line of the log.
+        choices: Classes, held-out cases and spacing, where the data shall not decide.
+        running: Device, resumption, time.
 
     Raises:
         FileNotFoundError: If folder or model is missing.
-        ValueError: If a case is unusable; the message names its file.
+        ValueError: If a case is unusable, which the message names; or the output folder holds an
+            unfinished training and is not to be resumed, or is and was of other settings.
+
+    Example:
+        >>> finetune_folder("RawData/Training", "organs", Finetuning(epochs=50))  # doctest: +SKIP
     """
-    start = start or Start()
-    found = find_scans(data)
-    torch.manual_seed(settings.seed)
-    classes = classes or found.classes or _values_found(found.scans)
-    exclusive = all(len(values) == 1 for values in classes.values())
-    contract = contract_for(found, start.config().preprocessing)
-    train, held = split(found.scans, held_out, settings.seed)
-    segmenter = start.segmenter(classes, exclusive, contract)
+    settings, start, running = settings or Finetuning(), start or Start(), running or Running()
+    choices = choices or Choices()
+    task = describe(find_scans(data), start.config().preprocessing, choices)
+    parts = split(task.scans, choices.held_out, settings.seed)
+    with Shelf(task.read, Path(output)) as shelf:
+        return _train(_Job(task, Path(output), settings, start, running), parts, shelf)
 
-    def read(scans: Sequence[LabelledScan]) -> list[Case]:
-        return [read_case(scan, contract, classes, exclusive=exclusive) for scan in scans]
 
-    history = finetune(
-        segmenter,
-        read(train),
-        settings,
-        validation=read(held),
-        device=device,
-        workers=workers,
-        folder=Path(output),
-        on_step=on_step,
-    )
-    segmenter.save_pretrained(output)
-    _write_record(Path(output), start, settings, (train, held), history)
+def finetune_folds(
+    data: str | Path,
+    output: str | Path,
+    settings: Finetuning | None = None,
+    *,
+    count: int = 5,
+    start: Start | None = None,
+    choices: Choices | None = None,
+    running: Running | None = None,
+) -> History:
+    """Fine-tune a network for each fold of the cases; the output folder predicts by their mean.
+
+    Args:
+        data: As in ``finetune_folder``.
+        output: Folder for ``fold_0`` to ``fold_N``, each as ``finetune_folder`` leaves it, and a
+            ``training.json`` with every case's score by the network that had not learned from it.
+        settings: As in ``finetune_folder``.
+        count: How many folds, drawn by the seed.
+        start: As in ``finetune_folder``.
+        choices: As in ``finetune_folder``; the folds say which cases are held out.
+        running: As in ``finetune_folder``; folds that are complete are not trained again.
+
+    Returns:
+        One validation, that of all cases, each by the network that had not learned from it.
+
+    Raises:
+        FileNotFoundError: As in ``finetune_folder``.
+        ValueError: As in ``finetune_folder``, or if there are fewer cases than folds.
+    """
+    settings, start, running = settings or Finetuning(), start or Start(), running or Running()
+    output, begun = Path(output), time.monotonic()
+    task = describe(find_scans(data), start.config().preprocessing, choices)
+    parts = folds(task.scans, count, settings.seed)
+    together = Table(tuple(task.classes))
+    complete = True
+    with Shelf(task.read, output) as shelf:
+        for number, part in enumerate(parts):
+            running.say(f"Fold {number + 1} of {count}, {len(part[1])} cases held out")
+            own = _with_time_left(running, begun, count - number)
+            job = _Job(task, output / FOLD.format(number), settings, start, own)
+            history = _train(job, part, shelf)
+            complete = complete and history.complete
+            for case, scores in ({} if history.best is None else history.best.cases).items():
+                together.add(f"fold {number}: {case}", scores)
+    history = History(validations=[(0, together)], complete=complete)
+    record = {"folds": count, "complete": complete, "scores": together.as_json()}
+    (output / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return history
 
 
-def _write_record(
-    folder: Path,
-    start: Start,
-    settings: Finetuning,
-    scans: tuple[list[LabelledScan], list[LabelledScan]],
-    history: History,
-) -> None:
-    """Say beside the weights how they came about."""
-    train, held = scans
-    record = {
-        "from": start.name,
-        "settings": dataclasses.asdict(settings),
-        "train": [scan.name for scan in train],
-        "validation": [scan.name for scan in held],
+@dataclass(frozen=True)
+class _Job:
+    """One network to fine-tune."""
+
+    task: Downstream
+    output: Path
+    settings: Finetuning
+    start: Start
+    running: Running
+
+    def record(self, parts: Split) -> dict[str, Any]:
+        """Return what two runs must have in common to be one."""
+        return {
+            "from": self.start.name,
+            "settings": dataclasses.asdict(self.settings),
+            "classes": self.task.classes,
+            "train": [scan.name for scan in parts[0]],
+            "validation": [scan.name for scan in parts[1]],
+        }
+
+
+def _train(job: _Job, parts: Split, read: Callable[[list[LabelledScan]], list[Any]]) -> History:
+    """Fine-tune one network, save it and say beside it how it came about."""
+    path, running, record = job.output / RECORD, job.running, job.record(parts)
+    if running.resume and path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known.get("complete"):
+            return _known_history(known, record, path)
+    train, held = (read(scans) for scans in parts)
+    torch.manual_seed(job.settings.seed)
+    segmenter = job.start.segmenter(job.task)
+    history = finetune(
+        segmenter,
+        train,
+        job.settings,
+        validation=held,
+        device=running.device,
+        workers=running.workers,
+        folder=job.output,
+        resume=running.resume,
+        max_minutes=running.max_minutes,
+        on_step=running.on_step,
+    )
+    segmenter.save_pretrained(job.output)
+    record |= {
+        "complete": history.complete,
         "best_step": history.best_step,
         "scores": None if history.best is None else history.best.as_json(),
         "validations": [[step, table.mean_dice] for step, table in history.validations],
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return history
 
 
-def split(
-    scans: Sequence[LabelledScan], held_out: int | None, seed: int
-) -> tuple[list[LabelledScan], list[LabelledScan]]:
-    """Split cases into those to train on and those to validate with.
-
-    Raises:
-        ValueError: If nothing would be left to train on.
-    """
-    if held_out is None:
-        held_out = round(len(scans) / 5) if len(scans) >= 5 else 0
-    if not 0 <= held_out < len(scans):
-        raise ValueError(
-            f"{held_out} of {len(scans)} cases can't be held out for validation: at least one "
-            f"must be left to train on"
-        )
-    order = np.random.default_rng([seed, 5]).permutation(len(scans)).tolist()
-    held = {*order[:held_out]}
-    return (
-        [scan for index, scan in enumerate(scans) if index not in held],
-        [scan for index, scan in enumerate(scans) if index in held],
-    )
+def _known_history(known: dict[str, Any], record: dict[str, Any], path: Path) -> History:
+    """Return what a complete training left, if it was the same one."""
+    for key, value in json.loads(json.dumps(record)).items():
+        if known.get(key) != value:
+            raise ValueError(
+                f"{path} is of a complete training with another {key!r}; repeat its settings, or "
+                "choose another folder"
+            )
+    scores = known["scores"]
+    best = [] if scores is None else [
+        (known["best_step"], Table(tuple(scores["dice"]), cases=scores["cases"]))
+    ]  # fmt: skip
+    return History(validations=best, best_step=known["best_step"])
 
 
-def contract_for(found: LabelledFolder, contract: Preprocessing) -> Preprocessing:
-    """Return the contract for a folder's scans: the weights' own for CT, z-scores for MRI.
-
-    MRI keeps its own spacing, the median over the cases; patch and window stay as they are.
-    """
-    counts = {len(scan.images) for scan in found.scans}
-    if len(counts) > 1:
-        odd = min(found.scans, key=lambda scan: len(scan.images))
-        raise ValueError(f"{odd.images[0]}: case {odd.name} has another channel count than others")
-    first = read_channels(found.scans[0].images)
-    names = found.channels or tuple(f"channel_{i}" for i in range(first.channels))
-    if len(names) != first.channels:
-        raise ValueError(
-            f"{found.scans[0].images[0]} has {first.channels} channels, dataset.json names "
-            f"{len(names)}"
-        )
-    ct = names == ("ct",) if found.channels else first.channels == 1
-    if ct:
-        return contract
-    spacings = [read_volume(scan.images[0]).spacing for scan in found.scans]
-    depth, height, width = np.median(spacings, axis=0).tolist()
-    return dataclasses.replace(
-        contract, intensity="zscore", channels=names, spacing=(depth, height, width)
-    )
-
-
-def _values_found(scans: Sequence[LabelledScan]) -> Classes:
-    values = sorted(
-        {int(v) for scan in scans for v in np.unique(read_volume(scan.label, dtype=np.int32).array)}
-        - {0}
-    )
-    if not values:
-        raise ValueError(f"{scans[0].label} and all others hold nothing but background")
-    return {f"class_{value}": (value,) for value in values}
-
-
-def named_classes(text: str) -> Classes | None:
-    """Read classes from names by commas (values 1, 2, ...) or from a JSON file; None of "".
-
-    Raises:
-        FileNotFoundError: If a .json file is named that isn't there.
-        ValueError: If a name is empty or twice there.
-    """
-    if not text:
-        return None
-    if text.endswith(".json"):
-        return dict(read_label_names(text).classes)
-    names = [name.strip() for name in text.split(",")]
-    if not all(names) or len({*names}) != len(names):
-        raise ValueError(f"classes must be different names parted by commas, not {text!r}")
-    return numbered(names)
+def _with_time_left(running: Running, begun: float, folds_left: int) -> Running:
+    """Share out what is left of the time among the folds that are left."""
+    if running.max_minutes is None:
+        return running
+    left = max(0.0, running.max_minutes - (time.monotonic() - begun) / 60)
+    return dataclasses.replace(running, max_minutes=left / folds_left)

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
+from mots_pretrained.data.bcv import BCV_VALIDATION
 from mots_pretrained.evaluation.table import Table
 from mots_pretrained.training import finetune_folder as module
-from mots_pretrained.training.finetune import History
+from mots_pretrained.training.history import History
+from mots_pretrained.volume import Volume, write_like
 
 
 @pytest.fixture
@@ -18,14 +21,75 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+def write(path, value, shape=(8, 8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.full(shape, value, np.int16)
+    array[:2] = 0 if "label" in path.parent.name else -1000
+    write_like(path, array, Volume.with_spacing(array, (5.0, 4.0, 4.0)), dtype=np.int16)
+
+
+@pytest.fixture
+def described(tmp_path):
+    """Two sound cases in nnU-Net's layout, which each test breaks in its own way."""
+    root = tmp_path / "set"
+    for name in ("a", "b"):
+        write(root / f"imagesTr/{name}_0000.nii.gz", 40)
+        write(root / f"labelsTr/{name}.nii.gz", 1)
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}}
+    (root / "dataset.json").write_text(json.dumps(content))
+    return root
+
+
+def refused(capsys, folder, *words):
+    """Run the command on what is wrong; return its one line."""
+    assert main(["finetune", "-i", str(folder), "-o", f"{folder}_out", "--steps", "1", *words]) == 2
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if not line.startswith("Fine-tuning")]
+    assert len(lines) == 1
+    assert "Traceback" not in error
+    assert not (folder.parent / f"{folder.name}_out/model.safetensors").exists()
+    return lines[0]
+
+
+def test_a_label_value_missing_from_dataset_json(described, capsys):
+    write(described / "labelsTr/b.nii.gz", 3)
+    assert "labelsTr/b.nii.gz holds label value 3" in refused(capsys, described)
+
+
+def test_a_case_with_another_channel_count(described, capsys):
+    write(described / "imagesTr/b_0001.nii.gz", 40)
+    assert "imagesTr/b_0000.nii.gz: case b has 2 channel(s)" in refused(capsys, described)
+
+
+def test_an_image_without_its_label(described, capsys):
+    (described / "labelsTr/b.nii.gz").unlink()
+    assert "imagesTr/b_0000.nii.gz has no label" in refused(capsys, described)
+
+
+def test_a_label_on_another_grid(described, capsys):
+    write(described / "labelsTr/b.nii.gz", 1, shape=(8, 8, 9))
+    line = refused(capsys, described)
+    assert "labelsTr/b.nii.gz lies on another grid than" in line
+
+
+@pytest.mark.parametrize("words", [(), ("--folds", "5")])
+def test_one_case_only(described, capsys, words):
+    (described / "imagesTr/b_0000.nii.gz").unlink()
+    (described / "labelsTr/b.nii.gz").unlink()
+    line = refused(capsys, described, *words)
+    assert "imagesTr/a_0000.nii.gz is the only labelled case" in line
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["-i", "nowhere"], "no such folder: nowhere"),
-        (["-i", "data", "--freeze", "head"], "can't freeze 'head'"),
         (["-i", "data", "--from", "nobody/nothing/x"], "nobody/nothing/x"),
         (["-i", "data", "--from", "none"], "img0001.nii.gz"),  # it is empty
         (["-i", "data", "--classes", "a,a"], "different names"),
+        (["-i", "data", "--spacing", "4,3"], "--spacing takes three numbers"),
+        (["-i", "data", "--channel-init", "last"], "first, mean, first_scaled, zero_new"),
+        (["-i", "data", "--layer-decay", "2"], "must be 0 to 1"),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(
@@ -39,26 +103,55 @@ def test_errors_are_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_options_reach_the_training(data, tmp_path, monkeypatch, capsys):
-    called = {}
-
-    def pretend(folder, output, settings, **options):
+def pretend(called):
+    def run(folder, output, settings, **options):
         called.update(options, settings=settings)
         table = Table(("liver",))
         table.add("a", {"liver": 0.5})
         return History(validations=[(7, table)], best_step=7)
 
-    monkeypatch.setattr(module, "finetune_folder", pretend)
+    return run
+
+
+def test_options_reach_the_training(data, tmp_path, monkeypatch, capsys):
+    called = {}
+    monkeypatch.setattr(module, "finetune_folder", pretend(called))
     words = (
         "--from none --size paper --classes liver,spleen --steps 9 --val 2 --freeze encoder "
-        "--patience 3 --batch 1 --seed 4 --device cpu --json"
+        "--patience 3 --batch 1 --seed 4 --device cpu --json --unfreeze 5 --layer-decay 0.75 "
+        "--spacing 4,3,3 --resume --max-minutes 2 --channel-init mean"
     )
     assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words.split()]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["best_step"], result["mean_dice"]) == (7, 0.5)
-    settings = called["settings"]
+    assert (result["best_step"], result["mean_dice"], result["complete"]) == (7, 0.5, True)
+    settings, choices, running = called["settings"], called["choices"], called["running"]
     assert (settings.steps, settings.batch, settings.seed) == (9, 1, 4)
     assert (settings.freeze, settings.patience) == (("encoder",), 3)
-    assert (called["start"].name, called["start"].size) == ("none", "paper")
-    assert called["classes"] == {"liver": (1,), "spleen": (2,)}
-    assert called["held_out"] == 2
+    assert (settings.unfreeze, settings.layer_decay) == (5, 0.75)
+    start = called["start"]
+    assert (start.name, start.size, start.channel_init) == ("none", "paper", "mean")
+    assert choices.classes == {"liver": (1,), "spleen": (2,)}
+    assert (choices.held_out, choices.spacing) == (2, (4.0, 3.0, 3.0))
+    assert (running.resume, running.max_minutes, running.device) == (True, 2.0, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("words", "held_out"),
+    [([], None), (["--val", "0"], 0), (["--val", "bcv"], BCV_VALIDATION),
+     (["--val", "img0001, img0002"], ("img0001", "img0002"))],
+)  # fmt: skip
+def test_which_cases_are_held_out(data, tmp_path, monkeypatch, capsys, words, held_out):
+    called = {}
+    monkeypatch.setattr(module, "finetune_folder", pretend(called))
+    assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words]) == 0
+    assert called["choices"].held_out == held_out
+    assert "best at step 7" in capsys.readouterr().out
+
+
+def test_folds_are_asked_for(data, tmp_path, monkeypatch, capsys):
+    called = {}
+    monkeypatch.setattr(module, "finetune_folds", pretend(called))
+    words = ["finetune", "-i", str(data), "-o", str(tmp_path / "o"), "--folds", "5"]
+    assert main(words) == 0
+    assert called["count"] == 5
+    assert "each by the fold that held it out (5 folds)" in capsys.readouterr().out

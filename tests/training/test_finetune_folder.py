@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.folders import LabelledFolder, find_scans
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.methods import METHODS
+from mots_pretrained.networks import load
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BCV_ORGANS
 from mots_pretrained.training import presets
+from mots_pretrained.training.downstream import Choices
 from mots_pretrained.training.finetune import Finetuning
 from mots_pretrained.training.finetune_folder import (
+    Running,
     Start,
-    contract_for,
     finetune_folder,
-    named_classes,
-    split,
+    finetune_folds,
 )
 from mots_pretrained.volume import Volume, write_like
 
@@ -51,9 +51,7 @@ def scan(seed=0, shape=(32, 32, 32)):
 
 def test_bcv_from_pretrained_weights_to_a_model_that_predicts(bcv, tiny, tmp_path):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    history = finetune_folder(
-        bcv, tmp_path / "out", SHORT, start=Start(str(tmp_path / "start")), held_out=1
-    )
+    history = finetune_folder(bcv, tmp_path / "out", SHORT, start=Start(str(tmp_path / "start")))
     model = Segmenter.from_pretrained(tmp_path / "out")
     assert model.config.classes == BCV_ORGANS
     assert model.config.preprocessing == tiny.preprocessing
@@ -86,18 +84,18 @@ def test_plain_folders_learn_the_values_that_are_there(tmp_path):
     label = np.zeros((32, 32, 32), np.uint8)
     label[4:12], label[20:24] = 3, 7
     pair(tmp_path, "a.nii.gz", scan(), label)
-    finetune_folder(tmp_path, tmp_path / "out", SHORT, start=Start("none", "tiny"))
+    start = Start("none", "tiny")
+    alone = Choices(held_out=0)
+    finetune_folder(tmp_path, tmp_path / "out", SHORT, start=start, choices=alone)
     assert Segmenter.from_pretrained(tmp_path / "out").config.classes == ("class_3", "class_7")
-    finetune_folder(
-        tmp_path, tmp_path / "named", SHORT, start=Start("none", "tiny"),
-        classes={"liver": (3,), "spleen": (7,)},
-    )  # fmt: skip
+    named = Choices(classes={"liver": (3,), "spleen": (7,)}, held_out=0)
+    finetune_folder(tmp_path, tmp_path / "named", SHORT, start=start, choices=named)
     assert Segmenter.from_pretrained(tmp_path / "named").config.classes == ("liver", "spleen")
 
 
 def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny):
     label = np.zeros((32, 32, 32), np.uint8)
-    label[4:20], label[8:12] = 1, 2
+    label[4:20], label[8:12], label[30:] = 1, 2, 3
     for channel in range(2):
         pair(tmp_path, f"b_{channel:04d}.nii.gz", scan(channel), label, (2.0, 1.0, 1.0),
              ("imagesTr", "labelsTr"))  # fmt: skip
@@ -107,72 +105,63 @@ def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny)
         json.dumps(
             {
                 "channel_names": {"0": "T1", "1": "FLAIR"},
-                "labels": {"background": 0, "whole": [1, 2], "core": [2]},
+                "labels": {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3},
             }
         )
     )
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    finetune_folder(tmp_path, tmp_path / "out", SHORT, start=Start(str(tmp_path / "start")))
+    finetune_folder(
+        tmp_path, tmp_path / "out", SHORT, start=Start(str(tmp_path / "start")),
+        choices=Choices(held_out=0),
+    )  # fmt: skip
     config = Segmenter.from_pretrained(tmp_path / "out").config
-    assert (config.classes, config.exclusive) == (("whole", "core"), False)
+    assert (config.classes, config.exclusive) == (("core", "whole"), False)
     assert config.preprocessing.intensity == "zscore"
     assert config.preprocessing.channels == ("t1", "flair")
     assert config.preprocessing.spacing == pytest.approx((2.0, 1.0, 1.0))
     assert config.preprocessing.patch == tiny.preprocessing.patch
 
 
-def test_ct_keeps_the_weights_contract(bcv, tiny):
-    assert contract_for(find_scans(bcv), tiny.preprocessing) == tiny.preprocessing
+def test_folds_train_apart_resume_and_predict_together(bcv, tiny, tmp_path):
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    start = Start(str(tmp_path / "start"))
+    out = tmp_path / "out"
+    said = []
+    running = Running(resume=True, say=said.append)
+    history = finetune_folds(bcv, out, SHORT, count=3, start=start, running=running)
+    assert said[0] == "Fold 1 of 3, 1 cases held out"
+    held = [
+        json.loads((out / f"fold_{k}/training.json").read_text())["validation"] for k in range(3)
+    ]
+    assert sorted(name for fold in held for name in fold) == ["img0001", "img0002", "img0003"]
+    assert len(history.best.cases) == 3
+    record = json.loads((out / "training.json").read_text())
+    assert (record["folds"], record["complete"]) == (3, True)
+    assert not (out / ".cases").exists()
 
+    members = [Segmenter.from_pretrained(out / f"fold_{k}") for k in range(3)]
+    ensemble = load(out)
+    image = torch.randn(1, 1, 32, 32, 32)
+    mean = torch.stack([member(image).softmax(1) for member in members]).mean(0)
+    torch.testing.assert_close(ensemble(image).softmax(1), mean, atol=1e-6, rtol=1e-5)
+    prediction = Predictor(ensemble)(bcv / "img/img0001.nii.gz")
+    assert prediction.names == BCV_ORGANS
 
-def test_splits_are_seeded_and_leave_something_to_train_on(bcv):
-    scans = find_scans(bcv).scans
-    train, held = split(scans * 4, None, 0)
-    assert (len(train), len(held)) == (10, 2)
-    assert split(scans, 1, 3) == split(scans, 1, 3)
-    assert len({split(scans, 1, seed)[1][0].name for seed in range(20)}) == 3
-    assert split(scans, None, 0)[1] == []
-    for count, cases in ((1, scans[:1]), (3, scans), (-1, scans)):
-        with pytest.raises(ValueError, match=f"{count} of {len(cases)} cases can't be held out"):
-            split(cases, count, 0)
+    before = (out / "fold_0/model.safetensors").stat().st_mtime_ns
+    again = finetune_folds(bcv, out, SHORT, count=3, start=start, running=running)
+    assert (out / "fold_0/model.safetensors").stat().st_mtime_ns == before
+    assert again.best.cases == history.best.cases
+    other = Finetuning(steps=3, batch=1)
+    with pytest.raises(ValueError, match=r"fold_0/training.json is of a complete .* 'settings'"):
+        finetune_folds(bcv, out, other, count=3, start=start, running=running)
 
 
 def test_faults_name_the_file(tmp_path):
     label = np.zeros((32, 32, 32), np.uint8)
     pair(tmp_path, "a.nii.gz", scan(), label)
+    start, alone = Start("none", "tiny"), Choices(held_out=0)
     with pytest.raises(ValueError, match=r"a.nii.gz and all others hold nothing but background"):
-        finetune_folder(tmp_path, tmp_path / "out", SHORT, start=Start("none", "tiny"))
-    label[3:5] = 4
-    pair(tmp_path, "a.nii.gz", scan(), label)
-    with pytest.raises(ValueError, match=r"labels/a.nii.gz holds label value 4"):
-        finetune_folder(
-            tmp_path, tmp_path / "out", SHORT, start=Start("none", "tiny"), classes={"x": (1,)}
-        )
+        finetune_folder(tmp_path, tmp_path / "out", SHORT, start=start, choices=alone)
     with pytest.raises(KeyError, match="unknown size 'big'"):
         finetune_folder(tmp_path, tmp_path / "out", SHORT, start=Start("none", "big"))
     assert not (tmp_path / "out").exists()
-
-
-def test_another_channel_count_is_told(tmp_path, tiny):
-    label = np.ones((32, 32, 32), np.uint8)
-    for name in ("a_0000", "a_0001", "b_0000"):
-        pair(tmp_path, f"{name}.nii.gz", scan(), label)
-    for name in ("a", "b"):
-        (tmp_path / f"labels/{name}_0000.nii.gz").rename(tmp_path / f"labels/{name}.nii.gz")
-    (tmp_path / "labels/a_0001.nii.gz").unlink()
-    found = find_scans(tmp_path)
-    with pytest.raises(ValueError, match=r"b_0000.nii.gz: case .* another channel count"):
-        contract_for(found, tiny.preprocessing)
-    one = LabelledFolder(found.scans[:1], None, ("ct",))
-    with pytest.raises(ValueError, match=r"a_0000.nii.gz has 2 channels, dataset.json names 1"):
-        contract_for(one, tiny.preprocessing)
-
-
-def test_names_of_classes(tmp_path):
-    assert named_classes("") is None
-    assert named_classes("liver, spleen") == {"liver": (1,), "spleen": (2,)}
-    (tmp_path / "names.json").write_text('{"liver": 6}')
-    assert named_classes(str(tmp_path / "names.json")) == {"liver": (6,)}
-    for text in ("liver,,spleen", "liver,liver"):
-        with pytest.raises(ValueError, match="different names parted by commas"):
-            named_classes(text)

@@ -1,0 +1,230 @@
+"""What a folder of labelled scans asks of a network: classes, contract, cases held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.cases import read_case
+from mots_pretrained.data.folders import Classes, LabelledFolder, LabelledScan, numbered
+from mots_pretrained.data.labelled import exclude_each_other
+from mots_pretrained.data.patches import Case
+from mots_pretrained.evaluation.names import read_label_names
+from mots_pretrained.volume import read_channels, read_spacing, read_volume
+
+Split = tuple[list[LabelledScan], list[LabelledScan]]
+"""Cases to train on and cases to validate with."""
+
+_AIR = -200  # HU; what has voxels below is a CT, for MRI hardly knows numbers below 0
+_SPACING = (0.1, 20.0)  # mm
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user decides where the data would.
+
+    Attributes:
+        classes: The values that make up each class, by name.
+        held_out: Cases to validate with: how many, drawn by the seed, or their names. None takes
+            a fifth, at least one; 0 validates with none.
+        spacing: Millimetres (D, H, W) to work at; None takes the weights' own for CT, the data's
+            median for MRI.
+    """
+
+    classes: Classes | None = None
+    held_out: int | tuple[str, ...] | None = None
+    spacing: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Downstream:
+    """A downstream task as its folder describes it.
+
+    Attributes:
+        scans: The labelled cases, by name.
+        classes: The values that make up each class, in the order of the network's outputs.
+        exclusive: Whether the classes exclude each other; else they are regions that overlap.
+        contract: What the network's input has to keep.
+        ignore: Label value that counts neither way.
+    """
+
+    scans: tuple[LabelledScan, ...]
+    classes: Classes
+    exclusive: bool
+    contract: Preprocessing
+    ignore: int | None = None
+
+    def read(self, scan: LabelledScan) -> Case:
+        """Read a case and bring it to the contract."""
+        return read_case(
+            scan, self.contract, self.classes, exclusive=self.exclusive, ignore=self.ignore
+        )
+
+
+def describe(
+    found: LabelledFolder, contract: Preprocessing, choices: Choices | None = None
+) -> Downstream:
+    """Tell what a folder asks of a network that has had another contract.
+
+    Classes, channels and modality come from the folder where it names them. Else the label values
+    found are the classes, and a scan of one channel is a CT if it has CT numbers of air.
+
+    Raises:
+        ValueError: If cases differ in their channels, or there is nothing but background; the
+            message names a file.
+    """
+    choices = choices or Choices()
+    classes = choices.classes or found.classes or _values_found(found)
+    contract = contract_for(found, contract)
+    if choices.spacing is not None:
+        low, high = _SPACING
+        if not all(low <= step <= high for step in choices.spacing):
+            raise ValueError(f"spacing must be {low} to {high} mm, not {choices.spacing}")
+        contract = dataclasses.replace(contract, spacing=choices.spacing)
+    return Downstream(found.scans, classes, exclude_each_other(classes), contract, found.ignore)
+
+
+def contract_for(found: LabelledFolder, contract: Preprocessing) -> Preprocessing:
+    """Return the contract for a folder's scans: the weights' own for CT, z-scores for MRI.
+
+    MRI keeps its own spacing, the median over the cases, unless the weights are MRI's, too; patch
+    and window stay as they are.
+
+    Raises:
+        ValueError: If a case has another channel count than the first, or than dataset.json names.
+    """
+    first, *others = found.scans
+    for scan in others:
+        if len(scan.images) != len(first.images):
+            raise ValueError(
+                f"{scan.images[0]}: case {scan.name} has {len(scan.images)} channel(s), "
+                f"{first.name} has {len(first.images)}"
+            )
+    volume = read_channels(first.images)
+    names = found.channels or tuple(f"channel_{i}" for i in range(volume.channels))
+    if len(names) != volume.channels:
+        raise ValueError(
+            f"{first.images[0]} has {volume.channels} channel(s), wanted are {len(names)} "
+            f"({', '.join(names)})"
+        )
+    if found.channels is not None:
+        ct = all(name.split("_")[0] == "ct" for name in names)
+    else:
+        ct = volume.channels == 1 and _has_air(found.scans[:3])
+    if ct:
+        names = names if found.channels else ("ct",)
+        return dataclasses.replace(contract, intensity="ct", channels=names)
+    spacing = contract.spacing
+    if contract.intensity == "ct":
+        spacings = [read_spacing(scan.images[0]) for scan in found.scans]
+        depth, height, width = np.median(spacings, axis=0).tolist()
+        spacing = depth, height, width
+    return dataclasses.replace(contract, intensity="zscore", channels=names, spacing=spacing)
+
+
+def split(
+    scans: Sequence[LabelledScan], held_out: int | tuple[str, ...] | None, seed: int
+) -> Split:
+    """Split cases into those to train on and those to validate with; see ``Choices.held_out``.
+
+    Raises:
+        ValueError: If nothing would be left to train on.
+        KeyError: If a case that is named to be held out is not there.
+    """
+    if isinstance(held_out, tuple):
+        names = {scan.name for scan in scans}
+        for name in held_out:
+            if name not in names:
+                raise KeyError(
+                    f"no case {name!r} to hold out; there are {', '.join(sorted(names))}"
+                )
+        held = {index for index, scan in enumerate(scans) if scan.name in held_out}
+    else:
+        if held_out is None:
+            check_several(scans)
+            held_out = max(1, round(len(scans) / 5))
+        if held_out < 0:
+            raise ValueError(f"the number of cases held out must be 0 or more, not {held_out}")
+        held = {*_order(scans, seed)[:held_out]}
+    if len(held) >= len(scans):
+        raise ValueError(
+            f"{len(held)} of {len(scans)} cases can't be held out for validation: at least one "
+            f"must be left to train on"
+        )
+    return _parted(scans, held)
+
+
+def folds(scans: Sequence[LabelledScan], count: int, seed: int) -> list[Split]:
+    """Part cases into folds, each of which is held out once.
+
+    Raises:
+        ValueError: If there are fewer than two folds, or fewer cases than folds.
+    """
+    check_several(scans)
+    if not 2 <= count <= len(scans):
+        raise ValueError(
+            f"{len(scans)} cases make 2 to {len(scans)} folds, not {count}: each needs a case"
+        )
+    order = _order(scans, seed)
+    return [_parted(scans, {*order[fold::count]}) for fold in range(count)]
+
+
+def check_several(scans: Sequence[LabelledScan]) -> None:
+    """Refuse a single case, which leaves none to validate with.
+
+    Raises:
+        ValueError: Naming its file.
+    """
+    if len(scans) < 2:
+        raise ValueError(
+            f"{scans[0].images[0]} is the only labelled case, and one more is needed to validate "
+            "with; hold out 0 (--val 0) to train without"
+        )
+
+
+def named_classes(text: str) -> Classes | None:
+    """Read classes from names by commas (values 1, 2, ...) or from a JSON file; None of "".
+
+    Raises:
+        FileNotFoundError: If a .json file is named that isn't there.
+        ValueError: If a name is empty or twice there.
+    """
+    if not text:
+        return None
+    if text.endswith(".json"):
+        return dict(read_label_names(text).classes)
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len({*names}) != len(names):
+        raise ValueError(f"classes must be different names parted by commas, not {text!r}")
+    return numbered(names)
+
+
+def _order(scans: Sequence[LabelledScan], seed: int) -> list[int]:
+    order: list[int] = np.random.default_rng([seed, 5]).permutation(len(scans)).tolist()
+    return order
+
+
+def _parted(scans: Sequence[LabelledScan], held: set[int]) -> Split:
+    return (
+        [scan for index, scan in enumerate(scans) if index not in held],
+        [scan for index, scan in enumerate(scans) if index in held],
+    )
+
+
+def _has_air(scans: Sequence[LabelledScan]) -> bool:
+    return any(read_volume(scan.images[0]).array.min() < _AIR for scan in scans)
+
+
+def _values_found(found: LabelledFolder) -> Classes:
+    scans = found.scans
+    values = sorted(
+        {int(v) for scan in scans for v in np.unique(read_volume(scan.label, dtype=np.int32).array)}
+        - {0, found.ignore}
+    )
+    if not values:
+        raise ValueError(f"{scans[0].label} and all others hold nothing but background")
+    return {f"class_{value}": (value,) for value in values}
