@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +20,7 @@ from mots_pretrained.data.augment import (
 )
 from mots_pretrained.data.patches import Case, Size, draw_start, extract
 from mots_pretrained.data.sides import Order
+from mots_pretrained.data.workers import end_with_parent
 
 Source = Callable[[int], Case]
 """Gives case number i of a stream without end; a pure function, picklable for worker processes."""
@@ -119,7 +117,7 @@ class PatchStream:
             sampler=jobs,
             num_workers=self.workers,
             prefetch_factor=max(2, -(-self.sampling.cases_per_block // self.workers)),
-            worker_init_fn=_end_with_parent,
+            worker_init_fn=end_with_parent,
             generator=torch.Generator(),  # else it would draw from the global one, dropout's
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
@@ -215,18 +213,6 @@ class _Cutter(Dataset[Any]):
 
     def __getitem__(self, job: _Job) -> list[tuple[Any, ...]]:
         return self.stream.cut(job)
-
-
-def _end_with_parent(_: int) -> None:
-    """Let a worker end when its parent is killed; it would wait for its full pipe to be read."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _as_it_is(patches: Any) -> Any:
