@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,9 @@ def predict(
         str, typer.Option(help="Only these tasks, by commas: liver,spleen; all by default")
     ] = "",
     masks: Annotated[bool, typer.Option("--masks", help="Write a mask a category as well")] = False,
+    submission: Annotated[
+        str, typer.Option(help="Write what an online evaluation takes, bcv or brats, and no more")
+    ] = "",
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over eight mirror images; eight times slower")
     ] = False,
@@ -53,10 +57,12 @@ def predict(
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 
-    For a folder, every NIfTI file in it is a scan, and gets files of its own.
+    For a folder, every NIfTI file in it is a scan, and gets files of its own; files X_0000, X_0001
+    and so on are channels of one scan, as are those of a BraTS case in a folder of its own.
     """
     scans = _scans(scan, output)
     from mots_pretrained.inference.predictor import Predictor
+    from mots_pretrained.inference.submission import check_submission
     from mots_pretrained.networks import load
     from mots_pretrained.training.machine import best_device, prepare_machine
 
@@ -71,12 +77,17 @@ def predict(
         batch=batch,
         postprocess=postprocess,
     )
+    if submission:
+        check_submission(submission, predictor.rule.names)
     console.say(f"Segmenting with {model} on {chosen}")
     several = Path(scan[0]).is_dir()
     reports, refused = [], []
     for paths in scans:
         try:
-            reports.append(_segment(predictor, paths, output, masks, model, several))
+            if submission:
+                reports.append(_submit(predictor, paths, output, submission))
+            else:
+                reports.append(_segment(predictor, paths, output, masks, model, several))
         except (ValueError, FileNotFoundError) as error:
             if not several:
                 raise
@@ -113,13 +124,37 @@ def _scans(given: list[str], output: str) -> list[list[str]]:
         if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
     )
     if not names:
-        raise ValueError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
+        from mots_pretrained.data.brats import find_brats_images
+
+        cases = find_brats_images(Path(folder)).values()
+        if not cases:
+            raise ValueError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
+        return [[os.fspath(path) for path in case] for case in cases]
     by_stem: dict[str, str] = {}
     for name in names:
         other = by_stem.setdefault(name.lower().removesuffix(".gz").removesuffix(".nii"), name)
         if other != name:
             raise ValueError(f"{folder} holds {other} and {name}, whose results would be one file")
+    channels: dict[str, list[str]] = {}
+    for stem, name in by_stem.items():
+        channels.setdefault(re.sub(r"_\d{4}$", "", stem), []).append(os.path.join(folder, name))
+    if len(channels) < len(names) and all(re.search(r"_\d{4}$", stem) for stem in by_stem):
+        return list(channels.values())
     return [[os.path.join(folder, name)] for name in names]
+
+
+def _submit(predictor: Predictor, paths: list[str], output: str, kind: str) -> dict[str, Any]:
+    """Predict one scan and write the one file that an online evaluation takes."""
+    from mots_pretrained.inference.submission import save_submission
+    from mots_pretrained.volume import read_channels
+
+    volume = read_channels(paths)
+    with _bar(volume.name) as progress:
+        prediction = predictor(volume, progress=progress)
+    return {
+        "scan": volume.name,
+        "segmentation": os.fspath(save_submission(prediction, output, kind)),
+    }
 
 
 def _segment(
@@ -153,6 +188,9 @@ def _segment(
 
 
 def _show(report: dict[str, Any]) -> None:
+    if "volumes_ml" not in report:
+        console.show(report["segmentation"])
+        return
     console.show(f"{report['segmentation']}  ({report['seconds']:.0f} s; {report['overlay']})")
     found = {name: ml for name, ml in report["volumes_ml"].items() if ml}
     width = max(map(len, found), default=0)

@@ -1,0 +1,95 @@
+"""``mots predict --submission``, and folders whose scans have several channels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_networks import small
+
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.cli import main
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.phantom.collections import write_collection
+from mots_pretrained.tasks import BCV_ORGANS, BRATS_MODALITIES, BRATS_REGIONS
+from mots_pretrained.volume import Volume, read_volume, write_like
+
+CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
+MRI = dataclasses.replace(CONTRACT, intensity="zscore", channels=BRATS_MODALITIES)
+
+
+def saved(folder, classes, contract, exclusive=True):
+    torch.manual_seed(0)
+    model = Segmenter.from_scratch(
+        small("segmenter"),
+        classes=classes,
+        exclusive=exclusive,
+        in_channels=len(contract.channels),
+        preprocessing=contract,
+    )
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def test_bcv(tmp_path, capsys):
+    write_collection("bcv", tmp_path / "bcv", cases=2, shape=(24, 32, 32))
+    model = saved(tmp_path / "model", BCV_ORGANS, CONTRACT)
+    words = ["-i", str(tmp_path / "bcv/img"), "-o", str(tmp_path / "out"), "-m", model]
+    assert main(["predict", *words, "--submission", "bcv", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [scan["scan"] for scan in report["scans"]] == ["img0001", "img0002"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "label0001.nii.gz", "label0002.nii.gz",
+    ]  # fmt: skip
+    labels = read_volume(tmp_path / "out/label0001.nii.gz")
+    image = read_volume(tmp_path / "bcv/img/img0001.nii.gz")
+    assert labels.shape == image.shape
+    np.testing.assert_allclose(labels.affine, image.affine)
+    assert {*np.unique(labels.array)} <= {*range(14)}
+
+
+def test_brats_cases_lie_in_folders_of_their_own(tmp_path, capsys):
+    write_collection("brats", tmp_path / "brats", cases=2, shape=(16, 20, 20))
+    model = saved(tmp_path / "model", tuple(BRATS_REGIONS), MRI, exclusive=False)
+    words = ["-i", str(tmp_path / "brats"), "-o", str(tmp_path / "out"), "-m", model]
+    assert main(["predict", *words, "--submission", "brats"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "Brats18_Phantom_001_1.nii.gz", "Brats18_Phantom_002_1.nii.gz",
+    ]  # fmt: skip
+    labels = read_volume(tmp_path / "out/Brats18_Phantom_001_1.nii.gz").array
+    assert {*np.unique(labels)} <= {0, 1, 2, 4}
+    assert "Brats18_Phantom_001_1.nii.gz" in capsys.readouterr().out
+
+
+def test_channels_are_grouped_as_nnunet_names_them(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    (tmp_path / "scans").mkdir()
+    for case in ("a", "b"):
+        for channel in range(4):
+            values = rng.integers(1, 500, (8, 8, 8)).astype(np.int16)
+            volume = Volume.with_spacing(values, (24.0, 24.0, 24.0))
+            path = tmp_path / f"scans/{case}_{channel:04d}.nii.gz"
+            write_like(path, values, volume, dtype=np.int16)
+    model = saved(tmp_path / "model", tuple(BRATS_REGIONS), MRI, exclusive=False)
+    words = ["-i", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), "-m", model, "--json"]
+    assert main(["predict", *words]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [scan["scan"] for scan in report["scans"]] == ["a_0000", "b_0000"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("bcv", "needs the class 'right_kidney'"), ("kits", "allowed are bcv, brats")],
+)
+def test_what_does_not_fit_is_one_line(tmp_path, capsys, kind, message):
+    write_collection("bcv", tmp_path / "bcv", cases=1, shape=(24, 32, 32))
+    model = saved(tmp_path / "model", ("spleen", "liver"), CONTRACT)
+    words = ["-i", str(tmp_path / "bcv/img"), "-o", str(tmp_path / "out"), "-m", model]
+    assert main(["predict", *words, "--submission", kind]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
