@@ -2,37 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mots_pretrained.training.recipes import Recipe
+    from mots_pretrained.training.sources import Phantoms, Prepared
 
 
 def pretrain(
     output: Annotated[str, typer.Option("-o", "--output", help="Folder for weights and log")],
-    data: Annotated[str, typer.Option(help="phantoms, made on the fly")] = "phantoms",
-    method: Annotated[str, typer.Option(help="transdodnet or dodnet")] = "transdodnet",
+    data: Annotated[
+        str, typer.Option("-i", "--input", help="Folder of mots prepare; without it, phantoms")
+    ] = "",
+    method: Annotated[
+        str, typer.Option(help="Of Table 9: transdodnet, dodnet, ...")
+    ] = "transdodnet",
     size: Annotated[str, typer.Option(help="small or paper")] = "small",
-    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 20_000,
+    recipe: Annotated[
+        str, typer.Option(help="small, paper (Sec. 4.1) or published (its code); the size's own")
+    ] = "",
+    tasks: Annotated[str, typer.Option(help="Learn these alone, parted by commas")] = "",
+    start: Annotated[
+        str, typer.Option("--from", help="Go on from these weights, with further tasks if any")
+    ] = "",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps")] = None,
     epochs: Annotated[
-        int, typer.Option(help="Train so many times 920 patches, the rate by epochs, as published")
-    ] = 0,
-    batch: Annotated[int, typer.Option(help="Patches a step")] = 2,
-    lr: Annotated[float, typer.Option(help="Initial learning rate; 0: the size's own")] = 0.0,
-    warm_up: Annotated[int, typer.Option(help="Epochs (steps without --epochs) of warm-up")] = 0,
-    seed: Annotated[int, typer.Option(help="Of weights, phantoms and patches")] = 0,
-    randomise: Annotated[float, typer.Option(help="How implausible phantoms may be, 0 to 1")] = 0.5,
+        int | None, typer.Option(help="Passes over the scans instead, the rate by epochs")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Patches a micro-batch")] = None,
+    accumulate: Annotated[int, typer.Option(help="Micro-batches a step, on each process")] = 1,
+    lr: Annotated[float | None, typer.Option(help="Initial learning rate")] = None,
+    transformer_lr: Annotated[float | None, typer.Option(help="The Transformer's own")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="On all weights")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest gradient norm; 0: any")] = None,
+    warm_up: Annotated[
+        int | None, typer.Option(help="Epochs (steps, where these count) of warm-up")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Decay of the averaged weights; 0: none")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
+    augment: Annotated[str | None, typer.Option(help="default, paper, published or none")] = None,
+    foreground: Annotated[
+        float | None, typer.Option(help="Share of patches centred on something labelled")
+    ] = None,
+    sampling: Annotated[
+        str | None, typer.Option(help="Of -i: proportional (every scan once an epoch) or balanced")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option(help="Of -i: all, or train: without the validation fold")
+    ] = None,
+    randomise: Annotated[
+        float | None, typer.Option(help="How implausible phantoms may be, 0 to 1")
+    ] = None,
     labels: Annotated[
-        str, typer.Option(help="partial, as in MOTS, or complete: all tasks of every phantom")
-    ] = "partial",
-    patches: Annotated[int, typer.Option(help="Patches cut from each phantom")] = 4,
-    ema: Annotated[float, typer.Option(help="Decay of the averaged weights; 0: none")] = 0.999,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+        str | None,
+        typer.Option(help="Of phantoms: partial, as in MOTS, or complete: all tasks of each"),
+    ] = None,
+    patches: Annotated[int | None, typer.Option(help="Patches cut from each phantom")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, phantoms, patches and dropout")] = 0,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where OUTPUT stands")] = False,
     max_minutes: Annotated[float, typer.Option(help="Stop cleanly after so long; 0: never")] = 0.0,
     checkpoint_minutes: Annotated[float, typer.Option(help="Between checkpoints")] = 3.0,
+    checkpoint_activations: Annotated[
+        bool, typer.Option("--checkpoint-activations", help="Compute twice, keep little")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write OUTPUT/tensorboard too")
+    ] = False,
     workers: Annotated[
-        int, typer.Option(help="Processes that make phantoms; -1: as many as fit the machine")
+        int, typer.Option(help="Processes that make patches; -1: as many as fit the machine")
     ] = -1,
     threads: Annotated[int, typer.Option(help="Of arithmetic; 0: torch's choice")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps; auto: the best there is")] = "auto",
@@ -44,41 +86,65 @@ def pretrain(
     from mots_pretrained.cli import console
     from mots_pretrained.cli.training_bar import training_bar
     from mots_pretrained.training.machine import best_device, prepare_machine
-    from mots_pretrained.training.pretrain_mots import RECORD, Pretraining, steps_of
+    from mots_pretrained.training.pretrain_mots import RECORD, Run
     from mots_pretrained.training.pretrain_mots import pretrain as run
+    from mots_pretrained.training.pretraining import Pretraining
+    from mots_pretrained.training.processes import device_of_process, launched
 
-    if data != "phantoms":
-        raise ValueError(f"unknown data {data!r}; allowed is phantoms")
+    changes = {
+        "steps": steps,
+        "epochs": epochs,
+        "batch": batch,
+        "rate": lr,
+        "transformer_rate": transformer_lr,
+        "weight_decay": weight_decay,
+        "clip": clip,
+        "warm_up": warm_up,
+        "ema": ema,
+        "precision": precision,
+        "augmentation": augment,
+        "foreground": foreground,
+    }
+    phantoms = {"randomise": randomise, "labels": labels, "patches_per_case": patches}
+    prepared = {"balance": sampling, "fold": fold}
     settings = Pretraining(
         method=method,
         size=size,
-        steps=steps_of(epochs, batch) if epochs else steps,
-        batch=batch,
-        rate=lr or None,
-        warm_up=warm_up,
-        by_epoch=bool(epochs),
-        ema=ema or None,
+        recipe=_recipe(recipe, size, changes),
+        data=_data(data, phantoms, prepared),
+        tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
+        start=start or None,
+        accumulate=accumulate,
         seed=seed,
-        randomise=randomise,
-        labels=labels,  # type: ignore[arg-type]
-        patches_per_case=patches,
-        precision=precision,  # type: ignore[arg-type]
     )
-    chosen = best_device(device)
-    workers = prepare_machine(chosen, workers=workers, threads=threads)
-    console.say(f"Pretraining {method} ({size}) on phantoms, {settings.steps} steps on {chosen}")
-    with training_bar(settings.steps) as show:
+    processes, chosen = launched(), device_of_process(best_device(device))
+    if not processes.is_main:
+        console.set_level(quiet=True)
+    workers = prepare_machine(chosen, workers=workers, threads=threads, processes=processes.count)
+    supply = settings.supply()
+    count = settings.steps(supply.scans, processes.count)
+    beside = f", {processes.count} processes" if processes.count > 1 else ""
+    console.say(f"Pretraining {start or f'{method} ({size})'} on {supply.summary}, "
+                f"{count} steps on {chosen}{beside}")  # fmt: skip
+    with training_bar(count) as show:
         run(
             output,
             settings,
-            device=chosen,
-            workers=workers,
-            resume=resume,
-            max_minutes=max_minutes or None,
-            checkpoint_minutes=checkpoint_minutes,
-            half=half,
+            Run(
+                device=chosen,
+                workers=workers,
+                resume=resume,
+                max_minutes=max_minutes or None,
+                checkpoint_minutes=checkpoint_minutes,
+                recompute=checkpoint_activations,
+                tensorboard=tensorboard,
+                half=half,
+            ),
             on_log=show,
+            on_start=lambda carried: console.say(f"From {start}: {carried}"),
         )
+    if not processes.is_main:
+        return
     record = (Path(output) / RECORD).read_text(encoding="utf-8")
     if json:
         import json as parser
@@ -86,3 +152,36 @@ def pretrain(
         console.show_json(parser.loads(record))
         return
     console.show(f"{output}: weights, log.csv and {RECORD}")
+
+
+def _recipe(name: str, size: str, changes: dict[str, Any]) -> Recipe:
+    """Return the named recipe, or the size's own, with what was asked for changed."""
+    from dataclasses import replace
+
+    from mots_pretrained.training.presets import size_named
+    from mots_pretrained.training.recipes import recipe_named
+
+    recipe = recipe_named(name or size_named(size).recipe)
+    changed = {key: value for key, value in changes.items() if value is not None}
+    if "steps" in changed and "epochs" in changed:
+        raise ValueError("give --steps or --epochs, not both")
+    if "steps" in changed or "epochs" in changed:
+        changed = {"steps": None, "epochs": None, **changed}
+    for key in ("clip", "ema"):
+        if changed.get(key) == 0:
+            changed[key] = None
+    return replace(recipe, **changed)
+
+
+def _data(folder: str, phantoms: dict[str, Any], prepared: dict[str, Any]) -> Phantoms | Prepared:
+    """Return where cases come from; options of the other kind are refused, not passed over."""
+    from mots_pretrained.training.sources import Phantoms, Prepared
+
+    here, other = (prepared, phantoms) if folder else (phantoms, prepared)
+    names = {"patches_per_case": "patches", "balance": "sampling"}
+    strange = [names.get(key, key) for key, value in other.items() if value is not None]
+    if strange:
+        what = "without -i, of phantoms" if folder else "of a prepared folder, -i"
+        raise ValueError(f"--{strange[0]} is an option {what}")
+    given = {key: value for key, value in here.items() if value is not None}
+    return Prepared(folder, **given) if folder else Phantoms(**given)

@@ -55,6 +55,6 @@ def mirrored_classes(names: Sequence[str]) -> Order | None:
 
 def mirrored_tasks(tasks: Sequence[Task]) -> Order | None:
     """Return which task each becomes in a mirrored scan, or None where one has no counterpart."""
-    known = [(task.name, task.organ, task.tumour) for task in tasks]
+    known: list[tuple[str | None, ...]] = [(task.name, task.organ, task.tumour) for task in tasks]
     others = [tuple(name and other_side(name) for name in names) for names in known]
-    return tuple(map(known.index, others)) if {*others} <= {*known} else None
+    return tuple(known.index(other) for other in others) if {*others} <= {*known} else None

@@ -32,7 +32,7 @@ def best_device(name: str = "auto") -> str:
     return name
 
 
-def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
+def prepare_machine(device: str, *, workers: int = -1, threads: int = 0, processes: int = 1) -> int:
     """Set threads and allocator of this process, and return the number of worker processes.
 
     A phantom costs about as much of one core as two training steps of the small network cost of
@@ -42,6 +42,7 @@ def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
         device: Where the network trains.
         workers: Wanted; -1 leaves it to this function.
         threads: Of torch in this process; 0 leaves them.
+        processes: Trainings like this one that share the machine.
     """
     if threads > 0:
         torch.set_num_threads(threads)
@@ -50,7 +51,7 @@ def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
     if workers >= 0:
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if device == "cpu" else max(1, min((cores or 1) - 1, 15))
+    return 1 if device == "cpu" else max(1, min((cores or 1) // processes - 1, 15))
 
 
 def keep_freed_memory() -> bool:

@@ -16,15 +16,15 @@ from mots_pretrained.methods import configured
 
 @dataclass(frozen=True)
 class Size:
-    """A network and the rate that it learns at.
+    """A network and how it learns.
 
     Attributes:
         config: The network with its contract.
-        rate: AdamW's initial learning rate.
+        recipe: Name in ``RECIPES``.
     """
 
     config: ModelConfig
-    rate: float
+    recipe: str
 
 
 SIZES: dict[str, Size] = {
@@ -41,11 +41,22 @@ SIZES: dict[str, Size] = {
                 spacing=(4.0, 3.0, 3.0), patch=(48, 96, 96), window=(48, 96, 96)
             ),
         ),
-        rate=1e-3,
+        recipe="small",
     ),
-    "paper": Size(config=ModelConfig(), rate=2e-4),  # Sec. 4.1
+    "paper": Size(config=ModelConfig(), recipe="paper"),
 }
 """Size by the name that the command line uses."""
+
+
+def size_named(name: str) -> Size:
+    """Look a size up by its name.
+
+    Raises:
+        KeyError: If there is none of that name; the message lists those there are.
+    """
+    if name not in SIZES:
+        raise KeyError(f"unknown size {name!r}; allowed are {', '.join(SIZES)}")
+    return SIZES[name]
 
 
 def configuration(method: str, size: str) -> ModelConfig:
@@ -54,6 +65,4 @@ def configuration(method: str, size: str) -> ModelConfig:
     Raises:
         KeyError: If there is no such method or size; the message lists those there are.
     """
-    if size not in SIZES:
-        raise KeyError(f"unknown size {size!r}; allowed are {', '.join(SIZES)}")
-    return configured(method, SIZES[size].config)
+    return configured(method, size_named(size).config)

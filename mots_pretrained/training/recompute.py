@@ -24,9 +24,7 @@ def recomputed(model: nn.Module) -> Iterator[None]:
     """
     found = list(blocks(model))
     for block in found:
-        block.forward = functools.partial(  # type: ignore[method-assign]
-            checkpoint, block.forward, use_reentrant=False
-        )
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
     try:
         yield
     finally:

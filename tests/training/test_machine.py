@@ -36,9 +36,13 @@ def test_glibc_keeps_memory_and_sums_stay_right():
 def test_pretraining_on_phantoms_needs_no_medical_library():
     code = """
 import sys
-from mots_pretrained.training.pretrain_mots import Pretraining, phantom_stream, pretrain
-phantom_stream(Pretraining()).source
-heavy = {"monai", "nibabel", "blosc2", "batchgeneratorsv2", "matplotlib", "SimpleITK", "typer"}
+from mots_pretrained.training.pretrain_mots import pretrain
+from mots_pretrained.training.pretraining import Pretraining
+settings = Pretraining()
+supply = settings.supply()
+settings.stream(supply, settings.network(supply.tasks)[0].config).source
+heavy = {"monai", "nibabel", "blosc2", "batchgeneratorsv2", "matplotlib", "SimpleITK", "typer",
+         "accelerate", "tensorboard"}
 print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

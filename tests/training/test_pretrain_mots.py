@@ -1,106 +1,49 @@
-"""Pretraining on phantoms: what a case shows, what is learnt, and killed runs that go on."""
+"""Pretraining: what is learnt and left, from where it goes on, and killed runs that go on."""
 
 import dataclasses
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
+from torso_once import torso_once
 
 from mots_pretrained.methods import METHODS
-from mots_pretrained.phantom import Phantom, torso
-from mots_pretrained.phantom.labels import LABEL
-from mots_pretrained.tasks import MOTS_TASKS
-from mots_pretrained.training import presets, pretrain_mots
-from mots_pretrained.training.pretrain_mots import (
-    Pretraining,
-    TorsoSource,
-    phantom_stream,
-    pretrain,
-    steps_of,
-)
+from mots_pretrained.training import presets, sources
+from mots_pretrained.training.pretrain_mots import Run, optimizer_of, pretrain
+from mots_pretrained.training.pretraining import Pretraining
+from mots_pretrained.training.recipes import RECIPES, Recipe
+from mots_pretrained.training.sources import Phantoms
 
-
-@functools.cache
-def _torso(seed, **options):
-    return torso(seed, **options)
+HERE = Run(workers=0)
 
 
 @pytest.fixture(autouse=True)
 def _phantoms_made_once(monkeypatch):
-    monkeypatch.setattr(pretrain_mots, "torso", _torso)
+    monkeypatch.setattr(sources, "torso", torso_once)
 
 
 @pytest.fixture
 def tiny_size(tiny, monkeypatch):
-    monkeypatch.setitem(presets.SIZES, "tiny", presets.Size(tiny, 3e-3))
+    monkeypatch.setitem(presets.SIZES, "tiny", presets.Size(tiny, "small"))
     return "tiny"
 
 
-def test_phantoms_show_their_own_collections_labels_in_turn(tiny):
-    source = TorsoSource(tiny.preprocessing, randomise=0)
-    for index, task in enumerate(MOTS_TASKS):
-        case = source(index)
-        assert (case.tasks, case.labelled) == ((index,), task.labelled)
-        assert case.image.shape[1:] == case.target.shape[1:]
-        assert len(case.target) == 2
-        assert -1 <= case.image.min() < case.image.max() <= 1
-        for channel, known in zip(case.target, task.labelled, strict=True):
-            assert known or not channel.any()
-    assert source(7).tasks == (0,)
-    assert not np.array_equal(source(7).image, source(0).image)
-    np.testing.assert_array_equal(source(3).image, source(3).image)
-
-
-def test_complete_labels_show_all_tasks_but_what_no_collection_labels(tiny):
-    case = TorsoSource(tiny.preprocessing, randomise=0, labels="complete")(0)
-    assert case.tasks == tuple(range(7))
-    assert case.labelled == tuple(known for task in MOTS_TASKS for known in task.labelled)
-    liver, vessel, colon = case.target[0], case.target[4], case.target[8]
-    assert liver.any()
-    assert (vessel <= liver).all()
-    assert not colon.any()
-
-
-@pytest.mark.parametrize(("contrast", "asked"), [(10.0, False), (20.0, True)])
-def test_vessels_that_do_not_show_are_not_asked_for(tiny, monkeypatch, contrast, asked):
-    labels = np.full((16, 16, 16), LABEL["liver"], np.uint8)
-    labels[:4] = LABEL["hepatic_vessel"]
-    image = np.where(labels == LABEL["liver"], 80.0, 80.0 + contrast)
-    made = Phantom(image, labels, (8.0, 8.0, 8.0), "liver")
-    monkeypatch.setattr(pretrain_mots, "torso", lambda *_, **__: made)
-    case = TorsoSource(tiny.preprocessing, labels="complete")(0)
-    assert (case.labelled[4], case.target[4].any()) == (asked, asked)
-    assert TorsoSource(tiny.preprocessing, labels="partial")(2).labelled[0]
-
-
-@pytest.mark.parametrize("labels", ["partial", "complete"])
-def test_the_network_takes_the_stream(tiny_size, labels):
-    settings = Pretraining(size=tiny_size, labels=labels, randomise=0)
-    batch = next(phantom_stream(settings).batches(2))
-    loss = METHODS["transdodnet"](settings.config).loss(batch).total
-    loss.backward()
-    assert loss.isfinite()
-
-
-def test_an_epoch_is_920_patches():
-    assert steps_of(1000, 2) == 460_000
-    assert (
-        Pretraining(by_epoch=True).loop(checkpoint_minutes=1, max_minutes=None).steps_per_epoch
-        == 460
-    )
+def settings_of(size, *, data=None, **changes):
+    recipe = replace(RECIPES["small"], **{"rate": 3e-3, "ema": 0.9, **changes})
+    return Pretraining(size=size, recipe=recipe, data=data or Phantoms(randomise=0))
 
 
 def test_it_learns_and_leaves_a_folder_that_loads(tiny_size, tmp_path):
-    settings = Pretraining(size=tiny_size, steps=30, randomise=0, ema=0.9, patches_per_case=8)
+    data = Phantoms(randomise=0, patches_per_case=8)
+    settings = settings_of(tiny_size, data=data, steps=30)
     seen = []
-    net = pretrain(tmp_path, settings, workers=0, half=True, on_log=seen.append)
+    net = pretrain(tmp_path, settings, replace(HERE, half=True), on_log=seen.append)
     assert seen[-1].losses["total"] < 0.85 * seen[0].losses["total"]
     assert seen[-1].rate < 0.1 * seen[0].rate
     loaded = METHODS["transdodnet"].from_pretrained(tmp_path)
@@ -110,48 +53,90 @@ def test_it_learns_and_leaves_a_folder_that_loads(tiny_size, tmp_path):
     record = json.loads((tmp_path / "training.json").read_text())
     assert (record["steps_done"], record["complete"]) == (30, True)
     assert record["settings"]["seed"] == 0
+    assert record["settings"]["recipe"]["rate"] == 3e-3
+    assert (record["data"], record["scans"], record["start"]) == ("phantoms", 920, None)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
 
 
 def test_a_folder_is_not_overwritten_and_other_settings_do_not_resume(tiny_size, tmp_path):
-    settings = Pretraining(size=tiny_size, steps=40, randomise=0)
-    pretrain(tmp_path, settings, workers=0, max_minutes=1e-9)
+    settings = settings_of(tiny_size, steps=40)
+    pretrain(tmp_path, settings, replace(HERE, max_minutes=1e-9))
     record = json.loads((tmp_path / "training.json").read_text())
     assert (record["steps_done"], record["complete"]) == (10, False)
     with pytest.raises(ValueError, match="holds a training already"):
-        pretrain(tmp_path, settings, workers=0)
+        pretrain(tmp_path, settings, HERE)
     other = dataclasses.replace(settings, seed=1)
     with pytest.raises(ValueError, match='there "seed": 0, here "seed": 1'):
-        pretrain(tmp_path, other, workers=0, resume=True)
+        pretrain(tmp_path, other, replace(HERE, resume=True))
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"randomise": 2}, "randomise must be 0 to 1, not 2"),
-        ({"steps": 0}, "at least 1"),
-        ({"rate": -1.0}, "learning rate"),
-        ({"ema": 1.0}, "average"),
-        ({"labels": "all"}, "unknown labels 'all'; allowed are partial, complete"),
-        ({"precision": "float8"}, "unknown precision 'float8'; allowed are float32, bfloat16"),
-    ],
-)
-def test_impossible_settings_are_told(values, message):
-    with pytest.raises(ValueError, match=message):
-        Pretraining(**values)
+def test_how_steps_are_shared_does_not_matter_to_a_resumption(tiny_size, tmp_path, monkeypatch):
+    """Two micro-batches a step on one process may go on as one on each of two."""
+    settings = replace(settings_of(tiny_size, steps=20), accumulate=2)
+    pretrain(tmp_path, settings, replace(HERE, max_minutes=1e-9))
+    with pytest.raises(ValueError, match=r"there .micro-batches a step.: 2, here .*: 1"):
+        pretrain(tmp_path, replace(settings, accumulate=1), replace(HERE, resume=True))
+
+
+def test_it_goes_on_from_weights(tiny_size, tmp_path):
+    first = replace(settings_of(tiny_size, steps=2), tasks=("liver", "spleen"))
+    net = pretrain(tmp_path / "first", first, HERE)
+    told = []
+    second = replace(
+        settings_of(tiny_size, steps=1, rate=1e-9, weight_decay=0.0, ema=None),
+        tasks=("liver", "colon"),
+        start=str(tmp_path / "first"),
+    )
+    more = pretrain(tmp_path / "second", second, HERE, on_start=told.append)
+    assert [task.name for task in more.config.tasks] == ["liver", "spleen", "colon"]
+    assert {*told[0].widened} == {"organ_decoder.embedding", "organ_decoder.initial"}
+    assert told[0].made == ()
+    for name, value in net.state_dict().items():
+        grown = more.state_dict()[name][tuple(slice(size) for size in value.shape)]
+        torch.testing.assert_close(grown, value, rtol=0, atol=1e-6)
+    record = json.loads((tmp_path / "second" / "training.json").read_text())
+    assert record["start"]["from"] == str(tmp_path / "first")
+    assert len(record["start"]["kept"]) == len(net.state_dict()) - 2
+    assert record["tasks"] == ["liver", "colon"]
+
+
+def test_one_task_alone_is_a_network_of_one_query(tiny_size, tmp_path):
+    settings = replace(settings_of(tiny_size, steps=1), tasks=("hepatic_vessel",))
+    net = pretrain(tmp_path, settings, HERE)
+    assert [task.name for task in net.config.tasks] == ["hepatic_vessel"]
+    assert net.organ_decoder.embedding.shape[0] == 1
+
+
+def test_the_transformer_may_have_a_rate_of_its_own(tiny):
+    net = METHODS["transdodnet"](tiny)
+    groups = optimizer_of(net, Recipe(1e-3, steps=1, transformer_rate=1e-4)).param_groups
+    assert [group["lr"] for group in groups] == [1e-3, 1e-4]
+    own = {id(p) for p in groups[1]["params"]}
+    named = {name for name, p in net.named_parameters() if id(p) in own}
+    assert named == {
+        name
+        for name, _ in net.named_parameters()
+        if name.startswith(("backbone.transformer.", "organ_decoder."))
+    }
+    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
+    assert {group["weight_decay"] for group in groups} == {1e-4}
+    assert len(optimizer_of(net, Recipe(1e-3, steps=1)).param_groups) == 1
 
 
 SCRIPT = """
 import sys, torch
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.training import presets
-from mots_pretrained.training.pretrain_mots import Pretraining, pretrain
+from mots_pretrained.training.pretrain_mots import Run, pretrain
+from mots_pretrained.training.pretraining import Pretraining
+from mots_pretrained.training.recipes import Recipe
 if __name__ == "__main__":
     config, folder = sys.argv[1:]
     torch.set_num_threads(1)
-    presets.SIZES["tiny"] = presets.Size(ModelConfig.from_json(open(config).read()), 3e-3)
-    pretrain(folder, Pretraining(size="tiny", steps=60), workers=1, resume=True,
-             checkpoint_minutes=0, on_log=lambda now: print(now.step, flush=True))
+    presets.SIZES["tiny"] = presets.Size(ModelConfig.from_json(open(config).read()), "small")
+    pretrain(folder, Pretraining(size="tiny", recipe=Recipe(3e-3, steps=60, ema=0.99)),
+             Run(resume=True, checkpoint_minutes=0),
+             on_log=lambda now: print(now.step, flush=True))
 """
 
 

@@ -1,0 +1,158 @@
+"""Where cases come from: what phantoms show, and a prepared folder's cases in their turn."""
+
+import pickle
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prepared_folder import write_prepared
+from torso_once import torso_once
+
+from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.phantom import Phantom
+from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
+from mots_pretrained.training import sources
+from mots_pretrained.training.sources import Phantoms, Prepared, TorsoSource
+
+
+@pytest.fixture(autouse=True)
+def _phantoms_made_once(monkeypatch):
+    monkeypatch.setattr(sources, "torso", torso_once)
+
+
+def test_phantoms_show_their_own_collections_labels_in_turn(tiny):
+    source = TorsoSource(tiny.preprocessing, randomise=0)
+    for index, task in enumerate(MOTS_TASKS):
+        case = source(index)
+        assert (case.tasks, case.labelled) == ((index,), task.labelled)
+        assert case.image.shape[1:] == case.target.shape[1:]
+        assert len(case.target) == 2
+        assert -1 <= case.image.min() < case.image.max() <= 1
+        for channel, known in zip(case.target, task.labelled, strict=True):
+            assert known or not channel.any()
+    assert source(7).tasks == (0,)
+    assert not np.array_equal(source(7).image, source(0).image)
+    np.testing.assert_array_equal(source(3).image, source(3).image)
+
+
+def test_complete_labels_show_all_tasks_but_what_no_collection_labels(tiny):
+    case = TorsoSource(tiny.preprocessing, randomise=0, labels="complete")(0)
+    assert case.tasks == tuple(range(7))
+    assert case.labelled == tuple(known for task in MOTS_TASKS for known in task.labelled)
+    liver, vessel, colon = case.target[0], case.target[4], case.target[8]
+    assert liver.any()
+    assert (vessel <= liver).all()
+    assert not colon.any()
+
+
+@pytest.mark.parametrize(("contrast", "asked"), [(10.0, False), (20.0, True)])
+def test_vessels_that_do_not_show_are_not_asked_for(tiny, monkeypatch, contrast, asked):
+    labels = np.full((16, 16, 16), LABEL["liver"], np.uint8)
+    labels[:4] = LABEL["hepatic_vessel"]
+    image = np.where(labels == LABEL["liver"], 80.0, 80.0 + contrast)
+    made = Phantom(image, labels, (8.0, 8.0, 8.0), "liver")
+    monkeypatch.setattr(sources, "torso", lambda *_, **__: made)
+    case = TorsoSource(tiny.preprocessing, labels="complete")(0)
+    assert (case.labelled[4], case.target[4].any()) == (asked, asked)
+    assert TorsoSource(tiny.preprocessing, labels="partial")(2).labelled[0]
+
+
+@pytest.mark.parametrize("labels", ["partial", "complete"])
+def test_chosen_tasks_are_found_by_name_in_the_networks_list(tiny, labels):
+    """The network has a task of another's before them, and one that phantoms do not show."""
+    supply = Phantoms(0.0, labels).supply(("colon", "hepatic_vessel"), seed=3)
+    assert [task.name for task in supply.tasks] == ["hepatic_vessel", "colon"]
+    assert supply.scans == 242 + 100
+    other = Task("gallbladder", "gallbladder", None)
+    net = ModelConfig(tasks=(other, *MOTS_TASKS[::-1]), preprocessing=tiny.preprocessing)
+    vessel, colon = net.tasks.index(task_named("hepatic_vessel")), net.tasks.index(MOTS_TASKS[4])
+    source = supply.source(net)
+    for index in range(2):
+        case = source(index)
+        own = ((vessel,), (colon,))[index]
+        assert case.tasks == (own if labels == "partial" else (vessel, colon))
+        assert len(case.target) == len(case.labelled) == 2 * len(case.tasks)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"randomise": 2}, "randomise must be 0 to 1, not 2"),
+        ({"labels": "all"}, "unknown labels 'all'; allowed are partial, complete"),
+        ({"patches_per_case": 0}, "at least 1"),
+    ],
+)
+def test_impossible_phantoms_are_told(values, message):
+    with pytest.raises(ValueError, match=message):
+        Phantoms(**values)
+
+
+CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
+COUNTS = {"liver": 6, "colon": 4, "spleen": 1}  # the spleen's only case is a test case
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("prepared")
+    write_prepared(path, CONTRACT, COUNTS)
+    return str(path)
+
+
+def names_of(source, count):
+    return [source(index).name for index in range(count)]
+
+
+def config_of(supply):
+    return ModelConfig(tasks=supply.tasks, preprocessing=CONTRACT)
+
+
+def test_every_training_scan_comes_once_an_epoch(folder):
+    supply = Prepared(folder).supply(seed=1)
+    assert ([task.name for task in supply.tasks], supply.scans) == (["liver", "colon"], 8)
+    source = supply.source(config_of(supply))
+    expected = sorted([f"liver_{i}" for i in range(5)] + [f"colon_{i}" for i in range(3)])
+    epochs = [names_of(source, 24)[at : at + 8] for at in (0, 8, 16)]
+    assert all(sorted(names) == expected for names in epochs)
+    assert epochs[0] != epochs[1]
+    assert names_of(pickle.loads(pickle.dumps(source)), 8) == epochs[0]
+    case = source(0)
+    assert case.tasks == (("liver", "colon").index(case.name.split("_")[0]),)
+
+
+def test_balanced_tasks_come_in_turn(folder):
+    supply = Prepared(folder, balance="balanced").supply()
+    assert supply.scans == 8
+    names = names_of(supply.source(config_of(supply)), 30)
+    assert Counter(name.split("_")[0] for name in names) == {"liver": 15, "colon": 15}
+    assert Counter(names)["colon_0"] == 5
+    assert Counter(names)["liver_0"] == 3
+
+
+def test_the_validation_fold_and_the_test_split_are_held_out(folder):
+    supply = Prepared(folder, fold="train").supply()
+    names = {*names_of(supply.source(config_of(supply)), supply.scans)}
+    assert names == {f"liver_{i}" for i in range(4)} | {f"colon_{i}" for i in range(2)}
+
+
+def test_one_task_alone(folder):
+    supply = Prepared(folder).supply(("colon",))
+    assert ([task.name for task in supply.tasks], supply.scans) == (["colon"], 3)
+    assert {*names_of(supply.source(config_of(supply)), 3)} == {f"colon_{i}" for i in range(3)}
+
+
+def test_data_that_does_not_fit_is_told(folder, tmp_path):
+    with pytest.raises(ValueError, match="holds no case of 'spleen' to train on"):
+        Prepared(folder).supply(("spleen",))
+    with pytest.raises(KeyError, match="unknown task 'lungs'"):
+        Prepared(folder).supply(("lungs",))
+    with pytest.raises(FileNotFoundError, match="no prepared folder"):
+        Prepared(str(tmp_path)).supply()
+    supply = Prepared(folder).supply()
+    other = replace(CONTRACT, spacing=(4.0, 3.0, 3.0))
+    with pytest.raises(ValueError, match=r"spacing \(12.0, 12.0, 12.0\), the network needs \(4.0"):
+        supply.source(replace(config_of(supply), preprocessing=other))
+    for fields, message in (({"fold": "test"}, "fold 'test'"), ({"balance": "x"}, "sampling 'x'")):
+        with pytest.raises(ValueError, match=message):
+            Prepared(folder, **fields)
