@@ -101,7 +101,7 @@ def small_hub() -> Iterator[SmallHub]:
         thread.join()
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, status: int, code: str = "", message: str = "") -> None:
         super().__init__(status, code)
         self.headers = {"X-Error-Code": code} if code else {}
@@ -130,17 +130,17 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.hub.pause)
         try:
             if self.hub.broken:
-                raise _Refused(500)
+                raise _RefusedError(500)
             for pattern, method in _ROUTES:
                 match = re.fullmatch(pattern, f"{self.command} {path}")
                 if match:
                     method(self, *match.groups())
                     return
-            raise _Refused(404)
-        except _Refused as refusal:
+            raise _RefusedError(404)
+        except _RefusedError as refusal:
             self._send(refusal.status, b"{}", refusal.headers)
 
-    do_GET = do_HEAD = do_POST = do_PUT = _answer
+    do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815
 
     def _chunks(self) -> Iterator[bytes]:
         while size := int(self.rfile.readline(), 16):
@@ -167,19 +167,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _repository(self, name: str) -> Repository:
         found = self.hub.repositories.get(name)
         if found is None or (found.private and self._token not in self.hub.readers):
-            raise _Refused(404 if self._token else 401, "RepoNotFound")
+            raise _RefusedError(404 if self._token else 401, "RepoNotFound")
         return found
 
     def _commit(self, name: str, revision: str) -> tuple[Repository, str]:
         repository = self._repository(name)
         commit = repository.find(revision)
         if commit is None:
-            raise _Refused(404, "RevisionNotFound")
+            raise _RefusedError(404, "RevisionNotFound")
         return repository, commit
 
     def _may_write(self) -> None:
         if self._token not in self.hub.writers:
-            raise _Refused(403 if self._token else 401, "", "you may not write here")
+            raise _RefusedError(403 if self._token else 401, "", "you may not write here")
 
     # Reading
 
@@ -194,9 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
     def resolve(self, name: str, revision: str, path: str) -> None:
         repository, commit = self._commit(name, revision)
         if repository.gated and self._token not in self.hub.readers:
-            raise _Refused(403 if self._token else 401, "GatedRepo", "Access is restricted")
+            raise _RefusedError(403 if self._token else 401, "GatedRepo", "Access is restricted")
         if path not in repository.commits[commit]:
-            raise _Refused(404, "EntryNotFound")
+            raise _RefusedError(404, "EntryNotFound")
         data = repository.commits[commit][path]
         headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         if len(data) < LARGE:
@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._may_write()
         repository = self._repository(name)
         if branch in repository.branches:
-            raise _Refused(409)
+            raise _RefusedError(409)
         repository.branches[branch] = repository.branches["main"]
         self._json({})
 
@@ -281,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def put(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
-            raise _Refused(400, "", "other bytes than were announced")
+            raise _RefusedError(400, "", "other bytes than were announced")
         self.hub.large[oid] = self.body
         self._send(200, b"")
 

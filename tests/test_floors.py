@@ -14,7 +14,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo",),
-    ("training",),
+    ("training", "publishing"),
     ("networks",),
     ("methods", "adaptation"),
     ("model", "inference", "report"),

@@ -26,13 +26,16 @@ VERBS: dict[str, Verb] = {
     name: Verb(f"mots_pretrained.cli.{name}:{name}", summary)
     for name, summary in (
         ("demo", "Show the whole job on a phantom scan, or on your own, told step by step"),
-        ("models", "List the pretrained models, or show one"),
+        ("models", "List the pretrained models, show one, fetch it, check what it has seen"),
         ("predict", "Segment a CT scan"),
         ("finetune", "Teach the pretrained backbone new labels from a few scans"),
         ("evaluate", "Score predicted label maps against the truth (Dice)"),
+        ("prepare", "Bring the original collections to a model's contract, ready for training"),
         ("phantom", "Write synthetic scans in the layout of MOTS, BCV or BraTS"),
         ("pretrain", "Train a network on partially labelled data"),
         ("convert", "Convert a published checkpoint to this package's format"),
+        ("verify", "Say whether this machine gives a model's stored numbers"),
+        ("push", "Publish a model's folder on the Hugging Face Hub"),
     )
 }
 """Every verb of the command line, in the order of ``mots --help``."""

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from mots_pretrained.config import ModelConfig
+
+USE = """\
+For research on partially labelled data and transfer learning: as it is, or as pretrained weights
+under a head of one's own. It takes one scan of the kind described under Input.
+"""
 
 LIMITS = """\
 Research software, not a medical device. Trained on procedural phantoms unless the training data
@@ -62,6 +68,9 @@ def model_card(
             "",
             *_outputs(config),
             "",
+            "## Intended use",
+            "",
+            USE,
             "## Training",
             "",
             training or "Not recorded.",
@@ -78,6 +87,49 @@ def model_card(
             "",
         ]
     )
+
+
+def read_scores(path: str | Path) -> dict[str, float]:
+    """Read the Dice by category of what ``mots evaluate --json`` printed.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no such numbers.
+    """
+    try:
+        dice = json.loads(Path(path).read_text("utf-8"))["dice"]
+        scores = {str(name): float(value) for name, value in dice.items() if value is not None}
+        sound = bool(scores) and all(0 <= score <= 1 for score in scores.values())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            f"{path} holds no scores; give the output of `mots evaluate --json`, with Dice of "
+            '0 to 1 by category under "dice"'
+        )
+    return scores
+
+
+def check_card(text: str) -> None:
+    """Refuse a card whose header the Hub would refuse.
+
+    Raises:
+        ValueError: If the header is no YAML, names no licence, or its model-index is not valid.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        data = ModelCard(text, ignore_metadata_errors=False).data
+    except Exception as error:  # YAML's errors, and the card's own of several types
+        first = " ".join(str(error).split())
+        raise ValueError(f"the header of README.md is not valid: {first:.200}") from error
+    if not data.license:
+        raise ValueError("the header of README.md names no license; add license: mit or so")
+    for result in data.eval_results or []:
+        if not isinstance(result.metric_value, int | float):
+            raise ValueError(
+                f"README.md: {result.metric_name} has value {result.metric_value!r}, no number"
+            )
 
 
 def _header(

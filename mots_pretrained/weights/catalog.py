@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.tasks import MOTS_TASKS
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,14 @@ class Entry:
         weights_licence: Licence of the weights.
         code_licence: Licence of the code that runs them.
         shipped: Whether the weights come with the package, in ``hub/NAME/``.
+        tasks: Names of the tasks that it knows.
+        preprocessing: The contract of its input.
+        repository: Hub repository that holds the weights, where there is one.
+        revision: Commit of that repository.
         sha256: Checksum of model.safetensors, where there is one to have.
         megabytes: Size of model.safetensors in 10^6 bytes, where there is one to have.
-        scores: Dice, 0 to 1, by category, as measured by us; where, the summary says.
+        scores: Dice, 0 to 1, by category, as measured by us.
+        dataset: What the scores were measured on.
         missing: Why there are no weights to have and what to do instead; empty where there are.
     """
 
@@ -31,17 +42,30 @@ class Entry:
     training_data: str
     weights_licence: str
     code_licence: str = "Apache-2.0"
+    tasks: tuple[str, ...] = tuple(task.name for task in MOTS_TASKS)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     shipped: bool = False
+    repository: str | None = None
+    revision: str | None = None
     sha256: str | None = None
     megabytes: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    dataset: str = ""
     missing: str = ""
+
+
+PINS = Path(__file__).with_name("shipped.json")
+"""Checksum, size and scores of what lies in hub/, written by hub/prepare.py."""
+
+
+def _pins(name: str) -> dict[str, Any]:
+    return json.loads(PINS.read_text("utf-8"))[name]
 
 
 _MOTS_DATA = "920 CT scans of the seven MOTS collections (Table 1)"
 _TRAIN_OR_CONVERT = (
-    "train one with `mots pretrain`, or convert a checkpoint that you have with `mots convert` "
-    "and load its folder"
+    "train one with `mots pretrain --method {0} --size paper`, or convert a checkpoint that you "
+    "have with `mots convert`"
 )
 
 CATALOG: dict[str, Entry] = {
@@ -54,21 +78,10 @@ CATALOG: dict[str, Entry] = {
             training_data="procedural phantoms made by this package; no patient data",
             weights_licence="Apache-2.0",
             shipped=True,
-            sha256="f69ec5b170373dec80f25f0c6e7adfbb590c5e00804df1873043774c4e412490",
-            megabytes=7.4,
-            scores={  # on 14 unseen phantoms, two a collection; the command is in the card
-                "liver": 0.938,
-                "liver_tumour": 0.140,
-                "kidney": 0.858,
-                "kidney_tumour": 0.490,
-                "hepatic_vessel": 0.143,
-                "hepatic_vessel_tumour": 0.236,
-                "pancreas": 0.752,
-                "pancreas_tumour": 0.224,
-                "colon_tumour": 0.000,
-                "lung_tumour": 0.000,
-                "spleen": 0.942,
-            },
+            preprocessing=Preprocessing(
+                spacing=(4.0, 3.0, 3.0), patch=(48, 96, 96), window=(48, 96, 96)
+            ),
+            **_pins("transdodnet.phantom"),
         ),
         Entry(
             name="transdodnet.mots",
@@ -76,7 +89,8 @@ CATALOG: dict[str, Entry] = {
             summary="The paper's TransDoDNet (ResNet-50, d = 192, 3 + 3 layers)",
             training_data=_MOTS_DATA,
             weights_licence="unknown: never published",
-            missing="the authors never linked a TransDoDNet checkpoint; " + _TRAIN_OR_CONVERT,
+            missing="the authors never linked a TransDoDNet checkpoint; "
+            + _TRAIN_OR_CONVERT.format("transdodnet"),
         ),
         Entry(
             name="dodnet.mots",
@@ -84,7 +98,8 @@ CATALOG: dict[str, Entry] = {
             summary="The paper's DoDNet on the same encoder-decoder (Table 4, convolution)",
             training_data=_MOTS_DATA,
             weights_licence="unknown: never published",
-            missing="the authors never linked a checkpoint of it; " + _TRAIN_OR_CONVERT,
+            missing="the authors never linked a checkpoint of it; "
+            + _TRAIN_OR_CONVERT.format("dodnet"),
         ),
         Entry(
             name="dodnet.mots_conference",
@@ -94,8 +109,8 @@ CATALOG: dict[str, Entry] = {
             weights_licence="not stated by its authors",
             missing=(
                 "its authors linked a checkpoint from their repository (jianpengz/DoDNet), which "
-                "is not ours to pass on: fetch it there, then `mots convert -i CHECKPOINT.pth "
-                "-o DIR` and load DIR"
+                "is not ours to pass on: fetch it there, then `mots convert -i CHECKPOINT.pth`; "
+                "some versions of it were trained at 3 x 0.76 x 0.76 mm (`--set spacing=...`)"
             ),
         ),
     )
@@ -103,12 +118,20 @@ CATALOG: dict[str, Entry] = {
 """Every model known by name."""
 
 
-def list_models(pattern: str | None = None, *, available: bool = False) -> list[str]:
+def list_models(
+    pattern: str | None = None,
+    *,
+    available: bool = False,
+    architecture: str | None = None,
+    task: str | None = None,
+) -> list[str]:
     """List the names of pretrained models.
 
     Args:
         pattern: Shell pattern such as ``"transdodnet*"``; all by default.
         available: Leave out those whose weights cannot be had from here.
+        architecture: Only those of this architecture.
+        task: Only those that know this task, e.g. ``"liver"``.
 
     Example:
         >>> list_models("*.phantom")
@@ -117,7 +140,10 @@ def list_models(pattern: str | None = None, *, available: bool = False) -> list[
     return [
         name
         for name, entry in CATALOG.items()
-        if (pattern is None or fnmatch(name, pattern)) and not (available and entry.missing)
+        if (pattern is None or fnmatch(name, pattern))
+        and not (available and entry.missing)
+        and architecture in (None, entry.architecture)
+        and (task is None or task in entry.tasks)
     ]
 
 

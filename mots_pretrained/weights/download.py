@@ -53,7 +53,13 @@ def resolve(
     """
     text = os.fspath(name)
     if text in CATALOG:
-        found = _catalogued(CATALOG[text])
+        entry = CATALOG[text]
+        if entry.repository is not None and revision is None:
+            fetched = _from_hub(
+                entry.repository, entry.revision, cache_dir, token, local_files_only
+            )
+            return _checked(entry, fetched)
+        found = _catalogued(entry, cache_dir)
     elif text and (not isinstance(name, str) or text[0] in ".~/" or Path(text).is_dir()):
         found = _folder(Path(text).expanduser())
     elif (repository := _REPOSITORY.fullmatch(text)) is not None:
@@ -81,21 +87,42 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _catalogued(entry: Entry) -> Path:
-    """Return the folder of a shipped model, its weights checked against the catalogue."""
+def converted_folder(name: str, cache_dir: str | Path | None = None) -> Path:
+    """Return where weights of a name that we may not pass on are looked for once converted.
+
+    Args:
+        name: Name of the catalogue.
+        cache_dir: As in :func:`resolve`; by default ``$MOTS_CACHE`` or, without it,
+            ``mots_pretrained`` in the user's cache folder.
+    """
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache_dir or os.environ.get("MOTS_CACHE") or Path(user) / "mots_pretrained") / name
+
+
+def _catalogued(entry: Entry, cache_dir: str | Path | None) -> Path:
+    """Return the folder of a shipped model, or of one that the user has converted."""
     if not entry.shipped:
-        raise KeyError(f"{entry.name} has no weights to load: {entry.missing}")
+        folder = converted_folder(entry.name, cache_dir)
+        if not (folder / FILES[1]).is_file():
+            raise KeyError(
+                f"{entry.name} has no weights to load: {entry.missing}; written to {folder} "
+                "(-o), this name loads it"
+            )
+        return folder
     folder = shipped_folder(entry.name)
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
+    if not (folder / FILES[1]).is_file():
         raise FileNotFoundError(
             f"{entry.name} should lie in {folder} and does not; install mots_pretrained again"
         )
+    return _checked(entry, folder)
+
+
+def _checked(entry: Entry, folder: Path) -> Path:
+    """Return the folder if its weights are those of the catalogue."""
+    weights = folder / FILES[1]
     if entry.sha256 is not None and checksum(weights) != entry.sha256:
-        raise ValueError(
-            f"{weights} is damaged: its SHA-256 is not the catalogue's; "
-            "install mots_pretrained again"
-        )
+        what = "install mots_pretrained again" if entry.shipped else f"remove {folder} and load it"
+        raise ValueError(f"{weights} is damaged: its SHA-256 is not the catalogue's; {what}")
     return folder
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,22 +23,42 @@ FINGERPRINT = "fingerprint.json"
 SIZE = (32, 64, 64)
 """Size (D, H, W) of the bundled input; every architecture takes it."""
 
-TOLERANCE = 1e-3
-"""Allowed deviation of logits, in their standard deviation: single precision elsewhere."""
+TOLERANCES = {"float32": 1e-3, "bfloat16": 0.25}
+"""Largest deviation of logits that is allowed, in their standard deviation, by precision."""
 
 _SAMPLES = 64
 
+_ORGANS = (  # value, centre and radii in voxels (D, H, W)
+    (-0.05, (16, 34, 32), (40, 26, 30)),  # the body
+    (-1.0, (30, 30, 18), (10, 14, 9)),  # lungs
+    (-1.0, (30, 30, 46), (10, 14, 9)),
+    (0.35, (20, 28, 20), (9, 14, 12)),  # liver
+    (0.1, (19, 26, 22), (3, 4, 4)),  # a tumour in it
+    (0.4, (20, 38, 48), (6, 7, 5)),  # spleen
+    (0.55, (11, 44, 22), (7, 5, 4)),  # kidneys
+    (0.55, (11, 44, 42), (7, 5, 4)),
+    (1.0, (16, 50, 32), (40, 5, 5)),  # spine
+)
+
 
 def bundled_input(channels: int) -> Tensor:
-    """Return ``(1, channels, 32, 64, 64)`` in [-1, 1]: waves, the same on every machine."""
-    d, h, w = (torch.arange(size, dtype=torch.float64) for size in SIZE)
-    wave = (
-        torch.sin(0.35 * d)[:, None, None]
-        + torch.sin(0.23 * h + 1.0)[None, :, None]
-        + torch.cos(0.17 * w)[None, None, :]
+    """Return ``(1, channels, 32, 64, 64)`` in [-1, 1]: a torso of ellipsoids under faint waves.
+
+    A closed form, so that it is the same on every machine and in every version; the generator of
+    phantoms may grow richer.
+    """
+    d, h, w = torch.meshgrid(
+        *(torch.arange(size, dtype=torch.float64) for size in SIZE), indexing="ij"
     )
-    shifted = [wave.roll(5 * channel, dims=2) for channel in range(channels)]
-    return (torch.stack(shifted)[None] / 3).float()
+    image = torch.full(SIZE, -1.0, dtype=torch.float64)
+    for value, centre, radii in _ORGANS:
+        apart = [((x - c) / r) ** 2 for x, c, r in zip((d, h, w), centre, radii, strict=True)]
+        image[sum(apart) <= 1] = value
+    waves = torch.sin(0.9 * d) + torch.sin(0.7 * h + 1.0) + torch.cos(1.1 * w)
+    image = (image + 0.02 * waves).clamp(-1, 1)
+    return torch.stack([image.roll(5 * channel, dims=2) for channel in range(channels)])[
+        None
+    ].float()
 
 
 @torch.no_grad()
@@ -56,21 +78,44 @@ def fingerprint(
     Raises:
         ValueError: If the logits are not finite.
     """
-    logits = network(bundled_input(config.encoder.in_channels)).double()
-    if not bool(logits.isfinite().all()):
-        raise ValueError("the network's logits are not finite; its weights are damaged")
-    flat = logits.flatten()
+    flat, shape = _logits(network, config, "float32")
     places = torch.linspace(0, len(flat) - 1, min(_SAMPLES, len(flat))).long()
     return {
-        "format_version": 1,
+        "format_version": 2,
         "weights_sha256": weights_sha256(state),
-        "shape": list(logits.shape),
+        "shape": shape,
         "mean": flat.mean().item(),
         "std": flat.std().item(),
+        "tolerances": TOLERANCES,
         "places": places.tolist(),
         "logits": flat[places].tolist(),
         "torch": str(torch.__version__),
     }
+
+
+@torch.no_grad()
+def deviation(
+    network: Callable[[Tensor], Tensor],
+    config: ModelConfig,
+    stored: Mapping[str, Any],
+    *,
+    precision: str = "float32",
+) -> float:
+    """Return how far logits lie from the stored ones at most, in their standard deviation.
+
+    Args:
+        network: As in :func:`fingerprint`; on a GPU its input must be moved by the callable.
+        config: Its configuration.
+        stored: What :func:`fingerprint` measured, in single precision.
+        precision: Arithmetic to measure in, a key of ``TOLERANCES``.
+
+    Raises:
+        ValueError: If logits have another shape than the stored ones, or are not finite.
+    """
+    flat, shape = _logits(network, config, precision)
+    if shape != stored["shape"]:
+        raise ValueError(f"logits have shape {shape}, stored were {stored['shape']}")
+    return _apart(flat[torch.tensor(stored["places"])].tolist(), stored)
 
 
 def differences(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
@@ -85,13 +130,58 @@ def differences(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str
         faults.append("the weights are not those that were stored")
     if found["shape"] != stored["shape"]:
         return [*faults, f"logits have shape {found['shape']}, stored were {stored['shape']}"]
-    scale = max(stored["std"], 1e-12)
-    apart = max(abs(a - b) / scale for a, b in zip(found["logits"], stored["logits"], strict=True))
-    if apart > TOLERANCE:
+    apart, allowed = _apart(found["logits"], stored), stored["tolerances"]["float32"]
+    if not apart <= allowed:
         faults.append(
-            f"logits deviate by {apart:.2g} of their standard deviation, allowed is {TOLERANCE:g}"
+            f"logits deviate by {apart:.2g} of their standard deviation, allowed is {allowed:g}"
         )
     return faults
+
+
+def read_fingerprint(folder: str | Path) -> dict[str, Any]:
+    """Read a folder's fingerprint.json.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is none of this version's, or damaged.
+    """
+    path = Path(folder) / FINGERPRINT
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {FINGERPRINT}, so nothing says what its weights should compute; "
+            "`mots push` and `mots convert` write one"
+        )
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        sound = values["format_version"] == 2 and isinstance(values["weights_sha256"], str)
+        sound = sound and all(len(values[key]) > 0 for key in ("shape", "places", "logits"))
+        sound = sound and len(values["places"]) == len(values["logits"])
+        sound = sound and all(type(place) is int for place in (*values["shape"], *values["places"]))
+        sound = sound and min(values["places"]) >= 0
+        sound = sound and max(values["places"]) < math.prod(values["shape"])
+        numbers = [values["std"], *values["logits"], *map(values["tolerances"].get, TOLERANCES)]
+        sound = sound and all(math.isfinite(number) for number in numbers)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ValueError(f"{path} is no fingerprint that this version reads; get the model again")
+    return values
+
+
+def _logits(
+    network: Callable[[Tensor], Tensor], config: ModelConfig, precision: str
+) -> tuple[Tensor, list[int]]:
+    image = bundled_input(config.encoder.in_channels)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = network(image).double().cpu()
+    if not bool(logits.isfinite().all()):
+        raise ValueError("the network's logits are not finite; its weights are damaged")
+    return logits.flatten(), list(logits.shape)
+
+
+def _apart(logits: list[float], stored: Mapping[str, Any]) -> float:
+    scale = max(stored["std"], 1e-12)
+    return max(abs(a - b) / scale for a, b in zip(logits, stored["logits"], strict=True))
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.weights.card import model_card
+from mots_pretrained.weights.card import check_card, model_card
 
 
 def test_the_header_is_valid_card_data_with_its_scores():
@@ -38,3 +38,18 @@ def test_contract_and_labels_are_told():
     assert "no accuracy on patients is claimed" in text
     own = ModelConfig(architecture="segmenter", classes=("a", "b"), tasks=(), exclusive=False)
     assert "may overlap: a, b" in model_card(own)
+    assert "## Intended use" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("license: [mit", "not valid"),
+        ("tags: [a]", "names no license"),
+        ("license: mit\nmodel-index:\n- name: a\n  results: [{task: {}}]", "not valid"),
+    ],
+)
+def test_a_header_that_the_hub_would_refuse_is_refused_before(header, told):
+    check_card(model_card(ModelConfig(), name="a: b", scores={"liver": 0.5}))
+    with pytest.raises(ValueError, match=told):
+        check_card(f"---\n{header}\n---\n# A model\n")

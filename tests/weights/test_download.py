@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.publishing import verify
 from mots_pretrained.weights import catalog, download
-from mots_pretrained.weights.checkpoint import save_folder
-from mots_pretrained.weights.download import checksum, resolve, shipped_folder
+from mots_pretrained.weights.card import check_card
+from mots_pretrained.weights.checkpoint import load_config, save_folder
+from mots_pretrained.weights.download import (
+    FILES,
+    checksum,
+    converted_folder,
+    resolve,
+    shipped_folder,
+)
+from mots_pretrained.weights.training_scans import read_training_scans
 
 HUB = Path(__file__).parents[2] / "hub"
 
@@ -32,16 +43,36 @@ def test_folders_resolve_to_themselves(folder, monkeypatch):
 
 
 def test_every_shipped_model_lies_in_the_hub_as_the_catalogue_says():
+    """hub/NAME is exactly what is pushed: whole, valid, and as the catalogue describes it."""
     shipped = [entry for entry in catalog.CATALOG.values() if entry.shipped]
     assert {path.name for path in HUB.iterdir() if path.is_dir()} == {e.name for e in shipped}
+    assert {*json.loads(catalog.PINS.read_text("utf-8"))} == {e.name for e in shipped}
     for entry in shipped:
-        weights = resolve(entry.name) / "model.safetensors"
-        assert weights.parent == HUB / entry.name
+        folder = resolve(entry.name)
+        assert folder == HUB / entry.name
+        assert {path.name for path in folder.iterdir()} <= {*FILES}
+        weights = folder / "model.safetensors"
         assert entry.sha256 == checksum(weights)
         assert entry.megabytes == pytest.approx(weights.stat().st_size / 1e6, abs=0.05)
-        config = ModelConfig.from_json((HUB / entry.name / "config.json").read_text("utf-8"))
+        config = load_config(folder)
         assert config.architecture == entry.architecture
-        assert (HUB / entry.name / "README.md").read_text("utf-8").startswith("---\n")
+        assert config.preprocessing == entry.preprocessing
+        assert tuple(task.name for task in config.tasks) == entry.tasks
+        assert read_training_scans(folder).scans == {}  # phantoms alone are ours to ship
+        text = (folder / "README.md").read_text("utf-8")
+        check_card(text)
+        card = ModelCard(text)
+        results = card.data.eval_results or []
+        found = {r.metric_name.removeprefix("Dice, "): r.metric_value for r in results}
+        assert found == pytest.approx(entry.scores, abs=6e-4)
+        assert entry.dataset in text
+        assert entry.weights_licence.lower() == card.data.license
+
+
+def test_the_shipped_weights_compute_what_their_fingerprint_says():
+    verified = verify(HUB / "transdodnet.phantom")
+    assert verified.sound
+    assert verified.deviations["float32"] <= 1e-3
 
 
 def test_the_catalogue_is_consistent():
@@ -62,6 +93,20 @@ def test_damaged_shipped_weights_are_refused(folder, monkeypatch):
     monkeypatch.setattr(download, "shipped_folder", lambda name: folder / "nowhere")
     with pytest.raises(FileNotFoundError, match="install mots_pretrained again"):
         resolve("a.b")
+
+
+def test_converted_weights_are_found_by_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOTS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(KeyError, match=r"cache.transdodnet\.mots \(-o\), this name loads it"):
+        resolve("transdodnet.mots")
+    place = converted_folder("transdodnet.mots")
+    place.parent.mkdir(parents=True)
+    folder.rename(place)
+    assert resolve("transdodnet.mots") == place
+    with pytest.raises(KeyError, match="no weights to load"):
+        resolve("dodnet.mots")
+    monkeypatch.delenv("MOTS_CACHE")
+    assert resolve("transdodnet.mots", cache_dir=tmp_path / "cache") == place
 
 
 def test_a_source_checkout_finds_its_hub():

@@ -8,9 +8,12 @@ from small_networks import small
 
 from mots_pretrained.networks import build
 from mots_pretrained.weights.fingerprint import (
+    TOLERANCES,
     bundled_input,
+    deviation,
     differences,
     fingerprint,
+    read_fingerprint,
     to_text,
     weights_sha256,
 )
@@ -24,8 +27,9 @@ def test_the_bundled_input_is_the_same_everywhere() -> None:
     image = bundled_input(2)
     assert image.shape == (1, 2, 32, 64, 64)
     assert image.abs().max() <= 1
-    # (sin(0.35 * 3) + sin(0.23 * 5 + 1) + cos(0.17 * 7)) / 3
-    assert image[0, 0, 3, 5, 7].item() == pytest.approx(0.691994, abs=1e-6)
+    # Liver: 0.35 + 0.02 * (sin(0.9 * 20) + sin(0.7 * 30 + 1) + cos(1.1 * 12)); air: about -1.
+    assert image[0, 0, 20, 30, 12].item() == pytest.approx(0.350921, abs=1e-6)
+    assert image[0, 0, 30, 30, 18].item() == pytest.approx(-1.0, abs=0.06)
     assert torch.equal(image[0, 1], image[0, 0].roll(5, dims=2))
 
 
@@ -52,6 +56,29 @@ def test_another_shape_is_told() -> None:
     net = build(small()).eval()
     found = {**measured(net), "shape": [1, 2]}
     assert "logits have shape [1, 2]" in differences(found, measured(net))[0]
+
+
+def test_half_precision_deviates_more_and_is_allowed_more() -> None:
+    net = build(small()).eval()
+    stored = measured(net)
+    assert deviation(net, net.config, stored) == 0
+    apart = deviation(net, net.config, stored, precision="bfloat16")
+    assert 1e-4 < apart < TOLERANCES["bfloat16"]
+    with pytest.raises(ValueError, match="stored were"):
+        deviation(net, net.config, {**stored, "shape": [1, 2]})
+
+
+def test_a_damaged_file_is_refused(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"has no fingerprint.json"):
+        read_fingerprint(tmp_path)
+    net = build(small()).eval()
+    sound = measured(net)
+    for change in ({"places": [10**9] * 64}, {"logits": []}, {"tolerances": {}}, {"std": None}):
+        (tmp_path / "fingerprint.json").write_text(to_text({**sound, **change}))
+        with pytest.raises(ValueError, match="no fingerprint that this version reads"):
+            read_fingerprint(tmp_path)
+    (tmp_path / "fingerprint.json").write_text(to_text(sound))
+    assert differences(measured(net), read_fingerprint(tmp_path)) == []
 
 
 def test_weights_hash_names_and_values() -> None:

@@ -1,0 +1,71 @@
+r"""Fill hub/NAME from a training's folder, and pin it in the catalogue.
+
+    python hub/prepare.py transdodnet.phantom RUN --scores scores.json \
+        --dataset "14 unseen phantoms" --summary "..." --training notes.md
+
+RUN is what ``mots pretrain -o RUN`` left, scores.json what ``mots evaluate --json`` printed.
+Writes config.json, model.safetensors, README.md, fingerprint.json, training_scans.json,
+training.json and log.csv, then checksum, size and scores to mots_pretrained/weights/shipped.json.
+Without --scores, --summary and --training the card of RUN, or the one already there, is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mots_pretrained.publishing import Description, prepare_folder
+from mots_pretrained.weights.card import read_scores
+from mots_pretrained.weights.catalog import PINS
+from mots_pretrained.weights.download import checksum
+
+HUB = Path(__file__).parent
+
+
+def main() -> None:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="architecture.tag; an entry of catalog.py asks for it")
+    parser.add_argument("run", type=Path, help="folder of the training, or hub/NAME itself")
+    parser.add_argument("--scores", help="JSON of mots evaluate")
+    parser.add_argument("--dataset", default="", help="what the scores were measured on")
+    parser.add_argument("--summary", default="")
+    parser.add_argument("--training", type=Path, help="markdown on the training")
+    parser.add_argument("--trained-on", help="folder of mots prepare")
+    parser.add_argument("--half", action="store_true")
+    options = parser.parse_args()
+
+    pins = json.loads(PINS.read_text("utf-8"))
+    before = pins.get(options.name, {})
+    scores = read_scores(options.scores) if options.scores else before.get("scores", {})
+    dataset = options.dataset or before.get("dataset", "")
+    description = None
+    if options.scores or options.summary or options.training:
+        description = Description(
+            name=options.name,
+            summary=options.summary,
+            training=options.training.read_text("utf-8").strip() if options.training else "",
+            scores=scores,
+            dataset=dataset,
+        )
+    folder = HUB / options.name
+    prepare_folder(
+        options.run,
+        folder,
+        description=description,
+        trained_on=options.trained_on,
+        half=options.half,
+    )
+    weights = folder / "model.safetensors"
+    pins[options.name] = {
+        "sha256": checksum(weights),
+        "megabytes": round(weights.stat().st_size / 1e6, 1),
+        "dataset": dataset,
+        "scores": {name: round(score, 3) for name, score in scores.items()},
+    }
+    PINS.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mots_pretrained.cli import DONE, FAILED, WRONG_INPUT, main
+from mots_pretrained.data.content_hash import content_hash
+from mots_pretrained.volume import Volume, read_volume, write_like
+from mots_pretrained.weights.training_scans import TrainingScans
+
+NAME = "transdodnet.phantom"
+
+
+@pytest.fixture
+def told(capsys):
+    def run(*words: str, status: int = DONE):
+        assert main(list(words)) == status
+        out, err = capsys.readouterr()
+        return (json.loads(out) if "--json" in words else out) if status != WRONG_INPUT else err
+
+    return run
+
+
+def test_listing_filters_and_showing(told, monkeypatch, tmp_path):
+    monkeypatch.setenv("MOTS_CACHE", str(tmp_path))
+    names = [entry["name"] for entry in told("models", "--json")["models"]]
+    assert names[0] == NAME
+    assert "dodnet.mots_conference" in names
+    some = told("models", "--architecture", "dodnet", "--task", "liver", "--json")["models"]
+    assert [entry["name"] for entry in some] == ["dodnet.mots"]
+    assert told("models", "--available", "--task", "heart", "--json") == {"models": []}
+    entry = told("models", NAME, "--json")
+    assert entry["preprocessing"]["spacing"] == [4, 3, 3]
+    assert entry["scores"]["liver"] > 0.9
+    shown = told("models", NAME)
+    assert entry["sha256"] in shown
+    assert "Apache-2.0" in shown
+    missing = told("models", "dodnet.mots_conference")
+    assert "its authors linked a checkpoint" in missing
+    assert told("models", "dodnet.mots", "--json")["folder"] is None
+
+
+def test_a_download_is_a_folder_that_loads(told, tmp_path):
+    folder = str(tmp_path / "carried")
+    assert told("models", "download", NAME, "-o", folder, "--json")["folder"] == folder
+    assert told("models", folder, "--json")["config"]["architecture"] == "transdodnet"
+    assert told("verify", folder, "--json")["sound"]
+    (verified,) = told("models", "verify", NAME, "--json")["verified"]
+    assert verified["sha256"] == verified["expected"]
+
+
+def test_a_machine_that_computes_something_else_is_told(told, tmp_path):
+    told("models", "download", NAME, "-o", str(tmp_path))
+    path = tmp_path / "fingerprint.json"
+    stored = json.loads(path.read_text())
+    stored["logits"][5] += stored["std"]
+    path.write_text(json.dumps(stored))
+    found = told("verify", str(tmp_path), "--json", status=FAILED)
+    assert found["weights_sound"]
+    assert found["deviations"]["float32"] == pytest.approx(1, abs=1e-2)
+    assert "promises" in told("verify", str(tmp_path), status=FAILED)
+    path.unlink()
+    assert "has no fingerprint.json" in told("verify", str(tmp_path), status=WRONG_INPUT)
+    assert "no fingerprint in precision 'f8'" in told(
+        "verify", NAME, "--precision", "f8", status=WRONG_INPUT
+    )
+
+
+def test_which_scans_a_model_has_seen(told, tmp_path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        volume = Volume.with_spacing(rng.integers(-99, 99, (4, 5, 6)).astype("int16"), (2, 1, 1))
+        write_like(scans / f"{name}.nii.gz", volume.array, volume, dtype="int16")
+    (scans / "c.nii.gz").write_bytes(b"no scan")
+    assert told("models", "overlap", NAME, str(scans), "--json") == {
+        "name": NAME,
+        "statement": "Procedural phantoms only; no scan of anybody was seen.",
+        "files": 3,
+        "seen": {},
+        "unread": [],
+    }
+    model = tmp_path / "model"
+    told("models", "download", NAME, "-o", str(model))
+    hashed = content_hash(read_volume(scans / "b.nii.gz"))
+    known = TrainingScans("LiTS", {hashed: "LiTS/liver_7"})
+    (model / "training_scans.json").write_text(known.to_text())
+    found = told("models", "overlap", str(model), str(scans), "--json")
+    assert found["seen"] == {str(scans / "b.nii.gz"): "LiTS/liver_7"}
+    assert found["unread"] == [str(scans / "c.nii.gz")]
+    assert "1 of 3 files were seen" in told("models", "overlap", str(model), str(scans))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["models", "overlap", NAME], "takes a name and a folder of scans, got 1"),
+        (["models", "overlap", NAME, "nowhere"], "no such folder"),
+        (["models", "downlaod", NAME], "an action: download"),
+        (["models", "transdodnet.phantm"], "did you mean"),
+        (["models", NAME, "-o", "x"], "-o is for"),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(told, words, said):
+    err = told(*words, status=WRONG_INPUT)
+    assert said in err
+    assert err.count("\n") == 1
