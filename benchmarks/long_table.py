@@ -1,0 +1,96 @@
+"""A table's CSV: what is done stands in it, so that nothing is done twice."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from record import COLUMNS, machine
+from trial import METRICS, parts
+
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.tasks import MOTS_CATEGORIES
+
+ELSEWHERE = " elsewhere"
+"""Ends the table's name where a category is scored on a domain that does not label it."""
+
+Line = dict[str, str]
+
+
+class LongTable:
+    """The lines of one table at one setting; the file appears whole or not at all.
+
+    Args:
+        path: The CSV file; read if it is there.
+        table: Name of the table.
+        setting: What all its lines share: size, data, steps.
+    """
+
+    def __init__(self, path: Path, table: str, setting: str) -> None:
+        self.path, self.table, self.setting = path, table, setting
+        self.lines: list[Line] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.lines = list(csv.DictReader(file))
+
+    def add(
+        self, row: str, seed: int, results: Results, *, parameters: int, steps: int, seconds: float
+    ) -> None:
+        """Add all that is known of a row and a seed."""
+        shared = {
+            "row": row,
+            "setting": self.setting,
+            "seed": str(seed),
+            "steps": str(steps),
+            "seconds": f"{seconds:.1f}",
+            "machine": machine(),
+        }
+        own, elsewhere = parts(results)
+        count = {"table": self.table, "metric": "parameters", "value": str(parameters)}
+        self.lines.append(dict.fromkeys(COLUMNS, "") | shared | count)
+        for name, part in ((self.table, own), (self.table + ELSEWHERE, elsewhere)):
+            for case, scores in part.cases.items():
+                for category, found in scores.items():
+                    for metric, value in found.items():
+                        cell = {
+                            "table": name,
+                            "case": case,
+                            "category": category,
+                            "metric": metric,
+                            "value": "" if value is None else repr(value),
+                        }
+                        self.lines.append(shared | cell)
+        self._write()
+
+    def done(self, row: str, seed: int) -> bool:
+        """Tell whether a row was finished with a seed at this setting."""
+        return any(line["seed"] == str(seed) for line in self._of(row))
+
+    def results(self, row: str, *, elsewhere: bool = False) -> dict[int, Results]:
+        """Return a row's scores by seed."""
+        found: dict[int, Results] = {}
+        for line in self._of(row, elsewhere=elsewhere):
+            if line["metric"] not in METRICS:
+                continue
+            one = found.setdefault(int(line["seed"]), Results(MOTS_CATEGORIES, METRICS))
+            case = one.cases.setdefault(line["case"], {})
+            value = float(line["value"]) if line["value"] else None
+            case.setdefault(line["category"], {})[line["metric"]] = value
+            one.groups[line["case"]] = line["case"].split(" ")[0]
+        return found
+
+    def _of(self, row: str, *, elsewhere: bool = False) -> Iterable[Line]:
+        table = self.table + ELSEWHERE * elsewhere
+        wanted = {"table": table, "row": row, "setting": self.setting}
+        return (x for x in self.lines if all(x[key] == value for key, value in wanted.items()))
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.lines)
+        os.replace(temporary, self.path)

@@ -1,0 +1,148 @@
+"""Runs a table's list of networks, row after row and seed after seed, and goes on after a kill.
+
+What is finished stands in the table's CSV and is not done again; what was begun goes on from its
+checkpoint. Trained networks lie under ``--work``; equal rows of several tables share one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from long_table import LongTable
+from printed import by_category_text, elsewhere_text, parameters, table_text
+from settings import SETTINGS, Setting, Table
+from trial import Trial, scored, trained
+
+from mots_pretrained.training.machine import best_device, prepare_machine
+from mots_pretrained.training.pretrain_mots import Run
+from mots_pretrained.training.recipes import RECIPES, Recipe
+from mots_pretrained.training.sources import Phantoms, Prepared
+
+
+def main(table: Table) -> None:
+    """Run a table as the command line asks for it."""
+    arguments = _arguments(table)
+    try:
+        run_table(table, arguments)
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        print(error.args[0] if error.args else error, file=sys.stderr)
+        sys.exit(2)
+
+
+def run_table(table: Table, arguments: argparse.Namespace) -> None:
+    """Do what is left of a table and print it."""
+    setting, data = SETTINGS[arguments.setting], arguments.data
+    recipe = _recipe(table, setting, arguments.steps)
+    length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs"
+    what = f"{arguments.setting}, {'phantom' if data == 'phantom' else 'prepared'}, {length}"
+    kind = "phantom" if data == "phantom" else Path(data).resolve().name
+    path = Path(arguments.results) / f"{table.name}_{arguments.setting}_{kind}.csv"
+    results = LongTable(path, table.name, what)
+    device = best_device(arguments.device)
+    workers = prepare_machine(device, workers=arguments.workers)
+    end = time.monotonic() + 60 * arguments.max_minutes if arguments.max_minutes else None
+    chosen = _chosen(table, arguments.rows)
+    for seed in range(arguments.seeds):
+        for row in (row for row in table.rows if row.name in chosen):
+            if results.done(row.name, seed):
+                print(f"{table.name} {row.name}, seed {seed}: done before", flush=True)
+                continue
+            trial = Trial(
+                config=row.change(setting.base),
+                recipe=recipe,
+                data=_data(table, data),
+                phantoms=setting.phantoms if data == "phantom" else None,
+                seed=seed,
+            )
+            run = Run(
+                device=device,
+                workers=0 if arguments.setting == "smoke" else workers,
+                checkpoint_minutes=arguments.checkpoint_minutes,
+                max_minutes=None if end is None else max(0.0, (end - time.monotonic()) / 60),
+            )
+            begun = trained(trial, Path(arguments.work), run)
+            if begun is None:
+                print(f"{table.name} {row.name}, seed {seed}: time is up; run again to go on")
+                sys.exit(1)
+            net, record = begun
+            found = scored(
+                net,
+                data,
+                table.held_out,
+                cases=setting.cases,
+                device=device,
+                folder=Path(arguments.work) / trial.name,
+            )
+            results.add(
+                row.name,
+                seed,
+                found,
+                parameters=parameters(trial.config),
+                steps=record["steps_done"],
+                seconds=record["seconds"],
+            )
+            print(f"{table.name} {row.name}, seed {seed}: {record['seconds']} s", flush=True)
+    _print(table, results, what, arguments.seeds)
+
+
+def _print(table: Table, results: LongTable, what: str, seeds: int) -> None:
+    number = int(table.name[-2:])
+    print(f"\nTable {number}: {table.title}")
+    print(
+        f"Ours: {what}, {seeds} seed(s), mean ± standard deviation over them. Columns marked paper"
+    )
+    print("are as printed there, of networks trained and scored on MOTS. Parameters are of the")
+    print("paper's size, whatever was trained here.\n")
+    print(table_text(table, results))
+    if table.name == "table09":
+        print(f"\n{by_category_text(table, results)}")
+    if text := elsewhere_text(table, results):
+        print(f"\nEvery category on every domain, which complete truth allows\n{text}")
+    print(f"\n{results.path}")
+
+
+def _recipe(table: Table, setting: Setting, steps: int) -> Recipe:
+    recipe = setting.recipe or replace(RECIPES["paper"], epochs=table.epochs)
+    return replace(recipe, steps=steps, epochs=None) if steps else recipe
+
+
+def _data(table: Table, data: str) -> Phantoms | Prepared:
+    if data == "phantom":
+        return Phantoms(randomise=0.0)  # as those that are scored, like MOTS's own split
+    return Prepared(data, fold="train" if table.held_out == "validation" else "all")
+
+
+def _chosen(table: Table, rows: str) -> set[str]:
+    names = [row.name for row in table.rows]
+    wanted = rows.split(",") if rows else names
+    for name in wanted:
+        if name not in names:
+            raise KeyError(f"{table.name} has no row {name!r}; its rows are {', '.join(names)}")
+    return set(wanted)
+
+
+def _arguments(table: Table) -> argparse.Namespace:
+    here = Path(__file__).resolve().parent
+    parser = argparse.ArgumentParser(description=table.title)
+    parser.add_argument("--setting", choices=list(SETTINGS), default="small")
+    parser.add_argument("--smoke", action="store_true", help="the whole list in about a minute")
+    parser.add_argument("--data", default="phantom", help="phantom, or a prepared folder")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", default="", help="only these, with commas between")
+    parser.add_argument("--steps", type=int, default=0, help="instead of the setting's")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=-1)
+    parser.add_argument("--max-minutes", type=float, default=0.0, help="0: until all is done")
+    parser.add_argument("--checkpoint-minutes", type=float, default=3.0)
+    parser.add_argument("--results", default=str(here / "results"))
+    parser.add_argument("--work", default=str(here.parent / "runs" / "benchmarks"))
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.setting, arguments.seeds, arguments.checkpoint_minutes = "smoke", 1, 0.0
+    if arguments.seeds < 1:
+        parser.error("--seeds must be at least 1")
+    return arguments

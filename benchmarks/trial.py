@@ -1,0 +1,159 @@
+"""One row of a table with one seed: trained where it stands, scored, and kept."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.data.dataset import Source
+from mots_pretrained.data.patches import Case
+from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.methods import METHODS, Method
+from mots_pretrained.networks import load
+from mots_pretrained.tasks import MOTS_CATEGORIES, Task
+from mots_pretrained.training.log import write_whole
+from mots_pretrained.training.pretrain_mots import RECORD, Run, pretrain
+from mots_pretrained.training.pretraining import Pretraining
+from mots_pretrained.training.score_phantoms import score_phantoms
+from mots_pretrained.training.score_prepared import score_prepared
+from mots_pretrained.training.scoring import Scoring
+from mots_pretrained.training.sources import Phantoms, Supply
+from mots_pretrained.training.start import Carried
+
+METRICS = ("dice", "hd", "hd95_voxels")
+"""The paper's two, and the published code's Hausdorff distance."""
+
+
+@dataclass(frozen=True)
+class Trial(Pretraining):
+    """A pretraining of a network that is given as it is, rather than by method and size.
+
+    Attributes:
+        config: The network.
+        phantoms: How many different phantoms there are to train on; None: no two alike.
+    """
+
+    config: ModelConfig = field(default_factory=ModelConfig)
+    phantoms: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What its folder is called: equal trials of several tables share one."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"{self.config.architecture}-{self.seed}-{digest[:12]}"
+
+    def network(self, tasks: tuple[Task, ...]) -> tuple[Method, Carried | None]:
+        """Build the network with weights of its seed."""
+        torch.manual_seed(self.seed)
+        return METHODS[self.config.architecture](replace(self.config, tasks=tasks)), None
+
+    def supply(self) -> Supply:
+        """Return the training cases."""
+        supply = super().supply()
+        if self.phantoms is None:
+            return supply
+        count = self.phantoms
+        return replace(supply, source=lambda config: Few(supply.source(config), count))
+
+
+@dataclass(frozen=True)
+class Few:
+    """So many cases of a source again and again, held in memory."""
+
+    source: Source
+    count: int
+
+    def __call__(self, index: int) -> Case:
+        return _made(self.source, index % self.count)
+
+
+@functools.lru_cache(maxsize=64)
+def _made(source: Source, index: int) -> Case:
+    return source(index)
+
+
+def trained(trial: Trial, work: Path, run: Run) -> tuple[Method, dict[str, Any]] | None:
+    """Train, or go on, or load what is done.
+
+    Returns:
+        The network and what its ``training.json`` says; None if time was up before it was done.
+    """
+    folder = work / trial.name
+    record = _record(folder)
+    if not record.get("complete"):
+        pretrain(folder, trial, run=replace(run, resume=True))
+        record = _record(folder)
+    if not record["complete"]:
+        return None
+    net = load(folder)
+    if not isinstance(net, Method):
+        raise ValueError(f"{folder} holds a {type(net).__name__}; choose another --work")
+    return net.to(run.device), record
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def scored(
+    net: Method,
+    data: str,
+    held_out: Literal["validation", "test"],
+    *,
+    cases: int,
+    device: str,
+    folder: Path,
+) -> Results:
+    """Score a network on what it has not seen; what was scored before is read from its folder.
+
+    Phantoms have their complete truth, so that every category is scored on every domain.
+    """
+    what = f"{cases} phantoms" if data == "phantom" else f"{held_out} of {Path(data).resolve()}"
+    path = folder / "scores.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if what not in kept:
+        found = _score(net, data, held_out, cases=cases, device=device)
+        kept[what] = {"cases": found.cases, "groups": found.groups}
+        write_whole(path, json.dumps(kept))
+    return Results(MOTS_CATEGORIES, METRICS, **kept[what])
+
+
+def _score(
+    net: Method, data: str, held_out: Literal["validation", "test"], *, cases: int, device: str
+) -> Results:
+    scoring = Scoring(metrics=METRICS, device=device)
+    if data == "phantom":
+        return score_phantoms(net, scoring, cases=cases, everywhere=True)
+    prepared = PreparedSet.open(data)
+    if held_out == "test":
+        return score_prepared(net, prepared, scoring)
+    fold = prepared.select(split="train", fold="validation")
+    return score_prepared(net, replace(prepared, records=fold), scoring, split=None)
+
+
+def parts(results: Results) -> tuple[Results, Results]:
+    """Split scores into those that each case's own collection labels, and all others.
+
+    Cases of prepared data have only the first kind, and need no group.
+    """
+    own, elsewhere = (
+        Results(MOTS_CATEGORIES, results.metrics, results.rule, results.tolerance) for _ in "12"
+    )
+    labelled = {task.name: task.categories for task in Phantoms().supply().tasks}
+    for case, scores in results.cases.items():
+        group = results.groups.get(case, "")
+        known = labelled.get(group, tuple(scores))
+        for part, inside in ((own, True), (elsewhere, False)):
+            chosen = {name: found for name, found in scores.items() if (name in known) is inside}
+            if chosen:
+                part.add(case, chosen, group=group)
+    return own, elsewhere
