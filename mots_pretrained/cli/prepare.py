@@ -1,0 +1,191 @@
+"""``mots prepare``: bring the original collections to a model's contract, ready for training."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mots_pretrained.cli import FAILED, console
+
+if TYPE_CHECKING:
+    from mots_pretrained.config import Preprocessing
+    from mots_pretrained.data.prepare import OnCase, Supervision
+    from mots_pretrained.data.store import PreparedSet
+
+Folder = Optional[str]  # noqa: UP045 - typer reads it
+_MOST_WORKERS = 8  # each may hold some gigabytes
+
+
+def prepare(
+    root: Annotated[
+        Folder, typer.Option("-i", "--input", help="Folder that holds the collections")
+    ] = None,
+    output: Annotated[Folder, typer.Option("-o", "--output", help="Folder to write into")] = None,
+    liver: Annotated[Folder, typer.Option(help="Folder of LiTS, if elsewhere")] = None,
+    kidney: Annotated[Folder, typer.Option(help="Of KiTS19")] = None,
+    hepatic_vessel: Annotated[Folder, typer.Option(help="Of MSD Task08")] = None,
+    pancreas: Annotated[Folder, typer.Option(help="Of MSD Task07")] = None,
+    colon: Annotated[Folder, typer.Option(help="Of MSD Task10")] = None,
+    lung: Annotated[Folder, typer.Option(help="Of MSD Task06")] = None,
+    spleen: Annotated[Folder, typer.Option(help="Of MSD Task09")] = None,
+    collection: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it
+        typer.Option(metavar="FILE.yaml", help="Description of a further one; may be repeated"),
+    ] = None,
+    contract: Annotated[
+        str, typer.Option(help="Model that the data are for, by name or folder; or paper")
+    ] = "paper",
+    split: Annotated[str, typer.Option(help="published, seeded or all-test")] = "published",
+    seed: Annotated[int, typer.Option(help="Of seeded split and validation fold")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core, 8 at most")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> int:
+    """Bring the original collections to a model's contract, ready for training; resumable."""
+    from mots_pretrained.data.prepare import Preparation, supervision
+    from mots_pretrained.data.prepare import prepare as prepare_collections
+    from mots_pretrained.data.sources import find_collections
+
+    elsewhere = {
+        "liver": liver,
+        "kidney": kidney,
+        "hepatic_vessel": hepatic_vessel,
+        "pancreas": pancreas,
+        "colon": colon,
+        "lung": lung,
+        "spleen": spleen,
+    }
+    named = {task: Path(folder) for task, folder in elsewhere.items() if folder is not None}
+    described = [Path(path) for path in collection or ()]
+    if root is None and not named and not described:
+        raise ValueError("no data given; name their folder with -i ROOT, or each, as --liver DIR")
+    if output is None and not dry_run:
+        raise ValueError("where to? name a folder with -o DIR, or only look with --dry-run")
+    if workers < 0:
+        raise ValueError(f"--workers is 0 or more, not {workers}")
+    preparation = Preparation(_contract(contract), split, seed)
+    collections = find_collections(
+        None if root is None else Path(root), named=named, descriptions=described
+    )
+    plan = supervision(collections, preparation)
+    if dry_run or output is None:
+        _show_plan(plan, preparation.contract, json)
+        return 0
+    total = sum(line.train + line.test for line in plan)
+    for text in _table(plan):
+        console.say(text)
+    with _bar(total) as on_case:
+        prepared = prepare_collections(
+            collections,
+            output,
+            preparation,
+            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+            on_case=on_case,
+        )
+    return _report(prepared, json)
+
+
+def _contract(name: str) -> Preprocessing:
+    from mots_pretrained.config import Preprocessing
+
+    if name == "paper":
+        return Preprocessing()
+    from mots_pretrained.weights.checkpoint import load_config
+    from mots_pretrained.weights.download import resolve
+
+    return load_config(resolve(name)).preprocessing
+
+
+def _show_plan(plan: Sequence[Supervision], contract: Preprocessing, json: bool) -> None:
+    if json:
+        import dataclasses
+
+        console.show_json(
+            {
+                "contract": dataclasses.asdict(contract),
+                "collections": [dataclasses.asdict(line) for line in plan],
+            }
+        )
+        return
+    for text in _table(plan):
+        console.show(text)
+    spacing, (low, high) = contract.spacing, contract.clip
+    scale = f"HU [{low:g}, {high:g}] -> [-1, 1]" if contract.intensity == "ct" else "z-scored"
+    console.show(f"Contract: {' x '.join(f'{step:g}' for step in spacing)} mm, {scale}")
+
+
+def _table(plan: Sequence[Supervision]) -> Iterator[str]:
+    """Lay the plan out in columns."""
+    rows = [("collection", "organ", "tumour", "train", "of these validation", "test", "no label")]
+    for line in plan:
+        counts = (line.train, line.validation, line.test, line.unlabelled)
+        names = (line.collection, line.organ or "-", line.tumour or "-")
+        rows.append((*names, *map(str, counts)))  # type: ignore[arg-type]
+    sums = [sum(int(row[column]) for row in rows[1:]) for column in range(3, 7)]
+    rows.append(("together", "", "", *map(str, sums)))  # type: ignore[arg-type]
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _report(prepared: PreparedSet, json: bool) -> int:
+    """Tell what was made; 1 if no case could be prepared."""
+    test = len(prepared.select(split="test"))
+    aside = prepared.set_aside
+    if json:
+        console.show_json(
+            {
+                "output": f"{prepared.folder}",
+                "cases": len(prepared.records),
+                "train": len(prepared.records) - test,
+                "validation": len(prepared.select(fold="validation")),
+                "test": test,
+                "set_aside": [vars(case) for case in aside],
+            }
+        )
+    else:
+        for case in aside:
+            console.show(f"set aside {case.identifier}: {case.reason}")
+        left = f"; {len(aside)} set aside" if aside else ""
+        console.show(
+            f"{prepared.folder}: {len(prepared.records)} cases, "
+            f"{len(prepared.records) - test} to train and {test} to test on{left}"
+        )
+    return 0 if prepared.records else FAILED
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[OnCase]:
+    """Yield a function that shows progress: a bar on a terminal, a line a case elsewhere."""
+    if console.quiet() or not sys.stdout.isatty():
+        yield _say
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        row = bar.add_task("", total=total)
+        yield lambda done, _, name, __: bar.update(row, completed=done, description=name)
+
+
+def _say(done: int, total: int, name: str, reason: str) -> None:
+    if not name:
+        console.say(f"{done} of {total} were prepared before")
+        return
+    console.say(f"{done:>4} of {total}  {name}" + (f"  set aside: {reason}" if reason else ""))
