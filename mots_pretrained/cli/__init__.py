@@ -30,6 +30,7 @@ VERBS: dict[str, Verb] = {
         ("predict", "Segment a CT scan"),
         ("finetune", "Teach the pretrained backbone new labels from a few scans"),
         ("evaluate", "Score predicted label maps against the truth (Dice)"),
+        ("check", "Look for faults in the original collections before training on them"),
         ("prepare", "Bring the original collections to a model's contract, ready for training"),
         ("phantom", "Write synthetic scans in the layout of MOTS, BCV or BraTS"),
         ("pretrain", "Train a network on partially labelled data"),

@@ -109,7 +109,7 @@ def draw_overlay(
         raise ValueError(f"labels of {labels.shape} are not on the scan's grid {volume.shape}")
     scan = volume.array[channel] if volume.array.ndim == 4 else volume.array
     found = {name: value for name, value in values.items() if (labels == value).any()}
-    display = _display_range(scan)
+    display = display_range(scan)
     at = best_slices(labels, list(found.values()))
     extent = [n * step for n, step in zip(volume.shape, volume.spacing, strict=True)]  # mm
     depth, height, width = extent
@@ -129,7 +129,7 @@ def draw_overlay(
         # stretched to the axes, whose sides are true to scale
         axes.imshow(image, cmap="gray", vmin=display[0], vmax=display[1], aspect="auto",
                     interpolation="bilinear")  # fmt: skip
-        _draw_labels(axes, marks, found)
+        draw_labels(axes, marks, found)
         _frame(axes, f"{view.name} {at[view.through] + 1} / {labels.shape[view.through]}", view)
         left += across + _GAP
     _legend(figure, left / inches[0], found, volumes or {}, len(values))
@@ -155,7 +155,7 @@ def colour_of(name: str, value: int) -> str:
     return _COLOURS.get(name, _SPARE[value % len(_SPARE)])
 
 
-def _display_range(scan: NDArray[Any]) -> tuple[float, float]:
+def display_range(scan: NDArray[Any]) -> tuple[float, float]:
     """The abdominal window for CT numbers, else the middle of the values that are not zero."""
     if scan.min() < _AIR:
         return _WINDOW
@@ -167,7 +167,7 @@ def _display_range(scan: NDArray[Any]) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
-def _draw_labels(axes: Axes, marks: Plane, found: Mapping[str, int]) -> None:
+def draw_labels(axes: Axes, marks: Plane, found: Mapping[str, int]) -> None:
     """Tint each category and draw its outline, so that the anatomy stays visible."""
     from matplotlib.colors import to_rgb
 

@@ -1,0 +1,150 @@
+"""``mots check``: look at the collections before a week of GPU time is spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mots_pretrained.data.check import CheckReport
+    from mots_pretrained.data.sources import Collection
+
+
+def check(
+    root: Annotated[str, typer.Option("-i", "--input", help="Folder with the collections")] = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="Page to write, .html")] = "",
+    liver: Annotated[str, typer.Option(help="Folder of LiTS, if elsewhere")] = "",
+    kidney: Annotated[str, typer.Option(help="Of KiTS19")] = "",
+    hepatic_vessel: Annotated[str, typer.Option(help="Of MSD Task08")] = "",
+    pancreas: Annotated[str, typer.Option(help="Of MSD Task07")] = "",
+    colon: Annotated[str, typer.Option(help="Of MSD Task10")] = "",
+    lung: Annotated[str, typer.Option(help="Of MSD Task06")] = "",
+    spleen: Annotated[str, typer.Option(help="Of MSD Task09")] = "",
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE.yaml", help="Description of a further one; may be repeated"),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="published, seeded, all-test; auto: published where it applies")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the seeded split")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core, at most 8")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> int:
+    """Check labels, grids, spacing, HU, duplicates and orientation of the original collections."""
+    from mots_pretrained.cli import DONE, FAILED, console
+    from mots_pretrained.data.check import check_collections
+    from mots_pretrained.data.sources import find_collections
+    from mots_pretrained.report.page import checked_page, write_page
+
+    if workers < 0:
+        raise ValueError(f"the number of workers is 0 or more, not {workers}")
+    folders = {
+        "liver": liver,
+        "kidney": kidney,
+        "hepatic_vessel": hepatic_vessel,
+        "pancreas": pancreas,
+        "colon": colon,
+        "lung": lung,
+        "spleen": spleen,
+    }
+    named = {task: Path(folder) for task, folder in folders.items() if folder}
+    descriptions = [Path(path) for path in collection or ()]
+    if not root and not named and not descriptions:
+        raise ValueError("nothing to check; give the folder with the collections with -i")
+    if output:
+        checked_page(output)  # before hours of work
+    collections = find_collections(
+        Path(root) if root else None, named=named, descriptions=descriptions
+    )
+    report = check_collections(
+        collections,
+        _split(collections, split, seed),
+        workers=workers or _cores(),
+        picture=_painter() if output else None,
+        progress=lambda name, done, total: console.say(f"{done:>4} of {total}  {name}"),
+    )
+    if output:
+        write_page(report, output, title=f"mots check: {root or 'named collections'}")
+    if json:
+        console.show_json(_as_json(report))
+    else:
+        _tell(report, output)
+    return FAILED if report.problems else DONE
+
+
+def _split(collections: tuple[Collection, ...], kind: str, seed: int) -> Mapping[str, str]:
+    """Split as asked; by default as published, or by seed where a case is none of MOTS's."""
+    from mots_pretrained.data.split import split_cases
+
+    if kind != "auto":
+        return split_cases(collections, kind, seed)
+    try:
+        return split_cases(collections, "published", seed)
+    except ValueError:
+        return split_cases(collections, "seeded", seed)
+
+
+def _painter() -> Any:
+    from mots_pretrained.report.thumbnail import draw_thumbnail
+
+    return draw_thumbnail
+
+
+def _cores() -> int:
+    import os
+
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+
+
+def _tell(report: CheckReport, output: str) -> None:
+    from mots_pretrained.cli import console
+
+    for collection in report.collections:
+        told = ", ".join(f"{axis} {text}" for axis, text in report.orientation(collection).items())
+        console.show(f"{collection.name}: {len(report.of(collection))} labelled cases; {told}")
+    for finding in report.findings:
+        level = "problem" if finding.problem else "look"
+        where = finding.case or finding.collection or "all"
+        console.show(f"{level}  {finding.kind}  {where}: {finding.text}")
+    looks = len(report.findings) - len(report.problems)
+    console.show(
+        f"{len(report.cases)} cases, {len(report.problems)} problems, {looks} worth a look"
+        + (f"; page: {output}" if output else "")
+    )
+
+
+def _as_json(report: CheckReport) -> dict[str, Any]:
+    import dataclasses
+
+    return {
+        "cases": len(report.cases),
+        "problems": len(report.problems),
+        "findings": [dataclasses.asdict(finding) for finding in report.findings],
+        "collections": [
+            {
+                "name": collection.name,
+                "source": collection.task.source,
+                "cases": len(report.of(collection)),
+                "unlabelled": len(collection.cases) - len(collection.labelled),
+                "orientation": report.orientation(collection),
+            }
+            for collection in report.collections
+        ],
+        "checked": [
+            {
+                "identifier": check.identifier,
+                "collection": check.collection,
+                "shape": check.shape,
+                "spacing": check.spacing,
+                "voxels": dict(check.voxels),
+                "content_hash": check.content,
+                "orientation": dict(check.verdicts),
+                "readings": [reading.text for reading in check.readings],
+            }
+            for check in report.cases
+        ],
+    }

@@ -1,0 +1,129 @@
+"""What a CT shows without labels: the body and its middle, the spine behind, the lungs above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEP = 4.0  # mm: fine enough for a body
+_SKIN, _BONE = -250.0, 100.0  # HU
+_DENSEST = 300.0  # HU above bone's: more, as metal has, counts no more
+_LUNG = (-950.0, -500.0)  # HU: gas in the bowel has less
+_LUNGS_SEEN = 0.001  # of the body
+_CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)  # slices may lie far apart
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What was found in one scan.
+
+    Attributes:
+        middle: Of the body along (H, W), mm from the first voxel's centre.
+        spine: How far behind the middle the densest column lies, mm; None where nothing is dense.
+        lungs: How far above the scan's middle the lungs lie, as a share of its length, -0.5 to
+            0.5; None where they are not seen.
+        tissue: Median HU of the body without its air.
+    """
+
+    middle: tuple[float, float]
+    spine: float | None
+    lungs: float | None
+    tissue: float
+
+
+def find_landmarks(image: NDArray[Any], spacing: tuple[float, float, float]) -> Landmarks | None:
+    """Find the landmarks of a CT in canonical orientation.
+
+    Args:
+        image: ``(D, H, W)`` in HU.
+        spacing: Millimetres along (D, H, W).
+
+    Returns:
+        The landmarks, or None where no body stands out from air.
+    """
+    small, step = thinned(image, spacing, _STEP)
+    body = _body(small)
+    if body is None:
+        return None
+    middle = _middle(body) * step[1:]
+    return Landmarks(
+        (float(middle[0]), float(middle[1])),
+        _spine(small, body, middle, step),
+        _lungs(small, body),
+        float(np.median(small[body & (small > _SKIN)])),
+    )
+
+
+def thinned(
+    array: NDArray[Any], spacing: tuple[float, float, float], step: float
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Take every n-th voxel so that they lie about ``step`` mm apart; also returns their spacing.
+
+    Example:
+        >>> thin, spacing = thinned(np.zeros((10, 10, 10)), (5.0, 1.0, 2.0), 4.0)
+        >>> thin.shape, spacing.tolist()
+        ((10, 3, 5), [5.0, 4.0, 4.0])
+    """
+    every = [max(1, round(step / size)) for size in spacing]
+    return array[tuple(slice(None, None, n) for n in every)], np.array(spacing) * every
+
+
+def _body(image: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Find the largest piece that is no air, and all that lies between its front and its back.
+
+    So lungs count as body also where the sides of the chest are out of the field of view.
+    """
+    from scipy import ndimage
+
+    solid = image > _SKIN
+    if solid.all():
+        return None
+    pieces, count = ndimage.label(ndimage.binary_opening(solid, _CROSS))
+    if not count:
+        return None
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    body = pieces == sizes.argmax()
+    behind_front = np.maximum.accumulate(body, axis=1)
+    before_back = np.maximum.accumulate(body[:, ::-1], axis=1)[:, ::-1]
+    return behind_front & before_back
+
+
+def _middle(body: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Find halfway between the body's sides along (H, W): the median over the slices."""
+    halves = []
+    for other in (2, 1):
+        line: Any = body.any(axis=other)
+        line = line[line.any(axis=1)]
+        first, last = line.argmax(axis=1), line.shape[1] - 1 - line[:, ::-1].argmax(axis=1)
+        halves.append(float(np.median((first + last) / 2)))
+    return np.array(halves)
+
+
+def _spine(
+    image: NDArray[Any], body: NDArray[np.bool_], middle: NDArray[np.float64], step: Any
+) -> float | None:
+    """Find the column that is dense in most slices; contrast in the bowel is so in few."""
+    dense = np.clip(image.astype(np.float32) - _BONE, 0, _DENSEST) * body
+    column = dense.mean(axis=0)
+    if column.max() < 0.1 * _DENSEST:
+        return None
+    height = np.argwhere(column >= column.max() / 2)[:, 0].mean() * step[1]
+    return float(height - middle[0])
+
+
+def _lungs(image: NDArray[Any], body: NDArray[np.bool_]) -> float | None:
+    """Find the mean height of what is as dense as lungs, each slice by its share of the body."""
+    from scipy import ndimage
+
+    inside = body.sum(axis=(1, 2))
+    spongy = body & (image > _LUNG[0]) & (image < _LUNG[1])
+    # the rim of gas in the bowel is as dense, but thin
+    lung = ndimage.binary_opening(spongy, _CROSS).sum(axis=(1, 2))
+    if lung.sum() < _LUNGS_SEEN * inside.sum() or len(inside) < 2:
+        return None
+    share = lung / np.maximum(1, inside)
+    return float((share * np.linspace(-0.5, 0.5, len(share))).sum() / share.sum())

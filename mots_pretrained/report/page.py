@@ -1,0 +1,147 @@
+"""What ``mots check`` found, as one page that needs no other file: findings, tables, pictures."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from mots_pretrained.data.anatomy import AXES
+from mots_pretrained.data.case_check import CaseCheck, Finding
+from mots_pretrained.data.check import CheckReport
+from mots_pretrained.report.canvas import INK, MUTED, PAPER
+from mots_pretrained.report.overlay import colour_of
+from mots_pretrained.tasks import Task
+
+_BAD, _LOOK, _GOOD = "#ff5c5c", "#f2cf63", "#3fbf6f"
+
+_STYLE = f"""
+body {{ background: {PAPER}; color: {INK}; font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 76rem; padding: 0 1rem }}
+h1, h2 {{ font-weight: 600 }} h2 {{ margin-top: 2.5rem }}
+.muted {{ color: {MUTED} }} .bad {{ color: {_BAD} }} .look {{ color: {_LOOK} }}
+.good {{ color: {_GOOD} }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #2a2d33 }}
+th {{ color: {MUTED}; font-weight: 500 }}
+.cases {{ display: flex; flex-wrap: wrap; gap: .8rem }}
+figure {{ margin: 0; padding: .5rem; background: #1b1e24; border: 2px solid transparent;
+  border-radius: .4rem; max-width: 22rem }}
+figure.bad {{ border-color: {_BAD} }} figure.look {{ border-color: {_LOOK} }}
+figure img {{ display: block; max-width: 100% }}
+figcaption {{ font-size: .85rem; color: {INK} }} figcaption .muted {{ font-size: .8rem }}
+"""
+
+
+def write_page(report: CheckReport, path: str | os.PathLike[str], *, title: str) -> None:
+    """Write the page; it appears whole or not at all.
+
+    Args:
+        report: What was found, with or without pictures.
+        path: An ``.html`` file to write or replace.
+        title: What was checked.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If the name does not end in ``.html``.
+    """
+    path = checked_page(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text("\n".join(_page(report, title)) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def checked_page(path: str | os.PathLike[str]) -> Path:
+    """Refuse a page that could not be written; arguments and errors as in `write_page`."""
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{path}: the report is a page; give a name ending in .html")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}; make it first")
+    return path
+
+
+def _page(report: CheckReport, title: str) -> Iterator[str]:
+    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    yield f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+    yield f"<h1>{escape(title)}</h1>"
+    problems = len(report.problems)
+    tone = "bad" if problems else "good"
+    looks = len(report.findings) - problems
+    yield f'<p>{len(report.cases)} labelled cases. <span class="{tone}">{problems} problems</span>'
+    yield f', <span class="look">{looks} worth a look</span>.</p>'
+    yield from _overview(report)
+    if report.findings:
+        yield "<h2>Findings</h2>"
+        yield from _findings(report.findings)
+    for collection in report.collections:
+        yield f"<h2>{escape(collection.name)}</h2>"
+        yield f'<p class="muted">{escape(collection.task.source)}: {_legend(collection.task)}</p>'
+        yield '<div class="cases">'
+        yield from (_case(check) for check in report.of(collection))
+        yield "</div>"
+    yield "</body></html>"
+
+
+def _overview(report: CheckReport) -> Iterator[str]:
+    axes = "".join(f"<th>{axis}</th>" for axis in AXES)
+    yield f"<table><tr><th>collection</th><th>cases</th><th>problems</th>{axes}</tr>"
+    for collection in report.collections:
+        told = report.orientation(collection)
+        found = [f for f in report.problems if f.collection == collection.name]
+        tone = "bad" if found else "good"
+        cells = "".join(f'<td class="{_tone(told[axis])}">{told[axis]}</td>' for axis in AXES)
+        yield (
+            f"<tr><td>{escape(collection.name)}</td><td>{len(report.of(collection))}</td>"
+            f'<td class="{tone}">{len(found)}</td>{cells}</tr>'
+        )
+    yield "</table>"
+
+
+def _tone(told: str) -> str:
+    return "bad" if told.startswith("flipped") else "muted" if told.startswith("cannot") else ""
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    yield "<table><tr><th>what</th><th>where</th><th>found</th></tr>"
+    for finding in findings:
+        tone = "bad" if finding.problem else "look"
+        where = finding.case or finding.collection
+        yield (
+            f'<tr><td class="{tone}">{finding.kind}</td><td>{escape(where)}</td>'
+            f"<td>{escape(finding.text)}</td></tr>"
+        )
+    yield "</table>"
+
+
+def _legend(task: Task) -> str:
+    return ", ".join(
+        f'<span style="color:{colour_of(name, value)}">{escape(name.replace("_", " "))}</span>'
+        for value, name in enumerate(task.categories, start=1)
+    )
+
+
+def _case(check: CaseCheck) -> str:
+    bad = any(f.problem for f in check.findings) or "flipped" in check.verdicts.values()
+    tone = "bad" if bad else "look" if check.findings else ""
+    picture = ""
+    if check.picture is not None:
+        data = base64.b64encode(check.picture).decode("ascii")
+        picture = f'<img alt="{escape(check.identifier)}" src="data:image/jpeg;base64,{data}">'
+    lines = [f"<b>{escape(check.identifier)}</b>"]
+    if check.shape is not None and check.spacing is not None:
+        shape = " x ".join(map(str, check.shape))
+        spacing = " x ".join(f"{step:.3g}" for step in check.spacing)
+        lines.append(f'<span class="muted">{shape} at {spacing} mm</span>')
+    lines += [f'<span class="bad">flipped {a}</span>' for a, v in check.verdicts.items()
+              if v == "flipped"]  # fmt: skip
+    lines += [
+        f'<span class="{"bad" if f.problem else "look"}">{escape(f.text)}</span>'
+        for f in check.findings
+    ]
+    return f'<figure class="{tone}">{picture}<figcaption>{"<br>".join(lines)}</figcaption></figure>'
