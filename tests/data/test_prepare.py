@@ -1,0 +1,318 @@
+"""Preparing: what is in the originals is in the set, whatever stopped or spoiled the work."""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.content_hash import content_hash
+from mots_pretrained.data.prepare import Preparation, prepare, supervision
+from mots_pretrained.data.sources import Collection, SourceCase, find_collections
+from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.phantom.collections import write_collection
+from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
+from mots_pretrained.volume import read_volume, write_nifti
+
+LIVER = task_named("liver")
+FINE = Preparation(Preprocessing(spacing=(3.0, 2.0, 1.0)), "seeded")
+COARSE = Preparation(Preprocessing(spacing=(6.0, 4.0, 2.0)), "seeded")
+
+
+def tree(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def write(folder, name, labels, *, image=None, axes=("L", "A", "S")):
+    """Write a scan and its label map, both given canonically, their axes turned; 3 x 2 x 1 mm."""
+    import nibabel as nib
+
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt(("S", "P", "L")), nib.orientations.axcodes2ornt(axes)
+    )
+    affine = np.diag([3.0, 2.0, 1.0, 1.0])[[2, 1, 0, 3]] * [[-1], [-1], [1], [1]]
+    affine = affine @ nib.orientations.inv_ornt_aff(turn, labels.shape)
+    if image is None:
+        image = np.random.default_rng(len(name)).integers(-1000, 1000, labels.shape)
+    for kind, array in (("image", image.astype(np.int16)), ("label", labels.astype(np.uint8))):
+        turned = nib.orientations.apply_orientation(array, turn)
+        write_nifti(folder / f"{name}_{kind}.nii.gz", np.ascontiguousarray(turned), affine)
+
+
+def collection(folder, names, task=LIVER):
+    return Collection(
+        task.name,
+        task,
+        folder,
+        tuple(
+            SourceCase(n, task.name, folder / f"{n}_image.nii.gz", folder / f"{n}_label.nii.gz")
+            for n in names
+        ),
+    )
+
+
+@pytest.fixture
+def livers(tmp_path):
+    """Three small scans of the liver collection, all sound."""
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        labels = np.zeros((6, 10, 16), np.uint8)
+        labels[2:5, 3:8, 2:9] = 1
+        labels[tuple(rng.integers([2, 3, 2], [5, 8, 9]))] = 2
+        write(folder, name, labels)
+    return collection(folder, "abc")
+
+
+def test_values_and_geometry_come_back(tmp_path):
+    labels = np.zeros((6, 10, 16), np.uint8)
+    labels[1:3, 2:5, 3:9] = 1  # by the feet, in front, on the patient's right
+    labels[2, 3, 4:6] = 2
+    image = np.random.default_rng(0).integers(-1000, 1000, labels.shape)
+    write(tmp_path, "x", labels, image=image)
+    done = prepare([collection(tmp_path, "x")], tmp_path / "out", FINE)
+    (record,) = done.records
+    case = PreparedSet.open(tmp_path / "out").read(record)
+    np.testing.assert_allclose(case.image[0], image.clip(-325, 325) / 325, atol=1 / 8192 + 1e-6)
+    np.testing.assert_array_equal(case.target, np.stack([labels > 0, labels == 2]))
+    assert (record.shape, record.spacing, record.labelled) == (
+        (6, 10, 16),
+        (3.0, 2.0, 1.0),
+        (True, True),
+    )
+    file = tmp_path / "x_image.nii.gz"
+    source = record.source
+    assert (source.image, source.label) == ("x_image.nii.gz", "x_label.nii.gz")
+    assert source.image_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert source.image_bytes == file.stat().st_size
+    assert source.content_hash == content_hash(read_volume(file))
+    assert (source.shape, source.spacing, source.orientation) == (
+        (16, 10, 6),
+        (1.0, 2.0, 3.0),
+        "LAS",
+    )
+    assert [f.voxels for f in record.foreground] == [36, 2]
+    assert record.foreground[1].listed == 2
+
+
+def test_other_spacings_keep_the_field_of_view_and_thin_tumours(tmp_path):
+    labels = np.zeros((12, 20, 32), np.uint8)
+    labels[2:11, 2:18, 2:30] = 1
+    thin = [(4, 6, 9), (8, 12, 20), (5, 5, 25)]
+    for voxel in thin:
+        labels[voxel] = 2
+    write(tmp_path, "x", labels)
+    (record,) = prepare([collection(tmp_path, "x")], tmp_path / "out", COARSE).records
+    assert record.shape == (6, 10, 16)
+    assert record.spacing == (6.0, 4.0, 2.0)
+    organ, tumour = PreparedSet.open(tmp_path / "out").read(record).target
+    assert np.argwhere(tumour).tolist() == sorted([d // 2, h // 2, w // 2] for d, h, w in thin)
+    assert (organ >= tumour).all()
+
+
+def test_each_task_keeps_its_channels_and_its_place(tmp_path):
+    labels = np.zeros((6, 10, 16), np.uint8)
+    labels[1:3, 2:5, 3:9] = 1
+    tasks = [task_named(name) for name in ("hepatic_vessel", "colon", "spleen")]
+    labels[4, 4, 4:8] = 2
+    write(tmp_path, "v", labels)
+    for name in ("c", "s"):
+        write(tmp_path, name, labels.clip(0, 1))
+    collections = [collection(tmp_path, n, t) for n, t in zip("vcs", tasks, strict=True)]
+    done = prepare(collections, tmp_path / "out", FINE)
+    assert [record.labelled for record in done.records] == [
+        (True, True),
+        (False, True),
+        (True, False),
+    ]
+    assert [done.read(record).target.sum(axis=(1, 2, 3)).tolist() for record in done.records] == [
+        [36, 4],  # vessels and their tumours exclude each other
+        [0, 36 + 4],
+        [36 + 4, 0],
+    ]
+    assert [done.case(r, tasks=MOTS_TASKS).tasks for r in done.records] == [(2,), (4,), (6,)]
+
+
+def spoil(livers, name, how):
+    label = livers.folder / f"{name}_label.nii.gz"
+    image = livers.folder / f"{name}_image.nii.gz"
+    if how == "truncated":
+        image.write_bytes(image.read_bytes()[:200])
+    elif how == "value":
+        labels = np.zeros((6, 10, 16), np.uint8)
+        labels[0, 0, 0] = 7
+        write(livers.folder, name, labels)
+    elif how == "grid":
+        sound = image.read_bytes()
+        write(livers.folder, name, np.zeros((6, 10, 15), np.uint8))
+        image.write_bytes(sound)
+    else:
+        label.unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("truncated", "b_image.nii.gz"),
+        ("value", "b_label.nii.gz: label value 7 means nothing in task liver; allowed are 0, 1, 2"),
+        ("grid", "b_label.nii.gz lies on another grid than b_image.nii.gz"),
+        ("gone", "b_label.nii.gz"),
+    ],
+)
+def test_a_bad_case_is_set_aside_with_its_reason_until_mended(tmp_path, livers, how, reason):
+    clean = tmp_path / "clean"
+    prepare([livers], clean, FINE)
+    kept = {path: path.read_bytes() for path in livers.folder.iterdir()}
+    spoil(livers, "b", how)
+    told = []
+    done = prepare([livers], tmp_path / "out", FINE, on_case=lambda *words: told.append(words))
+    assert [record.identifier for record in done.records] == ["a", "c"]
+    assert done.set_aside[0].identifier == "b"
+    assert reason in done.set_aside[0].reason
+    assert str(tmp_path) not in (tmp_path / "out" / "prepared.json").read_text()
+    assert PreparedSet.open(tmp_path / "out") == done
+    assert [(n, of, name, bool(why)) for n, of, name, why in told] == [
+        (1, 3, "a", False),
+        (2, 3, "b", True),
+        (3, 3, "c", False),
+    ]
+    # a run that finds the case spoiled after it was prepared does not keep the old one
+    prepare([livers], clean, FINE)
+    if how != "gone":
+        assert not (clean / "cases" / "b").exists()
+    for path, content in kept.items():
+        path.write_bytes(content)
+    mended = prepare([livers], tmp_path / "out", FINE)
+    assert len(mended.records) == 3
+    assert mended.set_aside == ()
+    prepare([livers], clean, FINE)
+    assert tree(clean) == tree(tmp_path / "out")
+
+
+def test_what_a_killed_run_has_left_is_swept_away(tmp_path, livers):
+    prepare([livers], tmp_path / "clean", FINE)
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    before = (out / "cases" / "a" / "image.b2nd").stat().st_mtime_ns
+    (out / "cases" / "c").rename(out / "cases" / ".c.4711")
+    (out / "cases" / ".b.4711").mkdir()
+    (out / "cases" / "b" / "case.json").unlink()
+    (out / ".prepared.json").write_text("{")
+    index = json.loads((out / "prepared.json").read_text())
+    (out / "prepared.json").write_text(json.dumps(index | {"complete": False, "records": []}))
+    prepare([livers], out, FINE)
+    assert tree(out) == tree(tmp_path / "clean")
+    assert (out / "cases" / "a" / "image.b2nd").stat().st_mtime_ns == before  # not made again
+
+
+def test_a_further_collection_joins(tmp_path, livers):
+    spleen = task_named("spleen")
+    write(livers.folder, "s", np.ones((6, 10, 16), np.uint8))
+    other = collection(livers.folder, "s", spleen)
+    prepare([livers, other], tmp_path / "clean", FINE)
+    prepare([livers], tmp_path / "out", FINE)
+    prepare([livers, other], tmp_path / "out", FINE)
+    assert tree(tmp_path / "out") == tree(tmp_path / "clean")
+    with pytest.raises(ValueError, match="holds 3 cases that the collections given do not"):
+        prepare([other], tmp_path / "out", FINE)
+
+
+def test_another_preparation_of_the_same_folder_is_refused(tmp_path, livers):
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    before = tree(out)
+    for other, told in (
+        (
+            Preparation(FINE.contract, "all-test"),
+            "split 'seeded', now it is to be split 'all-test'",
+        ),
+        (Preparation(FINE.contract, "seeded", 1), "seed 0, now it is to be seed 1"),
+        (COARSE, r"\[3.0, 2.0, 1.0\] mm.*\[6.0, 4.0, 2.0\] mm"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            prepare([livers], out, other)
+    relabelled = Task("liver", "liver", "liver_tumour", (1,), (2,))
+    with pytest.raises(ValueError, match="other label values of liver"):
+        prepare([collection(livers.folder, "abc", relabelled)], out, FINE)
+    assert tree(out) == before
+
+
+def test_folders_of_others_are_refused(tmp_path, livers):
+    with pytest.raises(ValueError, match=r"holds a_image.nii.gz and no prepared.json"):
+        prepare([livers], livers.folder, FINE)
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        prepare([livers], livers.folder / "a_image.nii.gz", FINE)
+    with pytest.raises(ValueError, match="no labelled case"):
+        prepare([], tmp_path / "out", FINE)
+    (tmp_path / "out").mkdir()
+    handle = os.open(tmp_path / "out", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(ValueError, match="another run is writing"):
+        prepare([livers], tmp_path / "out", FINE)
+    os.close(handle)
+
+
+def test_the_plan_counts_every_case(livers):
+    bare = SourceCase("d", "liver", livers.folder / "d_image.nii.gz", None)
+    all_four = Collection("liver", LIVER, livers.folder, (*livers.cases, bare))
+    (line,) = supervision([all_four], FINE)
+    assert (line.organ, line.tumour) == ("liver", "liver_tumour")
+    assert (line.train + line.test, line.unlabelled) == (3, 1)
+    assert line.test == 1
+    assert line.validation == 1
+
+
+def test_all_seven_collections_of_phantoms(tmp_path):
+    write_collection("mots", tmp_path / "root", cases=1, shape=(12, 20, 20))
+    contract = Preprocessing(spacing=(40.0, 20.0, 20.0))
+    found = find_collections(tmp_path / "root")
+    done = prepare(found, tmp_path / "out", Preparation(contract, "all-test"))
+    assert done.set_aside == ()
+    assert [task.name for task in done.tasks] == [task.name for task in MOTS_TASKS]
+    assert {record.split for record in done.records} == {"test"}
+    assert {record.fold for record in done.records} == {None}
+    for record in done.records:
+        case = done.read(record)
+        task = task_named(record.task)
+        assert record.labelled == task.labelled
+        assert case.image.min() >= -1
+        assert case.image.max() <= 1
+        # each channel that is labelled holds something where the phantom does, none other does
+        for channel, labelled in zip(case.target, task.labelled, strict=True):
+            assert labelled or not channel.any()
+    liver = next(record for record in done.records if record.task == "liver")
+    organ = done.read(liver).target[0]
+    assert np.argwhere(organ)[:, 2].mean() < organ.shape[2] / 2  # on the patient's right
+
+
+@pytest.mark.long
+def test_killed_five_times_it_ends_with_the_bytes_of_a_clean_run(tmp_path):
+    root, out, clean = tmp_path / "root", tmp_path / "out", tmp_path / "clean"
+    write_collection("mots", root, cases=1, shape=(24, 32, 32))
+    words = ["prepare", "-i", f"{root}", "--split", "all-test", "--contract", "transdodnet.phantom"]
+    base = [sys.executable, "-m", "mots_pretrained", *words, "-q"]
+    start = time.monotonic()
+    subprocess.run([*base, "-o", f"{clean}", "--workers", "1"], check=True)
+    whole = time.monotonic() - start
+    rng = np.random.default_rng(int(time.time()))
+    for attempt in range(5):
+        process = subprocess.Popen(
+            [*base, "-o", f"{out}", "--workers", f"{1 + attempt % 2}"], start_new_session=True
+        )
+        time.sleep(whole * rng.uniform(0.3, 1.0))
+        # workers are not killed with it: they must end of themselves
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*base, "-o", f"{out}", "--workers", "2"], check=True)
+    assert tree(out) == tree(clean)
