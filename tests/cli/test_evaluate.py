@@ -1,11 +1,16 @@
 """mots evaluate: a table or one JSON object, and errors as one line."""
 
+import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from prepared_folder import write_prepared
+from small_networks import small
 
 from mots_pretrained.cli import main
+from mots_pretrained.config import Preprocessing
 from mots_pretrained.volume import Volume, write_like
 
 
@@ -58,6 +63,15 @@ def test_table(folders, capsys):
         (["-i", "nowhere", "--truth", "truth"], "no such file or folder: nowhere"),
         (["-i", "out", "--truth", "truth", "--rule", "kind"], "unknown rule 'kind'"),
         (["-i", "out", "--truth", "truth", "--labels", "x"], "no such file: x"),
+        (["-i", "out", "--truth", "truth", "--metrics", "dice,iou"], "unknown metric 'iou'"),
+        (["-i", "out", "--truth", "truth", "-o", "none/a.csv"], "no such folder: none"),
+        (["-i", "out", "--truth", "truth", "-o", "out"], "out is a folder; give a CSV file"),
+        (["-i", "out", "--truth", "truth", "--against", "a.csv"], "no such file: a.csv"),
+        (["-i", "out", "--truth", "truth", "--metrics", "dice", "--paper"], "that table needs hd"),
+        (["-i", "out", "--truth", "truth", "--model", "m"], "--truth and --labels are for files"),
+        (["-i", "out", "--model", "m"], "out is no prepared folder"),
+        (["-i", "out", "--model", "m", "--split", "dev"], "unknown split 'dev'; allowed are test"),
+        (["-i", "phantoms", "--model", "m", "--seeds", "0-2"], "whole numbers parted by commas"),
     ],
 )
 def test_errors_are_one_line(folders, monkeypatch, capsys, words, message):
@@ -66,3 +80,85 @@ def test_errors_are_one_line(folders, monkeypatch, capsys, words, message):
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_two_runs_are_compared_case_by_case(folders, capsys):
+    path = folders / "first.csv"
+    assert evaluate(folders, "-o", str(path), "--metrics", "dice,hd") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"every case: {path}"
+    lines = list(csv.DictReader(path.read_text().splitlines()))
+    assert [(x["case"], x["category"], x["metric"], x["value"]) for x in lines] == [
+        ("a_seg", "liver", "dice", "0.5"),
+        ("a_seg", "liver", "hd", "2.0"),
+        ("a_seg", "spleen", "dice", ""),
+        ("a_seg", "spleen", "hd", ""),
+    ]
+    assert evaluate(folders, "--against", str(path), "--json") == 0
+    liver, mean = json.loads(capsys.readouterr().out)["differences"]
+    assert (liver["category"], liver["difference"], liver["low"]) == ("liver", 0.0, None)
+    assert mean["cases"] == 1
+    assert evaluate(folders, "--against", str(path)) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:4] == [
+        "mean",
+        "0.500",
+        "0.500",
+        "+0.000",
+    ]
+
+
+def test_the_truth_may_have_values_of_its_own(folders, capsys):
+    (folders / "theirs.json").write_text('{"hepar": 3, "liver": [1, 2]}')
+    assert evaluate(folders, "--truth-labels", str(folders / "theirs.json"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["dice"] == {"liver": 0.5}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small untrained network on a grid so coarse that a phantom takes a moment."""
+    from mots_pretrained.networks import build
+
+    contract = Preprocessing(spacing=(14.0, 14.0, 14.0), patch=(32, 32, 32), window=(32, 32, 32))
+    net = build(dataclasses.replace(small(), preprocessing=contract))
+    folder = tmp_path_factory.mktemp("model")
+    net.save_pretrained(folder)
+    return folder, contract
+
+
+def test_phantoms_of_several_seeds(model, tmp_path, capsys):
+    words = ["-i", "phantoms", "-m", str(model[0]), "--cases", "2", "--seeds", "1,2", "--json"]
+    words += ["--overlap", "0"]
+    assert main(["evaluate", *words, "--metrics", "dice,hd", "-o", str(tmp_path / "a.csv")]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [*values["seeds"]] == ["1", "2"]
+    first, second = (values["seeds"][seed] for seed in "12")
+    assert [*first["cases"]] == ["liver 1-0", "kidney 1-1"]
+    assert values["mean_dice"] == pytest.approx((first["mean_dice"] + second["mean_dice"]) / 2)
+    assert values["standard_deviation"]["mean_dice"] >= 0
+    lines = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert {line["seed"] for line in lines} == {"1", "2"}
+    assert all(float(line["seconds"]) > 0 for line in lines)
+
+
+def test_phantoms_everywhere_beside_the_paper(model, capsys):
+    words = ["-i", "phantoms", "-m", str(model[0]), "--cases", "1", "--everywhere", "--paper"]
+    words += ["--overlap", "0"]
+    assert main(["evaluate", *words, "--metrics", "dice,hd", "-q"]) == 0
+    text = capsys.readouterr().out
+    assert "mean, labelled elsewhere" in text
+    assert "TransDoDNet (paper)" in text
+
+
+def test_a_prepared_split(model, tmp_path, capsys):
+    folder, contract = model
+    write_prepared(tmp_path, contract, {"liver": 2, "spleen": 1}, shape=(32, 32, 32))
+    words = ["-i", str(tmp_path), "-m", str(folder), "--metrics", "dice", "--json"]
+    assert main(["evaluate", *words]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert {case: [*scores] for case, scores in values["cases"].items()} == {
+        "liver_1": ["liver", "liver_tumour"],
+        "spleen_0": ["spleen"],
+    }
+    assert main(["evaluate", *words, "--split", "all", "--task", "liver"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["cases"]) == 2
+    assert main(["evaluate", *words, "--split", "train", "--task", "spleen"]) == 2
+    assert "no case to score in the split train and the task spleen" in capsys.readouterr().err
