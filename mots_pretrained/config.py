@@ -254,6 +254,7 @@ _LARGEST = {  # far above any sensible network, far below what exhausts memory o
     "patch": 4096,
     "window": 4096,
 }
+_LARGEST_VOLUME = 512**3  # voxels of a patch or window
 
 
 def _validate(config: ModelConfig) -> None:
@@ -317,6 +318,9 @@ def _validate_preprocessing(contract: Preprocessing, in_channels: int) -> None:
         raise ValueError(f"preprocessing.orientation must be 'SPL', not {contract.orientation!r}")
     if not all(0.01 <= step <= 100 for step in contract.spacing):
         raise ValueError(f"preprocessing.spacing must be 0.01 to 100 mm, not {contract.spacing}")
+    for name, size in (("patch", contract.patch), ("window", contract.window)):
+        if math.prod(size) > _LARGEST_VOLUME:
+            raise ValueError(f"preprocessing.{name} must hold at most 512^3 voxels, not {size}")
     low, high = contract.clip
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"preprocessing.clip must be finite and rising, not {contract.clip}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.model.backbones import build_backbone
-from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
+from mots_pretrained.model.pretrained import Pretrained, load_config_and_state, sized_for
 from mots_pretrained.shapes import Image, TaskLogits
 
 _STEM = "backbone.encoder.stem.0.weight"
@@ -120,15 +120,17 @@ class Segmenter(Pretrained):
             whole = cls.from_state(config, state)
             whole.surgery = Surgery(kept=tuple(sorted(state)), new=(), dropped=())
             return whole if transformer else drop_transformer(whole)
-        return cls.from_scratch(
-            config,
-            out_channels,
-            in_channels=in_channels,
-            classes=classes,
-            exclusive=exclusive,
-            preprocessing=preprocessing,
-            transformer=transformer,
-        )._receive(state, channel_init)
+        with sized_for(state):
+            model = cls.from_scratch(
+                config,
+                out_channels,
+                in_channels=in_channels,
+                classes=classes,
+                exclusive=exclusive,
+                preprocessing=preprocessing,
+                transformer=transformer,
+            )
+        return model._receive(state, channel_init)
 
     @classmethod
     def from_scratch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -66,7 +67,7 @@ class Pretrained(nn.Module):
         """
         stored = config.architecture
         config, state = cls._adapt(config, state)
-        with _NoDrawing():
+        with sized_for(state), _NoDrawing():
             network = cls(config)
         check_state(network.state_dict(), state, what=f"{stored} weights do not fit {cls.__name__}")
         network.load_state_dict(state, strict=True, assign=True)
@@ -169,6 +170,35 @@ def load_config_and_state(
     return load_folder(folder)
 
 
+class sized_for(TorchFunctionMode):  # noqa: N801 - a context manager, read as a phrase
+    """Refuses, before memory is taken, to make a network far larger than the weights it is for.
+
+    A configuration comes from elsewhere; without this it could ask for all memory there is.
+
+    Args:
+        state: The weights by name.
+    """
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.held = sum(value.numel() for value in state.values())
+        self.left = 4 * self.held + 50_000_000  # a new head and wider input have their place
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _MAKES:
+            sizes = args[0] if args and isinstance(args[0], list | tuple) else args
+            self.left -= math.prod(size for size in sizes if isinstance(size, int))
+            if self.left < 0:
+                raise ValueError(
+                    f"config.json asks for a network many times larger than the {self.held:,} "
+                    "values of model.safetensors; they do not belong together"
+                )
+        return func(*args, **(kwargs or {}))
+
+
+_MAKES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 _DRAWS = {
     Tensor.normal_,
     Tensor.uniform_,

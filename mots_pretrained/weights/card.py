@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mots_pretrained.config import ModelConfig
 
@@ -119,7 +120,7 @@ def check_card(text: str) -> None:
     from huggingface_hub import ModelCard
 
     try:
-        data = ModelCard(text, ignore_metadata_errors=False).data
+        data: Any = ModelCard(text, ignore_metadata_errors=False).data
     except Exception as error:  # YAML's errors, and the card's own of several types
         first = " ".join(str(error).split())
         raise ValueError(f"the header of README.md is not valid: {first:.200}") from error

@@ -139,12 +139,27 @@ def _umask() -> int:
 def _required(folder: Path, name: str) -> Path:
     path = folder / name
     if path.is_file():
+        _refuse_leading_out(folder, path)
         return path
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}; give one with {CONFIG} and {WEIGHTS}")
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".bin"))
     hint = f"; it has {pickles[0]}, which `mots convert` may read" if pickles else ""
     raise FileNotFoundError(f"{folder} has no {name}, so no network is stored there{hint}")
+
+
+def _refuse_leading_out(folder: Path, path: Path) -> None:
+    """Refuse a link out of the folder: what is loaded must be what was published there.
+
+    The cache of a Hub links from snapshots to blobs beside them.
+    """
+    inside = folder.resolve()
+    if inside.parent.name == "snapshots":
+        inside = inside.parents[2]
+    if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        raise ValueError(
+            f"{path} leads out of its folder, to {path.resolve()}; copy the file there"
+        )
 
 
 def _read_config(path: Path) -> ModelConfig:

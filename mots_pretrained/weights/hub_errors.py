@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -23,9 +24,7 @@ def plain_hub_errors(
     """
     from huggingface_hub import errors
 
-    transport = errors.HfHubHTTPError.__mro__[
-        1
-    ]  # httpx's or its successor's, as the version has it
+    transport: Any = errors.HfHubHTTPError.__mro__[1]  # HTTPError of httpx or httpx2, as installed
     at = f"{repository}@{revision}" if revision else repository
     try:
         yield
