@@ -137,11 +137,14 @@ def extract(
 
 def _cut(array: NDArray, start: Size, patch: Size, fill: float) -> NDArray:
     """Copy a box of the last three axes; what lies outside the array is ``fill``."""
-    cut = np.full((len(array), *patch), fill, dtype=array.dtype)
     source, place = [slice(None)], [slice(None)]
     for first, extent, size in zip(start, patch, array.shape[1:], strict=True):
         begin, end = max(first, 0), min(first + extent, size)
         source.append(slice(begin, max(begin, end)))
         place.append(slice(begin - first, max(begin, end) - first))
-    cut[tuple(place)] = array[tuple(source)]
+    inside = array[tuple(source)]
+    if inside.shape[1:] == patch:
+        return np.array(inside)
+    cut = np.full((len(array), *patch), fill, dtype=array.dtype)
+    cut[tuple(place)] = inside
     return cut
