@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -67,6 +69,32 @@ class EncoderLayer(nn.Module):
         z = self.norm_attention(attended + z * self.alpha)
         return self.norm_feedforward(self.feedforward(z) + z * self.alpha)
 
+    def sampling(
+        self, z: Tensor, position: Tensor, reference: Tensor, shapes: list[Shape]
+    ) -> tuple[Tensor, Tensor]:
+        """Return where and how much the layer samples; see ``DeformableAttention.sampling``."""
+        query = (self.norm_attention(z) if self.pre_norm else z) + position
+        return self.attention.sampling(query, reference, shapes)
+
+
+class SamplingPoints(NamedTuple):
+    """Where the queries of the last layer look, and how much they take from there (Fig. 7).
+
+    Queries are the voxels of all levels, finest level first. All points are normalised: 0 to 1
+    from the first to the last face of the image, in the order (d, h, w).
+
+    Attributes:
+        shapes: Size (D, H, W) of each level.
+        reference: ``(Q, 3)``, p of Eq. 11.
+        locations: ``(B, Q, heads, levels, points, 3)``.
+        weights: ``(B, Q, heads, levels, points)``; they sum to one over levels and points.
+    """
+
+    shapes: list[Shape]
+    reference: Tensor
+    locations: Tensor
+    weights: Tensor
+
 
 class TransformerEncoder(nn.Module):
     """Projects the last L feature maps to d channels and lets their voxels attend to each other.
@@ -103,6 +131,22 @@ class TransformerEncoder(nn.Module):
         Args:
             features: The CNN encoder's maps; the last L are used.
         """
+        z, position, reference, shapes = self._tokens(features)
+        for layer in self.layers:
+            z = layer(z, position, reference, shapes)
+        return unflatten_levels(self.norm(z), shapes)
+
+    def sampling(self, features: list[Features]) -> SamplingPoints:
+        """Return the sampling points of the last layer; arguments as of ``forward``."""
+        z, position, reference, shapes = self._tokens(features)
+        for layer in self.layers[:-1]:
+            z = layer(z, position, reference, shapes)
+        last = cast(EncoderLayer, self.layers[-1])
+        locations, weights = last.sampling(z, position, reference, shapes)
+        return SamplingPoints(shapes, reference[0].flip(-1), locations.flip(-1), weights)
+
+    def _tokens(self, features: list[Features]) -> tuple[Tensor, Tensor, Tensor, list[Shape]]:
+        """Return z_0, E_pos with the levels' embeddings, reference points and levels' sizes."""
         sources = [
             project(x)
             for project, x in zip(self.projections, features[-self.config.levels :], strict=True)
@@ -113,10 +157,7 @@ class TransformerEncoder(nn.Module):
         reference = reference_points(
             shapes, order=self.config.coordinate_order, device=position.device
         ).to(torch.promote_types(self.level_embedding.dtype, torch.float32))[None]
-        z = flatten_levels(sources)
-        for layer in self.layers:
-            z = layer(z, position, reference, shapes)
-        return unflatten_levels(self.norm(z), shapes)
+        return flatten_levels(sources), position, reference, shapes
 
     def position(self, shapes: list[Shape]) -> Tensor:
         """Return E_pos of all levels plus each level's embedding, ``(1, tokens, d)``."""

@@ -86,3 +86,37 @@ def test_correct_coordinates_let_a_query_look_around_itself() -> None:
     z = torch.randn(1, 24, 12)
     own = layer.attention(z, reference_points(SHAPES[:1])[None], z, SHAPES[:1])
     torch.testing.assert_close(own, z, rtol=0, atol=1e-5)
+
+
+def test_untrained_sampling_points_are_the_rays_of_deformable_detr() -> None:
+    """Head 0 looks along +h, in steps of one voxel of each level; all weights are equal."""
+    encoder = TransformerEncoder(config(), (4, 6))
+    features = [torch.randn(1, c, *s) for c, s in zip((4, 6), SHAPES, strict=True)]
+    sampling = encoder.sampling(features)
+    assert sampling.shapes == SHAPES
+    assert sampling.locations.shape == (1, 24 + 4, 2, 2, 2, 3)
+    assert torch.equal(sampling.weights, torch.full((1, 28, 2, 2, 2), 1 / 4))
+    first = 0.5 / torch.tensor(SHAPES[0])
+    torch.testing.assert_close(sampling.reference[0], first)
+    for level, shape in enumerate(SHAPES):
+        steps = (sampling.locations[0, 0, 0, level] - first) * torch.tensor(shape)
+        torch.testing.assert_close(steps, torch.tensor([[0.0, 1.0, 0.0], [0.0, 2.0, 0.0]]))
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_sampling_points_are_those_of_the_last_layers_query(pre_norm: bool) -> None:
+    """What the last layer's attention is called with in a forward pass."""
+    encoder = TransformerEncoder(config(encoder_layers=2, pre_norm=pre_norm), (4, 6)).eval()
+    attention = encoder.layers[1].attention
+    torch.nn.init.normal_(attention.sampling_offsets.weight)
+    torch.nn.init.normal_(attention.attention_weights.weight)
+    features = [torch.randn(2, c, *s) for c, s in zip((4, 6), SHAPES, strict=True)]
+    seen = []
+    hook = attention.register_forward_pre_hook(lambda _, given: seen.append(given))
+    encoder(features)
+    hook.remove()
+    query, reference, _, shapes = seen[0]
+    locations, weights = attention.sampling(query, reference, shapes)
+    found = encoder.sampling(features)
+    torch.testing.assert_close(found.locations, locations.flip(-1))
+    torch.testing.assert_close(found.weights, weights)
