@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from prepared_folder import write_prepared
 from torso_once import torso_once
 
 from mots_pretrained.methods import METHODS
@@ -18,7 +19,7 @@ from mots_pretrained.training import presets, sources
 from mots_pretrained.training.pretrain_mots import Run, optimizer_of, pretrain
 from mots_pretrained.training.pretraining import Pretraining
 from mots_pretrained.training.recipes import RECIPES, Recipe
-from mots_pretrained.training.sources import Phantoms
+from mots_pretrained.training.sources import Phantoms, Prepared
 
 HERE = Run(workers=0)
 
@@ -32,6 +33,13 @@ def _phantoms_made_once(monkeypatch):
 def tiny_size(tiny, monkeypatch):
     monkeypatch.setitem(presets.SIZES, "tiny", presets.Size(tiny, "small"))
     return "tiny"
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("prepared")
+    write_prepared(path, tiny.preprocessing, dict.fromkeys(("liver", "spleen", "colon"), 3))
+    return Prepared(str(path))
 
 
 def settings_of(size, *, data=None, **changes):
@@ -58,8 +66,8 @@ def test_it_learns_and_leaves_a_folder_that_loads(tiny_size, tmp_path):
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
 
 
-def test_a_folder_is_not_overwritten_and_other_settings_do_not_resume(tiny_size, tmp_path):
-    settings = settings_of(tiny_size, steps=40)
+def test_a_folder_is_not_overwritten_and_other_settings_do_not_resume(tiny_size, folder, tmp_path):
+    settings = settings_of(tiny_size, data=folder, steps=40)
     pretrain(tmp_path, settings, replace(HERE, max_minutes=1e-9))
     record = json.loads((tmp_path / "training.json").read_text())
     assert (record["steps_done"], record["complete"]) == (10, False)
@@ -70,20 +78,19 @@ def test_a_folder_is_not_overwritten_and_other_settings_do_not_resume(tiny_size,
         pretrain(tmp_path, other, replace(HERE, resume=True))
 
 
-def test_how_steps_are_shared_does_not_matter_to_a_resumption(tiny_size, tmp_path, monkeypatch):
-    """Two micro-batches a step on one process may go on as one on each of two."""
-    settings = replace(settings_of(tiny_size, steps=20), accumulate=2)
+def test_how_steps_are_shared_matters_to_no_resumption_but_their_size(tiny_size, folder, tmp_path):
+    settings = replace(settings_of(tiny_size, data=folder, steps=20), accumulate=2)
     pretrain(tmp_path, settings, replace(HERE, max_minutes=1e-9))
     with pytest.raises(ValueError, match=r"there .micro-batches a step.: 2, here .*: 1"):
         pretrain(tmp_path, replace(settings, accumulate=1), replace(HERE, resume=True))
 
 
-def test_it_goes_on_from_weights(tiny_size, tmp_path):
-    first = replace(settings_of(tiny_size, steps=2), tasks=("liver", "spleen"))
+def test_it_goes_on_from_weights(tiny_size, folder, tmp_path):
+    first = replace(settings_of(tiny_size, data=folder, steps=2), tasks=("liver", "spleen"))
     net = pretrain(tmp_path / "first", first, HERE)
     told = []
     second = replace(
-        settings_of(tiny_size, steps=1, rate=1e-9, weight_decay=0.0, ema=None),
+        settings_of(tiny_size, data=folder, steps=1, rate=1e-9, weight_decay=0.0, ema=None),
         tasks=("liver", "colon"),
         start=str(tmp_path / "first"),
     )
@@ -100,10 +107,10 @@ def test_it_goes_on_from_weights(tiny_size, tmp_path):
     assert record["tasks"] == ["liver", "colon"]
 
 
-def test_one_task_alone_is_a_network_of_one_query(tiny_size, tmp_path):
-    settings = replace(settings_of(tiny_size, steps=1), tasks=("hepatic_vessel",))
+def test_one_task_alone_is_a_network_of_one_query(tiny_size, folder, tmp_path):
+    settings = replace(settings_of(tiny_size, data=folder, steps=1), tasks=("spleen",))
     net = pretrain(tmp_path, settings, HERE)
-    assert [task.name for task in net.config.tasks] == ["hepatic_vessel"]
+    assert [task.name for task in net.config.tasks] == ["spleen"]
     assert net.organ_decoder.embedding.shape[0] == 1
 
 
