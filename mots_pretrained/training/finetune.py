@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
 from mots_pretrained.data.patches import Case, Size
 from mots_pretrained.data.preprocess import lowest_value
+from mots_pretrained.data.sides import mirrored_classes
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.history import History, Watch
@@ -218,8 +218,8 @@ def patch_stream(
 ) -> PatchStream:
     """Return the stream of patches that a fine-tuning sees."""
     contract = segmenter.config.preprocessing
-    sides = is_lateral(segmenter.config.classes)
-    augmentation = Augmentation(mirror=() if sides else (2,))
+    sides = mirrored_classes(segmenter.config.classes)
+    augmentation = Augmentation(mirror=() if sides is None else (2,))
     sampling = Sampling(
         patch=settings.patch or contract.patch,
         spacing=contract.spacing,
@@ -227,25 +227,9 @@ def patch_stream(
         patches_per_case=_PATCHES_A_CASE,
         cases_per_block=max(4, min(len(cases), 16)),
         augmentation=augmentation if settings.augment else None,
+        sides=sides,
     )
     return PatchStream(Cycle(cases, settings.seed), sampling, settings.seed, workers)
-
-
-def is_lateral(classes: Sequence[str]) -> bool:
-    """Tell whether a class may be of one side of the body, so that mirroring would make it wrong.
-
-    Classes that are only numbered count as lateral: nobody knows what they are.
-
-    Example:
-        >>> is_lateral(("liver", "LeftKidney")), is_lateral(("liver", "copyright"))
-        (True, False)
-    """
-    if any(re.fullmatch(r"(class|label)_\d+", name) for name in classes):
-        return True
-    # Words end at anything but a letter, and before a capital after a small one.
-    found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", " ".join(classes))
-    words = {word.lower() for word in found}
-    return not words.isdisjoint({"left", "right", "l", "r", "lk", "rk", "lag", "rag"})
 
 
 def default_rate(network: nn.Module) -> float:

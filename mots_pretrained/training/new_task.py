@@ -16,8 +16,8 @@ from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
 from mots_pretrained.data.patches import Case, Size
 from mots_pretrained.data.preprocess import lowest_value
+from mots_pretrained.data.sides import mirrored_classes
 from mots_pretrained.tasks import Task
-from mots_pretrained.training.finetune import is_lateral
 from mots_pretrained.training.loop import LoopSettings, Progress, Training
 
 
@@ -118,7 +118,8 @@ def _stream(
     workers: int,
 ) -> PatchStream:
     contract = net.config.preprocessing
-    augmentation = Augmentation(mirror=() if is_lateral(task.categories) else (2,))
+    lateral = mirrored_classes(task.categories) != tuple(range(len(task.categories)))
+    augmentation = Augmentation(mirror=() if lateral else (2,))  # it has no counterpart to become
     sampling = Sampling(
         patch=settings.patch or contract.patch,
         spacing=contract.spacing,

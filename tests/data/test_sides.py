@@ -18,6 +18,9 @@ from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS, Task
         ("right adrenal gland", "left adrenal gland"),
         ("copyright", "copyright"),
         ("LEFT-LUNG", "RIGHT-LUNG"),
+        ("Kidney-L", "Kidney-R"),
+        ("bright_spot", "bright_spot"),
+        ("cleft", "cleft"),
     ],
 )
 def test_other_side(name, other):

@@ -13,7 +13,6 @@ from mots_pretrained.training.finetune import (
     Finetuning,
     default_rate,
     finetune,
-    is_lateral,
     patch_stream,
     unfreezing,
 )
@@ -95,28 +94,18 @@ def test_the_same_seed_gives_the_same_weights(tiny):
 
 
 def test_mirroring_spares_sides(tiny):
-    for classes, mirrored in ((("liver",), (2,)), (("left_kidney",), ())):
+    """Left and right change places where both have a class; one alone is never mirrored."""
+    for classes, mirrored, sides in (
+        (("liver",), (2,), (0,)),
+        (("left_kidney",), (), None),
+        (("class_1",), (), None),
+        (("left_kidney", "liver", "right_kidney"), (2,), (2, 1, 0)),
+    ):
         net = Segmenter.from_scratch(tiny, classes=classes)
         stream = patch_stream(net, [case_of(0)], Finetuning(patch=(16, 32, 32)))
-        assert stream.sampling.augmentation.mirror == mirrored
+        assert (stream.sampling.augmentation.mirror, stream.sampling.sides) == (mirrored, sides)
         assert next(stream.batches(1)).image.shape == (1, 1, 16, 32, 32)
     assert patch_stream(net, [case_of(0)], Finetuning(augment=False)).sampling.augmentation is None
-
-
-@pytest.mark.parametrize(
-    ("names", "lateral"),
-    [
-        (("liver", "spleen"), False),
-        (("right_kidney",), True),
-        (("Kidney-L",), True),
-        (("left kidney",), True),
-        (("LeftKidney",), True),
-        (("class_1", "class_2"), True),
-        (("bright_spot", "cleft"), False),
-    ],
-)
-def test_lateral_names(names, lateral):
-    assert is_lateral(names) == lateral
 
 
 def test_rates_by_size(segmenter):
