@@ -29,7 +29,7 @@ VERBS: dict[str, Verb] = {
         ("models", "List the pretrained models, show one, fetch it, check what it has seen"),
         ("predict", "Segment a CT scan"),
         ("finetune", "Teach the pretrained backbone new labels from a few scans"),
-        ("evaluate", "Score predicted label maps against the truth (Dice)"),
+        ("evaluate", "Score label maps, or a model on prepared scans or on phantoms"),
         ("check", "Look for faults in the original collections before training on them"),
         ("prepare", "Bring the original collections to a model's contract, ready for training"),
         ("phantom", "Write synthetic scans in the layout of MOTS, BCV or BraTS"),
@@ -37,6 +37,7 @@ VERBS: dict[str, Verb] = {
         ("convert", "Convert a published checkpoint to this package's format"),
         ("verify", "Say whether this machine gives a model's stored numbers"),
         ("push", "Publish a model's folder on the Hugging Face Hub"),
+        ("export", "Write a model as ONNX, torch.export program or MONAI bundle"),
     )
 }
 """Every verb of the command line, in the order of ``mots --help``."""

@@ -11,6 +11,7 @@ from typing import Any
 from mots_pretrained.cli import console
 from mots_pretrained.evaluation.domains import domain_means, domain_text
 from mots_pretrained.evaluation.long_csv import case_scores, read_case_scores, write_long_csv
+from mots_pretrained.evaluation.metrics import METRICS
 from mots_pretrained.evaluation.paired import Difference, compare, comparison_text
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.rules import Rule
@@ -81,7 +82,9 @@ class ScoreReport:
                 console.show(f"\n{domain_text(means, metric=metric)}")
         if self.table9:
             rows = {self.name: over_results(results.values())}
+            hd = METRICS[hausdorff_column(first.rule)].title
             console.show(f"\n{table9_text(rows, paper=self.paper)}")
+            console.show(f"HD of {self.name}: {hd}; the paper gives no unit, its code takes voxels")
         if self.against:
             other = os.path.basename(self.against)
             console.show(f"\nDice\n{comparison_text(differences, names=(self.name, other))}")

@@ -49,7 +49,8 @@ def score_prepared(
         )
     tasks = {known.name: known for known in prepared.tasks}
     known = categories_of(net.config)
-    named = [name for one in prepared.tasks for name in one.categories if name in known]
+    present = [tasks[name] for name in tasks if any(record.task == name for record in records)]
+    named = [name for one in present for name in one.categories if name in known]
     labelled = tuple(dict.fromkeys(named))
     if not labelled:
         raise ValueError(
