@@ -9,18 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from long_table import LongTable
 from printed import by_category_text, elsewhere_text, parameters, table_text
-from settings import SETTINGS, Setting, Table
-from trial import Trial, scored, trained
+from settings import SETTINGS, Table
+from trial import WORK, recipe_of, scored, trained, trial_of
 
 from mots_pretrained.training.machine import best_device, prepare_machine
 from mots_pretrained.training.pretrain_mots import Run
-from mots_pretrained.training.recipes import RECIPES, Recipe
-from mots_pretrained.training.sources import Phantoms, Prepared
 
 
 def main(table: Table) -> None:
@@ -36,7 +33,7 @@ def main(table: Table) -> None:
 def run_table(table: Table, arguments: argparse.Namespace) -> None:
     """Do what is left of a table and print it."""
     setting, data = SETTINGS[arguments.setting], arguments.data
-    recipe = _recipe(table, setting, arguments.steps)
+    recipe = recipe_of(table, setting, arguments.steps)
     length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs"
     what = f"{arguments.setting}, {'phantom' if data == 'phantom' else 'prepared'}, {length}"
     kind = "phantom" if data == "phantom" else Path(data).resolve().name
@@ -51,13 +48,7 @@ def run_table(table: Table, arguments: argparse.Namespace) -> None:
             if results.done(row.name, seed):
                 print(f"{table.name} {row.name}, seed {seed}: done before", flush=True)
                 continue
-            trial = Trial(
-                config=row.change(setting.base),
-                recipe=recipe,
-                data=_data(table, data),
-                phantoms=setting.phantoms if data == "phantom" else None,
-                seed=seed,
-            )
+            trial = trial_of(table, row, setting, data=data, steps=arguments.steps, seed=seed)
             run = Run(
                 device=device,
                 workers=0 if arguments.setting == "smoke" else workers,
@@ -105,17 +96,6 @@ def _print(table: Table, results: LongTable, what: str, seeds: int) -> None:
     print(f"\n{results.path}")
 
 
-def _recipe(table: Table, setting: Setting, steps: int) -> Recipe:
-    recipe = setting.recipe or replace(RECIPES["paper"], epochs=table.epochs)
-    return replace(recipe, steps=steps, epochs=None) if steps else recipe
-
-
-def _data(table: Table, data: str) -> Phantoms | Prepared:
-    if data == "phantom":
-        return Phantoms(randomise=0.0)  # as those that are scored, like MOTS's own split
-    return Prepared(data, fold="train" if table.held_out == "validation" else "all")
-
-
 def _chosen(table: Table, rows: str) -> set[str]:
     names = [row.name for row in table.rows]
     wanted = rows.split(",") if rows else names
@@ -139,7 +119,7 @@ def _arguments(table: Table) -> argparse.Namespace:
     parser.add_argument("--max-minutes", type=float, default=0.0, help="0: until all is done")
     parser.add_argument("--checkpoint-minutes", type=float, default=3.0)
     parser.add_argument("--results", default=str(here / "results"))
-    parser.add_argument("--work", default=str(here.parent / "runs" / "benchmarks"))
+    parser.add_argument("--work", default=str(WORK))
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.setting, arguments.seeds, arguments.checkpoint_minutes = "smoke", 1, 0.0

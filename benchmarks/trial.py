@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from settings import Row, Setting, Table
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.dataset import Source
@@ -22,11 +23,15 @@ from mots_pretrained.tasks import MOTS_CATEGORIES, Task
 from mots_pretrained.training.log import write_whole
 from mots_pretrained.training.pretrain_mots import RECORD, Run, pretrain
 from mots_pretrained.training.pretraining import Pretraining
+from mots_pretrained.training.recipes import RECIPES, Recipe
 from mots_pretrained.training.score_phantoms import score_phantoms
 from mots_pretrained.training.score_prepared import score_prepared
 from mots_pretrained.training.scoring import Scoring
-from mots_pretrained.training.sources import Phantoms, Supply
+from mots_pretrained.training.sources import Phantoms, Prepared, Supply
 from mots_pretrained.training.start import Carried
+
+WORK = Path(__file__).resolve().parent.parent / "runs" / "benchmarks"
+"""Where trained networks lie by default."""
 
 METRICS = ("dice", "hd", "hd95_voxels")
 """The paper's two, and the published code's Hausdorff distance."""
@@ -62,6 +67,27 @@ class Trial(Pretraining):
             return supply
         count = self.phantoms
         return replace(supply, source=lambda config: Few(supply.source(config), count))
+
+
+def recipe_of(table: Table, setting: Setting, steps: int) -> Recipe:
+    """Return how a table's rows are trained; steps other than 0 replace the setting's length."""
+    recipe = setting.recipe or replace(RECIPES["paper"], epochs=table.epochs)
+    return replace(recipe, steps=steps, epochs=None) if steps else recipe
+
+
+def trial_of(
+    table: Table, row: Row, setting: Setting, *, data: str, steps: int, seed: int
+) -> Trial:
+    """Return the trial of one row and seed."""
+    phantoms = Phantoms(randomise=0.0)  # as those that are scored, like MOTS's own split
+    fold: Literal["train", "all"] = "train" if table.held_out == "validation" else "all"
+    return Trial(
+        config=row.change(setting.base),
+        recipe=recipe_of(table, setting, steps),
+        data=phantoms if data == "phantom" else Prepared(data, fold=fold),
+        phantoms=setting.phantoms if data == "phantom" else None,
+        seed=seed,
+    )
 
 
 @dataclass(frozen=True)

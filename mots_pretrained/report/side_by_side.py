@@ -61,7 +61,7 @@ def draw_side_by_side(
     )
     panels = figure.subplots(len(cases), len(columns), squeeze=False, height_ratios=heights)
     shown: dict[str, int] = {}
-    for line, case in zip(panels, cases, strict=True):
+    for row, (line, case) in enumerate(zip(panels, cases, strict=True)):
         truth = next(iter(case.labels.values()))
         present = {
             n: v for n, v in values.items() if any((x == v).any() for x in case.labels.values())
@@ -75,7 +75,7 @@ def draw_side_by_side(
                 draw_labels(axes, case.labels[column][at], present)
             axes.set_xticks([])
             axes.set_yticks([])
-            if line is panels[0]:
+            if row == 0:
                 axes.set_title(column, color=INK, fontsize=9)
         line[0].set_ylabel(case.name, color=MUTED, fontsize=8)
     patches = [

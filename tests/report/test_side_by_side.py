@@ -31,6 +31,8 @@ def test_a_column_shows_its_own_labels_on_the_truths_slice(tmp_path: Path) -> No
     assert tinted[1] > 500
     assert tinted[2] == pytest.approx(tinted[1], rel=0.1)
     assert tinted[3] == 0
+    above = picture[: len(picture) // 12]  # where each column has its title
+    assert all((part.max(axis=2) > 0.9).any() for part in np.array_split(above, 4, axis=1))
 
 
 @pytest.mark.parametrize(
