@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_networks import SIZE, SMALLEST, small
 
 from mots_pretrained.batch import Batch
+from mots_pretrained.inference import Predictor
 from mots_pretrained.methods import METHODS
 from mots_pretrained.methods.base import Method
 from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.networks import ARCHITECTURES, build, load
 from mots_pretrained.tasks import MOTS_TASKS, Task
+from mots_pretrained.volume import Volume
 
 ALL = {**METHODS, "dodnet_conference": ConferenceDoDNet}
 BINARY = [name for name in ALL if name != "tal"]
@@ -211,3 +214,15 @@ def test_other_tasks_and_heads() -> None:
 def test_transdodnet_needs_its_transformer() -> None:
     with pytest.raises(ValueError, match="needs a transformer"):
         TransDoDNet(small("dodnet"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_scan_is_segmented_by_sliding_windows(name: str) -> None:
+    """Larger than a window and on another grid: what the predictor asks of a network."""
+    net = build(small(name)).eval()
+    spacing = (6.0, 3.0, 4.0)
+    scan = np.random.default_rng(0).normal(0, 200, (20, 50, 70)).astype(np.int16)
+    prediction = Predictor(net, tasks=["liver", "colon"])(Volume.with_spacing(scan, spacing))
+    assert prediction.labels.shape == scan.shape
+    assert prediction.names == ("liver", "liver_tumour", "colon_tumour")
+    assert {*np.unique(prediction.labels)} <= {0, 1, 2, 9}
