@@ -14,7 +14,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo",),
-    ("training", "publishing"),
+    ("training", "publishing", "export"),
     ("networks",),
     ("methods", "adaptation"),
     ("model", "inference", "report"),

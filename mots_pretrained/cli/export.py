@@ -1,0 +1,55 @@
+"""``mots export``: write a model for other programs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="Catalogue name, folder or Hub repository")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Folder to write")],
+    format: Annotated[
+        str,
+        typer.Option(help="onnx, torch (a torch.export program) or monai (a segmenter's bundle)"),
+    ] = "onnx",
+    part: Annotated[str, typer.Option(help="network (logits) or backbone (maps)")] = "network",
+    size: Annotated[
+        str, typer.Option(help="Input size D,H,W of a graph; the test window by default")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Write a model for other programs, with the contract of its input as JSON beside."""
+    from typing import cast
+
+    from mots_pretrained.cli import console
+    from mots_pretrained.export.graph import Format, Part, export_graph
+    from mots_pretrained.export.monai_bundle import export_bundle
+    from mots_pretrained.networks import load
+
+    network = load(name)
+    if format == "monai":
+        if part != "network" or size:
+            raise ValueError("a MONAI bundle is of the whole network; leave out --part, --size")
+        path = export_bundle(network, output)
+    else:
+        path = export_graph(
+            network,
+            output,
+            format=cast(Format, format),
+            part=cast(Part, part),
+            size=_size(size) if size else None,
+        )
+    if json:
+        console.show_json({"name": name, "format": format, "path": str(path)})
+    else:
+        console.show(f"{name} written to {path}")
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"--size takes three whole numbers D,H,W such as 64,192,192, not {text!r}")
+    depth, height, width = map(int, parts)
+    return depth, height, width

@@ -1,0 +1,1 @@
+"""Networks for other programs: torch.export, ONNX, MONAI bundles; the contract as JSON beside."""

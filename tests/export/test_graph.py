@@ -1,0 +1,81 @@
+"""Exported graphs give eager's own values, on an input of no two equal axes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_networks import SIZE, small
+
+from mots_pretrained.export.graph import CONTRACT, OPSET, export_graph
+from mots_pretrained.networks import build
+
+IMAGE_SEED = 3
+
+
+def image() -> torch.Tensor:
+    return torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(IMAGE_SEED))
+
+
+def eager(network, part: str) -> list[torch.Tensor]:
+    with torch.inference_mode():
+        out = (network if part == "network" else network.backbone)(image())
+    if isinstance(out, torch.Tensor):
+        return [out]
+    return [t for m in out for t in (m if isinstance(m, list) else [m])]
+
+
+CASES = [("segmenter", "network"), ("transdodnet", "network"), ("transdodnet", "backbone")]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("architecture", "part"), CASES[::2])
+def test_a_torch_program_agrees_with_eager(tmp_path, architecture, part):
+    network = build(small(architecture)).eval()
+    path = export_graph(network, tmp_path, format="torch", part=part)
+    found = torch.export.load(path).module()(image())
+    expected = eager(network, part)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    contract = json.loads((tmp_path / CONTRACT).read_text())
+    assert contract["input"]["shape"] == [1, 1, *SIZE]
+    assert contract["outputs"] == {
+        name: list(value.shape) for name, value in zip(contract["outputs"], expected, strict=True)
+    }
+    assert contract["preprocessing"]["spacing"] == [6, 4, 4]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("architecture", "part"), CASES)
+@pytest.mark.filterwarnings("ignore")  # of onnx's own making
+def test_onnx_agrees_with_eager(tmp_path, architecture, part):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    import onnx
+
+    network = build(small(architecture)).eval()
+    path = export_graph(network, tmp_path, format="onnx", part=part)
+    versions = {entry.domain: entry.version for entry in onnx.load(path).opset_import}
+    assert versions[""] == OPSET
+    session = onnxruntime.InferenceSession(path)
+    names = list(json.loads((tmp_path / CONTRACT).read_text())["outputs"])
+    assert [output.name for output in session.get_outputs()] == names
+    found = session.run(names, {"image": image().numpy()})
+    for one, other in zip(found, eager(network, part), strict=True):
+        assert np.abs(one - other.numpy()).max() < 1e-4
+
+
+def test_what_cannot_be_exported_is_told(tmp_path):
+    network = build(small()).eval()
+    with pytest.raises(ValueError, match="unknown format 'tflite'"):
+        export_graph(network, tmp_path, format="tflite")
+    with pytest.raises(ValueError, match="unknown part 'head'"):
+        export_graph(network, tmp_path, part="head")
+    with pytest.raises(ValueError, match="must divide by"):
+        export_graph(network, tmp_path, size=(17, 32, 64))
+    with pytest.raises(ValueError, match="no backbone of its own"):
+        export_graph(build(small("dodnet_conference")), tmp_path, part="backbone", size=SIZE)
+    assert list(tmp_path.iterdir()) == []
