@@ -157,6 +157,7 @@ def test_rates_fall_towards_the_input(segmenter, monkeypatch):
     assert all(group["lr"] <= group["lr_scale"] * seen["rate"] for group in seen["groups"])
 
 
+@pytest.mark.long
 def test_a_killed_training_resumes_to_the_same_weights(tiny, tmp_path):
     results = []
     for interrupted in (False, True):

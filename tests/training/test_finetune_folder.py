@@ -122,6 +122,7 @@ def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny)
     assert config.preprocessing.patch == tiny.preprocessing.patch
 
 
+@pytest.mark.long
 def test_folds_train_apart_resume_and_predict_together(bcv, tiny, tmp_path):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
     start = Start(str(tmp_path / "start"))
