@@ -37,7 +37,7 @@ class TaskLearning:
     steps: int = 300
     batch: int = 2
     patch: Size | None = None
-    rate: float = 1e-2
+    rate: float = 3e-2
     seed: int = 0
     augment: bool = True
 
