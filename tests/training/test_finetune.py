@@ -164,7 +164,7 @@ def test_a_killed_training_resumes_to_the_same_weights(tiny, tmp_path):
         torch.manual_seed(0)
         net = Segmenter.from_scratch(tiny, classes=("box",))
         folder = tmp_path / str(interrupted)
-        settings = Finetuning(steps=20, batch=1, patch=(16, 32, 32), validate_every=10, rate=3e-3)
+        settings = Finetuning(steps=20, batch=1, validate_every=10, rate=3e-3)
 
         def run(interrupted=interrupted, net=net, folder=folder, settings=settings, **more):
             return finetune(
