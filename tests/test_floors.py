@@ -24,8 +24,9 @@ FLOORS = (
 )
 """From the top of the house to the bottom; a room is a folder or a module of the package."""
 
-SIDEWAYS = {("volume", "nifti")}
-"""Imports within one floor that are allowed all the same: volume's reading and writing."""
+SIDEWAYS = {("volume", "nifti"), ("adaptation", "methods")}
+"""Imports within one floor that are allowed all the same: volume's reading and writing, and a new
+task's, which extends a method."""
 
 
 def test_imports_go_down():
@@ -46,6 +47,8 @@ def test_imports_go_down():
         ("data/a.py", "from mots_pretrained import model", "data may not import model"),
         ("data/a.py", "from mots_pretrained.phantom.b import c", "data may not import phantom"),
         ("nifti.py", "from mots_pretrained.volume import Volume", "nifti may not import volume"),
+        ("adaptation/a.py", "import mots_pretrained.methods.b", None),
+        ("methods/a.py", "import mots_pretrained.adaptation.b", "methods may not import adaptation"),
         ("data/a.py", "def f():\n    import mots_pretrained.cli", "data may not import cli"),
         ("data/a.py", "if TYPE_CHECKING:\n    import mots_pretrained.demo", "may not import demo"),
         ("data/a.py", "from ..model import b", "relative"),
