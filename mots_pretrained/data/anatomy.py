@@ -65,6 +65,7 @@ _SIDES: tuple[tuple[int, str, int, str], ...] = (
     (2, "spleen", 1, "left of"),
 )
 _FAR = 10.0  # mm by which such an order must hold to count
+_JOINED = 0.02  # share of the voxels near the middle, above which there are not two kidneys
 _LEANING = 2.0  # mm by which the kidneys' upper halves are nearer to each other
 _LUNGS = 0.12  # of the scan's length above its middle; in a scan of the chest they fill it
 
@@ -179,10 +180,11 @@ def _scan_readings(landmarks: Landmarks) -> Iterator[Reading]:
 
 
 def _leaning(points: NDArray[np.float64]) -> Iterator[Reading]:
-    """The psoas spreads the kidneys' lower halves apart: read where both are seen whole."""
+    """The psoas spreads the kidneys' lower halves apart: read where there are two kidneys."""
     middle = (points[:, 2].min() + points[:, 2].max()) / 2
     right, left = points[points[:, 2] < middle], points[points[:, 2] >= middle]
-    if min(len(right), len(left)) < max(_FEWEST, 0.2 * len(points)):
+    between = np.mean(np.abs(points[:, 2] - middle) < _FAR)
+    if min(len(right), len(left)) < max(_FEWEST, 0.2 * len(points)) or between > _JOINED:
         return
     nearer = []
     for kidney in (right, left):

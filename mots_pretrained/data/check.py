@@ -15,6 +15,7 @@ import numpy as np
 from mots_pretrained.data.anatomy import AXES
 from mots_pretrained.data.case_check import CaseCheck, Finding, Picture, check_case
 from mots_pretrained.data.sources import Collection, SourceCase
+from mots_pretrained.data.workers import end_with_parent
 from mots_pretrained.tasks import Task
 
 _FEW = 5  # cases, of which none can be called an outlier
@@ -100,7 +101,9 @@ def _run(
         return
     # a forked process could hold a lock of a thread that it has not
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=context, initializer=end_with_parent
+    ) as pool:
         yield from pool.map(check, jobs)
 
 
