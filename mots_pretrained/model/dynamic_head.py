@@ -89,11 +89,13 @@ def apply_kernels(g: Features, kernels: Kernels, config: HeadConfig) -> Tensor:
         Logits ``(B, T, out_channels, D, H, W)``.
     """
     batch, tasks = kernels.shape[:2]
+    size = g.shape[2:]
     (weight, bias), *later = split_kernels(kernels, config)
+    g = g.contiguous().flatten(2)
     x = torch.baddbmm(
-        bias.reshape(batch, -1, 1), weight.reshape(batch, -1, config.width), g.contiguous().flatten(2)
+        bias.reshape(batch, -1, 1), weight.reshape(batch, -1, config.width), g
     )  # (B, T * out, voxels)
     for weight, bias in later:
         x = F.relu(x, inplace=True).view(batch * tasks, config.width, -1)
         x = torch.baddbmm(bias.flatten(0, 1).unsqueeze(-1), weight.flatten(0, 1), x)
-    return x.view(batch, tasks, config.out_channels, *g.shape[2:])
+    return x.view(batch, tasks, config.out_channels, *size)
