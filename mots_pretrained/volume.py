@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mots_pretrained.nifti import (
 
 __all__ = [
     "AXES",
+    "SAME_GRID",
     "Volume",
     "affine_of",
     "list_volumes",
@@ -37,6 +39,10 @@ __all__ = [
 
 AXES = ("S", "P", "L")
 """What depth, height and width run towards (nibabel's axis codes): head, back, patient's left."""
+
+
+SAME_GRID = 0.1
+"""Voxels by which the corners of one grid may differ in two files: headers round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +100,19 @@ class Volume:
         """Millimetres between voxel centres along (D, H, W): the norms of the affine's columns."""
         depth, height, width = (float(x) for x in np.linalg.norm(self.affine[:3, :3], axis=0))
         return depth, height, width
+
+    def apart(self, other: Volume) -> float:
+        """Say how far another volume's grid lies from this one's, in voxels of the smaller spacing.
+
+        Returns:
+            The largest distance between two corners; infinite where the shapes differ. Up to
+            ``SAME_GRID`` is one grid whose headers were rounded.
+        """
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.array(list(itertools.product(*((0, n) for n in self.shape), (1,))))
+        off = np.linalg.norm((corners @ (self.affine - other.affine).T)[:, :3], axis=1).max()
+        return float(off / min(*self.spacing, *other.spacing))
 
     def restore(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring a canonical array to the axis order of the file that this volume came from.
@@ -206,7 +225,7 @@ def read_channels(paths: Sequence[str | os.PathLike[str]]) -> Volume:
     for volume, path in zip(volumes, paths, strict=True):
         if volume.array.ndim != 3:
             raise ValueError(f"{path}: has {volume.channels} channels; one file a channel wants 1")
-        if volume.shape != first.shape or not np.allclose(volume.affine, first.affine, atol=1e-2):
+        if volume.apart(first) > SAME_GRID:
             raise ValueError(
                 f"{path}: its grid {_grid(volume)} is not that of {paths[0]}, {_grid(first)}; "
                 "resample the channels to one grid first"

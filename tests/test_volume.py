@@ -339,3 +339,14 @@ def test_other_units_than_millimetres_are_refused(tmp_path):
     nib.save(image, tmp_path / "metres.nii.gz")
     with pytest.raises(ValueError, match="measures in meters; write its header in mm"):
         read_volume(tmp_path / "metres.nii.gz")
+
+
+def test_grids_lie_apart_by_their_farthest_corners():
+    one = Volume.with_spacing(np.zeros((10, 20, 30), np.uint8), (3.0, 2.0, 1.0))
+    shifted, coarser = one.affine.copy(), one.affine.copy()
+    shifted[:3, 3] += 0.03, -0.04, 0  # mm, so 0.05 of the smallest voxel
+    coarser[:3, :3] *= 1.009  # a hundredth of a step adds up over thirty of them
+    assert one.apart(Volume(one.array, shifted)) == pytest.approx(0.05)
+    expected = 0.009 * np.linalg.norm([10 * 3, 20 * 2, 30 * 1])
+    assert one.apart(Volume(one.array, coarser)) == pytest.approx(expected)
+    assert one.apart(Volume(one.array[1:], one.affine)) == np.inf

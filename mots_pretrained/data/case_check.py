@@ -15,7 +15,7 @@ from mots_pretrained.data.content_hash import content_hash
 from mots_pretrained.data.landmarks import Landmarks, find_landmarks, thinned
 from mots_pretrained.data.sources import SourceCase
 from mots_pretrained.tasks import Task
-from mots_pretrained.volume import Volume, read_volume
+from mots_pretrained.volume import SAME_GRID, Volume, read_volume
 
 Picture = Callable[[Volume, NDArray[Any], Mapping[str, int]], bytes]
 """Draws a scan, its labels ``(D, H, W)`` and the value of each category as an image file."""
@@ -160,14 +160,8 @@ def _categories(
 def _grid_fault(volume: Volume, labels: Volume) -> Finding | None:
     if volume.shape != labels.shape:
         text = f"the label map has {labels.shape} voxels (D, H, W), the scan {volume.shape}"
-    elif not np.allclose(volume.affine, labels.affine, atol=1e-2):
-        corner = np.array([*volume.shape, 1]) - 1
-        corner[3] = 1
-        off = max(
-            float(np.abs((volume.affine - labels.affine) @ end)[:3].max())
-            for end in (corner, np.array([0, 0, 0, 1]))
-        )
-        text = f"the label map lies up to {off:.3g} mm beside the scan by their headers"
+    elif (apart := volume.apart(labels)) > SAME_GRID:
+        text = f"the label map lies up to {apart:.3g} voxels beside the scan by their headers"
     else:
         return None
     return Finding("grid", f"{text}; bring the labels to the scan's grid")
@@ -188,7 +182,7 @@ def _check_scan(volume: Volume, landmarks: Landmarks | None) -> list[Finding]:
         low, high = volume.array.min(), volume.array.max()
         found.append(Finding("intensity", f"{text} (values {low:g} to {high:g})"))
     elif not _TISSUE[0] <= landmarks.tissue <= _TISSUE[1]:
-        text = f"half of the body lies above {landmarks.tissue:.0f} HU: the scan is not in HU"
+        text = f"the body has a median of {landmarks.tissue:.0f}: the scan is not in HU"
         found.append(Finding("intensity", text))
     return found
 

@@ -11,7 +11,7 @@ from mots_pretrained.data.patches import Case
 from mots_pretrained.data.preprocess import contract_shape, preprocess
 from mots_pretrained.data.resample import resample_labels
 from mots_pretrained.tasks import IGNORED
-from mots_pretrained.volume import Volume, read_channels, read_volume
+from mots_pretrained.volume import SAME_GRID, Volume, read_channels, read_volume
 
 
 def read_case(
@@ -37,7 +37,7 @@ def read_case(
     labels = read_volume(scan.label, dtype=np.int32)
     if labels.array.ndim != 3:
         raise ValueError(f"{scan.label} has {labels.channels} channels; a label map has one")
-    if labels.shape != volume.shape or not np.allclose(labels.affine, volume.affine, atol=1e-2):
+    if labels.apart(volume) > SAME_GRID:
         raise ValueError(
             f"{scan.label} lies on another grid than {scan.images[0]} ({labels.shape} and "
             f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"

@@ -29,7 +29,7 @@ from mots_pretrained.data.store import (
 from mots_pretrained.data.stored_case import write_case
 from mots_pretrained.nifti import read_grid
 from mots_pretrained.tasks import Task
-from mots_pretrained.volume import Volume, read_volume
+from mots_pretrained.volume import SAME_GRID, Volume, read_volume
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _read_labels(job: Job, volume: Volume) -> np.ndarray:
     labels = read_volume(job.label, dtype=np.int32)
     if labels.array.ndim != 3:
         raise ValueError(f"{job.label} has {labels.channels} channels; a label map has one")
-    if labels.shape != volume.shape or not np.allclose(labels.affine, volume.affine, atol=1e-2):
+    if labels.apart(volume) > SAME_GRID:
         raise ValueError(
             f"{job.label} lies on another grid than {job.image} ({labels.shape} and "
             f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"

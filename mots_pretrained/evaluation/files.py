@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -15,9 +14,7 @@ from mots_pretrained.evaluation.names import LabelNames, names_beside
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.rules import Rule
 from mots_pretrained.evaluation.surface_dice import TOLERANCE
-from mots_pretrained.volume import Volume, list_volumes, read_volume, stem
-
-_OFF = 0.1  # of a voxel: by how much two grids may differ at a corner, for headers round
+from mots_pretrained.volume import SAME_GRID, Volume, list_volumes, read_volume, stem
 
 
 def score_files(
@@ -151,11 +148,11 @@ def _both_names(
 
 def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> None:
     """Refuse a prediction whose corners are not where the truth's are."""
-    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n) for n in one.shape))])
-    apart = np.abs(corners @ (one.affine - other.affine).T).max() / min(other.spacing)
-    if one.shape == other.shape and apart <= _OFF:
+    apart = one.apart(other)
+    if apart <= SAME_GRID:
         return
-    reason = f"their corners lie up to {apart:.2g} voxels apart; " if apart > _OFF else ""
+    same_shape = one.shape == other.shape
+    reason = f"their corners lie up to {apart:.2g} voxels apart; " if same_shape else ""
     raise ValueError(
         f"{predicted} lies on another grid than {true} ({one.shape} at {_mm(one)} mm and "
         f"{other.shape} at {_mm(other)} mm); {reason}score it on the grid of the truth"

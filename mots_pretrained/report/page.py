@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -79,11 +80,14 @@ def _page(report: CheckReport, title: str) -> Iterator[str]:
     if report.findings:
         yield "<h2>Findings</h2>"
         yield from _findings(report.findings)
+    findings: dict[str, list[Finding]] = defaultdict(list)
+    for finding in report.findings:
+        findings[finding.case].append(finding)
     for collection in report.collections:
         yield f"<h2>{escape(collection.name)}</h2>"
         yield f'<p class="muted">{escape(collection.task.source)}: {_legend(collection.task)}</p>'
         yield '<div class="cases">'
-        yield from (_case(check) for check in report.of(collection))
+        yield from (_case(check, findings[check.identifier]) for check in report.of(collection))
         yield "</div>"
     yield "</body></html>"
 
@@ -126,9 +130,9 @@ def _legend(task: Task) -> str:
     )
 
 
-def _case(check: CaseCheck) -> str:
-    bad = any(f.problem for f in check.findings) or "flipped" in check.verdicts.values()
-    tone = "bad" if bad else "look" if check.findings else ""
+def _case(check: CaseCheck, findings: Sequence[Finding]) -> str:
+    bad = any(f.problem for f in findings) or "flipped" in check.verdicts.values()
+    tone = "bad" if bad else "look" if findings else ""
     picture = ""
     if check.picture is not None:
         data = base64.b64encode(check.picture).decode("ascii")
@@ -141,7 +145,6 @@ def _case(check: CaseCheck) -> str:
     lines += [f'<span class="bad">flipped {a}</span>' for a, v in check.verdicts.items()
               if v == "flipped"]  # fmt: skip
     lines += [
-        f'<span class="{"bad" if f.problem else "look"}">{escape(f.text)}</span>'
-        for f in check.findings
+        f'<span class="{"bad" if f.problem else "look"}">{escape(f.text)}</span>' for f in findings
     ]
     return f'<figure class="{tone}">{picture}<figcaption>{"<br>".join(lines)}</figcaption></figure>'
