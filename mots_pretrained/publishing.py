@@ -24,7 +24,7 @@ from mots_pretrained.weights.fingerprint import (
     to_text,
     weights_sha256,
 )
-from mots_pretrained.weights.training_scans import NO_SCANS, TRAINING_SCANS, TrainingScans
+from mots_pretrained.weights.training_scans import TRAINING_SCANS, TrainingScans
 
 _RECORD, _LOG = "training.json", "log.csv"
 
@@ -166,12 +166,9 @@ def _training_scans(
 ) -> TrainingScans | None:
     if trained_on is not None:
         prepared = PreparedSet.open(trained_on)
-        seen = prepared.select(split="train")
-        names = ", ".join(dict.fromkeys(case.collection for case in seen))
-        scans = {case.source.content_hash: f"{case.collection}/{case.identifier}" for case in seen}
-        return TrainingScans(f"{len(seen)} training scans of {names}.", scans)
+        return TrainingScans.of(prepared.hashes(prepared.select(split="train")))
     if record.get("data") == "phantoms":
-        return TrainingScans(NO_SCANS)
+        return TrainingScans.of({})
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,10 @@ def write_prepared(
             place = case_folder(folder, case.name)
             place.mkdir(parents=True)
             step, classes = write_case(place, case)
+            source = replace(_SOURCE, content_hash=sha256(case.name.encode()).hexdigest())
             record = CaseRecord(
                 *(case.name, task.name, task.name, shape, contract.spacing),
-                *(task.labelled, step, classes, _SOURCE),
+                *(task.labelled, step, classes, source),
             )
             write_record(place, record)
             left = counts[task.name] - number

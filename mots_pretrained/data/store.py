@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -142,6 +143,11 @@ class PreparedSet:
             tuple(from_dict(CaseRecord, record, where) for record in content["records"]),
             tuple(from_dict(SetAside, case, where) for case in content["set_aside"]),
         )
+
+    @staticmethod
+    def hashes(records: Iterable[CaseRecord]) -> dict[str, str]:
+        """Return ``collection/identifier`` by the hash of the scan's voxels, for each record."""
+        return {r.source.content_hash: f"{r.collection}/{r.identifier}" for r in records}
 
     def select(
         self, *, split: Split | None = None, fold: Fold | None = None, task: str | None = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args, overload
 
 import numpy as np
@@ -37,6 +37,7 @@ class Supply:
         patches_per_case: Patches to cut from a case each time that it comes.
         source: Gives the source for a network, which has these tasks and perhaps others.
         summary: What it is, in a few words.
+        hashes: ``collection/identifier`` of each scan by the hash of its voxels; none of phantoms.
     """
 
     tasks: tuple[Task, ...]
@@ -44,6 +45,7 @@ class Supply:
     patches_per_case: int
     source: Callable[[ModelConfig], Source]
     summary: str
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Prepared:
             raise ValueError(f"{self.folder} holds no case of {empty[0]!r} to train on")
         chosen = tuple(task for task in chosen if task.name in with_cases)
         groups = [prepared.select(split="train", fold=fold, task=task.name) for task in chosen]
+        hashes = prepared.hashes(record for group in groups for record in group)
         if self.balance == "proportional":
             groups = [tuple(record for group in groups for record in group)]
 
@@ -138,7 +141,7 @@ class Prepared:
             return cycles[0] if len(cycles) == 1 else InTurn(tuple(cycles))
 
         scans = sum(map(len, groups))
-        return Supply(chosen, scans, 1, source, f"{scans} cases of {self.folder}")
+        return Supply(chosen, scans, 1, source, f"{scans} cases of {self.folder}", hashes)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,14 @@ class TrainingScans:
     statement: str
     scans: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, scans: Mapping[str, str]) -> TrainingScans:
+        """Make the statement for scans given as ``collection/identifier`` by hash; for none too."""
+        if not scans:
+            return cls(NO_SCANS)
+        names = ", ".join(dict.fromkeys(name.split("/")[0] for name in scans.values()))
+        return cls(f"{len(scans)} training scans of {names}.", scans)
+
     def to_text(self) -> str:
         """Return the text of training_scans.json."""
         values = {"format_version": 1, "statement": self.statement, "scans": dict(self.scans)}

@@ -20,6 +20,7 @@ from mots_pretrained.training.pretrain_mots import Run, optimizer_of, pretrain
 from mots_pretrained.training.pretraining import Pretraining
 from mots_pretrained.training.recipes import RECIPES, Recipe
 from mots_pretrained.training.sources import Phantoms, Prepared
+from mots_pretrained.weights.training_scans import TrainingScans, read_training_scans
 
 HERE = Run(workers=0)
 
@@ -63,6 +64,7 @@ def test_it_learns_and_leaves_a_folder_that_loads(tiny_size, tmp_path):
     assert record["settings"]["seed"] == 0
     assert record["settings"]["recipe"]["rate"] == 3e-3
     assert (record["data"], record["scans"], record["start"]) == ("phantoms", 920, None)
+    assert read_training_scans(tmp_path) == TrainingScans.of({})
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
 
 
@@ -105,6 +107,10 @@ def test_it_goes_on_from_weights(tiny_size, folder, tmp_path):
     assert record["start"]["from"] == str(tmp_path / "first")
     assert len(record["start"]["kept"]) == len(net.state_dict()) - 2
     assert record["tasks"] == ["liver", "colon"]
+    seen = [{*read_training_scans(tmp_path / name).scans.values()} for name in ("first", "second")]
+    named = [{name.split("/")[0] for name in names} for names in seen]
+    assert named == [{"liver", "spleen"}, {"liver", "spleen", "colon"}]
+    assert seen[0] < seen[1]
 
 
 def test_one_task_alone_is_a_network_of_one_query(tiny_size, folder, tmp_path):
