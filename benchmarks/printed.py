@@ -35,7 +35,7 @@ def table_text(table: Table, results: LongTable) -> str:
     head = ["row", what, f"{what}, paper", "mDice", "mDice, paper", "mHD mm", "mHD, paper"]
     head += ["missed", f"mDice less {table.final}'s, 95 % interval"]
     lines = [head]
-    final = case_means(results.results(table.final))
+    final = results.results(table.final)
     for row in table.rows:
         found = results.results(row.name)
         if not found:
@@ -43,10 +43,10 @@ def table_text(table: Table, results: LongTable) -> str:
         dice = over_seeds([one.table("dice").mean_over_categories for one in found.values()])
         hd = over_seeds([one.table("hd").mean_over_categories for one in found.values()])
         missed = sum(one.missed(name) for one in found.values() for name in MOTS_CATEGORIES)
-        cells = [_count(table, row), _printed(row.paper, "parameters")]
-        cells += [_shown(dice, 100), _printed(row.paper, "dice")]
-        cells += [_shown(hd, 1), _printed(row.paper, "hd"), str(missed)]
-        lines.append([row.name, *cells, _difference(found, final, row.name == table.final)])
+        cells = [_count(table, row), figure_text(row.paper, "parameters")]
+        cells += [spread_text(dice, 100), figure_text(row.paper, "dice")]
+        cells += [spread_text(hd, 1), figure_text(row.paper, "hd"), str(missed)]
+        lines.append([row.name, *cells, difference_text(found, final, row.name == table.final)])
     return aligned(lines)
 
 
@@ -57,7 +57,7 @@ def elsewhere_text(table: Table, results: LongTable) -> str:
         both = [results.results(row.name, elsewhere=flag) for flag in (False, True)]
         means = [[one.table().mean_over_categories for one in part.values()] for part in both]
         if means[1]:
-            lines.append([row.name, *(_shown(over_seeds(values), 100) for values in means)])
+            lines.append([row.name, *(spread_text(over_seeds(values), 100) for values in means)])
     if len(lines) == 1:
         return ""
     whole = [
@@ -82,20 +82,27 @@ def case_means(
     for one in results.values():
         for case, scores in one.cases.items():
             for category, found in scores.items():
-                if (value := found["dice"]) is not None:
+                if (value := found[metric]) is not None and isfinite(value):
                     values.setdefault((case, category), []).append(value)
     return {key: fmean(found) for key, found in values.items()}
 
 
-def _difference(
-    found: Mapping[int, Results], final: dict[tuple[str, str], float], is_final: bool
+def difference_text(
+    found: Mapping[int, Results],
+    final: Mapping[int, Results],
+    is_final: bool,
+    *,
+    metric: str = "dice",
+    factor: float = 100.0,
 ) -> str:
-    if is_final or not final:
+    """Return how much more a row scores than the final one, and the difference's interval."""
+    own, best = case_means(found, metric), case_means(final, metric)
+    if is_final or not own.keys() & best.keys():
         return ""
-    mean = compare(case_means(found), final)[-1]
-    low, high = 100 * mean.low, 100 * mean.high
+    mean = compare(own, best)[-1]
+    low, high = factor * mean.low, factor * mean.high
     interval = f"[{low:+.2f}, {high:+.2f}]" if isfinite(low) else "[too few cases]"
-    return f"{100 * mean.difference:+.2f} {interval}{'*' if mean.decided else ' '}"
+    return f"{factor * mean.difference:+.2f} {interval}{'*' if mean.decided else ' '}"
 
 
 def _scores(results: Mapping[int, Results]) -> MethodScores:
@@ -122,14 +129,17 @@ def _count(table: Table, row: Row) -> str:
     return str(count) if table.generated else f"{count / 1e6:.2f}"
 
 
-def _printed(paper: Mapping[str, float], what: str) -> str:
+def figure_text(paper: Mapping[str, float], what: str) -> str:
+    """Return what the paper prints, or a dash."""
     if what not in paper:
         return "-"
     value = paper[what]
-    return f"{value:.0f}" if value == int(value) and value >= 10 else f"{value:.2f}"
+    whole = what == "parameters" and value == int(value) and value >= 10
+    return f"{value:.0f}" if whole else f"{value:.2f}"
 
 
-def _shown(spread: Spread | None, factor: float) -> str:
+def spread_text(spread: Spread | None, factor: float) -> str:
+    """Return mean and deviation, or a dash."""
     if spread is None:
         return "-"
     return f"{factor * spread.mean:.2f} ± {factor * spread.deviation:.2f}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from long_table import LongTable
@@ -22,9 +24,16 @@ from mots_pretrained.training.pretrain_mots import Run
 
 def main(table: Table) -> None:
     """Run a table as the command line asks for it."""
-    arguments = _arguments(table)
-    try:
+    arguments = checked(parser_of(table.title))
+    with plain_errors():
         run_table(table, arguments)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End with status 2 and one line where the user's input is wrong."""
+    try:
+        yield
     except (ValueError, KeyError, FileNotFoundError) as error:
         print(error.args[0] if error.args else error, file=sys.stderr)
         sys.exit(2)
@@ -42,7 +51,7 @@ def run_table(table: Table, arguments: argparse.Namespace) -> None:
     device = best_device(arguments.device)
     workers = prepare_machine(device, workers=arguments.workers)
     end = time.monotonic() + 60 * arguments.max_minutes if arguments.max_minutes else None
-    chosen = _chosen(table, arguments.rows)
+    chosen = chosen_rows(table.name, [row.name for row in table.rows], arguments.rows)
     for seed in range(arguments.seeds):
         for row in (row for row in table.rows if row.name in chosen):
             if results.done(row.name, seed):
@@ -96,21 +105,26 @@ def _print(table: Table, results: LongTable, what: str, seeds: int) -> None:
     print(f"\n{results.path}")
 
 
-def _chosen(table: Table, rows: str) -> set[str]:
-    names = [row.name for row in table.rows]
+def chosen_rows(table: str, names: Sequence[str], rows: str) -> set[str]:
+    """Return the rows that are asked for by names with commas between; all of "".
+
+    Raises:
+        KeyError: If the table has no such row.
+    """
     wanted = rows.split(",") if rows else names
     for name in wanted:
         if name not in names:
-            raise KeyError(f"{table.name} has no row {name!r}; its rows are {', '.join(names)}")
+            raise KeyError(f"{table} has no row {name!r}; its rows are {', '.join(names)}")
     return set(wanted)
 
 
-def _arguments(table: Table) -> argparse.Namespace:
+def parser_of(title: str) -> argparse.ArgumentParser:
+    """Return what all tables' command lines have in common."""
     here = Path(__file__).resolve().parent
-    parser = argparse.ArgumentParser(description=table.title)
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--setting", choices=list(SETTINGS), default="small")
     parser.add_argument("--smoke", action="store_true", help="the whole list in about a minute")
-    parser.add_argument("--data", default="phantom", help="phantom, or a prepared folder")
+    parser.add_argument("--data", default="phantom", help="phantom, or a folder of data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", default="", help="only these, with commas between")
     parser.add_argument("--steps", type=int, default=0, help="instead of the setting's")
@@ -120,6 +134,11 @@ def _arguments(table: Table) -> argparse.Namespace:
     parser.add_argument("--checkpoint-minutes", type=float, default=3.0)
     parser.add_argument("--results", default=str(here / "results"))
     parser.add_argument("--work", default=str(WORK))
+    return parser
+
+
+def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line."""
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.setting, arguments.seeds, arguments.checkpoint_minutes = "smoke", 1, 0.0

@@ -172,7 +172,7 @@ def parts(results: Results) -> tuple[Results, Results]:
     Cases of prepared data have only the first kind, and need no group.
     """
     own, elsewhere = (
-        Results(MOTS_CATEGORIES, results.metrics, results.rule, results.tolerance) for _ in "12"
+        Results(results.categories, results.metrics, results.rule, results.tolerance) for _ in "12"
     )
     labelled = {task.name: task.categories for task in Phantoms().supply().tasks}
     for case, scores in results.cases.items():

@@ -1,0 +1,148 @@
+"""What a transfer is trained and scored on: phantoms in the real layouts, or the real folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer import DRAWN, Kind, Transfer
+
+from mots_pretrained.data.bcv import BCV_VALIDATION, find_bcv
+from mots_pretrained.data.brats import find_brats, find_brats_images
+from mots_pretrained.data.labelled import LabelledScan
+from mots_pretrained.phantom.collections import write_collection
+from mots_pretrained.training.downstream import split
+from mots_pretrained.volume import list_volumes, stem
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A scan to segment, and its label map where there is one."""
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """The data of one table.
+
+    Attributes:
+        folder: Labelled scans in the collection's layout.
+        held_out: Names of those that are not trained on.
+        scored: The scans to segment, and to score where they have labels.
+        what: What is scored, in a few words.
+    """
+
+    folder: Path
+    held_out: tuple[str, ...]
+    scored: tuple[Scored, ...]
+    what: str
+
+
+def kind_of(data: str) -> Kind:
+    """Tell which collection a folder is.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it is laid out as neither.
+    """
+    root = Path(data)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no such folder: {root}; give phantom, or a folder of data")
+    if find_bcv(root) is not None:
+        return "bcv"
+    if find_brats(root) is not None:
+        return "brats"
+    raise ValueError(
+        f"{root} is laid out neither as BCV (img/, label/) nor as BraTS 2018 (HGG/CASE/CASE_t1...)"
+    )
+
+
+def material_of(table: Transfer, setting: str, *, data: str, test: str, work: Path) -> Material:
+    """Return a table's data; phantoms are drawn into the work folder, once.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+        ValueError: If a folder holds nothing to score, or no part of the written-down split.
+    """
+    unseen = Path(test) if test else None
+    folder = Path(data)
+    if data == "phantom":
+        drawn = DRAWN[setting][table.kind]
+        folder = work / "phantoms" / f"{table.kind}_{setting}_train"
+        _draw(table.kind, folder, drawn.train, seed=0, setting=setting)
+        if table.held_out == "test" and unseen is None:
+            unseen = work / "phantoms" / f"{table.kind}_{setting}_test"
+            _draw(table.kind, unseen, drawn.test, seed=1, setting=setting)
+    if table.held_out == "test" and unseen is not None:
+        found = scans_to_score(table.kind, unseen)
+        return Material(folder, (), found, f"{len(found)} scans of {unseen.name}")
+    held = held_out(table.kind, folder)
+    scored = tuple(
+        Scored(s.name, s.images, s.label) for s in _labelled(table.kind, folder) if s.name in held
+    )
+    return Material(folder, held, scored, f"{len(scored)} held-out scans")
+
+
+def held_out(kind: Kind, folder: Path) -> tuple[str, ...]:
+    """Return the names of the labelled scans that validate.
+
+    Of BCV the written-down half, of BraTS a fifth drawn once with seed 0; whatever the seed of the
+    training, so that all networks are compared on the same cases.
+
+    Raises:
+        ValueError: If a folder of BCV holds no scan of either half.
+    """
+    scans = _labelled(kind, folder)
+    if kind == "brats":
+        return tuple(scan.name for scan in split(scans, None, 0)[1])
+    held = tuple(scan.name for scan in scans if scan.name in BCV_VALIDATION)
+    if not 0 < len(held) < len(scans):
+        raise ValueError(
+            f"{folder} holds {len(scans)} labelled scans, {len(held)} of them of the half that "
+            "validates (mots_pretrained.data.bcv): scans of both halves are needed"
+        )
+    return held
+
+
+def scans_to_score(kind: Kind, root: Path) -> tuple[Scored, ...]:
+    """Find a test set's scans, with their labels or without.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no scan in it.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"no such folder: {root}; give the folder of the test set")
+    if kind == "brats":
+        cases = find_brats_images(root)
+        found = [Scored(name, images, _beside(images, name)) for name, images in cases.items()]
+    else:
+        folder = root / "img" if (root / "img").is_dir() else root
+        found = []
+        for path in list_volumes(folder):
+            label = root / "label" / path.name.replace("img", "label")
+            found.append(Scored(stem(path), (path,), label if label.is_file() else None))
+    if not found:
+        raise FileNotFoundError(f"{root} holds no scan of {kind}")
+    return tuple(found)
+
+
+def _beside(images: tuple[Path, ...], name: str) -> Path | None:
+    path = images[0].with_name(images[0].name.replace(f"{name}_t1", f"{name}_seg"))
+    return path if path.is_file() else None
+
+
+def _labelled(kind: Kind, folder: Path) -> tuple[LabelledScan, ...]:
+    found = find_bcv(folder) if kind == "bcv" else find_brats(folder)
+    if found is None:
+        raise ValueError(f"{folder} holds no labelled scans of {kind}")
+    return found.scans
+
+
+def _draw(kind: Kind, folder: Path, cases: int, *, seed: int, setting: str) -> None:
+    if (folder / "complete_labels" / "cases.json").is_file():  # written last
+        return
+    drawn = DRAWN[setting][kind]
+    write_collection(kind, folder, cases=cases, seed=seed, shape=drawn.shape, spacing=drawn.spacing)

@@ -1,0 +1,197 @@
+"""The lists of Tables 10 to 12, what is printed of them, and that they run, die and go on."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mots_pretrained.data.bcv import BCV_SCANS, BCV_VALIDATION
+from mots_pretrained.evaluation.results import Results
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+ROWS = {
+    "table10": ["TFS", "SinglePT", "MOTS*", "MOTS"],
+    "table11": ["TFS", "MOTS*", "MOTS"],
+    "table12": ["TFS", "MOTS"],
+}
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch):
+    """Import a benchmark's module by its name, as its scripts do."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_the_written_down_half_of_bcv_is_held_out(bench, tmp_path: Path) -> None:
+    data = bench("transfer_data")
+    for name in BCV_SCANS:
+        touch(tmp_path / "img" / f"{name}.nii.gz")
+        touch(tmp_path / "label" / f"{name.replace('img', 'label')}.nii.gz")
+    assert data.kind_of(str(tmp_path)) == "bcv"
+    assert data.held_out("bcv", tmp_path) == BCV_VALIDATION
+    for name in BCV_VALIDATION:
+        (tmp_path / "img" / f"{name}.nii.gz").unlink()
+        (tmp_path / "label" / f"{name.replace('img', 'label')}.nii.gz").unlink()
+    with pytest.raises(ValueError, match="scans of both halves are needed"):
+        data.held_out("bcv", tmp_path)
+    with pytest.raises(FileNotFoundError, match="give phantom, or a folder of data"):
+        data.kind_of(str(tmp_path / "nowhere"))
+
+
+def test_a_test_set_is_found_with_its_labels_or_without(bench, tmp_path: Path) -> None:
+    find = bench("transfer_data").scans_to_score
+    scan = touch(tmp_path / "bcv" / "img" / "img0061.nii.gz")
+    other = touch(tmp_path / "bcv" / "img" / "img0062.nii.gz")
+    label = touch(tmp_path / "bcv" / "label" / "label0062.nii.gz")
+    found = find("bcv", tmp_path / "bcv")
+    assert [(x.name, x.images, x.label) for x in found] == [
+        ("img0061", (scan,), None),
+        ("img0062", (other,), label),
+    ]
+    for kind in ("t1", "t1ce", "t2", "flair"):
+        touch(tmp_path / "brats" / "A_t1_1" / f"A_t1_1_{kind}.nii.gz")
+        touch(tmp_path / "brats" / "B" / f"B_{kind}.nii.gz")
+    label = touch(tmp_path / "brats" / "B" / "B_seg.nii.gz")
+    found = find("brats", tmp_path / "brats")
+    assert [(x.name, len(x.images), x.label) for x in found] == [
+        ("A_t1_1", 4, None),
+        ("B", 4, label),
+    ]
+
+
+def scores(dice: float, distance: float) -> Results:
+    results = Results(("spleen", "liver"), ("dice", "hd", "hd95", "msd"))
+    for index in range(3):
+        far = {"hd": distance + index, "hd95": 1.0, "msd": 0.5}
+        spleen = {"dice": dice + 0.1 * index, **far}
+        unfound = {"dice": 0.0, "hd": float("inf"), "hd95": float("inf"), "msd": float("inf")}
+        results.add(f"img000{index}", {"spleen": spleen, "liver": unfound})
+    return results
+
+
+def test_a_transfer_is_printed_with_intervals_curves_and_the_papers_lines(
+    bench, tmp_path: Path
+) -> None:
+    printed, table = bench("transfer_printed"), bench("table11").BCV
+    shape = {"categories": ("spleen", "liver"), "metrics": ("dice", "hd", "hd95", "msd")}
+    path = tmp_path / "table11.csv"
+    first = bench("long_table").LongTable(path, "table11", "here", **shape)
+    more = {"parameters": 7, "steps": 20, "seconds": 1.0}
+    first.add("MOTS", 0, scores(0.4, 4.0), **more, curve=[(10, 0.2), (20, 0.4)])
+    first.add("MOTS", 1, scores(0.6, 4.0), **more, curve=[(10, 0.4), (20, 0.5)])
+    first.add("TFS", 0, scores(0.4, 9.0), **more)
+    again = bench("long_table").LongTable(path, "table11", "here", **shape)  # as after a kill
+    assert again.done("MOTS", 1)
+    assert not again.done("TFS", 1)
+    assert again.curve("MOTS") == [(10, pytest.approx(0.3)), (20, pytest.approx(0.45))]
+    assert again.curve("TFS") == []
+    head, *lines = printed.table_text(table, again).splitlines()
+    assert head.split()[:7] == ["row", "mDice", "paper's", "mHD", "mm", "paper's", "mMSD"]
+    by_name = {line.split()[0].rstrip(","): line for line in lines}
+    assert "the paper's line" in by_name["nnUnet"]
+    assert "88.10" in by_name["nnUnet"]
+    # Means over two categories, of which the liver was found in no case: 0 and no distance.
+    assert " ".join(by_name["MOTS"].split()[1:9]) == "30.00 ± 7.07 88.60 5.00 ± 0.00 12.83"
+    differences = " ".join(by_name["TFS"].split()[-6:])
+    assert differences == "-5.00 [-5.00, -5.00]* +5.00 [+5.00, +5.00]*"
+    assert "MOTS*" not in by_name
+    assert printed.draw_fig10(table, again, tmp_path / "fig10.png")
+    assert (tmp_path / "fig10.png").stat().st_size > 1000
+
+
+def run(name: str, folder: Path, *more: str) -> list[str]:
+    """Return the command that runs a table's script."""
+    where = ["--results", str(folder / "results"), "--work", str(folder / "work")]
+    return [sys.executable, str(BENCHMARKS / f"{name}.py"), "--smoke", *where, *more]
+
+
+@pytest.fixture(scope="module")
+def shared_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("transfer")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ROWS)
+def test_a_whole_list_runs_at_the_smoke_setting(name: str, shared_work: Path) -> None:
+    out = shared_work / name
+    command = run(name, shared_work, "--submission", str(out))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    files = sorted((shared_work / "results").glob(f"{name}*.csv"))
+    assert len(files) == (2 if name == "table10" else 1)
+    for path in files:
+        brats = "brats" in path.name or name == "table12"
+        lines = read(path)
+        assert {*ROWS[name]} <= {line["row"] for line in lines}
+        for row in ROWS[name]:
+            mine = [line for line in lines if line["row"] == row]
+            cases = {line["case"] for line in mine} - {""}
+            assert len(cases) == (2 if name != "table10" else 1 if brats else 3)
+            for metric in ("dice", "hd", "hd95", "msd"):
+                values = [line["value"] for line in mine if line["metric"] == metric]
+                assert len(values) == len(cases) * (3 if brats else 13)
+                assert any(values)
+            curve = [line["steps"] for line in mine if line["metric"] == "validation_dice"]
+            assert curve == (["10", "20"] if name == "table10" else [])
+        for figure in ("fig10", "fig11"):
+            assert path.with_name(f"{path.stem}_{figure}.png").exists() is (name == "table10")
+        maps = {file.name for file in out.glob("*/mots/seed_0/*")}
+        assert any(x.startswith("Brats18_" if brats else "label00") for x in maps)
+    assert "95 % interval" in done.stdout
+    assert "paper's" in done.stdout
+
+
+@pytest.mark.long
+def test_a_stopped_and_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> None:
+    stopped = run("table12", tmp_path / "a", "--rows", "TFS", "--max-minutes", "0.0001")
+    done = subprocess.run(stopped, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "time is up; run again to go on" in done.stdout
+    work, results = (
+        tmp_path / "a" / "work",
+        tmp_path / "a" / "results" / "table12_smoke_phantom.csv",
+    )
+    assert list(work.glob("transfer-tfs-*/checkpoint.pt"))
+    assert not results.exists()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(run("table12", tmp_path / "a"), **quiet)
+    until = time.monotonic() + 400
+    while not list(work.glob("transfer-mots-*/log.csv")):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)  # in the second row's fine-tuning
+    process.wait()
+    before = results.read_text()
+    again = subprocess.run(run("table12", tmp_path / "a"), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "TFS, seed 0: done before" in again.stdout
+    assert results.read_text().startswith(before)
+    straight = subprocess.run(run("table12", tmp_path / "b"), capture_output=True)
+    assert straight.returncode == 0
+    whole = tmp_path / "b" / "results" / "table12_smoke_phantom.csv"
+    assert values(results) == values(whole)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def values(path: Path) -> list[tuple[str, ...]]:
+    keys = ("table", "row", "case", "category", "metric", "value")
+    return [tuple(line[key] for key in keys) for line in read(path)]
