@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.tasks import MOTS_TASKS
+
+
+_ALL_TASKS = tuple(task.name for task in MOTS_TASKS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Entry:
     training_data: str
     weights_licence: str
     code_licence: str = "Apache-2.0"
-    tasks: tuple[str, ...] = tuple(task.name for task in MOTS_TASKS)
+    tasks: tuple[str, ...] = _ALL_TASKS
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     shipped: bool = False
     repository: str | None = None
@@ -58,8 +60,21 @@ PINS = Path(__file__).with_name("shipped.json")
 """Checksum, size and scores of what lies in hub/, written by hub/prepare.py."""
 
 
-def _pins(name: str) -> dict[str, Any]:
-    return json.loads(PINS.read_text("utf-8"))[name]
+def _phantom(name: str, summary: str, tasks: tuple[str, ...] = _ALL_TASKS) -> Entry:
+    """Return the entry of a small network that was trained on phantoms and ships."""
+    return Entry(
+        name=name,
+        architecture=name.split(".")[0],
+        summary=summary,
+        training_data="procedural phantoms made by this package; no patient data",
+        weights_licence="Apache-2.0",
+        tasks=tasks,
+        shipped=True,
+        preprocessing=Preprocessing(
+            spacing=(4.0, 3.0, 3.0), patch=(48, 96, 96), window=(48, 96, 96)
+        ),
+        **json.loads(PINS.read_text("utf-8"))[name],
+    )
 
 
 _MOTS_DATA = "920 CT scans of the seven MOTS collections (Table 1)"
@@ -71,17 +86,15 @@ _TRAIN_OR_CONVERT = (
 CATALOG: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry(
-            name="transdodnet.phantom",
-            architecture="transdodnet",
-            summary="Small TransDoDNet with a coarse contract, for trying everything out offline",
-            training_data="procedural phantoms made by this package; no patient data",
-            weights_licence="Apache-2.0",
-            shipped=True,
-            preprocessing=Preprocessing(
-                spacing=(4.0, 3.0, 3.0), patch=(48, 96, 96), window=(48, 96, 96)
-            ),
-            **_pins("transdodnet.phantom"),
+        _phantom(
+            "transdodnet.phantom",
+            "Small TransDoDNet with a coarse contract, for trying everything out offline",
+        ),
+        _phantom("dodnet.phantom", "Small DoDNet, what Table 10 calls MOTS*"),
+        _phantom(
+            "transdodnet.phantom_singlept",
+            "Small TransDoDNet that knows hepatic vessels alone, what Table 10 calls SinglePT",
+            tasks=("hepatic_vessel",),
         ),
         Entry(
             name="transdodnet.mots",
@@ -135,7 +148,7 @@ def list_models(
 
     Example:
         >>> list_models("*.phantom")
-        ['transdodnet.phantom']
+        ['transdodnet.phantom', 'dodnet.phantom']
     """
     return [
         name

@@ -9,7 +9,7 @@ from mots_pretrained.weights.catalog import CATALOG, entry_named, list_models
 
 def test_listing_and_its_filters():
     assert list_models() == list(CATALOG)
-    assert list_models("dodnet*") == ["dodnet.mots", "dodnet.mots_conference"]
+    assert list_models("dodnet*") == ["dodnet.phantom", "dodnet.mots", "dodnet.mots_conference"]
     assert list_models("*.mots", available=True) == []
     assert "transdodnet.phantom" in list_models(available=True)
 
