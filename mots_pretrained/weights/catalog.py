@@ -11,7 +11,6 @@ from pathlib import Path
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.tasks import MOTS_TASKS
 
-
 _ALL_TASKS = tuple(task.name for task in MOTS_TASKS)
 
 
