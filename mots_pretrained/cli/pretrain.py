@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 def pretrain(
     output: Annotated[str, typer.Option("-o", "--output", help="Folder for weights and log")],
     data: Annotated[
-        str, typer.Option("-i", "--input", help="Folder of mots prepare; without it, phantoms")
+        str,
+        typer.Option(
+            "-i",
+            "--input",
+            help="Folder of mots prepare, for byol3d any of CT; without it, phantoms",
+        ),
     ] = "",
     method: Annotated[
-        str, typer.Option(help="Of Table 9: transdodnet, dodnet, ...")
+        str,
+        typer.Option(
+            help="Of Table 9: transdodnet, ...; singlept (--tasks hepatic_vessel); or byol3d"
+        ),
     ] = "transdodnet",
     size: Annotated[str, typer.Option(help="small or paper")] = "small",
     recipe: Annotated[
@@ -84,6 +92,7 @@ def pretrain(
     from pathlib import Path
 
     from mots_pretrained.cli import console
+    from mots_pretrained.cli.pretrain_byol import refuse, settings_of, train
     from mots_pretrained.cli.training_bar import training_bar
     from mots_pretrained.training.machine import best_device, prepare_machine
     from mots_pretrained.training.pretrain_mots import RECORD, Run
@@ -105,13 +114,34 @@ def pretrain(
         "augmentation": augment,
         "foreground": foreground,
     }
+    if method == "singlept":
+        if tasks:
+            raise ValueError("--method singlept is of hepatic vessels; leave --tasks out")
+        method, tasks = "transdodnet", "hepatic_vessel"
     phantoms = {"randomise": randomise, "labels": labels, "patches_per_case": patches}
     prepared = {"balance": sampling, "fold": fold}
+    by_byol = method == "byol3d"
+    if by_byol:
+        refuse(
+            {
+                "tasks": tasks,
+                "from": start,
+                "recipe": recipe,
+                "transformer-lr": transformer_lr,
+                "augment": augment,
+                "foreground": foreground,
+                "labels": labels,
+                "accumulate": accumulate != 1,
+                "checkpoint-activations": checkpoint_activations,
+                "json": json,
+            }
+        )
+    source = _data(data, phantoms, prepared)
     settings = Pretraining(
-        method=method,
+        method="transdodnet" if by_byol else method,
         size=size,
         recipe=_recipe(recipe, size, changes),
-        data=_data(data, phantoms, prepared),
+        data=source,
         tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
         start=start or None,
         accumulate=accumulate,
@@ -121,6 +151,19 @@ def pretrain(
     if not processes.is_main:
         console.set_level(quiet=True)
     workers = prepare_machine(chosen, workers=workers, threads=threads, processes=processes.count)
+    here = Run(
+        device=chosen,
+        workers=workers,
+        resume=resume,
+        max_minutes=max_minutes or None,
+        checkpoint_minutes=checkpoint_minutes,
+        recompute=checkpoint_activations,
+        tensorboard=tensorboard,
+        half=half,
+    )
+    if by_byol:
+        train(output, settings_of(data, source, size=size, changes=changes, seed=seed), here)
+        return
     supply = settings.supply()
     count = settings.steps(supply.scans, processes.count)
     beside = f", {processes.count} processes" if processes.count > 1 else ""
@@ -130,16 +173,7 @@ def pretrain(
         run(
             output,
             settings,
-            Run(
-                device=chosen,
-                workers=workers,
-                resume=resume,
-                max_minutes=max_minutes or None,
-                checkpoint_minutes=checkpoint_minutes,
-                recompute=checkpoint_activations,
-                tensorboard=tensorboard,
-                half=half,
-            ),
+            here,
             on_log=show,
             on_start=lambda carried: console.say(f"From {start}: {carried}"),
         )

@@ -72,7 +72,7 @@ class PatchStream:
     seed: int = 0
     workers: int = 0
 
-    def batches(self, size: int, *, start: int = 0, stride: int = 1) -> Iterator[Batch]:
+    def batches(self, size: int, *, start: int = 0, stride: int = 1) -> Iterator[Any]:
         """Yield batches number ``start``, ``start + stride`` and so on, each of ``size`` samples.
 
         Cases that none of these need are not made.
@@ -83,16 +83,16 @@ class PatchStream:
             for place in range(size)
         )
         while True:
-            yield Batch.stack([next(samples) for _ in range(size)])
+            yield self.joined([next(samples) for _ in range(size)])
 
-    def _samples(self, numbers: Iterator[int]) -> Iterator[Batch]:
+    def _samples(self, numbers: Iterator[int]) -> Iterator[Any]:
         """Yield the samples of rising numbers."""
         plans, ahead = itertools.tee(self._plans(numbers))
         made = self._cut_all(job for jobs in ahead for job in jobs[0])
         for jobs, wanted in plans:
             block = {job.case: dict(zip(job.patches, next(made), strict=True)) for job in jobs}
             for case, patch in wanted:
-                yield _to_batch(*block[case].pop(patch))
+                yield self.sample(*block[case].pop(patch))
 
     def _plans(self, numbers: Iterator[int]) -> Iterator[tuple[list[_Job], list[tuple[int, int]]]]:
         """Yield, a block, what has to be cut, and (case, patch) of each sample in its turn."""
@@ -126,7 +126,19 @@ class PatchStream:
         """Make a case and cut patches: (image, target, labelled, tasks) each."""
         case = self.source(job.case)
         chances = [np.random.default_rng([self.seed, 1, job.case, n]) for n in job.patches]
-        return [draw_patch(case, self.sampling, chance) for chance in chances]
+        return [self.draw(case, chance) for chance in chances]
+
+    def draw(self, case: Case, rng: np.random.Generator) -> tuple[Any, ...]:
+        """Cut one sample out of a case, as arrays."""
+        return draw_patch(case, self.sampling, rng)
+
+    def sample(self, *arrays: Any) -> Any:
+        """Make what ``draw`` returned a batch of one."""
+        return _to_batch(*arrays)
+
+    def joined(self, samples: list[Any]) -> Any:
+        """Make batches of one a batch."""
+        return Batch.stack(samples)
 
 
 class _Job(NamedTuple):

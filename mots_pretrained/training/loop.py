@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mots_pretrained.batch import Batch
 from mots_pretrained.training.log import LOG, Progress, Row, append_row, write_rows
 from mots_pretrained.training.processes import Processes
 from mots_pretrained.training.recompute import recomputed
@@ -31,7 +30,7 @@ from mots_pretrained.training.schedule import PolySchedule
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
-Loss = Callable[[Batch], Any]
+Loss = Callable[[Any], Any]
 """Gives a named tuple of scalars for a batch; its ``total`` is what is minimised."""
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -150,15 +149,14 @@ class Training:
         if self.processes.is_main:
             write_rows(self._file(LOG), self._rows)  # after a kill it may be ahead
 
-    def run(
-        self, batches: Callable[[int], Iterator[Batch]], *, on_log: OnLog | None = None
-    ) -> None:
+    def run(self, batches: Callable[[int], Iterator[Any]], *, on_log: OnLog | None = None) -> None:
         """Train until all steps are done, time is up or ``on_log`` says so.
 
         torch's global generators are put back afterwards as they were.
 
         Args:
-            batches: Gives this process's micro-batches from a step on, in order, e.g.
+            batches: Gives this process's micro-batches, anything with ``to(device)`` that the loss
+                takes, from a step on, in order, e.g.
                 ``lambda step: stream.batches(2, start=step)`` where each step has one.
             on_log: Called with each line of the log.
         """
@@ -171,7 +169,7 @@ class Training:
         finally:
             set_random_state(outside)
 
-    def _run(self, stream: Iterator[Batch], on_log: OnLog | None) -> None:
+    def _run(self, stream: Iterator[Any], on_log: OnLog | None) -> None:
         begun = time.monotonic() - self.seconds
         limit = self.settings.max_minutes
         deadline = None if limit is None else time.monotonic() + 60 * limit
@@ -222,7 +220,7 @@ class Training:
             return False
         return last or time.monotonic() - self._saved >= 60 * minutes
 
-    def _step(self, stream: Iterator[Batch]) -> tuple[float, dict[str, Tensor]]:
+    def _step(self, stream: Iterator[Any]) -> tuple[float, dict[str, Tensor]]:
         """Do one step; return its rate and the loss's parts, left on their device."""
         settings = self.settings
         rate = self.schedule.set(self.step)
@@ -246,7 +244,7 @@ class Training:
             self.average.update(self.model, self.step)
         return rate, {**values, "norm": norm}
 
-    def _losses(self, batch: Batch, number: int) -> Any:
+    def _losses(self, batch: Any, number: int) -> Any:
         """Return the loss of micro-batch ``number`` and its parts."""
         kept = recomputed(self.model) if self.settings.recompute else contextlib.nullcontext()
         dtype = _DTYPES.get(self.settings.precision)

@@ -1,0 +1,83 @@
+"""``mots pretrain --method byol3d``: what of the verb's options it takes, and that it ends well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mots_pretrained.training.pretrain_byol import SelfSupervision
+    from mots_pretrained.training.pretrain_mots import Run
+    from mots_pretrained.training.sources import Phantoms, Prepared
+
+
+def refuse(options: dict[str, Any]) -> None:
+    """Raise a ValueError for the first option that was given and that BYOL-3D has no use for."""
+    for name, value in options.items():
+        if value:
+            raise ValueError(
+                f"--{name} means nothing to --method byol3d, which learns from scans alone; "
+                "leave it out"
+            )
+
+
+def settings_of(
+    folder: str, phantoms: Phantoms | Prepared, *, size: str, changes: dict[str, Any], seed: int
+) -> SelfSupervision:
+    """Return what is asked for.
+
+    Args:
+        folder: Of scans, or of mots prepare; empty for phantoms.
+        phantoms: Those, or the prepared folder.
+        size: Name of the network's size.
+        changes: Fields of the recipe; None where nothing was said.
+        seed: Of everything.
+    """
+    from dataclasses import replace
+
+    from mots_pretrained.training.presets import size_named
+    from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision
+    from mots_pretrained.training.scans import Scans
+
+    changed = {name: value for name, value in changes.items() if value is not None}
+    if "steps" in changed and "epochs" in changed:
+        raise ValueError("give --steps or --epochs, not both")
+    if "epochs" in changed:
+        changed["steps"] = None
+    for name in ("clip", "ema"):
+        if changed.get(name) == 0:
+            changed[name] = None
+    scans = folder and not (Path(folder) / "prepared.json").is_file()
+    return SelfSupervision(
+        network=size_named(size).config,
+        recipe=replace(BYOL_RECIPE, **changed),
+        data=Scans(folder) if scans else phantoms,
+        seed=seed,
+    )
+
+
+def train(output: str, settings: SelfSupervision, run: Run) -> None:
+    """Train, show how it goes, and say when features have collapsed."""
+    from mots_pretrained.cli import console
+    from mots_pretrained.cli.training_bar import training_bar
+    from mots_pretrained.training.byol import COLLAPSED
+    from mots_pretrained.training.log import Progress
+    from mots_pretrained.training.pretrain_byol import TRAINED, pretrain_byol
+    from mots_pretrained.training.pretrain_mots import RECORD
+
+    last: list[Progress] = []
+    length = settings.recipe.steps or 0
+    console.say(f"Pretraining an encoder by BYOL-3D on {run.device}")
+    with training_bar(length) as show:
+
+        def told(now: Progress) -> None:
+            last[:] = [now]
+            show(now)
+
+        pretrain_byol(output, settings, run, on_log=told)
+    if last and last[0].losses["deviation"] < COLLAPSED:
+        console.say(
+            f"The features have collapsed: their deviation is {last[0].losses['deviation']:.3f} "
+            f"(below {COLLAPSED}); try a lower --lr or an --ema nearer 1"
+        )
+    console.show(f"{output}: weights ({TRAINED}), log.csv and {RECORD}")

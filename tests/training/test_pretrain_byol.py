@@ -1,0 +1,162 @@
+"""BYOL-3D: what is compared, what moves, what is left, and trainings that go on after a stop."""
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_networks import small
+from torso_once import torso_once
+
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.cli import main
+from mots_pretrained.data.patches import Case
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.encoder import STRIDE
+from mots_pretrained.training import sources
+from mots_pretrained.training.byol import Byol, byol_loss, distance, feature_deviation, shared
+from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision, pretrain_byol
+from mots_pretrained.training.pretrain_mots import Run
+from mots_pretrained.training.scans import Scans
+from mots_pretrained.training.sources import Phantoms
+from mots_pretrained.training.views import Views, draw_views
+from mots_pretrained.weights.training_scans import read_training_scans
+
+HERE = Run(workers=0)
+
+
+def test_distance_by_hand():
+    a = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
+    assert distance(a, 5 * a) == pytest.approx(0.0, abs=1e-6)
+    assert distance(a, -a) == pytest.approx(4.0)
+    assert distance(a, a.flip(0)) == pytest.approx(2.0)  # at right angles
+
+
+def test_deviation_by_hand():
+    assert feature_deviation(torch.ones(5, 4) * torch.arange(1.0, 6)[:, None]) == 0  # one direction
+    ends = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # deviations 1 and 0, their mean times root 2
+    assert feature_deviation(ends) == pytest.approx(0.5 * 2**0.5)
+    anywhere = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
+    assert feature_deviation(anywhere) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_cells_that_two_views_share():
+    whole = torch.arange(5 * 4 * 3.0).view(5, 4, 3, 1)
+    first, second = whole[:4, 1:, :2], whole[1:, :3, :2]  # begun 1 later, 1 earlier, at the same
+    torch.testing.assert_close(shared(first, [1, -1, 0]), whole[1:4, 1:3, :2])
+    torch.testing.assert_close(shared(second, [-1, 1, 0]), whole[1:4, 1:3, :2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(20, 90), st.integers(40, 150), st.integers(40, 150)),
+    cells=st.tuples(*[st.integers(1, 4)] * 3),
+    seed=st.integers(0, 1000),
+)
+def test_views_hold_the_same_voxels_where_they_overlap(shape, cells, seed):
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    case = Case(image, np.zeros((0, *shape), np.uint8), (), ())
+    patch = tuple(n * cell for n, cell in zip(cells, STRIDE, strict=True))
+    crops, shift = draw_views(case, patch, np.random.default_rng(seed), appearance=None)
+    assert crops.shape == (2, 1, *patch)
+    own, other = [], []
+    for by, n, cell, extent in zip(shift, cells, STRIDE, patch, strict=True):
+        assert abs(by) <= n // 2
+        own.append(slice(max(by, 0) * cell, extent + min(by, 0) * cell))
+        other.append(slice(max(-by, 0) * cell, extent + min(-by, 0) * cell))
+    np.testing.assert_array_equal(crops[0, 0][tuple(own)], crops[1, 0][tuple(other)])
+
+
+def test_no_gradient_reaches_the_target_and_all_of_the_online_network_learns():
+    config = small("backbone")
+    torch.manual_seed(0)
+    online, target = (Byol(MOTSBackbone(config).encoder, 10, hidden=8, out=4) for _ in "12")
+    views = Views(torch.randn(2, 2, 1, 32, 64, 64), torch.tensor([[1, 0, 0], [0, -1, 1]]))
+    loss = byol_loss(online, target, views)
+    loss.total.backward()
+    assert 0 < loss.total < 4
+    assert all(p.grad is None for p in target.parameters())
+    assert all(p.grad is not None for p in online.parameters())
+
+
+def tiny(steps, **changes):
+    config = small("transdodnet", tasks=sources.MOTS_TASKS)
+    config = replace(config, preprocessing=replace(config.preprocessing, patch=(32, 64, 64)))
+    recipe = replace(BYOL_RECIPE, steps=steps, batch=2, **changes)
+    data = Phantoms(randomise=0, patches_per_case=8)
+    return SelfSupervision(network=config, recipe=recipe, data=data)
+
+
+@pytest.fixture(autouse=True)
+def _phantoms_made_once(monkeypatch):
+    monkeypatch.setattr(sources, "torso", torso_once)
+
+
+def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):
+    seen = []
+    backbone = pretrain_byol(tmp_path / "a", tiny(20), HERE, on_log=seen.append)
+    assert seen[-1].losses["total"] < 0.8 * seen[0].losses["total"]
+    assert seen[-1].losses["deviation"] > 0.3
+    stopped = pretrain_byol(tmp_path / "b", tiny(20), replace(HERE, max_minutes=1e-9))
+    assert json.loads((tmp_path / "b" / "training.json").read_text())["steps_done"] == 10
+    first = {name: value.clone() for name, value in stopped.state_dict().items()}
+    with pytest.raises(ValueError, match="holds a training already"):
+        pretrain_byol(tmp_path / "b", tiny(20), HERE)
+    with pytest.raises(ValueError, match="with other settings"):
+        pretrain_byol(tmp_path / "b", tiny(21), replace(HERE, resume=True))
+    resumed = pretrain_byol(tmp_path / "b", tiny(20), replace(HERE, resume=True))
+    loaded = MOTSBackbone.from_pretrained(tmp_path / "b")
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+        assert torch.equal(value, loaded.state_dict()[name]), name
+        moved = not torch.equal(value, first[name])
+        assert moved == (name.startswith("encoder.") and value.is_floating_point()), name
+    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in "ab"]
+    lines = [[line.rsplit(",", 1)[0] for line in log] for log in logs]  # all but the seconds
+    assert lines[0] == lines[1]
+    assert lines[0][0] == "step,total,deviation,rate,norm"
+    segmenter = Segmenter.from_pretrained(tmp_path / "a", out_channels=3)
+    name = "encoder.stem.0.weight"
+    assert torch.equal(segmenter.backbone.state_dict()[name], backbone.state_dict()[name])
+    record = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert (record["method"], record["complete"]) == ("byol3d", True)
+
+
+def test_any_folder_of_scans_will_do(tmp_path):
+    rng = np.random.default_rng(0)
+    for place in ("one.nii.gz", "deeper/two.nii"):
+        path = tmp_path / "scans" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = rng.integers(-900, 900, (60, 50, 40)).astype(np.int16)
+        nib.save(nib.Nifti1Image(array, np.diag([4.0, 4.0, 5.0, 1.0])), path)
+    settings = replace(tiny(2), data=Scans(str(tmp_path / "scans")))
+    pretrain_byol(tmp_path / "out", settings, HERE)
+    seen = read_training_scans(tmp_path / "out")
+    assert {*seen.scans.values()} == {"one.nii.gz", "deeper/two.nii"}
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["scans"] == 2
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        pretrain_byol(tmp_path / "x", replace(settings, data=Scans("/nowhere")), HERE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"holds no \.nii or \.nii\.gz file"):
+        pretrain_byol(tmp_path / "x", replace(settings, data=Scans(f"{tmp_path}/empty")), HERE)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tasks", "liver"], "--tasks means nothing to --method byol3d"),
+        (["--from", "transdodnet.phantom"], "--from means nothing to --method byol3d"),
+        (["--ema", "0"], "--ema can't be 0"),
+        (["-i", "/nowhere"], "no such folder: /nowhere"),
+        (["--size", "huge"], "unknown size 'huge'"),
+    ],
+)
+def test_what_byol3d_does_not_take_is_told_in_a_line(words, said, tmp_path, capsys):
+    assert main(["pretrain", "--method", "byol3d", "-o", str(tmp_path / "o"), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
