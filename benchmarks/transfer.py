@@ -31,23 +31,21 @@ class Origin:
 
     Attributes:
         option: Name of the option that gives them; also of their folders.
-        method: The method whose pretrained network it is.
+        method: The method whose pretrained network it is; "byol3d" trains an encoder alone.
         tasks: Tasks of MOTS to pretrain on; all of them if empty.
-        pretrained: Whether this script can pretrain them on phantoms, where none are given.
         random: Whether the network starts with random weights.
     """
 
     option: str
     method: str = "transdodnet"
     tasks: tuple[str, ...] = ()
-    pretrained: bool = True
     random: bool = False
 
 
 ORIGINS: dict[str, Origin] = {
     "TFS": Origin("tfs", random=True),
     "SinglePT": Origin("singlept", tasks=("hepatic_vessel",)),
-    "BYOL-3D": Origin("byol3d", pretrained=False),
+    "BYOL-3D": Origin("byol3d", method="byol3d"),
     "MOTS*": Origin("mots_star", method="dodnet"),
     "MOTS": Origin("mots"),
 }

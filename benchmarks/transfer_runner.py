@@ -21,11 +21,21 @@ from settings import SETTINGS
 from transfer import CLASSES, FINETUNINGS, ORIGINS, Transfer
 from transfer_data import Material, kind_of, material_of
 from transfer_printed import draw_fig10, draw_fig11, table_text
-from transfer_trial import METRICS, Fit, fine_tuned, maps_of, parameters_of, scored, start_of
+from transfer_trial import (
+    METRICS,
+    Fit,
+    fine_tuned,
+    maps_of,
+    parameters_of,
+    scored,
+    self_supervised,
+    start_of,
+)
 from trial import Trial, trained
 
 from mots_pretrained.training.finetune_folder import Running, Start
 from mots_pretrained.training.machine import best_device, prepare_machine
+from mots_pretrained.training.pretrain_byol import SelfSupervision
 from mots_pretrained.training.pretrain_mots import Run
 
 
@@ -110,7 +120,7 @@ class Bench:
         if self.results.done(name, seed):
             print(f"{where}: done before", flush=True)
             return
-        if pretraining is not None and trained(pretraining, self.work, self._run()) is None:
+        if pretraining is not None and not self._pretrained(pretraining):
             _time_is_up(where)
         running = Running(device=self.device, workers=self.workers, max_minutes=self._minutes())
         done = fine_tuned(fit, folder, running)
@@ -133,15 +143,21 @@ class Bench:
     def _has_weights(self, name: str) -> bool:
         origin, setting = ORIGINS[name], SETTINGS[self.arguments.setting]
         here = self.arguments.data == "phantom" and setting.recipe is not None
-        return bool(self._given(name)) or origin.random or (here and origin.pretrained)
+        return bool(self._given(name)) or origin.random or here
 
-    def _start(self, name: str) -> tuple[Start, Trial | None]:
+    def _start(self, name: str) -> tuple[Start, Trial | SelfSupervision | None]:
         given, setting = self.arguments, SETTINGS[self.arguments.setting]
         recipe = setting.recipe
         if recipe is not None and given.pretrain_steps:
             recipe = replace(recipe, steps=given.pretrain_steps, epochs=None)
         origin, weights = ORIGINS[name], self._given(name)
         return start_of(origin, weights, setting, recipe=recipe, work=self.work)
+
+    def _pretrained(self, pretraining: Trial | SelfSupervision) -> bool:
+        """Pretrain, or go on, or find it done; False if time was up before the end."""
+        if isinstance(pretraining, Trial):
+            return trained(pretraining, self.work, self._run()) is not None
+        return self_supervised(pretraining, self.work, self._run())
 
     def _run(self) -> Run:
         return Run(

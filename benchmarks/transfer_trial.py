@@ -26,7 +26,8 @@ from mots_pretrained.training.downstream import Choices
 from mots_pretrained.training.finetune import Finetuning
 from mots_pretrained.training.finetune_folder import SCRATCH, Running, Start, finetune_folder
 from mots_pretrained.training.log import LOG, write_whole
-from mots_pretrained.training.pretrain_mots import RECORD
+from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision, pretrain_byol
+from mots_pretrained.training.pretrain_mots import RECORD, Run
 from mots_pretrained.training.recipes import Recipe
 from mots_pretrained.training.sources import Phantoms
 from mots_pretrained.volume import read_channels, read_volume
@@ -75,7 +76,7 @@ class Fit:
 
 def start_of(
     origin: Origin, given: str, setting: Setting, *, recipe: Recipe | None, work: Path
-) -> tuple[Start, Trial | None]:
+) -> tuple[Start, Trial | SelfSupervision | None]:
     """Return what a row starts from, and the pretraining that has to be done before, if any.
 
     Args:
@@ -85,11 +86,16 @@ def start_of(
         recipe: How to pretrain on phantoms.
         work: Where pretrained networks lie.
     """
-    config = configured(origin.method, setting.base)
+    unsupervised = origin.method == "byol3d"
+    config = configured("transdodnet" if unsupervised else origin.method, setting.base)
     if origin.random or given == SCRATCH:
         return Fresh(network=config), None
     if given:
         return Start(given), None
+    if unsupervised and recipe is not None:
+        own = replace(BYOL_RECIPE, steps=recipe.steps, batch=recipe.batch)
+        alone = SelfSupervision(network=config, recipe=own, data=Phantoms(randomise=0.0))
+        return Start(str(work / byol_name(alone))), alone
     trial = Trial(
         config=config,
         recipe=recipe,
@@ -98,6 +104,21 @@ def start_of(
         tasks=origin.tasks,
     )
     return Start(str(work / trial.name)), trial
+
+
+def byol_name(settings: SelfSupervision) -> str:
+    """What the folder of a BYOL-3D pretraining is called."""
+    values = json.dumps(asdict(settings), sort_keys=True)
+    return f"byol3d-{settings.seed}-{hashlib.sha256(values.encode()).hexdigest()[:12]}"
+
+
+def self_supervised(settings: SelfSupervision, work: Path, run: Run) -> bool:
+    """Pretrain by BYOL-3D, or go on, or find it done; False if time was up before the end."""
+    folder = work / byol_name(settings)
+    path = folder / RECORD
+    if not (path.exists() and json.loads(path.read_text("utf-8"))["complete"]):
+        pretrain_byol(folder, settings, replace(run, resume=True))
+    return bool(json.loads(path.read_text("utf-8"))["complete"])
 
 
 def fine_tuned(fit: Fit, folder: Path, running: Running) -> dict[str, Any] | None:

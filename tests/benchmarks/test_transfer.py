@@ -17,7 +17,7 @@ from mots_pretrained.evaluation.results import Results
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 ROWS = {
-    "table10": ["TFS", "SinglePT", "MOTS*", "MOTS"],
+    "table10": ["TFS", "SinglePT", "BYOL-3D", "MOTS*", "MOTS"],
     "table11": ["TFS", "MOTS*", "MOTS"],
     "table12": ["TFS", "MOTS"],
 }

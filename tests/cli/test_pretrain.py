@@ -96,3 +96,18 @@ def test_a_prepared_folder_is_trained_on(tmp_path, monkeypatch, capsys):
     assert "tensors kept, 0 widened, 0 made new" in capsys.readouterr().out
     assert main(["pretrain", "-i", str(tmp_path / "data"), "-o", str(tmp_path / "small")]) == 2
     assert "the network needs (4.0, 3.0, 3.0)" in capsys.readouterr().err
+
+
+def test_singlept_is_transdodnet_on_hepatic_vessels_alone(tmp_path, monkeypatch, capsys):
+    called = []
+    (tmp_path / "training.json").write_text("{}")
+    monkeypatch.setattr(
+        pretrain_mots, "pretrain", lambda _, settings, run, **o: called.append(settings)
+    )
+    for words in ("--method singlept", "--method transdodnet --tasks hepatic_vessel"):
+        assert main(["pretrain", "-o", str(tmp_path), *words.split(), "--device", "cpu"]) == 0
+    assert called[0] == called[1]
+    assert called[0].tasks == ("hepatic_vessel",)
+    words = ["pretrain", "-o", str(tmp_path), "--method", "singlept", "--tasks", "liver"]
+    assert main(words) == 2
+    assert "leave --tasks out" in capsys.readouterr().err
