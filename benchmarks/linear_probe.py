@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import record
@@ -99,7 +100,7 @@ def main() -> None:
             for (_, organ), value in zip(ORGANS, probe(seen, unseen), strict=True):
                 found[row][str(seed), organ] = float(value)
                 rows.append(
-                    {"table": "linear_probe", "row": row, "setting": arguments.weights}
+                    {"table": "linear_probe", "row": row, "setting": Path(arguments.weights).name}
                     | {"seed": seed, "category": organ, "metric": "r2", "value": float(value)}
                     | {"seconds": round(time.perf_counter() - start, 2)}
                 )
@@ -108,8 +109,8 @@ def main() -> None:
     for row, scores in found.items():
         means = [np.mean([v for (_, o), v in scores.items() if o == organ]) for organ in organs]
         print(f"{row:10}" + "".join(f"{value:16.3f}" for value in (*means, np.mean(means))))
-    for comparison in compare(found["BYOL-3D"], found["random"]):
-        print(comparison)
+    for one in compare(found["BYOL-3D"], found["random"]):
+        print(f"{one.category}: {one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]")
     print(record.write("linear_probe", rows))
 
 

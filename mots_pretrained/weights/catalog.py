@@ -95,6 +95,11 @@ CATALOG: dict[str, Entry] = {
             "Small TransDoDNet that knows hepatic vessels alone, what Table 10 calls SinglePT",
             tasks=("hepatic_vessel",),
         ),
+        _phantom(
+            "backbone.phantom_byol3d",
+            "Small backbone whose encoder learned without labels, what Table 10 calls BYOL-3D",
+            tasks=(),
+        ),
         Entry(
             name="transdodnet.mots",
             architecture="transdodnet",
