@@ -29,7 +29,7 @@ def test_listing_filters_and_showing(told, monkeypatch, tmp_path):
     assert names[0] == NAME
     assert "dodnet.mots_conference" in names
     some = told("models", "--architecture", "dodnet", "--task", "liver", "--json")["models"]
-    assert [entry["name"] for entry in some] == ["dodnet.mots"]
+    assert [entry["name"] for entry in some] == ["dodnet.phantom", "dodnet.mots"]
     assert told("models", "--available", "--task", "heart", "--json") == {"models": []}
     entry = told("models", NAME, "--json")
     assert entry["preprocessing"]["spacing"] == [4, 3, 3]
