@@ -99,7 +99,7 @@ def _kept(path: Path, root: Path, cache: Path, contract: Preprocessing) -> Path:
     if not digest.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         volume = read_volume(path)
-        beside = place.with_suffix(".tmp")
+        beside = place.with_suffix(f".{os.getpid()}.tmp")  # several processes may be at it
         with open(beside, "wb") as file:
             np.save(file, preprocess(volume, contract).astype(np.float16))
         os.replace(beside, place)

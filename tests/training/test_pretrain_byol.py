@@ -17,7 +17,7 @@ from mots_pretrained.cli import main
 from mots_pretrained.data.patches import Case
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE
-from mots_pretrained.training import sources
+from mots_pretrained.training import byol, presets, sources
 from mots_pretrained.training.byol import Byol, byol_loss, distance, feature_deviation, shared
 from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision, pretrain_byol
 from mots_pretrained.training.pretrain_mots import Run
@@ -126,14 +126,19 @@ def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):
     assert (record["method"], record["complete"]) == ("byol3d", True)
 
 
-def test_any_folder_of_scans_will_do(tmp_path):
+@pytest.fixture
+def scans(tmp_path):
     rng = np.random.default_rng(0)
     for place in ("one.nii.gz", "deeper/two.nii"):
         path = tmp_path / "scans" / place
         path.parent.mkdir(parents=True, exist_ok=True)
         array = rng.integers(-900, 900, (60, 50, 40)).astype(np.int16)
         nib.save(nib.Nifti1Image(array, np.diag([4.0, 4.0, 5.0, 1.0])), path)
-    settings = replace(tiny(2), data=Scans(str(tmp_path / "scans")))
+    return str(tmp_path / "scans")
+
+
+def test_any_folder_of_scans_will_do(scans, tmp_path):
+    settings = replace(tiny(2), data=Scans(scans))
     pretrain_byol(tmp_path / "out", settings, HERE)
     seen = read_training_scans(tmp_path / "out")
     assert {*seen.scans.values()} == {"one.nii.gz", "deeper/two.nii"}
@@ -160,3 +165,22 @@ def test_what_byol3d_does_not_take_is_told_in_a_line(words, said, tmp_path, caps
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_the_command_trains_tells_what_is_random_and_warns_of_collapse(
+    scans, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(presets.SIZES, "tiny", presets.Size(tiny(1).network, "small"))
+    words = ["pretrain", "--method", "byol3d", "-i", scans, "--size", "tiny", "--steps", "1"]
+    words += ["--batch", "2", "--workers", "0", "--device", "cpu", "--half"]
+    assert main([*words, "-o", str(tmp_path / "a")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Transformer and decoder are as random weights begin" in said
+    assert "collapsed" not in said
+    assert MOTSBackbone.from_pretrained(tmp_path / "a").config.architecture == "backbone"
+    record = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert record["settings"]["recipe"]["batch"] == 2
+    assert record["settings"]["data"]["folder"] == scans
+    monkeypatch.setattr(byol, "COLLAPSED", 10.0)
+    assert main([*words, "-o", str(tmp_path / "b")]) == 0
+    assert "The features have collapsed" in " ".join(capsys.readouterr().out.split())
