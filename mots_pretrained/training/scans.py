@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from mots_pretrained.data.content_hash import content_hash
 from mots_pretrained.data.dataset import Cycle, Source
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.preprocess import preprocess
-from mots_pretrained.training.sources import Supply
+from mots_pretrained.training.sources import Opened, Supply
 from mots_pretrained.volume import read_volume
 
 CACHE = "scans"
@@ -65,31 +63,17 @@ class Scans:
         }
 
         def source(config: ModelConfig) -> Source:
-            return Cycle(_Kept(tuple(kept)))
+            return Cycle(Opened(tuple(kept), _case))
 
         what = f"{len(files)} scans of {root}"
         return Supply((), len(files), self.patches_per_case, source, what, hashes)
 
 
-@dataclass(frozen=True)
-class _Kept(Sequence[Case]):
-    """Scans in the cache, mapped into memory when they are read."""
-
-    files: tuple[Path, ...]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
-        if isinstance(index, slice):
-            return _Kept(self.files[index])
-        image = np.load(self.files[index], mmap_mode="r")
-        nothing = np.zeros((0, *image.shape[1:]), np.uint8)
-        return Case(image, nothing, (), (), self.files[index].stem)
+def _case(file: Path) -> Case:
+    """Open a scan of the cache, mapped into memory."""
+    image = np.load(file, mmap_mode="r")
+    nothing = np.zeros((0, *image.shape[1:]), np.uint8)
+    return Case(image, nothing, (), (), file.stem)
 
 
 def _kept(path: Path, root: Path, cache: Path, contract: Preprocessing) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args, overload
+from functools import partial
+from typing import Generic, Literal, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,12 @@ from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.data.dataset import Cycle, Source
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.preprocess import scale_hounsfield
-from mots_pretrained.data.store import CaseRecord, PreparedSet
+from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.phantom import task_target, torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 
+T = TypeVar("T")
 Labels = Literal["partial", "complete"]
 Balance = Literal["proportional", "balanced"]
 Fold = Literal["all", "train"]
@@ -137,7 +139,8 @@ class Prepared:
 
         def source(config: ModelConfig) -> Source:
             check_contract(prepared, config.preprocessing)
-            cycles = [Cycle(StoredCases(prepared, group, config.tasks), seed) for group in groups]
+            case = partial(prepared.case, tasks=config.tasks)
+            cycles = [Cycle(Opened(group, case), seed) for group in groups]
             return cycles[0] if len(cycles) == 1 else InTurn(tuple(cycles))
 
         scans = sum(map(len, groups))
@@ -145,15 +148,19 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class StoredCases(Sequence[Case]):
-    """Cases of a prepared folder, each opened anew, so that few files are open at a time."""
+class Opened(Sequence[Case], Generic[T]):
+    """Cases that lie on disk, each opened anew, so that few files are open at a time.
 
-    prepared: PreparedSet
-    records: tuple[CaseRecord, ...]
-    tasks: tuple[Task, ...]
+    Attributes:
+        places: What says where each lies.
+        open: Gives the case of a place; picklable, for worker processes.
+    """
+
+    places: tuple[T, ...]
+    open: Callable[[T], Case]
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.places)
 
     @overload
     def __getitem__(self, index: int) -> Case: ...
@@ -161,8 +168,8 @@ class StoredCases(Sequence[Case]):
     def __getitem__(self, index: slice) -> Sequence[Case]: ...
     def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
         if isinstance(index, slice):
-            return dataclasses.replace(self, records=self.records[index])
-        return self.prepared.case(self.records[index], tasks=self.tasks)
+            return dataclasses.replace(self, places=self.places[index])
+        return self.open(self.places[index])
 
 
 @dataclass(frozen=True)
