@@ -95,10 +95,13 @@ def pretrain(
     from mots_pretrained.cli.pretrain_byol import refuse, settings_of, train
     from mots_pretrained.cli.training_bar import training_bar
     from mots_pretrained.training.machine import best_device, prepare_machine
+    from mots_pretrained.training.presets import size_named
+    from mots_pretrained.training.pretrain_byol import BYOL_RECIPE
     from mots_pretrained.training.pretrain_mots import RECORD, Run
     from mots_pretrained.training.pretrain_mots import pretrain as run
     from mots_pretrained.training.pretraining import Pretraining
     from mots_pretrained.training.processes import device_of_process, launched
+    from mots_pretrained.training.recipes import recipe_named
 
     changes = {
         "steps": steps,
@@ -137,16 +140,19 @@ def pretrain(
             }
         )
     source = _data(data, phantoms, prepared)
-    settings = Pretraining(
-        method="transdodnet" if by_byol else method,
-        size=size,
-        recipe=_recipe(recipe, size, changes),
-        data=source,
-        tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
-        start=start or None,
-        accumulate=accumulate,
-        seed=seed,
-    )
+    if by_byol:
+        unlabelled = settings_of(data, source, _changed(BYOL_RECIPE, changes), size=size, seed=seed)
+    else:
+        settings = Pretraining(
+            method=method,
+            size=size,
+            recipe=_changed(recipe_named(recipe or size_named(size).recipe), changes),
+            data=source,
+            tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
+            start=start or None,
+            accumulate=accumulate,
+            seed=seed,
+        )
     processes, chosen = launched(), device_of_process(best_device(device))
     if not processes.is_main:
         console.set_level(quiet=True)
@@ -162,7 +168,7 @@ def pretrain(
         half=half,
     )
     if by_byol:
-        train(output, settings_of(data, source, size=size, changes=changes, seed=seed), here)
+        train(output, unlabelled, here)
         return
     supply = settings.supply()
     count = settings.steps(supply.scans, processes.count)
@@ -188,14 +194,10 @@ def pretrain(
     console.show(f"{output}: weights, log.csv and {RECORD}")
 
 
-def _recipe(name: str, size: str, changes: dict[str, Any]) -> Recipe:
-    """Return the named recipe, or the size's own, with what was asked for changed."""
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """Return a recipe with what was asked for changed."""
     from dataclasses import replace
 
-    from mots_pretrained.training.presets import size_named
-    from mots_pretrained.training.recipes import recipe_named
-
-    recipe = recipe_named(name or size_named(size).recipe)
     changed = {key: value for key, value in changes.items() if value is not None}
     if "steps" in changed and "epochs" in changed:
         raise ValueError("give --steps or --epochs, not both")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mots_pretrained.training.pretrain_byol import SelfSupervision
     from mots_pretrained.training.pretrain_mots import Run
+    from mots_pretrained.training.recipes import Recipe
     from mots_pretrained.training.sources import Phantoms, Prepared
 
 
@@ -22,36 +23,26 @@ def refuse(options: dict[str, Any]) -> None:
 
 
 def settings_of(
-    folder: str, phantoms: Phantoms | Prepared, *, size: str, changes: dict[str, Any], seed: int
+    folder: str, source: Phantoms | Prepared, recipe: Recipe, *, size: str, seed: int
 ) -> SelfSupervision:
     """Return what is asked for.
 
     Args:
         folder: Of scans, or of mots prepare; empty for phantoms.
-        phantoms: Those, or the prepared folder.
+        source: Phantoms, or the prepared folder.
+        recipe: How it learns.
         size: Name of the network's size.
-        changes: Fields of the recipe; None where nothing was said.
         seed: Of everything.
     """
-    from dataclasses import replace
-
     from mots_pretrained.training.presets import size_named
-    from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision
+    from mots_pretrained.training.pretrain_byol import SelfSupervision
     from mots_pretrained.training.scans import Scans
 
-    changed = {name: value for name, value in changes.items() if value is not None}
-    if "steps" in changed and "epochs" in changed:
-        raise ValueError("give --steps or --epochs, not both")
-    if "epochs" in changed:
-        changed["steps"] = None
-    for name in ("clip", "ema"):
-        if changed.get(name) == 0:
-            changed[name] = None
     scans = folder and not (Path(folder) / "prepared.json").is_file()
     return SelfSupervision(
         network=size_named(size).config,
-        recipe=replace(BYOL_RECIPE, **changed),
-        data=Scans(folder) if scans else phantoms,
+        recipe=recipe,
+        data=Scans(folder) if scans else source,
         seed=seed,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,13 +17,12 @@ from mots_pretrained.data.preprocess import lowest_value
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import feature_widths
 from mots_pretrained.training.byol import Byol, ByolLoss, byol_loss
-from mots_pretrained.training.log import Progress, tensorboard, write_whole
+from mots_pretrained.training.log import Progress, write_whole
 from mots_pretrained.training.loop import LoopSettings, Training
 from mots_pretrained.training.presets import SIZES
-from mots_pretrained.training.pretrain_mots import RECORD, Run
+from mots_pretrained.training.pretrain_mots import RECORD, Run, carry_out, check_begun, outcome
 from mots_pretrained.training.processes import Processes, joined
 from mots_pretrained.training.recipes import Recipe
-from mots_pretrained.training.resume import CHECKPOINT
 from mots_pretrained.training.scans import CACHE, Scans
 from mots_pretrained.training.sources import Phantoms, Prepared, Supply
 from mots_pretrained.training.views import Views, ViewStream
@@ -111,32 +109,15 @@ def pretrain_byol(
             settings and it is.
     """
     folder, run = Path(folder), run or Run()
-    begun = (folder / CHECKPOINT).exists()
-    if begun and not run.resume:
-        raise ValueError(f"{folder} holds a training already; resume it or choose another folder")
+    check_begun(folder, run)
     supply = settings.supply(folder)
     torch.manual_seed(settings.seed)
     backbone = MOTSBackbone(settings.config)
     online = Byol(backbone.encoder, feature_widths(settings.config.encoder)[-1]).to(run.device)
     stream = settings.stream(supply, workers=run.workers)
-    with joined(run.device) as processes, ExitStack() as stack:
+    with joined(run.device) as processes:
         training = _training(folder, settings, run, supply, online, processes)
-        if begun:
-            training.resume()
-        watchers = [on_log] if on_log else []
-        if run.tensorboard and processes.is_main:
-            watchers.append(stack.enter_context(tensorboard(folder, step=training.step)))
-
-        def tell(progress: Progress, _: torch.nn.Module) -> None:
-            for watcher in watchers:
-                watcher(progress)
-
-        training.run(
-            lambda step: stream.batches(
-                settings.recipe.batch, start=processes.share(step, 1)[0], stride=processes.count
-            ),
-            on_log=tell,
-        )
+        carry_out(training, stream, run, batch=settings.recipe.batch, on_log=on_log)
         if processes.is_main:
             backbone.cpu().eval().save_pretrained(folder, half=run.half)
             _write_record(folder, settings, run, training, supply)
@@ -199,12 +180,6 @@ def _write_record(
         "data": supply.summary,
         "scans": supply.scans,
         "settings": dataclasses.asdict(settings),
-        "steps": training.settings.steps,
-        "steps_done": training.step,
-        "complete": training.done,
-        "seconds": round(training.seconds, 1),
-        "processes": training.processes.count,
-        "device": run.device,
-        "torch": torch.__version__,
+        **outcome(training, run),
     }
     write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
-from mots_pretrained.batch import Batch
+from mots_pretrained.data.dataset import PatchStream
 from mots_pretrained.methods import Method
 from mots_pretrained.model.stages import stage_of
 from mots_pretrained.training.log import Progress, tensorboard, write_whole
@@ -110,14 +110,44 @@ def pretrain(
     if carried is not None and on_start is not None:
         on_start(carried)
     stream = settings.stream(supply, network.config, workers=run.workers)
-    with joined(run.device) as processes, ExitStack() as stack:
-        begun = (folder / CHECKPOINT).exists()
-        if begun and not run.resume:
-            raise ValueError(
-                f"{folder} holds a training already; resume it or choose another folder"
-            )
+    with joined(run.device) as processes:
+        check_begun(folder, run)
         training = _training(folder, settings, run, supply, network.to(run.device), processes)
-        if begun:
+        carry_out(training, stream, run, batch=settings.chosen_recipe.batch, on_log=on_log)
+        result = cast(Method, training.result).eval()
+        if processes.is_main:
+            result.save_pretrained(folder, half=run.half)
+            _write_record(folder, settings, run, training, supply, carried)
+            _write_scans(folder, settings, supply)
+    return result
+
+
+def check_begun(folder: Path, run: Run) -> None:
+    """Raise a ValueError if a folder holds a training that is not to be resumed."""
+    if (folder / CHECKPOINT).exists() and not run.resume:
+        raise ValueError(f"{folder} holds a training already; resume it or choose another folder")
+
+
+def carry_out(
+    training: Training,
+    stream: PatchStream,
+    run: Run,
+    *,
+    batch: int,
+    on_log: Callable[[Progress], None] | None,
+) -> None:
+    """Train, from the folder's checkpoint on where there is one, and tell of each line of the log.
+
+    Args:
+        training: Set up, not begun.
+        stream: What it sees; each process takes its share.
+        run: How it is run.
+        batch: Samples a micro-batch.
+        on_log: Called with each line of the log.
+    """
+    folder, processes = cast(Path, training.folder), training.processes
+    with ExitStack() as stack:
+        if (folder / CHECKPOINT).exists():
             training.resume()
         watchers = [on_log] if on_log else []
         if run.tensorboard and processes.is_main:
@@ -127,18 +157,24 @@ def pretrain(
             for watcher in watchers:
                 watcher(progress)
 
-        def batches(step: int) -> Iterator[Batch]:
-            first = processes.share(step, settings.accumulate)[0]
-            size = settings.chosen_recipe.batch
-            return stream.batches(size, start=first, stride=processes.count)
+        def batches(step: int) -> Iterator[Any]:
+            first = processes.share(step, training.settings.accumulate)[0]
+            return stream.batches(batch, start=first, stride=processes.count)
 
         training.run(batches, on_log=tell)
-        result = cast(Method, training.result).eval()
-        if processes.is_main:
-            result.save_pretrained(folder, half=run.half)
-            _write_record(folder, settings, run, training, supply, carried)
-            _write_scans(folder, settings, supply)
-    return result
+
+
+def outcome(training: Training, run: Run) -> dict[str, Any]:
+    """Return what every training.json says of how a training went."""
+    return {
+        "steps": training.settings.steps,
+        "steps_done": training.step,
+        "complete": training.done,
+        "seconds": round(training.seconds, 1),
+        "processes": training.processes.count,
+        "device": run.device,
+        "torch": torch.__version__,
+    }
 
 
 def _training(
@@ -205,13 +241,7 @@ def _write_record(
             dataclasses.replace(settings, recipe=settings.chosen_recipe)
         ),
         "start": start,
-        "steps": training.settings.steps,
-        "steps_done": training.step,
-        "complete": training.done,
-        "seconds": round(training.seconds, 1),
-        "processes": training.processes.count,
-        "device": run.device,
-        "torch": torch.__version__,
+        **outcome(training, run),
     }
     write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
