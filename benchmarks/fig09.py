@@ -14,13 +14,13 @@ from settings import SETTINGS
 from table09 import TABLE
 from trial import trial_of
 
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import load
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.collections import source_label
 from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side
 from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS, Task
-from mots_pretrained.volume import Volume
 
 VALUES = {name: value for value, name in enumerate(MOTS_CATEGORIES, start=1)}
 

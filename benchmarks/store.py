@@ -22,8 +22,8 @@ from scipy import ndimage
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.patches import Case, extract
-from mots_pretrained.data.preprocess import scale_hounsfield
 from mots_pretrained.data.stored_case import StoredCase, write_case
+from mots_pretrained.images.preprocess import scale_hounsfield
 
 SHAPE, PATCH = (200, 512, 512), (64, 192, 192)
 CLIP = Preprocessing().clip

@@ -1,7 +1,7 @@
 """Table 10, Figs. 10 and 11: what pretrained weights are worth on BCV, and on BraTS (Sec. 4.5).
 
-BCV's 30 labelled scans are split in half, as written down in ``mots_pretrained.data.bcv``; of
-BraTS, which the paper has not in this table, a fifth is held out. Each row is one network with the
+BCV's 30 labelled scans are split in half, as written down in ``data.layouts.bcv``; of BraTS, which
+the paper has not in this table, a fifth is held out. Each row is one network with the
 same head, steps and patches, begun from other weights.
 
     python benchmarks/table10.py --setting small --seeds 3

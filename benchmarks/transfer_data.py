@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transfer import DRAWN, Kind, Transfer
 
-from mots_pretrained.data.bcv import BCV_VALIDATION, find_bcv
-from mots_pretrained.data.brats import find_brats, find_brats_images
-from mots_pretrained.data.labelled import LabelledScan
+from mots_pretrained.data.layouts.bcv import BCV_VALIDATION, find_bcv
+from mots_pretrained.data.layouts.brats import find_brats, find_brats_images
+from mots_pretrained.data.layouts.labelled import LabelledScan
+from mots_pretrained.images.volume import list_volumes, stem
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.training.downstream import split
-from mots_pretrained.volume import list_volumes, stem
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def held_out(kind: Kind, folder: Path) -> tuple[str, ...]:
     if not 0 < len(held) < len(scans):
         raise ValueError(
             f"{folder} holds {len(scans)} labelled scans, {len(held)} of them of the half that "
-            "validates (mots_pretrained.data.bcv): scans of both halves are needed"
+            "validates (mots_pretrained.data.layouts.bcv): scans of both halves are needed"
         )
     return held
 

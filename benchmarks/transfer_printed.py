@@ -15,11 +15,11 @@ from mots_pretrained.evaluation.metrics import METRICS
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.seeds import over_seeds
 from mots_pretrained.evaluation.table import aligned
+from mots_pretrained.images.volume import read_channels, read_volume
 from mots_pretrained.phantom.collections import BRAIN_LABELS
 from mots_pretrained.report.curves import draw_curves
 from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side
 from mots_pretrained.tasks import BCV_ORGANS
-from mots_pretrained.volume import read_channels, read_volume
 
 _VALUES = {
     "bcv": {name: value for value, name in enumerate(BCV_ORGANS, start=1)},

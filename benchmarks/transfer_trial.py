@@ -18,6 +18,7 @@ from trial import Trial
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.evaluation.metrics import measure
 from mots_pretrained.evaluation.results import Results
+from mots_pretrained.images.volume import read_channels, read_volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.submission import save_submission
 from mots_pretrained.methods import configured
@@ -30,7 +31,6 @@ from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision,
 from mots_pretrained.training.pretrain_mots import RECORD, Run
 from mots_pretrained.training.recipes import Recipe
 from mots_pretrained.training.sources import Phantoms
-from mots_pretrained.volume import read_channels, read_volume
 
 METRICS = ("dice", "hd", "hd95", "msd")
 """What every scan is scored by; a table prints some of them."""

@@ -13,7 +13,7 @@ import torch
 import mots_pretrained as mots
 from mots_pretrained.data.cases import make_case
 from mots_pretrained.data.patches import draw_start, extract
-from mots_pretrained.data.preprocess import lowest_value
+from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.phantom import brain
 from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS

@@ -8,7 +8,7 @@ With real scans, replace the phantoms by ``preprocess(read_volume("ct.nii.gz"), 
 import torch
 
 import mots_pretrained as mots
-from mots_pretrained.data.preprocess import preprocess
+from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.phantom import torso
 
 

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from mots_pretrained.adaptation.new_task import add_task, load_task
     from mots_pretrained.adaptation.segmenter import Segmenter
     from mots_pretrained.config import ModelConfig, Preprocessing
+    from mots_pretrained.images.volume import Volume
     from mots_pretrained.inference.predictor import Predictor
     from mots_pretrained.methods.dodnet import DoDNet
     from mots_pretrained.methods.transdodnet import TransDoDNet
     from mots_pretrained.model.backbone import MOTSBackbone
     from mots_pretrained.networks import build, load
     from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS, Task
-    from mots_pretrained.volume import Volume
     from mots_pretrained.weights.catalog import list_models
 
 __version__ = "0.1.0"
@@ -78,7 +78,7 @@ _HOMES = {
     "Segmenter": "adaptation.segmenter",
     "Task": "tasks",
     "TransDoDNet": "methods.transdodnet",
-    "Volume": "volume",
+    "Volume": "images.volume",
     "add_task": "adaptation.new_task",
     "build": "networks",
     "list_models": "weights.catalog",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mots_pretrained.errors import UserError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -43,7 +45,7 @@ class Batch:
             ValueError: If there is nothing to join.
         """
         if not samples:
-            raise ValueError("Batch.stack got no samples; pass at least one")
+            raise UserError("Batch.stack got no samples; pass at least one")
         return Batch(
             image=torch.cat([sample.image for sample in samples]),
             target=torch.cat([sample.target for sample in samples]),

@@ -10,6 +10,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
 FORMAT_VERSION = 1
@@ -129,6 +130,9 @@ class ModelConfig:
         classes: Names of a segmenter's output channels, background excluded; else empty.
         exclusive: Whether a segmenter's classes exclude each other (softmax with a background
             channel) or may overlap (one sigmoid a class, as BraTS's nested regions).
+        class_values: Values of the label map that make up each class, the value that is written
+            for it first; as the user's own labels have them. Without any, classes are numbered
+            1, 2, ..., and a class that overlaps others contains all before it.
         preprocessing: The contract of the input.
     """
 
@@ -143,10 +147,37 @@ class ModelConfig:
     tasks: tuple[Task, ...] = MOTS_TASKS
     classes: tuple[str, ...] = ()
     exclusive: bool = True
+    class_values: tuple[tuple[int, ...], ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:
         _validate(self)
+
+    @property
+    def label_values(self) -> dict[str, tuple[int, ...]]:
+        """Values of a predicted label map that make up each category, its own value first.
+
+        A region has the values of all that lies in it: an organ those of its tumour, the liver
+        those of its vessels, a nested region those of the regions inside.
+
+        Example:
+            >>> ModelConfig().label_values["liver"]
+            (1, 2, 5, 6)
+        """
+        if self.classes:
+            count = len(self.classes)
+            numbered = [
+                (i + 1,) if self.exclusive else tuple(range(i + 1, 0, -1)) for i in range(count)
+            ]
+            return dict(zip(self.classes, self.class_values or numbered, strict=True))
+        every = [name for task in self.tasks for name in task.categories]
+        own: dict[str, tuple[int, ...]] = {n: (v,) for v, n in enumerate(every, start=1)}
+        inside = [(task.organ, task.tumour) for task in self.tasks]
+        inside += [("liver", "hepatic_vessel"), ("liver", "hepatic_vessel_tumour")]
+        for organ, part in inside:
+            if organ in own and part in own and organ != "hepatic_vessel":
+                own[organ] += own[part][:1]
+        return own
 
     def to_json(self) -> str:
         """Return the text of config.json."""
@@ -164,14 +195,14 @@ class ModelConfig:
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"config.json is not valid JSON ({error})") from error
+            raise UserError(f"config.json is not valid JSON ({error})") from error
         if not isinstance(values, dict):
-            raise ValueError(f"config.json must hold an object, not {type(values).__name__}")
+            raise UserError(f"config.json must hold an object, not {type(values).__name__}")
         version = values.pop("format_version", None)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            raise ValueError(f"config.json: format_version must be 1 or more, not {version!r}")
+            raise UserError(f"config.json: format_version must be 1 or more, not {version!r}")
         if version > FORMAT_VERSION:
-            raise ValueError(
+            raise UserError(
                 f"config.json has format_version {version}, this package reads up to "
                 f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
             )
@@ -188,14 +219,14 @@ def from_dict(cls: type[C], values: dict[str, Any], where: str) -> C:
     unknown = sorted(set(values) - set(hints))
     if unknown:
         allowed = ", ".join(hints)
-        raise ValueError(f"{where}: unknown field {unknown[0]!r}; allowed are {allowed}")
+        raise UserError(f"{where}: unknown field {unknown[0]!r}; allowed are {allowed}")
     arguments = {
         name: _parse(hints[name], value, f"{where}: {name}") for name, value in values.items()
     }
     try:
         return cls(**arguments)
     except TypeError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
 
 
 def _parse(hint: Any, value: Any, where: str) -> Any:
@@ -203,11 +234,11 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
-            raise ValueError(f"{where} must be an object, not {value!r:.80}")
+            raise UserError(f"{where} must be an object, not {value!r:.80}")
         return from_dict(typing.cast(type, hint), value, where)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
-            raise ValueError(
+            raise UserError(
                 f"{where} must be one of {', '.join(map(str, arguments))}, not {value!r:.80}"
             )
         return value
@@ -220,17 +251,17 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where} must be {hint.__name__}, not {value!r:.80}")
+        raise UserError(f"{where} must be {hint.__name__}, not {value!r:.80}")
     return value
 
 
 def _parse_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where} must be a list, not {value!r:.80}")
+        raise UserError(f"{where} must be a list, not {value!r:.80}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
-        raise ValueError(f"{where} must have {len(arguments)} entries, not {len(value)}")
+        raise UserError(f"{where} must have {len(arguments)} entries, not {len(value)}")
     return tuple(
         _parse(hint, item, f"{where}[{index}]")
         for index, (hint, item) in enumerate(zip(arguments, value, strict=True))
@@ -267,65 +298,66 @@ def _validate(config: ModelConfig) -> None:
     if config.transformer is not None:
         _validate_transformer(config.transformer)
     elif config.architecture == "transdodnet":
-        raise ValueError("architecture transdodnet needs a transformer; give one or use dodnet")
+        raise UserError("architecture transdodnet needs a transformer; give one or use dodnet")
     if config.backbone == "conference":
         _validate_conference(config)
     elif config.architecture == "dodnet_conference":
-        raise ValueError("architecture dodnet_conference needs backbone 'conference'")
+        raise UserError("architecture dodnet_conference needs backbone 'conference'")
     if config.architecture == "segmenter":
         if not config.classes:
-            raise ValueError("a segmenter needs at least one entry in classes")
+            raise UserError("a segmenter needs at least one entry in classes")
         _check_names("classes", config.classes)
+        _check_class_values(config.classes, config.class_values)
     elif not config.tasks and config.architecture != "backbone":
-        raise ValueError(f"{config.architecture} needs at least one entry in tasks")
+        raise UserError(f"{config.architecture} needs at least one entry in tasks")
     _check_names("tasks", tuple(task.name for task in config.tasks))
 
 
 def _validate_transformer(transformer: TransformerConfig) -> None:
     if not 1 <= transformer.levels <= 4:
-        raise ValueError(f"transformer.levels must be 1 to 4, not {transformer.levels}")
+        raise UserError(f"transformer.levels must be 1 to 4, not {transformer.levels}")
     if transformer.width % 6:
-        raise ValueError(
+        raise UserError(
             f"transformer.width must be divisible by 6 (three axes, sine and cosine), "
             f"not {transformer.width}"
         )
     if transformer.width % transformer.heads:
-        raise ValueError(
+        raise UserError(
             f"transformer.width {transformer.width} must be divisible by heads {transformer.heads}"
         )
     if not 0.0 <= transformer.dropout < 1.0:
-        raise ValueError(f"transformer.dropout must be in [0, 1), not {transformer.dropout}")
+        raise UserError(f"transformer.dropout must be in [0, 1), not {transformer.dropout}")
 
 
 def _validate_conference(config: ModelConfig) -> None:
     if config.architecture not in ("dodnet_conference", "backbone", "segmenter"):
-        raise ValueError(f"architecture {config.architecture} needs backbone 'mots'")
+        raise UserError(f"architecture {config.architecture} needs backbone 'mots'")
     if config.transformer is not None:
-        raise ValueError("backbone 'conference' has no transformer; set transformer to None")
+        raise UserError("backbone 'conference' has no transformer; set transformer to None")
     skips = (*reversed(config.encoder.widths[:3]), config.encoder.stem_width)
     if config.decoder.widths[:4] != skips:
-        raise ValueError(
+        raise UserError(
             f"with backbone 'conference', decoder.widths must begin with its skips' widths "
             f"{skips}, not {config.decoder.widths}"
         )
     for width in (*config.encoder.widths, *skips, config.decoder.widths[4]):
         if width % 16:
-            raise ValueError(f"backbone 'conference' needs widths divisible by 16, not {width}")
+            raise UserError(f"backbone 'conference' needs widths divisible by 16, not {width}")
 
 
 def _validate_preprocessing(contract: Preprocessing, in_channels: int) -> None:
     if contract.orientation != "SPL":
-        raise ValueError(f"preprocessing.orientation must be 'SPL', not {contract.orientation!r}")
+        raise UserError(f"preprocessing.orientation must be 'SPL', not {contract.orientation!r}")
     if not all(0.01 <= step <= 100 for step in contract.spacing):
-        raise ValueError(f"preprocessing.spacing must be 0.01 to 100 mm, not {contract.spacing}")
+        raise UserError(f"preprocessing.spacing must be 0.01 to 100 mm, not {contract.spacing}")
     for name, size in (("patch", contract.patch), ("window", contract.window)):
         if math.prod(size) > _LARGEST_VOLUME:
-            raise ValueError(f"preprocessing.{name} must hold at most 512^3 voxels, not {size}")
+            raise UserError(f"preprocessing.{name} must hold at most 512^3 voxels, not {size}")
     low, high = contract.clip
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"preprocessing.clip must be finite and rising, not {contract.clip}")
+        raise UserError(f"preprocessing.clip must be finite and rising, not {contract.clip}")
     if len(contract.channels) != in_channels:
-        raise ValueError(
+        raise UserError(
             f"preprocessing.channels names {len(contract.channels)} channels "
             f"({', '.join(contract.channels)}), encoder.in_channels is {in_channels}"
         )
@@ -335,13 +367,23 @@ def _check_range(name: str, value: int | tuple[int, ...], smallest: int, largest
     values = value if isinstance(value, tuple) else (value,)
     for item in values:
         if isinstance(item, bool) or not isinstance(item, int) or not smallest <= item <= largest:
-            raise ValueError(
-                f"{name} must be whole numbers of {smallest} to {largest}, not {value}"
-            )
+            raise UserError(f"{name} must be whole numbers of {smallest} to {largest}, not {value}")
+
+
+def _check_class_values(classes: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> None:
+    if not values:
+        return
+    if len(values) != len(classes) or not all(values):
+        raise UserError(f"class_values must have values for each of the {len(classes)} classes")
+    if len({own for own, *_ in values}) != len(classes):
+        raise UserError("class_values: the first value of each class must be its own")
+    for value in (value for group in values for value in group):
+        if not 1 <= value <= 65535:
+            raise UserError(f"class_values must be 1 to 65535, not {value}")
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:
     if len(names) > 1024:
-        raise ValueError(f"{what} has {len(names)} entries; at most 1024 are allowed")
+        raise UserError(f"{what} has {len(names)} entries; at most 1024 are allowed")
     if len(set(names)) != len(names) or not all(names):
-        raise ValueError(f"{what} must be non-empty and different from each other: {names!r:.200}")
+        raise UserError(f"{what} must be non-empty and different from each other: {names!r:.200}")

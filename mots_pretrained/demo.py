@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.training_scans, self.test_scans) < 1:
-            raise ValueError("steps, batch, training scans and test scans must be at least 1 each")
+            raise UserError("steps, batch, training scans and test scans must be at least 1 each")
 
 
 def demo(
@@ -95,7 +96,7 @@ def demo(
     run.begin(f"Loading {run.settings.model}")
     net = load(run.settings.model)
     if not isinstance(net, Method):
-        raise ValueError(
+        raise UserError(
             f"{run.settings.model} holds a {net.config.architecture}; the demonstration wants a "
             "network with tasks, such as transdodnet.phantom"
         )
@@ -214,7 +215,7 @@ class _Run:
 
     def _finetune(self, segmenter: Segmenter, training: list[Case]) -> History:
         from mots_pretrained.data.cases import read_case
-        from mots_pretrained.data.folders import Classes, LabelledScan
+        from mots_pretrained.data.layouts.folders import Classes, LabelledScan
         from mots_pretrained.training.finetune import Finetuning, finetune
 
         classes: Classes = {name: (value,) for value, name in enumerate(BCV_ORGANS, start=1)}
@@ -241,8 +242,8 @@ class _Run:
         """Score on scans that were not trained on, each on its own grid."""
         from mots_pretrained.evaluation.dice import label_dice
         from mots_pretrained.evaluation.table import Table
+        from mots_pretrained.images.volume import read_volume
         from mots_pretrained.inference.predictor import Predictor
-        from mots_pretrained.volume import read_volume
 
         table, predictor = Table(BCV_ORGANS), Predictor(segmenter, overlap=0.25)
         for number, case in enumerate(test):
@@ -283,8 +284,8 @@ class _Run:
 def _score(prediction: Prediction, complete: Path, net: Method) -> dict[str, float | None]:
     """Score a phantom for every task of MOTS, its complete labels being known."""
     from mots_pretrained.evaluation.dice import dice
+    from mots_pretrained.images.volume import read_volume
     from mots_pretrained.phantom.labels import task_target
-    from mots_pretrained.volume import read_volume
 
     labels = read_volume(complete).array
     scores = {}

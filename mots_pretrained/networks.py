@@ -9,6 +9,7 @@ from torch import Tensor
 from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UnknownNameError
 from mots_pretrained.methods import METHODS
 from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
 from mots_pretrained.model.backbone import MOTSBackbone
@@ -89,4 +90,6 @@ def _class_of(config: ModelConfig) -> type[Pretrained]:
         return ARCHITECTURES[config.architecture]
     except KeyError:
         known = ", ".join(ARCHITECTURES)
-        raise KeyError(f"unknown architecture {config.architecture!r}; known are {known}") from None
+        raise UnknownNameError(
+            f"unknown architecture {config.architecture!r}; known are {known}"
+        ) from None

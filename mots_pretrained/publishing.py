@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.errors import UserError
 from mots_pretrained.networks import from_state
 from mots_pretrained.weights.card import check_card, model_card
 from mots_pretrained.weights.checkpoint import CARD, load_folder, save_folder
@@ -131,7 +132,7 @@ def verify(
     unknown = [name for name in precisions if name not in stored["tolerances"]]
     if unknown:
         known = ", ".join(stored["tolerances"])
-        raise ValueError(f"no fingerprint in precision {unknown[0]!r}; stored are {known}")
+        raise UserError(f"no fingerprint in precision {unknown[0]!r}; stored are {known}")
     found = weights_sha256(state)
     network = logits_of(from_state(config, state).to(device), device=device)
     return Verification(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mots_pretrained.errors import UnknownNameError
+
 
 @dataclass(frozen=True)
 class Task:
@@ -116,4 +118,4 @@ def task_named(name: str, tasks: tuple[Task, ...] = MOTS_TASKS) -> Task:
         if task.name == name:
             return task
     known = ", ".join(task.name for task in tasks)
-    raise KeyError(f"unknown task {name!r}; this model has: {known}")
+    raise UnknownNameError(f"unknown task {name!r}; this model has: {known}")

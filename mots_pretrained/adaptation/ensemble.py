@@ -9,6 +9,7 @@ from typing import NoReturn, Self
 from torch import Tensor, nn
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, TaskLogits
 from mots_pretrained.weights.checkpoint import CONFIG
@@ -35,12 +36,12 @@ class Ensemble(Pretrained):
     def __init__(self, members: Sequence[Segmenter]) -> None:
         super().__init__()
         if not members:
-            raise ValueError("an ensemble needs at least one network")
+            raise UserError("an ensemble needs at least one network")
         first = members[0].config
         for member in members[1:]:
             for what in ("classes", "exclusive", "preprocessing"):
                 if getattr(member.config, what) != getattr(first, what):
-                    raise ValueError(f"the ensemble's networks differ in their {what}")
+                    raise UserError(f"the ensemble's networks differ in their {what}")
         self.config = first
         self.members = nn.ModuleList(members)
 
@@ -80,7 +81,7 @@ class Ensemble(Pretrained):
         """
         folders = fold_folders(name)
         if not folders:
-            raise ValueError(f"{name} holds no {FOLD.format(0)} with a network")
+            raise UserError(f"{name} holds no {FOLD.format(0)} with a network")
         return cls([Segmenter.from_pretrained(folder) for folder in folders]).eval()
 
     def save_pretrained(
@@ -107,7 +108,7 @@ class Ensemble(Pretrained):
         Raises:
             ValueError: Always.
         """
-        raise ValueError(f"{repository} can hold one network, not an ensemble; push each fold")
+        raise UserError(f"{repository} can hold one network, not an ensemble; push each fold")
 
 
 def fold_folders(folder: str | Path) -> list[Path]:

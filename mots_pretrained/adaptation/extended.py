@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.backbone import BackboneOutput
 from mots_pretrained.model.kernel_generator import TransformerKernelGenerator
@@ -131,7 +132,7 @@ class ExtendedTransDoDNet(TransDoDNet):
             if cast(AddedTask, one).task.name == name:
                 return cast(AddedTask, one)
         known = ", ".join(task.name for task in self.config.tasks[self.own_tasks :])
-        raise KeyError(f"no task {name!r} was added here; added were: {known}")
+        raise UnknownNameError(f"no task {name!r} was added here; added were: {known}")
 
     def save_task(self, name: str, path: str | os.PathLike[str]) -> Path:
         """Write what was learned for an added task, a few kilobytes, for ``load_task``.
@@ -151,7 +152,7 @@ class ExtendedTransDoDNet(TransDoDNet):
         Raises:
             ValueError: Always.
         """
-        raise ValueError("save each added task with save_task(name, path), not the whole network")
+        raise UserError("save each added task with save_task(name, path), not the whole network")
 
     def push_to_hub(
         self,
@@ -168,7 +169,7 @@ class ExtendedTransDoDNet(TransDoDNet):
         Raises:
             ValueError: Always.
         """
-        raise ValueError("upload the files of save_task(name, path), not the whole network")
+        raise UserError("upload the files of save_task(name, path), not the whole network")
 
     @property
     def own_tasks(self) -> int:

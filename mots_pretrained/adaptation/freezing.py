@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.model.stages import parts_of
 
@@ -67,10 +68,10 @@ class Unfreezing:
     def __post_init__(self) -> None:
         for step, names in self.opening:
             if step < 1:
-                raise ValueError(f"parts open at step 1 or later, not {step}; or leave them open")
+                raise UserError(f"parts open at step 1 or later, not {step}; or leave them open")
             for name in names:
                 if name not in self.frozen and name.split(".")[0] not in self.frozen:
-                    raise ValueError(
+                    raise UserError(
                         f"{name!r} cannot open at step {step}: frozen are only "
                         f"{', '.join(self.frozen) or 'no parts'}"
                     )
@@ -123,7 +124,7 @@ def layer_decay_groups(
     from timm.optim import param_groups_layer_decay
 
     if not 0 < decay <= 1:
-        raise ValueError(f"the layers' decay must lie above 0 and at most at 1, not {decay}")
+        raise UserError(f"the layers' decay must lie above 0 and at most at 1, not {decay}")
     groups: list[dict[str, Any]] = param_groups_layer_decay(
         network, weight_decay=weight_decay, layer_decay=decay
     )
@@ -134,7 +135,7 @@ def _members(network: Pretrained, names: Sequence[str]) -> list[str]:
     there = parts(network)
     for name in names:
         if name not in there:
-            raise ValueError(f"this network has no part {name!r}; it has {', '.join(there)}")
+            raise UserError(f"this network has no part {name!r}; it has {', '.join(there)}")
     return [member for name in names for member in there[name]]
 
 

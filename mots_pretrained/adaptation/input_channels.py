@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from mots_pretrained.errors import UserError
+
 ChannelInit = Literal["first", "mean", "first_scaled", "zero_new"]
 
 
@@ -28,9 +30,9 @@ def widen_input(weight: Tensor, channels: int, init: ChannelInit = "first") -> T
         ValueError: If ``init`` is unknown or ``channels`` is not positive.
     """
     if init not in get_args(ChannelInit):
-        raise ValueError(f"channel_init must be one of {get_args(ChannelInit)}, not {init!r}")
+        raise UserError(f"channel_init must be one of {get_args(ChannelInit)}, not {init!r}")
     if channels < 1:
-        raise ValueError(f"in_channels must be at least 1, not {channels}")
+        raise UserError(f"in_channels must be at least 1, not {channels}")
     if init == "zero_new":
         kept = weight[:, :channels]
         new = weight.new_zeros(len(weight), channels - kept.shape[1], *weight.shape[2:])

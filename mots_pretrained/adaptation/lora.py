@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.blocks import StandardisedConv3d
 from mots_pretrained.model.pretrained import Pretrained, check_state
 from mots_pretrained.model.stages import parts_of, stage_of
@@ -57,7 +58,7 @@ def add_lora(
     wanted = {stage for part in parts for stage in _stages(network, part)}
     layers = tuple(name for name in there if stage_of(f"{name}.") in wanted)
     if not layers:
-        raise ValueError(f"nothing in {', '.join(parts) or 'no part'} can take adapters")
+        raise UserError(f"nothing in {', '.join(parts) or 'no part'} can take adapters")
     _inject(network, layers, rank, rank if alpha is None else alpha, dropout)
     return layers
 
@@ -77,7 +78,7 @@ def merge_lora(network: Pretrained) -> tuple[str, ...]:
     updates = {name: _update(layer) for name, layer in adapted.items()}
     for name, update in updates.items():
         if not bool(update.isfinite().all()):
-            raise ValueError(f"the adapter of {name} is not finite; train again at a lower rate")
+            raise UserError(f"the adapter of {name} is not finite; train again at a lower rate")
     for name, layer in adapted.items():
         base = layer.get_base_layer()
         base.weight.data += updates[name]
@@ -97,7 +98,7 @@ def save_lora(network: Pretrained, path: str | os.PathLike[str]) -> Path:
     """
     adapted = _adapted(network)
     if not adapted:
-        raise ValueError("the network has no adapters to save; add_lora puts them on")
+        raise UserError("the network has no adapters to save; add_lora puts them on")
     first = next(iter(adapted.values()))
     facts = {
         "layers": list(adapted),
@@ -126,7 +127,7 @@ def load_lora(network: Pretrained, path: str | os.PathLike[str]) -> tuple[str, .
     there = set(_adaptable(network))
     known = isinstance(layers, list) and bool(layers) and all(name in there for name in layers)
     if not (known and isinstance(rank, int) and isinstance(alpha, int)):
-        raise ValueError(f"{path} holds adapters for another network than this")
+        raise UserError(f"{path} holds adapters for another network than this")
     addition.check_base(_base_sha256(network), path)
     _inject(network, tuple(layers), rank, alpha, 0.0)  # type: ignore[arg-type]
     check_state(_learned(network), addition.tensors, what=f"{path} does not fit the network")
@@ -144,9 +145,9 @@ def _inject(
             "adapters need peft; install it with: pip install 'mots_pretrained[peft]'"
         ) from None
     if not 1 <= rank <= _LARGEST_RANK:
-        raise ValueError(f"rank must be 1 to {_LARGEST_RANK}, not {rank}")
+        raise UserError(f"rank must be 1 to {_LARGEST_RANK}, not {rank}")
     if _adapted(network):
-        raise ValueError("the network has adapters already; merge_lora makes it ordinary again")
+        raise UserError("the network has adapters already; merge_lora makes it ordinary again")
     config: Any = peft.LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(layers)
     )
@@ -162,7 +163,7 @@ def _stages(network: Pretrained, part: str) -> set[str]:
         name for name in there if name.split(".")[0] in ("encoder", "transformer", "decoder")
     ]
     if part not in allowed:
-        raise ValueError(f"adapters go into {', '.join(allowed)}, not into {part!r}")
+        raise UserError(f"adapters go into {', '.join(allowed)}, not into {part!r}")
     return {stage_of(name) for name in there[part]}
 
 

@@ -9,6 +9,7 @@ import torch
 
 from mots_pretrained.adaptation.extended import TASK_FILE, AddedTask, ExtendedTransDoDNet
 from mots_pretrained.config import from_dict
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.pretrained import check_state
 from mots_pretrained.tasks import Task
@@ -58,7 +59,7 @@ def add_task(
     task = Task(name, organ, tumour, organ_values, tumour_values)
     _check_names(net, task)
     if not 0 <= rank <= net.config.head.parameters:
-        raise ValueError(f"rank must be 0 to {net.config.head.parameters}, not {rank}")
+        raise UserError(f"rank must be 0 to {net.config.head.parameters}, not {rank}")
     one = _blank(net, task, row=row, rank=rank)
     decoder = net.organ_decoder
     with torch.no_grad():
@@ -90,7 +91,7 @@ def load_task(net: TransDoDNet, path: str | os.PathLike[str]) -> ExtendedTransDo
     down = tensors.get("down")
     rank = 0 if down is None or down.ndim != 2 else len(down)
     if rank > net.config.head.parameters:
-        raise ValueError(f"{path} holds an update of rank {rank}, more than the kernels have")
+        raise UserError(f"{path} holds an update of rank {rank}, more than the kernels have")
     extended = _extended(net, _blank(net, task, row="row" in tensors, rank=rank))
     addition.check_base(extended.base_sha256(), path)
     one = extended.added_task(task.name)
@@ -113,13 +114,15 @@ def _extended(net: TransDoDNet, one: AddedTask) -> ExtendedTransDoDNet:
 def _own_task(net: TransDoDNet, name: str) -> int:
     index = net.task_indices([name])[0]
     if index >= len(net.organ_decoder.embedding):
-        raise KeyError(f"{name!r} was added itself; name a task that the network was trained for")
+        raise UnknownNameError(
+            f"{name!r} was added itself; name a task that the network was trained for"
+        )
     return index
 
 
 def _check_net(net: object) -> None:
     if not isinstance(net, TransDoDNet):
-        raise ValueError(
+        raise UserError(
             f"a task is added to a TransDoDNet, whose kernels come from queries, not to a "
             f"{type(net).__name__}"
         )
@@ -129,8 +132,8 @@ def _check_names(net: TransDoDNet, task: Task) -> None:
     tasks = {other.name for other in net.config.tasks}
     categories = {name for other in net.config.tasks for name in other.categories}
     for name in {task.name} & tasks | {*task.categories} & categories:
-        raise ValueError(f"the network has {name!r} already; choose another name")
+        raise UserError(f"the network has {name!r} already; choose another name")
     if not task.name or not task.categories or not all(task.categories):
-        raise ValueError(f"a task and its categories need names, not {task}")
+        raise UserError(f"a task and its categories need names, not {task}")
     if task.organ == task.tumour:
-        raise ValueError(f"organ and tumour need different names, not both {task.organ!r}")
+        raise UserError(f"organ and tumour need different names, not both {task.organ!r}")

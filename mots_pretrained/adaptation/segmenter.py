@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
 from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbones import build_backbone
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state, sized_for
 from mots_pretrained.shapes import Image, TaskLogits
@@ -43,7 +44,7 @@ class Segmenter(Pretrained):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if config.architecture != "segmenter":
-            raise ValueError(
+            raise UserError(
                 f"Segmenter needs architecture 'segmenter', not {config.architecture!r}"
             )
         self.config = config
@@ -108,12 +109,12 @@ class Segmenter(Pretrained):
         )
         if out_channels is None and classes is None:
             if config.architecture != "segmenter":
-                raise ValueError(
+                raise UserError(
                     f"{name} holds a {config.architecture}, which has no segmenter's head; "
                     "say out_channels=N to put a new one on"
                 )
             if in_channels is not None or preprocessing is not None:
-                raise ValueError(
+                raise UserError(
                     f"{name} is loaded whole, with its own input; in_channels and preprocessing "
                     "need a new head beside them: say out_channels=N or classes=[...]"
                 )
@@ -182,7 +183,7 @@ class Segmenter(Pretrained):
         kept = {key: value for key, value in state.items() if key in wanted}
         missing = sorted(wanted - set(kept))
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"the weights lack {len(missing)} of the backbone's tensors, "
                 f"for example {', '.join(missing[:3])}"
             )
@@ -193,7 +194,7 @@ class Segmenter(Pretrained):
             new.append(_STEM)
         wrong = [key for key, value in kept.items() if value.shape != own[key].shape]
         if wrong:
-            raise ValueError(
+            raise UserError(
                 f"{wrong[0]} has shape {tuple(kept[wrong[0]].shape)}, the network needs "
                 f"{tuple(own[wrong[0]].shape)}"
             )
@@ -230,7 +231,7 @@ def drop_transformer(segmenter: Segmenter) -> Segmenter:
 
 def _without_transformer(config: ModelConfig) -> ModelConfig:
     if config.transformer is not None and config.transformer.fusion == "C":
-        raise ValueError(
+        raise UserError(
             "this decoder was trained on the Transformer's features only (mode C), so nothing is "
             "left without them; keep the Transformer"
         )
@@ -248,13 +249,13 @@ def _class_names(
     background = int(exclusive)
     if classes is None:
         if out_channels is None or out_channels <= background:
-            raise ValueError(
+            raise UserError(
                 f"out_channels must be at least {background + 1}"
                 f"{' (the background included)' if exclusive else ''}, not {out_channels}"
             )
         return tuple(f"class_{i + 1}" for i in range(out_channels - background))
     if out_channels is not None and out_channels != len(classes) + background:
-        raise ValueError(
+        raise UserError(
             f"out_channels is {out_channels}, but {len(classes)} classes"
             f"{' and the background' if exclusive else ''} make {len(classes) + background}"
         )

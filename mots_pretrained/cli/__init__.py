@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from mots_pretrained import __version__
+from mots_pretrained.errors import UserError
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -69,7 +70,7 @@ def _dispatch(words: list[str]) -> int:
         return DONE
     name, rest = words[0], words[1:]
     if name not in VERBS:
-        raise ValueError(_unknown(name))
+        raise UserError(_unknown(name))
     from mots_pretrained.cli.frame import run_verb
 
     return run_verb(name, VERBS[name].target, rest)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 if TYPE_CHECKING:
-    from mots_pretrained.data.check import CheckReport
-    from mots_pretrained.data.sources import Collection
+    from mots_pretrained.check.collections import CheckReport
+    from mots_pretrained.data.layouts import Collection
 
 
 def check(
@@ -35,13 +37,13 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> int:
     """Check labels, grids, spacing, HU, duplicates and orientation of the original collections."""
+    from mots_pretrained.check.collections import check_collections
     from mots_pretrained.cli import DONE, FAILED, console
-    from mots_pretrained.data.check import check_collections
-    from mots_pretrained.data.sources import find_collections
+    from mots_pretrained.data.layouts import find_collections
     from mots_pretrained.report.page import checked_page, write_page
 
     if workers < 0:
-        raise ValueError(f"the number of workers is 0 or more, not {workers}")
+        raise UserError(f"the number of workers is 0 or more, not {workers}")
     folders = {
         "liver": liver,
         "kidney": kidney,
@@ -54,7 +56,7 @@ def check(
     named = {task: Path(folder) for task, folder in folders.items() if folder}
     descriptions = [Path(path) for path in collection or ()]
     if not root and not named and not descriptions:
-        raise ValueError("nothing to check; give the folder with the collections with -i")
+        raise UserError("nothing to check; give the folder with the collections with -i")
     if output:
         checked_page(output)  # before hours of work
     collections = find_collections(

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 
 def convert(
     checkpoint: Annotated[
@@ -33,11 +35,11 @@ def convert(
 
     from mots_pretrained.cli import console
     from mots_pretrained.networks import from_state
+    from mots_pretrained.published.convert import convert as convert_weights
+    from mots_pretrained.published.convert import inspect, read_checkpoint
     from mots_pretrained.weights.card import model_card
     from mots_pretrained.weights.checkpoint import save_folder
     from mots_pretrained.weights.fingerprint import FINGERPRINT, fingerprint, to_text
-    from mots_pretrained.weights.official import convert as convert_weights
-    from mots_pretrained.weights.official import inspect, read_checkpoint
 
     arguments = _arguments(settings or [])
     weights = read_checkpoint(checkpoint)
@@ -77,7 +79,7 @@ def _arguments(settings: list[str]) -> dict[str, str]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
-            raise ValueError(f"--set takes NAME=VALUE, not {setting!r}; e.g. --set nheads=4")
+            raise UserError(f"--set takes NAME=VALUE, not {setting!r}; e.g. --set nheads=4")
         values[name.strip()] = value.strip()
     return values
 

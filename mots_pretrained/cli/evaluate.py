@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 if TYPE_CHECKING:
     from mots_pretrained.data.store import Split
     from mots_pretrained.evaluation.results import Results
@@ -100,7 +102,7 @@ def evaluate(
         report.show({0: _score_files(sides, wanted, known_rule, tolerance)})
         return
     if truth or labels or truth_labels:
-        raise ValueError("--truth and --labels are for files; a model is scored by its cases")
+        raise UserError("--truth and --labels are for files; a model is scored by its cases")
     from mots_pretrained.training.machine import best_device, prepare_machine
     from mots_pretrained.training.scoring import Scoring
 
@@ -131,9 +133,9 @@ def _score_files(
 
     given, truth, labels, truth_labels = sides
     if given == PHANTOMS:
-        raise ValueError("-i phantoms scores a model; name it with --model")
+        raise UserError("-i phantoms scores a model; name it with --model")
     if not truth:
-        raise ValueError(
+        raise UserError(
             "scoring files needs the true ones; name them with --truth; or name with --model what "
             "is to run over a prepared folder"
         )
@@ -162,7 +164,7 @@ def _on_phantoms(
     from mots_pretrained.training.score_phantoms import score_phantoms
 
     if not all(seed.strip().isdigit() for seed in seeds.split(",")):
-        raise ValueError(f"seeds are whole numbers parted by commas, not {seeds!r}")
+        raise UserError(f"seeds are whole numbers parted by commas, not {seeds!r}")
     numbers = list(dict.fromkeys(int(seed) for seed in seeds.split(",")))
     net = load(model)
     results = {}
@@ -189,7 +191,7 @@ def _on_prepared(folder: str, model: str, scoring: Scoring, split: str, task: st
 
     chosen: dict[str, Split | None] = {"test": "test", "train": "train", "all": None}
     if split not in chosen:
-        raise ValueError(f"unknown split {split!r}; allowed are {', '.join(chosen)}")
+        raise UserError(f"unknown split {split!r}; allowed are {', '.join(chosen)}")
     prepared = PreparedSet.open(folder)
     return score_prepared(
         load(model),

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 
 def export(
     name: Annotated[str, typer.Argument(help="Catalogue name, folder or Hub repository")],
@@ -31,7 +33,7 @@ def export(
     network = load(name)
     if format == "monai":
         if part != "network" or size:
-            raise ValueError("a MONAI bundle is of the whole network; leave out --part, --size")
+            raise UserError("a MONAI bundle is of the whole network; leave out --part, --size")
         path = export_bundle(network, output)
     else:
         path = export_graph(
@@ -50,6 +52,6 @@ def export(
 def _size(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise ValueError(f"--size takes three whole numbers D,H,W such as 64,192,192, not {text!r}")
+        raise UserError(f"--size takes three whole numbers D,H,W such as 64,192,192, not {text!r}")
     depth, height, width = map(int, parts)
     return depth, height, width

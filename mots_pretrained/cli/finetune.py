@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mots_pretrained.cli import console
+from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.training.history import History
@@ -68,7 +69,7 @@ def finetune(
 ) -> None:
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
     from mots_pretrained.cli.training_bar import training_bar
-    from mots_pretrained.data.folders import find_scans
+    from mots_pretrained.data.layouts.folders import find_scans
     from mots_pretrained.training.downstream import Choices, named_classes
     from mots_pretrained.training.finetune import Finetuning
     from mots_pretrained.training.finetune_folder import (
@@ -80,7 +81,7 @@ def finetune(
     from mots_pretrained.training.machine import best_device, prepare_machine
 
     if channel_init not in (allowed := ("first", "mean", "first_scaled", "zero_new")):
-        raise ValueError(f"--channel-init must be {', '.join(allowed)}, not {channel_init!r}")
+        raise UserError(f"--channel-init must be {', '.join(allowed)}, not {channel_init!r}")
     settings = Finetuning(
         steps=steps,
         epochs=epochs,
@@ -121,7 +122,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _held_out(text: str) -> int | tuple[str, ...] | None:
     """Read --val: how many cases, which ones, or BCV's half as it is written down."""
-    from mots_pretrained.data.bcv import BCV_VALIDATION
+    from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
 
     if text in ("", "a fifth", "-1"):
         return None
@@ -136,7 +137,7 @@ def _spacing(text: str) -> tuple[float, float, float] | None:
     try:
         depth, height, width = (float(step) for step in text.split(","))
     except ValueError:
-        raise ValueError(f"--spacing takes three numbers by commas, not {text!r}") from None
+        raise UserError(f"--spacing takes three numbers by commas, not {text!r}") from None
     return depth, height, width
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TextIO
 
 from mots_pretrained.cli import DONE, FAILED, INTERRUPTED, WRONG_INPUT, console
+from mots_pretrained.errors import UserError
 
 _WRONG_INPUT = (
     ValueError,
@@ -73,7 +74,7 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
         # Typer has carried its usage errors in different classes; all format themselves.
         if not hasattr(error, "format_message"):
             raise
-        raise ValueError(f"{_one_line(error.format_message())} (see: mots {name} --help)") from None
+        raise UserError(f"{_one_line(error.format_message())} (see: mots {name} --help)") from None
     if status == INTERRUPTED:
         raise KeyboardInterrupt
     return status if isinstance(status, int) else DONE

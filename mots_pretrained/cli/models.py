@@ -12,6 +12,7 @@ import typer
 
 from mots_pretrained.cli import console
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Entry, entry_named, list_models
 from mots_pretrained.weights.download import FILES, checksum, resolve
 
@@ -38,15 +39,15 @@ def models(
     """List the pretrained models, show one, fetch it, check it, ask what it has seen."""
     first, *rest = words or ["*"]
     if output and first != "download":
-        raise ValueError("-o is for mots models download")
+        raise UserError("-o is for mots models download")
     if first in _ACTIONS:
         action, least, most = _ACTIONS[first]
         if not least <= len(rest) <= most:
-            raise ValueError(f"mots models {first} takes {_COUNTS[least, most]}, got {len(rest)}")
+            raise UserError(f"mots models {first} takes {_COUNTS[least, most]}, got {len(rest)}")
         action(rest, output, json)
     elif rest:
         close = get_close_matches(first, _ACTIONS, n=1) or [*_ACTIONS]
-        raise ValueError(f"one name or pattern, or an action: {', '.join(close)}; not {first!r}")
+        raise UserError(f"one name or pattern, or an action: {', '.join(close)}; not {first!r}")
     elif any(sign in first for sign in "*?["):
         names = list_models(
             first, available=available, architecture=architecture or None, task=task or None
@@ -156,7 +157,7 @@ def _overlap(words: list[str], output: str, json: bool) -> None:
 
     name, root = words
     if not Path(root).is_dir():
-        raise FileNotFoundError(f"no such folder: {root}; give one with scans (.nii, .nii.gz)")
+        raise MissingFileError(f"no such folder: {root}; give one with scans (.nii, .nii.gz)")
     known = read_training_scans(resolve(name))
     paths = sorted(path for end in ("nii", "nii.gz") for path in Path(root).rglob(f"*.{end}"))
     hashes, unread = _hashes(paths) if known.scans else ({}, [])
@@ -175,8 +176,8 @@ def _overlap(words: list[str], output: str, json: bool) -> None:
 
 def _hashes(paths: list[Path]) -> tuple[dict[str, str], list[str]]:
     """Hash the voxels of scans; a file that cannot be read keeps nobody from the others."""
-    from mots_pretrained.data.content_hash import content_hash
-    from mots_pretrained.volume import read_volume
+    from mots_pretrained.images.content_hash import content_hash
+    from mots_pretrained.images.volume import read_volume
 
     hashes: dict[str, str] = {}
     unread: list[str] = []

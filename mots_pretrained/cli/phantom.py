@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 
 def phantom(
     kind: Annotated[str, typer.Argument(help="mots (seven collections), bcv or brats")],
@@ -24,7 +26,7 @@ def phantom(
     from mots_pretrained.phantom.collections import SMALL, write_collection
 
     if small and shape is not None:
-        raise ValueError("--small and --shape were both given; choose one")
+        raise UserError("--small and --shape were both given; choose one")
     written = write_collection(
         kind,
         output,

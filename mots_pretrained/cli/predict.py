@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mots_pretrained.cli import console
+from mots_pretrained.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.inference.predictor import Predictor
@@ -100,41 +101,41 @@ def predict(
             _show(report)
     if refused:
         more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
-        raise ValueError(f"{len(refused)} of {len(scans)} scans were left out: {refused[0]}{more}")
+        raise UserError(f"{len(refused)} of {len(scans)} scans were left out: {refused[0]}{more}")
 
 
 def _scans(given: list[str], output: str) -> list[list[str]]:
     """List the scans as files a channel; the files of a folder are a scan each."""
     if os.path.exists(output) and not os.path.isdir(output):
-        raise ValueError(f"{output} is a file; give a folder for the results")
+        raise UserError(f"{output} is a file; give a folder for the results")
     folders = [path for path in given if os.path.isdir(path)]
     if not folders:
         for path in given:
             if not os.path.exists(path):
-                raise FileNotFoundError(f"no such file: {path}; give an existing .nii or .nii.gz")
+                raise MissingFileError(f"no such file: {path}; give an existing .nii or .nii.gz")
         return [given]
     if len(given) > 1:
-        raise ValueError(f"{folders[0]} is a folder; give one folder, or files only")
+        raise UserError(f"{folders[0]} is a folder; give one folder, or files only")
     folder = folders[0]
     if os.path.exists(output) and os.path.samefile(folder, output):
-        raise ValueError(f"{output} holds the scans; give another folder for the results")
+        raise UserError(f"{output} holds the scans; give another folder for the results")
     names = sorted(
         name
         for name in os.listdir(folder)
         if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
     )
     if not names:
-        from mots_pretrained.data.brats import find_brats_images
+        from mots_pretrained.data.layouts.brats import find_brats_images
 
         cases = find_brats_images(Path(folder)).values()
         if not cases:
-            raise ValueError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
+            raise UserError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
         return [[os.fspath(path) for path in case] for case in cases]
     by_stem: dict[str, str] = {}
     for name in names:
         other = by_stem.setdefault(name.lower().removesuffix(".gz").removesuffix(".nii"), name)
         if other != name:
-            raise ValueError(f"{folder} holds {other} and {name}, whose results would be one file")
+            raise UserError(f"{folder} holds {other} and {name}, whose results would be one file")
     channels: dict[str, list[str]] = {}
     for stem, name in by_stem.items():
         channels.setdefault(re.sub(r"_\d{4}$", "", stem), []).append(os.path.join(folder, name))
@@ -145,8 +146,8 @@ def _scans(given: list[str], output: str) -> list[list[str]]:
 
 def _submit(predictor: Predictor, paths: list[str], output: str, kind: str) -> dict[str, Any]:
     """Predict one scan and write the one file that an online evaluation takes."""
+    from mots_pretrained.images.volume import read_channels
     from mots_pretrained.inference.submission import save_submission
-    from mots_pretrained.volume import read_channels
 
     volume = read_channels(paths)
     with _bar(volume.name) as progress:
@@ -161,9 +162,9 @@ def _segment(
     predictor: Predictor, paths: list[str], output: str, masks: bool, model: str, several: bool
 ) -> dict[str, Any]:
     """Predict one scan, write its files and return what the file of volumes says, and more."""
+    from mots_pretrained.images.volume import read_channels
     from mots_pretrained.inference.outputs import save_prediction
     from mots_pretrained.report.overlay import draw_overlay
-    from mots_pretrained.volume import read_channels
 
     start = time.monotonic()
     volume = read_channels(paths)

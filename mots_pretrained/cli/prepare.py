@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from mots_pretrained.cli import FAILED, console
+from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.config import Preprocessing
@@ -48,9 +49,9 @@ def prepare(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> int:
     """Bring the original collections to a model's contract, ready for training; resumable."""
+    from mots_pretrained.data.layouts import find_collections
     from mots_pretrained.data.prepare import Preparation, supervision
     from mots_pretrained.data.prepare import prepare as prepare_collections
-    from mots_pretrained.data.sources import find_collections
 
     elsewhere = {
         "liver": liver,
@@ -64,11 +65,11 @@ def prepare(
     named = {task: Path(folder) for task, folder in elsewhere.items() if folder is not None}
     described = [Path(path) for path in collection or ()]
     if root is None and not named and not described:
-        raise ValueError("no data given; name their folder with -i ROOT, or each, as --liver DIR")
+        raise UserError("no data given; name their folder with -i ROOT, or each, as --liver DIR")
     if output is None and not dry_run:
-        raise ValueError("where to? name a folder with -o DIR, or only look with --dry-run")
+        raise UserError("where to? name a folder with -o DIR, or only look with --dry-run")
     if workers < 0:
-        raise ValueError(f"--workers is 0 or more, not {workers}")
+        raise UserError(f"--workers is 0 or more, not {workers}")
     preparation = Preparation(_contract(contract), split, seed)
     collections = find_collections(
         None if root is None else Path(root), named=named, descriptions=described

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 if TYPE_CHECKING:
     from mots_pretrained.training.recipes import Recipe
     from mots_pretrained.training.sources import Phantoms, Prepared
@@ -119,7 +121,7 @@ def pretrain(
     }
     if method == "singlept":
         if tasks:
-            raise ValueError("--method singlept is of hepatic vessels; leave --tasks out")
+            raise UserError("--method singlept is of hepatic vessels; leave --tasks out")
         method, tasks = "transdodnet", "hepatic_vessel"
     phantoms = {"randomise": randomise, "labels": labels, "patches_per_case": patches}
     prepared = {"balance": sampling, "fold": fold}
@@ -200,7 +202,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
     changed = {key: value for key, value in changes.items() if value is not None}
     if "steps" in changed and "epochs" in changed:
-        raise ValueError("give --steps or --epochs, not both")
+        raise UserError("give --steps or --epochs, not both")
     if "steps" in changed or "epochs" in changed:
         changed = {"steps": None, "epochs": None, **changed}
     for key in ("clip", "ema"):
@@ -218,6 +220,6 @@ def _data(folder: str, phantoms: dict[str, Any], prepared: dict[str, Any]) -> Ph
     strange = [names.get(key, key) for key, value in other.items() if value is not None]
     if strange:
         what = "without -i, of phantoms" if folder else "of a prepared folder, -i"
-        raise ValueError(f"--{strange[0]} is an option {what}")
+        raise UserError(f"--{strange[0]} is an option {what}")
     given = {key: value for key, value in here.items() if value is not None}
     return Prepared(folder, **given) if folder else Phantoms(**given)

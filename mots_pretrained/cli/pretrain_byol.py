@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mots_pretrained.errors import UserError
+
 if TYPE_CHECKING:
     from mots_pretrained.training.pretrain_byol import SelfSupervision
     from mots_pretrained.training.pretrain_mots import Run
@@ -16,7 +18,7 @@ def refuse(options: dict[str, Any]) -> None:
     """Raise a ValueError for the first option that was given and that BYOL-3D has no use for."""
     for name, value in options.items():
         if value:
-            raise ValueError(
+            raise UserError(
                 f"--{name} means nothing to --method byol3d, which learns from scans alone; "
                 "leave it out"
             )

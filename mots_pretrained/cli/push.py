@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.errors import UserError
+
 
 def push(
     folder: Annotated[str, typer.Argument(help="Folder with the model, such as a training's")],
@@ -47,7 +49,7 @@ def push(
     from mots_pretrained.weights.upload import upload_folder
 
     if not repository and not output:
-        raise ValueError("say where to: a Hub repository org/name, or -o FOLDER")
+        raise UserError("say where to: a Hub repository org/name, or -o FOLDER")
     description = None
     if summary or training or scores:
         description = Description(

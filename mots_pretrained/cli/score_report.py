@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mots_pretrained.cli import console
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.domains import domain_means, domain_text
 from mots_pretrained.evaluation.long_csv import case_scores, read_case_scores, write_long_csv
 from mots_pretrained.evaluation.metrics import METRICS
@@ -50,13 +51,13 @@ class ScoreReport:
         """
         folder = os.path.dirname(self.csv) or "."
         if not os.path.isdir(folder):
-            raise FileNotFoundError(f"no such folder: {folder}; make it, or write elsewhere")
+            raise MissingFileError(f"no such folder: {folder}; make it, or write elsewhere")
         if os.path.isdir(self.csv):
-            raise ValueError(f"{self.csv} is a folder; give a CSV file to write")
+            raise UserError(f"{self.csv} is a folder; give a CSV file to write")
         needed = ["dice", hausdorff_column(rule)] if self.table9 else []
         needed += ["dice"] if self.against else []
         if missing := [name for name in needed if name not in metrics]:
-            raise ValueError(f"that table needs {missing[0]}; add it to --metrics")
+            raise UserError(f"that table needs {missing[0]}; add it to --metrics")
         if self.against:
             read_case_scores(self.against)
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mots_pretrained.data.augment import Augmentation
+from mots_pretrained.errors import UserError
 
 
 def check_installed() -> None:
@@ -19,7 +20,7 @@ def check_installed() -> None:
     try:
         import batchgeneratorsv2  # noqa: F401
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "this augmentation needs batchgeneratorsv2; install it with "
             "pip install 'mots_pretrained[train]', or choose another (--augment default)"
         ) from None

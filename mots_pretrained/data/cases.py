@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.labelled import Classes, LabelledScan
+from mots_pretrained.data.layouts.labelled import Classes, LabelledScan
 from mots_pretrained.data.patches import Case
-from mots_pretrained.data.preprocess import contract_shape, preprocess
-from mots_pretrained.data.resample import resample_labels
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import contract_shape, preprocess
+from mots_pretrained.images.resample import resample_labels
+from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_volume
 from mots_pretrained.tasks import IGNORED
-from mots_pretrained.volume import SAME_GRID, Volume, read_channels, read_volume
 
 
 def read_case(
@@ -30,22 +31,22 @@ def read_case(
     """
     volume = read_channels(scan.images)
     if volume.channels != len(contract.channels):
-        raise ValueError(
+        raise UserError(
             f"{scan.images[0]}: case {scan.name} has {volume.channels} channel(s), wanted are "
             f"{len(contract.channels)} ({', '.join(contract.channels)})"
         )
     labels = read_volume(scan.label, dtype=np.int32)
     if labels.array.ndim != 3:
-        raise ValueError(f"{scan.label} has {labels.channels} channels; a label map has one")
+        raise UserError(f"{scan.label} has {labels.channels} channels; a label map has one")
     if labels.apart(volume) > SAME_GRID:
-        raise ValueError(
+        raise UserError(
             f"{scan.label} lies on another grid than {scan.images[0]} ({labels.shape} and "
             f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"
         )
     known = {0, *(value for values in classes.values() for value in values)}
     strange = sorted({int(value) for value in np.unique(labels.array)} - known - {ignore})
     if strange:
-        raise ValueError(
+        raise UserError(
             f"{scan.label} holds label value {strange[0]}, which is in no class; known are "
             f"{', '.join(map(str, sorted(known)))}: name it, or correct the file"
         )
@@ -83,7 +84,7 @@ def make_case(
         name: What to call the case; the volume's name by default.
     """
     if exclusive and len(classes) >= IGNORED:
-        raise ValueError(f"at most {IGNORED - 1} classes can be learned, not {len(classes)}")
+        raise UserError(f"at most {IGNORED - 1} classes can be learned, not {len(classes)}")
     image = preprocess(volume, contract)
     size = contract_shape(volume, contract)
     masks = [np.isin(labels, values) for values in classes.values()]

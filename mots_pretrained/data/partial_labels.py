@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import Task
 
 
@@ -33,7 +34,7 @@ def partial_labels(labels: ArrayLike, task: Task) -> tuple[NDArray[np.uint8], ND
     found = np.unique(values)
     strange = [value for value in found.tolist() if value not in known]
     if strange:
-        raise ValueError(
+        raise UserError(
             f"label value {strange[0]} means nothing in task {task.name}; "
             f"allowed are {', '.join(map(str, sorted(known)))}"
         )

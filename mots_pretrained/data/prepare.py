@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.layouts import Collection
 from mots_pretrained.data.prepare_case import Job, Outcome, prepare_case, prepared_before
 from mots_pretrained.data.prepared_folder import alone, check_folder, sweep
-from mots_pretrained.data.sources import Collection
 from mots_pretrained.data.split import split_cases, validation_cases
 from mots_pretrained.data.store import (
     CaseRecord,
@@ -27,6 +27,7 @@ from mots_pretrained.data.store import (
     write_index,
 )
 from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.errors import UserError
 
 OnCase = Callable[[int, int, str, str], None]
 """Told how many cases are done, of how many, the last one's identifier, and why it was set aside
@@ -178,7 +179,7 @@ def _plan(
         for case in collection.labelled:
             name = case.identifier
             if not re.fullmatch(r"\w[\w.+ -]*", name):
-                raise ValueError(
+                raise UserError(
                     f"{case.image}: {name!r} cannot be a folder's name; rename the case"
                 )
             fold: Fold | None = None
@@ -192,7 +193,7 @@ def _plan(
             )
             planned.append((job, split[name], fold))
     if not planned:
-        raise ValueError("there is no labelled case to prepare; name collections with label maps")
+        raise UserError("there is no labelled case to prepare; name collections with label maps")
     return planned
 
 

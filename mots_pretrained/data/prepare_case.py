@@ -14,11 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.content_hash import content_hash
 from mots_pretrained.data.partial_labels import partial_labels
 from mots_pretrained.data.patches import Case
-from mots_pretrained.data.preprocess import preprocess
-from mots_pretrained.data.resample import resample_labels
 from mots_pretrained.data.store import (
     CaseRecord,
     Provenance,
@@ -27,9 +24,13 @@ from mots_pretrained.data.store import (
     write_record,
 )
 from mots_pretrained.data.stored_case import write_case
-from mots_pretrained.nifti import read_grid
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.content_hash import content_hash
+from mots_pretrained.images.nifti import read_grid
+from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.resample import resample_labels
+from mots_pretrained.images.volume import SAME_GRID, Volume, read_volume
 from mots_pretrained.tasks import Task
-from mots_pretrained.volume import SAME_GRID, Volume, read_volume
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,16 @@ def _read_labels(job: Job, volume: Volume) -> np.ndarray:
     """Read organ + 2 x tumour on the scan's grid; both where a tumour lies in its organ."""
     labels = read_volume(job.label, dtype=np.int32)
     if labels.array.ndim != 3:
-        raise ValueError(f"{job.label} has {labels.channels} channels; a label map has one")
+        raise UserError(f"{job.label} has {labels.channels} channels; a label map has one")
     if labels.apart(volume) > SAME_GRID:
-        raise ValueError(
+        raise UserError(
             f"{job.label} lies on another grid than {job.image} ({labels.shape} and "
             f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"
         )
     try:
         (organ, tumour), _ = partial_labels(labels.array, job.task)
     except ValueError as error:
-        raise ValueError(f"{job.label}: {error}") from None
+        raise UserError(f"{job.label}: {error}") from None
     return organ + 2 * tumour
 
 

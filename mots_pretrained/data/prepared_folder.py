@@ -11,6 +11,7 @@ from typing import Any
 
 from mots_pretrained.config import from_dict
 from mots_pretrained.data.store import read_index
+from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import Task
 
 
@@ -34,7 +35,7 @@ def check_folder(
     if not (folder / "prepared.json").is_file():
         visible = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
         if visible:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds {visible[0].name} and no prepared.json; give a new or empty folder"
             )
         return
@@ -42,7 +43,7 @@ def check_folder(
     before = index["settings"]
     for name, value in settings.items():
         if before.get(name) != value:
-            raise ValueError(
+            raise UserError(
                 f"{folder} was prepared with {_told(name, before.get(name))}, now it is to be "
                 f"{_told(name, value)}; use the same, or another folder"
             )
@@ -50,13 +51,13 @@ def check_folder(
     for values in index["tasks"]:
         task = from_dict(Task, values, f"{folder / 'prepared.json'}")
         if now.get(task.name, task) != task:
-            raise ValueError(
+            raise UserError(
                 f"{folder} was prepared with other label values of {task.name}; give another folder"
             )
     there = (path.name for path in folder.glob("cases/[!.]*"))
     other = sorted(set(there) - identifiers)
     if other:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds {len(other)} cases that the collections given do not, such as "
             f"{other[0]}; name these as well, or another folder"
         )
@@ -82,7 +83,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another run is writing into {folder}; wait for its end") from None
+            raise UserError(f"another run is writing into {folder}; wait for its end") from None
         yield
     finally:
         os.close(handle)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from mots_pretrained.data.labelled import LabelledScan
+from mots_pretrained.data.layouts.labelled import LabelledScan
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.stored_case import StoredCase, write_case
 

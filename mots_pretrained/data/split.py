@@ -10,7 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from mots_pretrained.data.sources import SOURCES, Collection
+from mots_pretrained.data.layouts import SOURCES, Collection
+from mots_pretrained.errors import UserError
 
 Split = Literal["train", "test"]
 
@@ -52,7 +53,7 @@ def split_cases(
         ValueError: If there is no such kind, or the published split does not know a case.
     """
     if kind not in KINDS:
-        raise ValueError(f"unknown split {kind!r}; there are: {', '.join(KINDS)}")
+        raise UserError(f"unknown split {kind!r}; there are: {', '.join(KINDS)}")
     split: dict[str, Split] = {}
     for collection in collections:
         names = [case.identifier for case in collection.labelled]
@@ -92,7 +93,7 @@ def _as_published(names: Sequence[str], collection: Collection) -> dict[str, Spl
     published = published_split()
     unknown = [name for name in names if name not in published]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"{len(unknown)} cases of {collection.folder}, such as {unknown[0]}, are not in the "
             "published split; for other cases than those of MOTS use --split seeded or all-test"
         )

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from mots_pretrained.config import Preprocessing, from_dict
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.stored_case import Foreground, StoredCase
+from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.tasks import Task
 
 FORMAT_VERSION = 1
@@ -131,7 +132,7 @@ class PreparedSet:
         """
         content = read_index(Path(folder))
         if not content["complete"]:
-            raise ValueError(
+            raise UserError(
                 f"{folder} is only partly prepared; run the same mots prepare command again, "
                 "which goes on where it stopped"
             )
@@ -159,7 +160,7 @@ class PreparedSet:
         """
         if task is not None and task not in [known.name for known in self.tasks]:
             known = ", ".join(known.name for known in self.tasks)
-            raise KeyError(f"no case of task {task!r} in {self.folder}; it has: {known}")
+            raise UnknownNameError(f"no case of task {task!r} in {self.folder}; it has: {known}")
         return tuple(
             record
             for record in self.records
@@ -182,7 +183,7 @@ class PreparedSet:
         """
         names = [task.name for task in (self.tasks if tasks is None else tasks)]
         if record.task not in names:
-            raise KeyError(
+            raise UnknownNameError(
                 f"{record.identifier} is of task {record.task!r}; known are {', '.join(names)}"
             )
         return StoredCase.at(
@@ -228,20 +229,20 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     path = folder / "prepared.json"
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} is no prepared folder (it has no prepared.json); make one with: "
             "mots prepare -i ROOT -o DIR"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
+        raise UserError(f"{path} is not valid JSON ({error})") from None
     missing = sorted(_INDEX - set(content)) if isinstance(content, dict) else sorted(_INDEX)
     if missing:
-        raise ValueError(f"{path} lacks {missing[0]!r}: it is none that mots prepare has written")
+        raise UserError(f"{path} lacks {missing[0]!r}: it is none that mots prepare has written")
     version = content["format_version"]
     if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{path} has format_version {version}, this package reads up to {FORMAT_VERSION}; "
             "upgrade with: pip install -U mots_pretrained"
         )

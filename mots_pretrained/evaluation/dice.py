@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.rules import Rule, as_rule
 
 
@@ -35,7 +36,7 @@ def dice(prediction: ArrayLike, truth: ArrayLike, *, rule: Rule = "standard") ->
     as_rule(rule)
     p, y = np.asarray(prediction) != 0, np.asarray(truth) != 0
     if p.shape != y.shape:
-        raise ValueError(f"prediction and truth differ in shape: {p.shape} and {y.shape}")
+        raise UserError(f"prediction and truth differ in shape: {p.shape} and {y.shape}")
     overlap = int(np.count_nonzero(p & y))
     size = int(np.count_nonzero(p)) + int(np.count_nonzero(y))
     if rule == "published":

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.metrics import METRICS, measure
 from mots_pretrained.evaluation.names import LabelNames, names_beside
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.rules import Rule
 from mots_pretrained.evaluation.surface_dice import TOLERANCE
-from mots_pretrained.volume import SAME_GRID, Volume, list_volumes, read_volume, stem
+from mots_pretrained.images.volume import SAME_GRID, Volume, list_volumes, read_volume, stem
 
 
 def score_files(
@@ -56,7 +57,7 @@ def score_files(
         own = true_names = _names_in([true for _, true in pairs.values()])
     shared = tuple(name for name in true_names.classes if name in own.classes)
     if not shared:
-        raise ValueError(
+        raise UserError(
             f"predictions name {', '.join(own.classes)}, the truth "
             f"{', '.join(true_names.classes)}: no class is in both; say with --labels and "
             "--truth-labels which values mean what"
@@ -102,13 +103,13 @@ def _pairs(predictions: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
     for path in _label_maps(truth):
         first = true.setdefault(case_key(path), path)
         if first != path:
-            raise ValueError(f"{first} and {path} are named as one case; leave one of them")
+            raise UserError(f"{first} and {path} are named as one case; leave one of them")
     predicted = _label_maps(predictions)
     if len(predicted) == len(true) == 1 and predictions.is_file():
         return {stem(predictions): (predictions, next(iter(true.values())))}
     for path in predicted:
         if case_key(path) not in true:
-            raise FileNotFoundError(f"{path} has no truth of its name in {truth}")
+            raise MissingFileError(f"{path} has no truth of its name in {truth}")
     return {stem(path): (path, true[case_key(path)]) for path in predicted}
 
 
@@ -116,24 +117,24 @@ def _label_maps(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise FileNotFoundError(f"no such file or folder: {path}")
+        raise MissingFileError(f"no such file or folder: {path}")
     found = list_volumes(path)
     if not found:
-        raise FileNotFoundError(f"{path} holds no .nii or .nii.gz file")
+        raise MissingFileError(f"{path} holds no .nii or .nii.gz file")
     return found
 
 
 def _names_in(paths: list[Path]) -> LabelNames:
     values = sorted({int(v) for path in paths for v in np.unique(_read_labels(path).array)} - {0})
     if not values:
-        raise ValueError("the truth holds nothing but background; there is nothing to score")
+        raise UserError("the truth holds nothing but background; there is nothing to score")
     return LabelNames({f"label_{value}": (value,) for value in values})
 
 
 def _read_labels(path: Path) -> Volume:
     volume = read_volume(path, dtype=np.int32)
     if volume.array.ndim != 3:
-        raise ValueError(f"{path} has {volume.channels} channels; a label map has one")
+        raise UserError(f"{path} has {volume.channels} channels; a label map has one")
     return volume
 
 
@@ -153,7 +154,7 @@ def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> Non
         return
     same_shape = one.shape == other.shape
     reason = f"their corners lie up to {apart:.2g} voxels apart; " if same_shape else ""
-    raise ValueError(
+    raise UserError(
         f"{predicted} lies on another grid than {true} ({one.shape} at {_mm(one)} mm and "
         f"{other.shape} at {_mm(other)} mm); {reason}score it on the grid of the truth"
     )
@@ -162,7 +163,7 @@ def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> Non
 def _check_values(volume: Volume, path: Path, names: LabelNames) -> None:
     strange = sorted({int(value) for value in np.unique(volume.array)} - names.known)
     if strange:
-        raise ValueError(
+        raise UserError(
             f"{path} holds label value {strange[0]}, which has no name; named are "
             + ", ".join(f"{' '.join(map(str, v))} {name}" for name, v in names.classes.items())
         )

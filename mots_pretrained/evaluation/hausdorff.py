@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.rules import Rule, as_rule, distance_of_empty
 from mots_pretrained.evaluation.surface_distance import SurfaceDistances, surface_distances
 
@@ -38,7 +39,7 @@ def hausdorff(
     """
     as_rule(rule)
     if not 0 <= percentile <= 100:
-        raise ValueError(f"a percentile goes from 0 to 100, not {percentile}")
+        raise UserError(f"a percentile goes from 0 to 100, not {percentile}")
     distances = surface_distances(prediction, truth, spacing=spacing)
     if distances is None:
         return distance_of_empty(bool(np.any(prediction)), bool(np.any(truth)), rule)

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from statistics import fmean
 
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.metrics import METRICS
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.rules import is_missed
@@ -44,7 +45,7 @@ def write_long_csv(
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {path.parent}")
+        raise MissingFileError(f"no such folder: {path.parent}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -98,26 +99,26 @@ def read_case_scores(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}; write one with: mots evaluate -o")
+        raise MissingFileError(f"no such file: {path}; write one with: mots evaluate -o")
     wanted = {"metric": metric, "table": table, "row": row, "setting": setting}
     values: dict[tuple[str, str], dict[str, float]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.DictReader(file)
         if missing := [name for name in COLUMNS if name not in (lines.fieldnames or ())]:
-            raise ValueError(f"{path} has no column {missing[0]!r}; wanted are {','.join(COLUMNS)}")
+            raise UserError(f"{path} has no column {missing[0]!r}; wanted are {','.join(COLUMNS)}")
         for line in lines:
             if any(want is not None and line[key] != want for key, want in wanted.items()):
                 continue
             seeds = values.setdefault((line["case"], line["category"]), {})
             if line["seed"] in seeds:
-                raise ValueError(
+                raise UserError(
                     f"{path} has {line['case']} {line['category']} twice for seed "
                     f"{line['seed'] or '-'}; say which table, row or setting is meant"
                 )
             seeds[line["seed"]] = _number(line["value"], metric, path)
     if not values:
         named = ", ".join(f"{key} {want}" for key, want in wanted.items() if want is not None)
-        raise ValueError(f"{path} holds no line of {named}")
+        raise UserError(f"{path} holds no line of {named}")
     return _means(values)
 
 
@@ -126,7 +127,7 @@ def _number(text: str, metric: str, path: Path) -> float:
     try:
         value = float(text) if text else float("nan")
     except ValueError:
-        raise ValueError(f"{path} holds {text!r} where a number should be") from None
+        raise UserError(f"{path} holds {text!r} where a number should be") from None
     is_distance = metric in METRICS and METRICS[metric].unit != "share"
     return float("nan") if is_distance and is_missed(value) else value
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.dice import dice
 from mots_pretrained.evaluation.hausdorff import hausdorff_of
 from mots_pretrained.evaluation.rules import Rule, as_rule, distance_of_empty
@@ -69,10 +70,10 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
         KeyError: If one is unknown.
     """
     if not names:
-        raise ValueError(f"name at least one metric of: {', '.join(METRICS)}")
+        raise UserError(f"name at least one metric of: {', '.join(METRICS)}")
     for name in names:
         if name not in METRICS:
-            raise KeyError(f"unknown metric {name!r}; there are: {', '.join(METRICS)}")
+            raise UnknownNameError(f"unknown metric {name!r}; there are: {', '.join(METRICS)}")
     return tuple(dict.fromkeys(names))
 
 

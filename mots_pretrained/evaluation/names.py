@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.tasks import (
     BCV_ORGANS,
     BRATS_REGIONS,
@@ -100,11 +101,11 @@ def read_label_names(path: str | os.PathLike[str]) -> LabelNames:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}; give a JSON file, or {', '.join(NAMED)}")
+        raise MissingFileError(f"no such file: {path}; give a JSON file, or {', '.join(NAMED)}")
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
+        raise UserError(f"{path} is not valid JSON ({error})") from None
     if isinstance(content, dict) and isinstance(content.get("labels"), dict | list):
         content = content["labels"]
     if isinstance(content, list):
@@ -112,7 +113,7 @@ def read_label_names(path: str | os.PathLike[str]) -> LabelNames:
     classes = _classes(content) if isinstance(content, dict) else {}
     ignore = classes.pop("ignore", ())
     if not classes:
-        raise ValueError(f'{path} names no classes; write {{"liver": 1, "spleen": [2, 3]}}, say')
+        raise UserError(f'{path} names no classes; write {{"liver": 1, "spleen": [2, 3]}}, say')
     return LabelNames(classes, ignore)
 
 

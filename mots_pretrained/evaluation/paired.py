@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.table import aligned, shown
 
 Method = Literal["percentile", "BCa"]
@@ -89,12 +90,12 @@ def compare(
         0.2
     """
     if not 0 < level < 1:
-        raise ValueError(f"a level lies between 0 and 1, not {level}")
+        raise UserError(f"a level lies between 0 and 1, not {level}")
     if method not in ("percentile", "BCa"):
-        raise ValueError(f"unknown method {method!r}; allowed are percentile, BCa")
+        raise UserError(f"unknown method {method!r}; allowed are percentile, BCa")
     keys = [key for key in first if key in second]
     if not keys:
-        raise ValueError("the two methods have no case and category in common")
+        raise UserError("the two methods have no case and category in common")
     categories = list(dict.fromkeys(category for _, category in keys))
     groups = _groups(keys, categories, first, second)
     rows = []

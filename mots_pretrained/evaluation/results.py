@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.metrics import METRICS, Scores
 from mots_pretrained.evaluation.rules import Rule, is_missed
 from mots_pretrained.evaluation.surface_dice import TOLERANCE
@@ -57,9 +58,9 @@ class Results:
         """
         strange = [name for name in scores if name not in self.categories]
         if strange:
-            raise KeyError(f"{case}: unknown category {strange[0]!r}")
+            raise UnknownNameError(f"{case}: unknown category {strange[0]!r}")
         if case in self.cases:
-            raise ValueError(f"case {case!r} is there twice")
+            raise UserError(f"case {case!r} is there twice")
         self.cases[case] = {name: dict(values) for name, values in scores.items()}
         if group:
             self.groups[case] = group

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from mots_pretrained.errors import UserError
+
 Rule = Literal["standard", "published"]
 RULES: tuple[Rule, ...] = ("standard", "published")
 
@@ -24,7 +26,7 @@ def as_rule(text: str) -> Rule:
     for rule in RULES:
         if rule == text:
             return rule
-    raise ValueError(f"unknown rule {text!r}; allowed are {', '.join(RULES)}")
+    raise UserError(f"unknown rule {text!r}; allowed are {', '.join(RULES)}")
 
 
 def distance_of_empty(prediction: bool, truth: bool, rule: Rule) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.rules import Rule, as_rule
 from mots_pretrained.evaluation.surface_distance import SurfaceDistances, surface_distances
 
@@ -43,7 +44,7 @@ def surface_dice(
     """
     as_rule(rule)
     if not tolerance >= 0:
-        raise ValueError(f"a tolerance is 0 mm or more, not {tolerance}")
+        raise UserError(f"a tolerance is 0 mm or more, not {tolerance}")
     distances = surface_distances(prediction, truth, spacing=spacing)
     if distances is None:
         return share_of_empty(bool(np.any(truth)), rule)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.rules import Rule, as_rule, distance_of_empty
 
 _LEAF = 32  # points in a leaf of the search tree: it is asked once, so building counts as well
@@ -48,10 +49,10 @@ def surface_distances(
     """
     p, y = np.asarray(prediction) != 0, np.asarray(truth) != 0
     if p.shape != y.shape:
-        raise ValueError(f"prediction and truth differ in shape: {p.shape} and {y.shape}")
+        raise UserError(f"prediction and truth differ in shape: {p.shape} and {y.shape}")
     step = np.ones(p.ndim) if spacing is None else np.asarray(spacing, np.float64)
     if step.shape != (p.ndim,) or not (np.isfinite(step).all() and (step > 0).all()):
-        raise ValueError(f"spacing is one positive length for each of {p.ndim} axes, not {spacing}")
+        raise UserError(f"spacing is one positive length for each of {p.ndim} axes, not {spacing}")
     one, other = _surface(p), _surface(y)
     if not len(one) or not len(other):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.rules import Rule
 
 Scores = Mapping[str, float | None]
@@ -43,9 +44,9 @@ class Table:
         """
         strange = [name for name in scores if name not in self.categories]
         if strange:
-            raise KeyError(f"{case}: unknown category {strange[0]!r}")
+            raise UnknownNameError(f"{case}: unknown category {strange[0]!r}")
         if case in self.cases:
-            raise ValueError(f"case {case!r} is there twice")
+            raise UserError(f"case {case!r} is there twice")
         self.cases[case] = dict(scores)
 
     def scored(self, category: str) -> list[float]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.pretrained import Pretrained
 
 Format = Literal["torch", "onnx"]
@@ -52,7 +53,7 @@ def export_graph(
         ValueError: If the part or format is unknown, or the size does not suit the network.
     """
     if format not in FILES:
-        raise ValueError(f"unknown format {format!r}; allowed are {', '.join(FILES)}")
+        raise UserError(f"unknown format {format!r}; allowed are {', '.join(FILES)}")
     shape = (1, network.config.encoder.in_channels, *(size or network.config.preprocessing.window))
     graph = _Flat(network if part == "network" else _backbone(network, part)).eval()
     image = torch.zeros(shape)
@@ -103,12 +104,12 @@ _LAST = ("bottleneck", "decoder")
 
 def _backbone(network: Pretrained, part: str) -> nn.Module:
     if part != "backbone":
-        raise ValueError(f"unknown part {part!r}; allowed are network, backbone")
+        raise UserError(f"unknown part {part!r}; allowed are network, backbone")
     if network.config.architecture == "backbone":
         return network
     backbone = getattr(network, "backbone", None)
     if not isinstance(backbone, nn.Module) or network.config.backbone != "mots":
-        raise ValueError(f"a {network.config.architecture} has no backbone of its own to export")
+        raise UserError(f"a {network.config.architecture} has no backbone of its own to export")
     return backbone
 
 
@@ -116,7 +117,7 @@ def _write_onnx(graph: nn.Module, image: Tensor, names: list[str], path: Path) -
     try:
         from onnxscript import opset20
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "ONNX needs more packages; install them with: pip install 'mots_pretrained[export]'"
         ) from None
 
@@ -142,7 +143,7 @@ def _write_onnx(graph: nn.Module, image: Tensor, names: list[str], path: Path) -
         verbose=False,
     )
     if program is None:
-        raise ValueError("torch.onnx.export gave no program")
+        raise UserError("torch.onnx.export gave no program")
     program.save(path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.pretrained import Pretrained
 
 
@@ -30,12 +31,12 @@ def export_bundle(network: Pretrained, folder: str | Path) -> Path:
     """
     config = network.config
     if config.architecture != "segmenter" or not config.exclusive:
-        raise ValueError(
+        raise UserError(
             f"a bundle is made of a segmenter with classes that exclude each other, not of a "
             f"{config.architecture}; mots finetune makes one"
         )
     if config.preprocessing.intensity != "ct":
-        raise ValueError("a bundle is made for CT numbers; this segmenter z-scores its channels")
+        raise UserError("a bundle is made for CT numbers; this segmenter z-scores its channels")
     folder = Path(folder)
     network.save_pretrained(folder / "models")
     (folder / "configs").mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.resample import resample_planes
+from mots_pretrained.images.resample import resample_planes
 from mots_pretrained.inference.sliding_window import THRESHOLD
 
 

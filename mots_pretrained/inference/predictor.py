@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.preprocess import lowest_value, preprocess
-from mots_pretrained.data.resample import resample_depth
+from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.images.preprocess import lowest_value, preprocess
+from mots_pretrained.images.resample import resample_depth
+from mots_pretrained.images.volume import Volume, read_channels, read_volume, write_like
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.inference.postprocess import postprocess
 from mots_pretrained.inference.sliding_window import Progress, check_layout, sliding_window
 from mots_pretrained.tasks import task_named
-from mots_pretrained.volume import Volume, read_channels, read_volume, write_like
 
 Scan = str | os.PathLike[str] | Volume | Sequence[str | os.PathLike[str]]
 """A NIfTI file, a volume, or one file a channel."""
@@ -95,7 +96,7 @@ class Prediction:
             KeyError: If the category was not predicted.
         """
         if name not in self.values:
-            raise KeyError(f"no category {name!r} here; there are: {', '.join(self.names)}")
+            raise UnknownNameError(f"no category {name!r} here; there are: {', '.join(self.names)}")
         return self.labels == self.values[name] if self.masks is None else self.masks[name]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -156,7 +157,7 @@ class Predictor:
             task_rule(self.config, self._tasks) if self._tasks else class_rule(self.config)
         )
         if postprocess and self.rule.exclusive:
-            raise ValueError("post-processing knows the organs of MOTS; a segmenter has none of it")
+            raise UserError("post-processing knows the organs of MOTS; a segmenter has none of it")
         if isinstance(net, torch.nn.Module):
             net.to(self.device)
 
@@ -193,7 +194,7 @@ class Predictor:
         """
         contract = self.config.preprocessing
         if image.ndim != 4 or len(image) != len(contract.channels):
-            raise ValueError(
+            raise UserError(
                 f"a prepared image is ({len(contract.channels)}, D, H, W) "
                 f"({', '.join(contract.channels)}), not {image.shape}"
             )
@@ -234,7 +235,7 @@ class Predictor:
         windows = windows.to(self.device)
         logits = self.net(windows, tasks=list(self._tasks)) if self._tasks else self.net(windows)
         if not torch.isfinite(logits.sum()):
-            raise ValueError("the network gives NaN or infinite values; its weights are damaged")
+            raise UserError("the network gives NaN or infinite values; its weights are damaged")
         if not self._tasks:
             return logits.softmax(dim=1) if self.rule.exclusive else logits.sigmoid()
         known = {task.name: task for task in self.config.tasks}
@@ -259,13 +260,13 @@ def _evaluating(net: Network) -> Iterator[None]:
 def _chosen_tasks(config: ModelConfig, tasks: Sequence[str] | None) -> tuple[str, ...]:
     """Check the tasks wanted and bring them to the model's order; none for a segmenter."""
     if config.architecture == "backbone":
-        raise ValueError(
+        raise UserError(
             "a backbone alone makes no labels; load the whole network, or put a head on it "
             "with Segmenter.from_pretrained"
         )
     if config.architecture == "segmenter":
         if tasks is not None:
-            raise ValueError(
+            raise UserError(
                 f"tasks are chosen for a network of tasks; this segmenter always gives its "
                 f"classes: {', '.join(config.classes)}"
             )
@@ -274,7 +275,7 @@ def _chosen_tasks(config: ModelConfig, tasks: Sequence[str] | None) -> tuple[str
     if tasks is None:
         return names
     if isinstance(tasks, str) or not tasks:
-        raise ValueError(f"tasks must be a list of at least one of: {', '.join(names)}")
+        raise UserError(f"tasks must be a list of at least one of: {', '.join(names)}")
     for task in tasks:
         task_named(task, config.tasks)
     return tuple(name for name in names if name in tasks)
@@ -284,12 +285,12 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; allowed are cpu, cuda and mps") from error
+        raise UserError(f"unknown device {device!r}; allowed are cpu, cuda and mps") from error
     missing = (chosen.type == "cuda" and not torch.cuda.is_available()) or (
         chosen.type == "mps" and not torch.backends.mps.is_available()
     )
     if missing:
-        raise ValueError(f"device {device!s} is not available here; use cpu")
+        raise UserError(f"device {device!s} is not available here; use cpu")
     return chosen
 
 

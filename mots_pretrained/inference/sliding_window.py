@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mots_pretrained.errors import UserError
+
 Size = tuple[int, int, int]
 Predict = Callable[[Tensor], Tensor]
 """From ``(B, C, D, H, W)`` to probabilities ``(B, K, D, H, W)``."""
@@ -110,9 +112,9 @@ def check_layout(overlap: float, batch: int) -> None:
         ValueError: If it is.
     """
     if not 0.0 <= overlap < 1.0:
-        raise ValueError(f"overlap must be at least 0 and below 1, not {overlap}")
+        raise UserError(f"overlap must be at least 0 and below 1, not {overlap}")
     if batch < 1:
-        raise ValueError(f"batch must be at least 1, not {batch}")
+        raise UserError(f"batch must be at least 1, not {batch}")
 
 
 def window_starts(size: int, window: int, overlap: float) -> list[int]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.images.volume import write_like
 from mots_pretrained.inference.predictor import Prediction
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS
-from mots_pretrained.volume import write_like
 
 # Inner regions are written over outer ones.
 _BRATS_VALUES = {"whole_tumour": 2, "tumour_core": 1, "enhancing_tumour": 4}
@@ -33,10 +34,10 @@ def check_submission(kind: str, classes: Sequence[str]) -> None:
         ValueError: If a class that it wants is missing.
     """
     if kind not in SUBMISSIONS:
-        raise KeyError(f"unknown submission {kind!r}; allowed are {', '.join(SUBMISSIONS)}")
+        raise UnknownNameError(f"unknown submission {kind!r}; allowed are {', '.join(SUBMISSIONS)}")
     missing = [name for name in SUBMISSIONS[kind] if name not in classes]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"a submission to {kind} needs the class {missing[0]!r}, which this model lacks; it "
             f"has {', '.join(classes) or 'none'}"
         )
@@ -76,5 +77,5 @@ def _name(scan: str, kind: str) -> str:
         return f"{scan.removesuffix('_t1')}.nii.gz"
     number = re.fullmatch(r"\D*(\d{4})", scan)
     if number is None:
-        raise ValueError(f"{scan} has no number of four digits, as BCV's scans have: img0061")
+        raise UserError(f"{scan} has no number of four digits, as BCV's scans have: img0061")
     return f"label{number[1]}.nii.gz"

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mots_pretrained.errors import UserError
+
 Form = Literal["published", "equation"]
 
 EPSILON = 1e-6
@@ -65,7 +67,7 @@ def dice_bce(
         return _published(logits, target, weight)
     if form == "equation":
         return _equation(logits, target, weight)
-    raise ValueError(f"unknown form {form!r} of the loss; allowed are 'published', 'equation'")
+    raise UserError(f"unknown form {form!r} of the loss; allowed are 'published', 'equation'")
 
 
 def _published(logits: Tensor, target: Tensor, weight: Tensor) -> DiceBCE:
@@ -95,9 +97,9 @@ def _equation(logits: Tensor, target: Tensor, weight: Tensor) -> DiceBCE:
 
 def _check(logits: Tensor, target: Tensor, labelled: Tensor) -> None:
     if logits.shape != target.shape or logits.shape[:2] != labelled.shape or logits.ndim < 3:
-        raise ValueError(
+        raise UserError(
             f"logits and target must be (B, C, ...) alike and labelled (B, C), not "
             f"{tuple(logits.shape)}, {tuple(target.shape)} and {tuple(labelled.shape)}"
         )
     if labelled.dtype != torch.bool:
-        raise ValueError(f"labelled must be bool, not {labelled.dtype}")
+        raise UserError(f"labelled must be bool, not {labelled.dtype}")

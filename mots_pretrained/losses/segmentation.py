@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import IGNORED
 
 SMOOTH = 1e-5
@@ -39,7 +40,7 @@ def dice_ce(logits: Tensor, target: Tensor, *, exclusive: bool = True) -> DiceCE
     """
     wanted = (logits.shape[0], 1 if exclusive else logits.shape[1], *logits.shape[2:])
     if tuple(target.shape) != wanted:
-        raise ValueError(f"target must be {wanted} for these logits, not {tuple(target.shape)}")
+        raise UserError(f"target must be {wanted} for these logits, not {tuple(target.shape)}")
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     known = target != IGNORED
@@ -47,7 +48,7 @@ def dice_ce(logits: Tensor, target: Tensor, *, exclusive: bool = True) -> DiceCE
     if exclusive:
         classes = target[:, 0].long()
         if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-            raise ValueError(f"class values must be 0 to {logits.shape[1] - 1}")
+            raise UserError(f"class values must be 0 to {logits.shape[1] - 1}")
         ce = cross_entropy(logits, classes, reduction="none")[:, None]
         p = logits.softmax(1)[:, 1:]
         y = one_hot(classes, logits.shape[1]).movedim(-1, 1)[:, 1:].to(p.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.losses.segmentation import DiceCE
 
 
@@ -68,7 +69,7 @@ def _check(logits: Tensor, target: Tensor, labelled: Tensor) -> None:
         and labelled.shape == (logits.shape[0], logits.shape[1] - 1)
     )
     if not fit or labelled.dtype != torch.bool:
-        raise ValueError(
+        raise UserError(
             f"logits must be (B, 1 + C, ...), target (B, ...) and labelled (B, C) bool, not "
             f"{tuple(logits.shape)}, {tuple(target.shape)} and {tuple(labelled.shape)} "
             f"{labelled.dtype}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from mots_pretrained.config import Architecture, DecoderConfig, ModelConfig
+from mots_pretrained.errors import UnknownNameError
 from mots_pretrained.methods.base import Method
 from mots_pretrained.methods.cond_dec import CondDec
 from mots_pretrained.methods.cond_input import CondInput
@@ -40,7 +41,7 @@ def configured(method: str, base: ModelConfig) -> ModelConfig:
         (128, 128, 64, 32, 16)
     """
     if method not in METHODS:
-        raise KeyError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
+        raise UnknownNameError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
     config = replace(base, architecture=cast(Architecture, method))
     if method != "transdodnet":
         config = replace(config, transformer=None)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.batch import Batch
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.losses.dice_bce import DiceBCE, dice_bce
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.model.pretrained import Pretrained
@@ -70,8 +71,8 @@ class Method(Pretrained):
         if tasks is None:
             return list(range(len(names)))
         if isinstance(tasks, str) or not tasks:
-            raise ValueError(f"tasks must be a list of at least one of {', '.join(names)}")
+            raise UserError(f"tasks must be a list of at least one of {', '.join(names)}")
         for task in tasks:
             if task not in names:
-                raise KeyError(f"unknown task {task!r}; this model has: {', '.join(names)}")
+                raise UnknownNameError(f"unknown task {task!r}; this model has: {', '.join(names)}")
         return [names.index(task) for task in tasks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.blocks import upsample_in_plane
 from mots_pretrained.model.decoder import Decoder
@@ -42,7 +43,7 @@ class StaticDecoder(nn.Module):
     def __init__(self, config: ModelConfig, out_channels: int, *, code: int = 0) -> None:
         super().__init__()
         if config.transformer is not None:
-            raise ValueError(
+            raise UserError(
                 f"{config.architecture} has no Transformer; set transformer to None in its "
                 "configuration"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.methods.dynamic import DynamicNetwork
 from mots_pretrained.model.backbone import BackboneOutput
 from mots_pretrained.model.kernel_generator import TransformerKernelGenerator
@@ -23,7 +24,7 @@ class TransDoDNet(DynamicNetwork):
 
     def __init__(self, config: ModelConfig) -> None:
         if config.transformer is None:
-            raise ValueError("TransDoDNet needs a transformer in its configuration, got None")
+            raise UserError("TransDoDNet needs a transformer in its configuration, got None")
         super().__init__(config)
         self.organ_decoder = OrganDecoder(config.transformer, len(config.tasks))
         self.kernel_generator = TransformerKernelGenerator(

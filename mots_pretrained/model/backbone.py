@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.blocks import upsample_in_plane
 from mots_pretrained.model.decoder import Decoder
 from mots_pretrained.model.encoder import STRIDE, Encoder, feature_widths
@@ -141,7 +142,7 @@ class MOTSBackbone(Pretrained):
     ) -> tuple[ModelConfig, dict[str, Tensor]]:
         """Take the backbone's part of a whole network's weights."""
         if config.backbone != "mots":
-            raise ValueError(
+            raise UserError(
                 "these weights are of the 2021 conference network; load them with "
                 "mots_pretrained.load or put a Segmenter on them"
             )
@@ -158,7 +159,7 @@ def check_input(image: Tensor, channels: int) -> None:
     """Raise a ValueError if an image does not fit the encoder of Eq. 4."""
     check_image(image, channels, STRIDE)
     if image[0, 0].numel() == math.prod(STRIDE):
-        raise ValueError(
+        raise UserError(
             f"an image of {tuple(image.shape[2:])} leaves a single voxel at the coarsest "
             "stride, which instance norm cannot normalise; take a larger one"
         )
@@ -167,11 +168,11 @@ def check_input(image: Tensor, channels: int) -> None:
 def check_image(image: Tensor, channels: int, stride: tuple[int, int, int]) -> None:
     """Raise a ValueError if an image does not fit the network's input."""
     if image.ndim != 5 or image.shape[1] != channels:
-        raise ValueError(
+        raise UserError(
             f"image must be (batch, {channels}, depth, height, width), got {tuple(image.shape)}"
         )
     if any(size % step or not size for size, step in zip(image.shape[2:], stride, strict=True)):
-        raise ValueError(
+        raise UserError(
             f"image sizes (depth, height, width) must divide by {stride}, "
             f"got {tuple(image.shape[2:])}; pad the image or use mots_pretrained.Predictor"
         )

@@ -13,6 +13,7 @@ from mots_pretrained.config import (
     ModelConfig,
     Preprocessing,
 )
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbone import BackboneOutput, backbone_part, check_image
 from mots_pretrained.model.blocks import convolution
 from mots_pretrained.model.pretrained import Pretrained
@@ -163,7 +164,7 @@ class ConferenceUNet(Pretrained):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if config.backbone != "conference":
-            raise ValueError(f"ConferenceUNet needs backbone 'conference', not {config.backbone!r}")
+            raise UserError(f"ConferenceUNet needs backbone 'conference', not {config.backbone!r}")
         self.config = config
         ws = config.weight_standardisation
         self.encoder = ConferenceEncoder(config.encoder, config.decoder.widths[0], standardised=ws)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mots_pretrained.config import Activation, HeadConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.blocks import projection
 from mots_pretrained.shapes import Features, Kernels
 
@@ -29,7 +30,7 @@ def split_kernels(kernels: Tensor, config: HeadConfig) -> list[tuple[Tensor, Ten
     """
     sizes = layer_sizes(config)
     if kernels.shape[-1] != config.parameters:
-        raise ValueError(
+        raise UserError(
             f"the head of depth {config.depth} and width {config.width} takes "
             f"{config.parameters} parameters a task, got {kernels.shape[-1]}"
         )

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mots_pretrained.errors import UserError
+
 Shape = tuple[int, int, int]
 
 
@@ -35,7 +37,7 @@ def position_code(
         ValueError: If ``width`` does not divide by 6.
     """
     if width % 6:
-        raise ValueError(f"width must be divisible by 6 (three axes, sine and cosine), not {width}")
+        raise UserError(f"width must be divisible by 6 (three axes, sine and cosine), not {width}")
     third = width // 3
     axes = [_axis_code(size, third, code, device) for size in shape]
     parts = [

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.stages import group_matcher
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
 from mots_pretrained.weights.download import resolve
@@ -191,7 +192,7 @@ class sized_for(TorchFunctionMode):  # noqa: N801 - a context manager, read as a
             sizes = args[0] if args and isinstance(args[0], list | tuple) else args
             self.left -= math.prod(size for size in sizes if isinstance(size, int))
             if self.left < 0:
-                raise ValueError(
+                raise UserError(
                     f"config.json asks for a network many times larger than the {self.held:,} "
                     "values of model.safetensors; they do not belong together"
                 )
@@ -247,4 +248,4 @@ def check_state(
         if keys
     ]
     if parts:
-        raise ValueError(f"{what}: {'; '.join(parts)}")
+        raise UserError(f"{what}: {'; '.join(parts)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.phantom.appearance import blur
 from mots_pretrained.phantom.solids import Solid, ellipsoid, smooth_min, tube, tube_solid, union
 from mots_pretrained.phantom.space import Box, Floats, Lattice, Points
@@ -78,9 +79,9 @@ def brain(
         (4, 31, 48, 48)
     """
     if len(shape) != 3 or min(shape) < 16:
-        raise ValueError(f"a brain's shape is three integers of at least 16, not {tuple(shape)}")
+        raise UserError(f"a brain's shape is three integers of at least 16, not {tuple(shape)}")
     if grade is not None and grade not in GRADES:
-        raise KeyError(f"unknown grade {grade!r}; there are: {', '.join(GRADES)}")
+        raise UnknownNameError(f"unknown grade {grade!r}; there are: {', '.join(GRADES)}")
     form_rng, tumour_rng, scan_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence([int(seed), 2018]).spawn(3)
     )

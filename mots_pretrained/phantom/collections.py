@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.phantom.brain import brain
 from mots_pretrained.phantom.labels import LABEL, TORSO_LABELS, task_target
 from mots_pretrained.phantom.layouts import (
@@ -122,13 +123,13 @@ def _checked_root(
     kind: str, root: str | os.PathLike[str], cases: int, seed: int, spacing: Triple | None
 ) -> Path:
     if kind not in KINDS:
-        raise KeyError(f"unknown kind of phantoms {kind!r}; there are: {', '.join(KINDS)}")
+        raise UnknownNameError(f"unknown kind of phantoms {kind!r}; there are: {', '.join(KINDS)}")
     if cases < 1:
-        raise ValueError(f"the number of cases is at least 1, not {cases}")
+        raise UserError(f"the number of cases is at least 1, not {cases}")
     if seed < 0:
-        raise ValueError(f"a seed is a non-negative integer, not {seed}")
+        raise UserError(f"a seed is a non-negative integer, not {seed}")
     if spacing is not None and kind == "brats":
-        raise ValueError("BraTS's field of view is fixed: give brains a shape, no spacing")
+        raise UserError("BraTS's field of view is fixed: give brains a shape, no spacing")
     folder = Path(root)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to write into")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UnknownNameError
 from mots_pretrained.tasks import BCV_ORGANS, Task, task_named
 
 TORSO_LABELS: tuple[str, ...] = (
@@ -74,7 +75,7 @@ def task_target(labels: NDArray[np.integer], task: str | Task) -> NDArray[np.boo
     """
     name = task.name if isinstance(task, Task) else task_named(task).name
     if name not in _TARGETS:
-        raise KeyError(
+        raise UnknownNameError(
             f"phantoms have no target for task {name!r}; they have: {', '.join(_TARGETS)}"
         )
     table = np.zeros((2, 256), dtype=bool)

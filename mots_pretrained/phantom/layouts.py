@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.images.volume import affine_of, write_nifti
 from mots_pretrained.tasks import Task
-from mots_pretrained.volume import affine_of, write_nifti
 
 LITS_BATCH = 28  # volume-0 to volume-27 come in Training Batch 1, the rest in Training Batch 2
 BCV_NUMBERS = (*range(1, 11), *range(21, 41))  # of BCV's 30 labelled scans

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.phantom.anatomy import Anatomy
 from mots_pretrained.phantom.appearance import Look
 from mots_pretrained.phantom.canvas import Canvas
@@ -99,18 +100,20 @@ def _checked(
     focus: str | None,
 ) -> Domain:
     if domain not in DOMAINS:
-        raise KeyError(f"unknown phantom domain {domain!r}; there are: {', '.join(DOMAINS)}")
+        raise UnknownNameError(
+            f"unknown phantom domain {domain!r}; there are: {', '.join(DOMAINS)}"
+        )
     if shape is not None and (len(shape) != 3 or min(shape) < 8):
-        raise ValueError(f"a phantom's shape is three integers of at least 8, not {tuple(shape)}")
+        raise UserError(f"a phantom's shape is three integers of at least 8, not {tuple(shape)}")
     if spacing is not None and (len(spacing) != 3 or not min(spacing) > 0):
-        raise ValueError(f"a phantom's spacing is three positive lengths in mm, not {spacing}")
+        raise UserError(f"a phantom's spacing is three positive lengths in mm, not {spacing}")
     if not 0 <= randomise <= 1:
-        raise ValueError(f"randomise goes from 0 to 1, not {randomise}")
+        raise UserError(f"randomise goes from 0 to 1, not {randomise}")
     for name in lesions or ():
         if name not in TUMOURS:
-            raise KeyError(f"unknown lesion {name!r}; there are: {', '.join(TUMOURS)}")
+            raise UnknownNameError(f"unknown lesion {name!r}; there are: {', '.join(TUMOURS)}")
     if focus is not None and focus not in TORSO_LABELS:
-        raise KeyError(f"unknown focus {focus!r}; there are: {', '.join(TORSO_LABELS)}")
+        raise UnknownNameError(f"unknown focus {focus!r}; there are: {', '.join(TORSO_LABELS)}")
     return DOMAINS[domain]
 
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mots_pretrained.errors import MissingFileError, UserError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -25,9 +27,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ValueError(f"{path}: pictures are written as PNG; give a name ending in .png")
+        raise UserError(f"{path}: pictures are written as PNG; give a name ending in .png")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {path.parent}; make it first")
+        raise MissingFileError(f"no such folder: {path.parent}; make it first")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
     FigureCanvasAgg(figure)
     try:

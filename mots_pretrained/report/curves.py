@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def draw_curves(
         lines = {name: points(rows, across, column) for name, rows in runs.items()}
         if not any(lines.values()):
             known = sorted({key for rows in runs.values() for row in rows for key in row})
-            raise ValueError(f"no log has {across!r} and {column!r}; there are: {', '.join(known)}")
+            raise UserError(f"no log has {across!r} and {column!r}; there are: {', '.join(known)}")
         _draw_panel(panel, lines, column, across)
     if title:
         figure.suptitle(title, color=INK, fontsize=12, fontweight="bold")

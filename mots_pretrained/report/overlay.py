@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
-from mots_pretrained.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +107,7 @@ def draw_overlay(
     from matplotlib.figure import Figure
 
     if labels.shape != volume.shape:
-        raise ValueError(f"labels of {labels.shape} are not on the scan's grid {volume.shape}")
+        raise UserError(f"labels of {labels.shape} are not on the scan's grid {volume.shape}")
     scan = volume.array[channel] if volume.array.ndim == 4 else volume.array
     found = {name: value for name, value in values.items() if (labels == value).any()}
     display = display_range(scan)

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from mots_pretrained.data.anatomy import AXES
-from mots_pretrained.data.case_check import CaseCheck, Finding
-from mots_pretrained.data.check import CheckReport
+from mots_pretrained.check.anatomy import AXES
+from mots_pretrained.check.case import CaseCheck, Finding
+from mots_pretrained.check.collections import CheckReport
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.report.canvas import INK, MUTED, PAPER
 from mots_pretrained.report.overlay import colour_of
 from mots_pretrained.tasks import Task
@@ -61,9 +62,9 @@ def checked_page(path: str | os.PathLike[str]) -> Path:
     """Refuse a page that could not be written; arguments and errors as in `write_page`."""
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{path}: the report is a page; give a name ending in .html")
+        raise UserError(f"{path}: the report is a page; give a name ending in .html")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {path.parent}; make it first")
+        raise MissingFileError(f"no such folder: {path.parent}; make it first")
     return path
 
 

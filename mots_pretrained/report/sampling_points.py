@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
 from mots_pretrained.report.overlay import display_range
 
@@ -123,11 +124,11 @@ def _draw_level(
 
 def _check(scan: NDArray[Any], queries: Sequence[SampledQuery]) -> None:
     if scan.ndim != 3 or not queries:
-        raise ValueError(f"wanted are a scan (D, H, W) and a query, not {scan.shape}, {queries!r}")
+        raise UserError(f"wanted are a scan (D, H, W) and a query, not {scan.shape}, {queries!r}")
     for query in queries:
         fits = query.locations.shape == (*query.weights.shape, 3) and query.weights.ndim == 3
         if not fits or query.weights.shape[1] != queries[0].weights.shape[1]:
-            raise ValueError(
+            raise UserError(
                 f"{query.name}: locations {query.locations.shape} and weights "
                 f"{query.weights.shape} are not (heads, levels, points, 3) and the same without 3"
             )

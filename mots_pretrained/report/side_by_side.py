@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
 from mots_pretrained.report.overlay import best_slices, colour_of, display_range, draw_labels
 
@@ -93,13 +94,13 @@ def draw_side_by_side(
 
 def _check(cases: Sequence[ComparedCase]) -> None:
     if not cases or not cases[0].labels:
-        raise ValueError("there is nothing to draw: give at least one case with one label map")
+        raise UserError("there is nothing to draw: give at least one case with one label map")
     for case in cases:
         if [*case.labels] != [*cases[0].labels]:
-            raise ValueError(f"{case.name} has {[*case.labels]}, others have {[*cases[0].labels]}")
+            raise UserError(f"{case.name} has {[*case.labels]}, others have {[*cases[0].labels]}")
         for name, labels in case.labels.items():
             if labels.shape != case.scan.shape:
-                raise ValueError(
+                raise UserError(
                     f"{case.name}, {name}: labels of {labels.shape} are not on the scan's grid "
                     f"{case.scan.shape}"
                 )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
 
 _COLOURS = ("#4da3ff", "#ff9f45", "#3fbf6f", "#e0709a", "#f2cf63", "#9b6bd3", "#12a594")
@@ -48,7 +49,7 @@ def draw_trade_off(
     from matplotlib.figure import Figure
 
     if not points:
-        raise ValueError("there is no method to draw; give at least one")
+        raise UserError("there is no method to draw; give at least one")
     figure = Figure(figsize=(7.2, 4.6), facecolor=PAPER, layout="constrained")
     axes = figure.subplots()
     largest = max(point.parameters for point in points)

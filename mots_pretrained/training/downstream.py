@@ -10,11 +10,12 @@ import numpy as np
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.cases import read_case
-from mots_pretrained.data.folders import Classes, LabelledFolder, LabelledScan, numbered
-from mots_pretrained.data.labelled import exclude_each_other
+from mots_pretrained.data.layouts.folders import Classes, LabelledFolder, LabelledScan, numbered
+from mots_pretrained.data.layouts.labelled import exclude_each_other
 from mots_pretrained.data.patches import Case
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.names import read_label_names
-from mots_pretrained.volume import read_channels, read_spacing, read_volume
+from mots_pretrained.images.volume import read_channels, read_spacing, read_volume
 
 Split = tuple[list[LabelledScan], list[LabelledScan]]
 """Cases to train on and cases to validate with."""
@@ -83,7 +84,7 @@ def describe(
     if choices.spacing is not None:
         low, high = _SPACING
         if not all(low <= step <= high for step in choices.spacing):
-            raise ValueError(f"spacing must be {low} to {high} mm, not {choices.spacing}")
+            raise UserError(f"spacing must be {low} to {high} mm, not {choices.spacing}")
         contract = dataclasses.replace(contract, spacing=choices.spacing)
     return Downstream(found.scans, classes, exclude_each_other(classes), contract, found.ignore)
 
@@ -100,14 +101,14 @@ def contract_for(found: LabelledFolder, contract: Preprocessing) -> Preprocessin
     first, *others = found.scans
     for scan in others:
         if len(scan.images) != len(first.images):
-            raise ValueError(
+            raise UserError(
                 f"{scan.images[0]}: case {scan.name} has {len(scan.images)} channel(s), "
                 f"{first.name} has {len(first.images)}"
             )
     volume = read_channels(first.images)
     names = found.channels or tuple(f"channel_{i}" for i in range(volume.channels))
     if len(names) != volume.channels:
-        raise ValueError(
+        raise UserError(
             f"{first.images[0]} has {volume.channels} channel(s), wanted are {len(names)} "
             f"({', '.join(names)})"
         )
@@ -139,7 +140,7 @@ def split(
         names = {scan.name for scan in scans}
         for name in held_out:
             if name not in names:
-                raise KeyError(
+                raise UnknownNameError(
                     f"no case {name!r} to hold out; there are {', '.join(sorted(names))}"
                 )
         held = {index for index, scan in enumerate(scans) if scan.name in held_out}
@@ -148,10 +149,10 @@ def split(
             check_several(scans)
             held_out = max(1, round(len(scans) / 5))
         if held_out < 0:
-            raise ValueError(f"the number of cases held out must be 0 or more, not {held_out}")
+            raise UserError(f"the number of cases held out must be 0 or more, not {held_out}")
         held = {*_order(scans, seed)[:held_out]}
     if len(held) >= len(scans):
-        raise ValueError(
+        raise UserError(
             f"{len(held)} of {len(scans)} cases can't be held out for validation: at least one "
             f"must be left to train on"
         )
@@ -166,7 +167,7 @@ def folds(scans: Sequence[LabelledScan], count: int, seed: int) -> list[Split]:
     """
     check_several(scans)
     if not 2 <= count <= len(scans):
-        raise ValueError(
+        raise UserError(
             f"{len(scans)} cases make 2 to {len(scans)} folds, not {count}: each needs a case"
         )
     order = _order(scans, seed)
@@ -180,7 +181,7 @@ def check_several(scans: Sequence[LabelledScan]) -> None:
         ValueError: Naming its file.
     """
     if len(scans) < 2:
-        raise ValueError(
+        raise UserError(
             f"{scans[0].images[0]} is the only labelled case, and one more is needed to validate "
             "with; hold out 0 (--val 0) to train without"
         )
@@ -199,7 +200,7 @@ def named_classes(text: str) -> Classes | None:
         return dict(read_label_names(text).classes)
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len({*names}) != len(names):
-        raise ValueError(f"classes must be different names parted by commas, not {text!r}")
+        raise UserError(f"classes must be different names parted by commas, not {text!r}")
     return numbered(names)
 
 
@@ -226,5 +227,5 @@ def _values_found(found: LabelledFolder) -> Classes:
         - {0, found.ignore}
     )
     if not values:
-        raise ValueError(f"{scans[0].label} and all others hold nothing but background")
+        raise UserError(f"{scans[0].label} and all others hold nothing but background")
     return {f"class_{value}": (value,) for value in values}

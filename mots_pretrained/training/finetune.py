@@ -19,8 +19,9 @@ from mots_pretrained.batch import Batch
 from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
 from mots_pretrained.data.patches import Case, Size
-from mots_pretrained.data.preprocess import lowest_value
 from mots_pretrained.data.sides import mirrored_classes
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.history import History, Watch
@@ -70,13 +71,13 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
-            raise ValueError(f"steps and batch must be at least 1, not {self.steps}, {self.batch}")
+            raise UserError(f"steps and batch must be at least 1, not {self.steps}, {self.batch}")
         if min(self.epochs, self.unfreeze, self.patience) < 0:
-            raise ValueError("epochs, the steps to unfreeze after, and patience must be 0 or more")
+            raise UserError("epochs, the steps to unfreeze after, and patience must be 0 or more")
         if self.rate is not None and not 0 < self.rate < 1:
-            raise ValueError(f"the learning rate must lie between 0 and 1, not {self.rate}")
+            raise UserError(f"the learning rate must lie between 0 and 1, not {self.rate}")
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise ValueError(f"the layers' decay must be 0 to 1, not {self.layer_decay}")
+            raise UserError(f"the layers' decay must be 0 to 1, not {self.layer_decay}")
 
     def steps_for(self, cases: int) -> int:
         """Return the steps that a training on so many cases takes."""
@@ -127,7 +128,7 @@ def finetune(
     _check(segmenter, [*cases, *validation])
     begun = folder is not None and (folder / CHECKPOINT).exists()
     if begun and not resume:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds an unfinished training; resume it or choose another folder"
         )
     steps = settings.steps_for(len(cases))
@@ -254,17 +255,17 @@ def _identity(
 
 def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
     if not cases:
-        raise ValueError("fine-tuning needs at least one labelled case")
+        raise UserError("fine-tuning needs at least one labelled case")
     config = segmenter.config
     channels, targets = config.encoder.in_channels, 1 if config.exclusive else len(config.classes)
     for case in cases:
         if len(case.image) != channels:
-            raise ValueError(f"{case.name} has {len(case.image)} channels, the network {channels}")
+            raise UserError(f"{case.name} has {len(case.image)} channels, the network {channels}")
         if len(case.target) != targets:
-            raise ValueError(f"{case.name} has {len(case.target)} targets, the network {targets}")
+            raise UserError(f"{case.name} has {len(case.target)} targets, the network {targets}")
         target = np.asarray(case.target)  # of a stored case, read now
         highest = int(target.max(where=target != IGNORED, initial=0))
         if highest > (len(config.classes) if config.exclusive else 1):
-            raise ValueError(
+            raise UserError(
                 f"{case.name} has class {highest}; the network has {len(config.classes)} classes"
             )

@@ -16,8 +16,9 @@ from mots_pretrained.adaptation.ensemble import FOLD
 from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.folders import LabelledScan, find_scans
+from mots_pretrained.data.layouts.folders import LabelledScan, find_scans
 from mots_pretrained.data.shelf import Shelf
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.table import Table
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.training.downstream import Choices, Downstream, Split, describe, folds, split
@@ -51,7 +52,7 @@ class Start:
         if self.name != SCRATCH:
             return load_config_and_state(self.name)[0]
         if self.size not in SIZES:
-            raise KeyError(f"unknown size {self.size!r}; allowed are {', '.join(SIZES)}")
+            raise UnknownNameError(f"unknown size {self.size!r}; allowed are {', '.join(SIZES)}")
         return SIZES[self.size].config
 
     def segmenter(self, task: Downstream) -> Segmenter:
@@ -239,7 +240,7 @@ def _known_history(known: dict[str, Any], record: dict[str, Any], path: Path) ->
     """Return what a complete training left, if it was the same one."""
     for key, value in json.loads(json.dumps(record)).items():
         if known.get(key) != value:
-            raise ValueError(
+            raise UserError(
                 f"{path} is of a complete training with another {key!r}; repeat its settings, or "
                 "choose another folder"
             )

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mots_pretrained.errors import UserError
+
 LOG = "log.csv"
 """Name of the log within a training's folder."""
 
@@ -89,9 +91,9 @@ def tensorboard(folder: Path, *, step: int = 0) -> Iterator[Callable[[Progress],
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "--tensorboard needs the package tensorboard; install it with "
-            "pip install 'mots_pretrained[train]'"
+            "pip install 'mots_pretrained[tensorboard]'"
         ) from None
 
     def show(progress: Progress) -> None:

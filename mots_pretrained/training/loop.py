@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.training.log import LOG, Progress, Row, append_row, write_rows
 from mots_pretrained.training.processes import Processes
 from mots_pretrained.training.recompute import recomputed
@@ -271,7 +272,7 @@ class Training:
 
     def _file(self, name: str) -> Path:
         if self.folder is None:
-            raise ValueError("a training without a folder can't be resumed")
+            raise UserError("a training without a folder can't be resumed")
         return self.folder / name
 
 

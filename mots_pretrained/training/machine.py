@@ -8,6 +8,8 @@ import sys
 
 import torch
 
+from mots_pretrained.errors import UserError
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 
 
@@ -26,9 +28,9 @@ def best_device(name: str = "auto") -> str:
         "mps": torch.backends.mps.is_available(),
     }
     if kind not in there:
-        raise ValueError(f"unknown device {name!r}; allowed are auto, {', '.join(there)}")
+        raise UserError(f"unknown device {name!r}; allowed are auto, {', '.join(there)}")
     if not there[kind]:
-        raise ValueError(f"device {name!r} is not there on this machine; use cpu, or auto")
+        raise UserError(f"device {name!r} is not there on this machine; use cpu, or auto")
     return name
 
 

@@ -15,8 +15,9 @@ from mots_pretrained.adaptation.extended import ExtendedTransDoDNet
 from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
 from mots_pretrained.data.patches import Case, Size
-from mots_pretrained.data.preprocess import lowest_value
 from mots_pretrained.data.sides import mirrored_classes
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.tasks import Task
 from mots_pretrained.training.loop import LoopSettings, Progress, Training
 
@@ -43,9 +44,9 @@ class TaskLearning:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
-            raise ValueError(f"steps and batch must be at least 1, not {self.steps}, {self.batch}")
+            raise UserError(f"steps and batch must be at least 1, not {self.steps}, {self.batch}")
         if not 0 < self.rate < 1:
-            raise ValueError(f"the learning rate must lie between 0 and 1, not {self.rate}")
+            raise UserError(f"the learning rate must lie between 0 and 1, not {self.rate}")
 
 
 def learn_task(
@@ -83,7 +84,7 @@ def learn_task(
     """
     settings = settings or TaskLearning()
     if not cases:
-        raise ValueError("learning a task needs at least one labelled case")
+        raise UserError("learning a task needs at least one labelled case")
     index = len(net.config.tasks) - 1
     task, channels = net.config.tasks[index], net.config.encoder.in_channels
     laid = [_for_task(case, task, index, channels) for case in cases]
@@ -134,14 +135,14 @@ def _stream(
 def _for_task(case: Case, task: Task, index: int, channels: int) -> Case:
     """Lay a case's targets as (organ, tumour) of the task; what it has not is not labelled."""
     if len(case.image) != channels:
-        raise ValueError(f"{case.name} has {len(case.image)} channels, the network {channels}")
+        raise UserError(f"{case.name} has {len(case.image)} channels, the network {channels}")
     if len(case.target) != len(task.categories):
-        raise ValueError(
+        raise UserError(
             f"{case.name} has {len(case.target)} target channels, task {task.name!r} has "
             f"{len(task.categories)}: {', '.join(task.categories)}"
         )
     if int(case.target.max()) > 1:
-        raise ValueError(f"{case.name} has class values; give one binary channel a category")
+        raise UserError(f"{case.name} has class values; give one binary channel a category")
     target = np.zeros((2, *case.shape), np.uint8)
     target[np.flatnonzero(task.labelled)] = case.target
     return dataclasses.replace(case, target=target, labelled=task.labelled, tasks=(index,))

@@ -11,6 +11,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
+from mots_pretrained.errors import UnknownNameError
 from mots_pretrained.methods import configured
 
 
@@ -55,7 +56,7 @@ def size_named(name: str) -> Size:
         KeyError: If there is none of that name; the message lists those there are.
     """
     if name not in SIZES:
-        raise KeyError(f"unknown size {name!r}; allowed are {', '.join(SIZES)}")
+        raise UnknownNameError(f"unknown size {name!r}; allowed are {', '.join(SIZES)}")
     return SIZES[name]
 
 

@@ -13,7 +13,8 @@ import torch
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.dataset import Sampling
-from mots_pretrained.data.preprocess import lowest_value
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import feature_widths
 from mots_pretrained.training.byol import Byol, ByolLoss, byol_loss
@@ -57,9 +58,9 @@ class SelfSupervision:
 
     def __post_init__(self) -> None:
         if self.recipe.ema is None:
-            raise ValueError("BYOL-3D compares with an average of the weights: --ema can't be 0")
+            raise UserError("BYOL-3D compares with an average of the weights: --ema can't be 0")
         if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {self.seed}")
+            raise UserError(f"seed must be 0 or more, not {self.seed}")
 
     @property
     def config(self) -> ModelConfig:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 
 from mots_pretrained.data.dataset import PatchStream
+from mots_pretrained.errors import UserError
 from mots_pretrained.methods import Method
 from mots_pretrained.model.stages import stage_of
 from mots_pretrained.training.log import Progress, tensorboard, write_whole
@@ -125,7 +126,7 @@ def pretrain(
 def check_begun(folder: Path, run: Run) -> None:
     """Raise a ValueError if a folder holds a training that is not to be resumed."""
     if (folder / CHECKPOINT).exists() and not run.resume:
-        raise ValueError(f"{folder} holds a training already; resume it or choose another folder")
+        raise UserError(f"{folder} holds a training already; resume it or choose another folder")
 
 
 def carry_out(

@@ -11,8 +11,9 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.augment_library import check_installed
 from mots_pretrained.data.dataset import PatchStream, Sampling
-from mots_pretrained.data.preprocess import lowest_value
 from mots_pretrained.data.sides import Order, mirrored_tasks
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.tasks import Task
 from mots_pretrained.training.presets import SIZES, configuration
@@ -50,9 +51,9 @@ class Pretraining:
     def __post_init__(self) -> None:
         configuration(self.method, self.size)
         if self.accumulate < 1:
-            raise ValueError(f"a step needs at least 1 micro-batch, not {self.accumulate}")
+            raise UserError(f"a step needs at least 1 micro-batch, not {self.accumulate}")
         if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {self.seed}")
+            raise UserError(f"seed must be 0 or more, not {self.seed}")
 
     @property
     def chosen_recipe(self) -> Recipe:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from mots_pretrained.errors import UserError
+
 _RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 _COUNT = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _LOCAL = (
@@ -94,7 +96,7 @@ def launched() -> Processes:
     rank, count = _number(_RANK, 0), _number(_COUNT, 1)
     alone = not any(name in os.environ for name in (*_RANK, *_COUNT))
     if alone and os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_PORT" in os.environ:
-        raise ValueError(
+        raise UserError(
             "accelerate launch --cpu starts several processes only by MPI (--mpirun_hostfile); "
             "without MPI use torchrun --nproc-per-node N, or accelerate launch --multi_gpu with "
             "--device cpu after the verb"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from mots_pretrained.data.augment import Augmentation
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.training.loop import Precision
 
 AUGMENTATIONS: dict[str, Augmentation | None] = {
@@ -66,25 +67,25 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("a recipe needs either steps or epochs")
+            raise UserError("a recipe needs either steps or epochs")
         length = self.steps if self.steps is not None else self.epochs or 0
         if length < 1 or self.batch < 1:
-            raise ValueError("steps, epochs and batch must be at least 1")
+            raise UserError("steps, epochs and batch must be at least 1")
         for rate in (self.rate, self.transformer_rate):
             if rate is not None and not 0 < rate < 1:
-                raise ValueError(f"the learning rate must lie between 0 and 1, not {rate}")
+                raise UserError(f"the learning rate must lie between 0 and 1, not {rate}")
         if self.weight_decay < 0 or (self.clip is not None and self.clip <= 0):
-            raise ValueError("weight decay must be 0 or more, and clip more than 0")
+            raise UserError("weight decay must be 0 or more, and clip more than 0")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"the decay of the average must lie in (0, 1), not {self.ema}")
+            raise UserError(f"the decay of the average must lie in (0, 1), not {self.ema}")
         if not 0 <= self.foreground <= 1:
-            raise ValueError(f"foreground must be 0 to 1, not {self.foreground}")
+            raise UserError(f"foreground must be 0 to 1, not {self.foreground}")
         for what, value, allowed in (
             ("augmentation", self.augmentation, tuple(AUGMENTATIONS)),
             ("precision", self.precision, get_args(Precision)),
         ):
             if value not in allowed:
-                raise ValueError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")
+                raise UserError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -109,5 +110,5 @@ def recipe_named(name: str) -> Recipe:
         KeyError: If there is none of that name; the message lists those there are.
     """
     if name not in RECIPES:
-        raise KeyError(f"unknown recipe {name!r}; allowed are {', '.join(RECIPES)}")
+        raise UnknownNameError(f"unknown recipe {name!r}; allowed are {', '.join(RECIPES)}")
     return RECIPES[name]

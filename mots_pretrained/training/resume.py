@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from mots_pretrained.errors import MissingFileError, UserError
+
 CHECKPOINT = "checkpoint.pt"
 """Name of the file within a training's folder."""
 
@@ -42,16 +44,16 @@ def load_checkpoint(path: str | os.PathLike[str], *, identity: str | None = None
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}; start without resuming")
+        raise MissingFileError(f"no checkpoint {path}; start without resuming")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a readable checkpoint ({first:.120})") from None
+        raise UserError(f"{path} is not a readable checkpoint ({first:.120})") from None
     if not isinstance(state, dict) or "step" not in state:
-        raise ValueError(f"{path} is not a checkpoint of a training; start without resuming")
+        raise UserError(f"{path} is not a checkpoint of a training; start without resuming")
     if identity is not None and state["identity"] != identity:
-        raise ValueError(
+        raise UserError(
             f"{path} is of a training with other settings "
             f"({_difference(state['identity'], identity)}); repeat them to resume"
         )

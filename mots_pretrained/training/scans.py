@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.data.content_hash import content_hash
 from mots_pretrained.data.dataset import Cycle, Source
 from mots_pretrained.data.patches import Case
-from mots_pretrained.data.preprocess import preprocess
+from mots_pretrained.errors import MissingFileError
+from mots_pretrained.images.content_hash import content_hash
+from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.volume import read_volume
 from mots_pretrained.training.sources import Opened, Supply
-from mots_pretrained.volume import read_volume
 
 CACHE = "scans"
 """Name of the folder within a training's that holds the scans as the contract wants them."""
@@ -48,14 +49,14 @@ class Scans:
         """
         root = Path(self.folder)
         if not root.is_dir():
-            raise FileNotFoundError(f"no such folder: {root}; give a folder of NIfTI files")
+            raise MissingFileError(f"no such folder: {root}; give a folder of NIfTI files")
         files = [
             path
             for path in sorted(root.rglob("*"))
             if path.name.endswith(_ENDINGS) and not path.name.startswith(".") and path.is_file()
         ]
         if not files:
-            raise FileNotFoundError(f"{root} holds no .nii or .nii.gz file at any depth")
+            raise MissingFileError(f"{root} holds no .nii or .nii.gz file at any depth")
         kept = [_kept(path, root, cache, contract) for path in files]
         hashes = {
             place.with_suffix(".txt").read_text("utf-8"): path.relative_to(root).as_posix()

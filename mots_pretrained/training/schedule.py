@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from mots_pretrained.errors import UserError
+
 POWER = 0.9  # Sec. 4.1
 WARM_UP_START = 0.01  # published code: the first rate, as a share of the full one
 
@@ -42,10 +44,10 @@ class PolySchedule:
         from timm.scheduler import PolyLRScheduler
 
         if steps < 1 or steps_per_epoch < 1:
-            raise ValueError(f"training needs at least 1 step, not {steps}")
+            raise UserError(f"training needs at least 1 step, not {steps}")
         epochs = -(-steps // steps_per_epoch)
         if not 0 <= warm_up < epochs:
-            raise ValueError(f"warm-up must be 0 to {epochs - 1} of {epochs} epochs, not {warm_up}")
+            raise UserError(f"warm-up must be 0 to {epochs - 1} of {epochs} epochs, not {warm_up}")
         self.optimizer = optimizer
         self.steps_per_epoch = steps_per_epoch
         full = max(group["lr"] for group in optimizer.param_groups)

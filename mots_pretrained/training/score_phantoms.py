@@ -11,13 +11,14 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.predictor import Network
 from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
 from mots_pretrained.tasks import BCV_ORGANS, Task
 from mots_pretrained.training.scoring import DICE_ONLY, Masks, OnCase, Scoring, categories_of
-from mots_pretrained.volume import Volume
 
 _BCV_DOMAINS = ("liver", "spleen", "pancreas")  # portal venous scans, as BCV's are
 
@@ -53,12 +54,10 @@ def score_phantoms(
         ValueError: If there is no case, or phantoms have no truth for the segmenter's classes.
     """
     if cases < 1:
-        raise ValueError(f"evaluation needs at least 1 case, not {cases}")
+        raise UserError(f"evaluation needs at least 1 case, not {cases}")
     classes, tasks = net.config.classes, net.config.tasks
     if strange := [name for name in classes if name not in BCV_ORGANS]:
-        raise ValueError(
-            f"phantoms have no truth for the class {strange[0]!r}; score files instead"
-        )
+        raise UserError(f"phantoms have no truth for the class {strange[0]!r}; score files instead")
     domains = _BCV_DOMAINS if classes else tuple(task.name for task in tasks)
     results = scoring.results(categories_of(net.config))
     spacing = net.config.preprocessing.spacing

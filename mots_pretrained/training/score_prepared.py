@@ -7,6 +7,7 @@ import time
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.store import PreparedSet, Split
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.inference.predictor import Network
 from mots_pretrained.tasks import IGNORED, Task
@@ -43,7 +44,7 @@ def score_prepared(
     _check_contract(net.config, prepared)
     records = prepared.select(split=split, task=task)
     if not records:
-        raise ValueError(
+        raise UserError(
             f"{prepared.folder} has no case to score in the split {split or 'all'}"
             f"{f' and the task {task}' if task else ''}; mots prepare --split says which are where"
         )
@@ -53,7 +54,7 @@ def score_prepared(
     named = [name for one in present for name in one.categories if name in known]
     labelled = tuple(dict.fromkeys(named))
     if not labelled:
-        raise ValueError(
+        raise UserError(
             f"the model knows {', '.join(known)}, and {prepared.folder} labels none of it"
         )
     results = scoring.results(labelled)
@@ -90,7 +91,7 @@ def _check_contract(config: ModelConfig, prepared: PreparedSet) -> None:
     ours, theirs = config.preprocessing, prepared.contract
     for field in ("spacing", "orientation", "intensity", "clip", "channels"):
         if getattr(ours, field) != getattr(theirs, field):
-            raise ValueError(
+            raise UserError(
                 f"{prepared.folder} was prepared with {field} {getattr(theirs, field)}, the model "
                 f"expects {getattr(ours, field)}; prepare it anew with: mots prepare --contract "
                 "and the model's name"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.data.dataset import Cycle, Source
 from mots_pretrained.data.patches import Case
-from mots_pretrained.data.preprocess import scale_hounsfield
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import scale_hounsfield
 from mots_pretrained.phantom import task_target, torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
@@ -67,9 +68,9 @@ class Phantoms:
 
     def __post_init__(self) -> None:
         if not 0 <= self.randomise <= 1:
-            raise ValueError(f"randomise must be 0 to 1, not {self.randomise}")
+            raise UserError(f"randomise must be 0 to 1, not {self.randomise}")
         if self.patches_per_case < 1:
-            raise ValueError(f"patches per case must be at least 1, not {self.patches_per_case}")
+            raise UserError(f"patches per case must be at least 1, not {self.patches_per_case}")
         _check("labels", self.labels, get_args(Labels))
 
     def supply(self, tasks: Sequence[str] = (), *, seed: int = 0) -> Supply:
@@ -125,12 +126,12 @@ class Prepared:
         fold: Literal["train"] | None = "train" if self.fold == "train" else None
         with_cases = {record.task for record in prepared.select(split="train", fold=fold)}
         if not with_cases:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} holds no case to train on; prepare it with another --split"
             )
         chosen = _chosen(tasks, prepared.tasks)
         if tasks and (empty := [task.name for task in chosen if task.name not in with_cases]):
-            raise ValueError(f"{self.folder} holds no case of {empty[0]!r} to train on")
+            raise UserError(f"{self.folder} holds no case of {empty[0]!r} to train on")
         chosen = tuple(task for task in chosen if task.name in with_cases)
         groups = [prepared.select(split="train", fold=fold, task=task.name) for task in chosen]
         hashes = prepared.hashes(record for group in groups for record in group)
@@ -192,7 +193,7 @@ def check_contract(prepared: PreparedSet, contract: Preprocessing) -> None:
     for name in ("spacing", "orientation", "intensity", "clip", "channels"):
         there, here = getattr(prepared.contract, name), getattr(contract, name)
         if there != here:
-            raise ValueError(
+            raise UserError(
                 f"{prepared.folder} is prepared with {name} {there}, the network needs {here}; "
                 "prepare the data again with the network's --contract, or choose another --size"
             )
@@ -270,4 +271,4 @@ def _chosen(names: Sequence[str], tasks: tuple[Task, ...]) -> tuple[Task, ...]:
 
 def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")
+        raise UserError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.tasks import Task
@@ -57,7 +58,7 @@ def network_from(name: str, tasks: Sequence[Task]) -> tuple[Method, Carried]:
     """
     config, state = load_config_and_state(name)
     if config.architecture not in METHODS:
-        raise ValueError(
+        raise UserError(
             f"{name} is a {config.architecture}, which pretraining can't go on from; allowed are "
             f"{', '.join(METHODS)}"
         )
@@ -65,7 +66,7 @@ def network_from(name: str, tasks: Sequence[Task]) -> tuple[Method, Carried]:
     for task in tasks:
         old = known.get(task.name, task)
         if old.labelled != task.labelled:
-            raise ValueError(
+            raise UserError(
                 f"task {task.name!r} labels {' and '.join(task.categories)} here and "
                 f"{' and '.join(old.categories)} in {name}; give it another name"
             )
@@ -90,10 +91,10 @@ def carry(network: Method, state: dict[str, Tensor]) -> Carried:
         target = own.get(key)
         shapes = (tuple(value.shape), None if target is None else tuple(target.shape))
         if target is None or len(shapes[0]) != target.ndim:
-            raise ValueError(f"weights hold {key} {shapes[0]}, the network {shapes[1]}")
+            raise UserError(f"weights hold {key} {shapes[0]}, the network {shapes[1]}")
         grown = [b - a for a, b in zip(value.shape, target.shape, strict=True)]
         if min(grown, default=0) < 0 or sum(map(bool, grown)) > 1:
-            raise ValueError(f"weights hold {key} {shapes[0]}, the network {shapes[1]}")
+            raise UserError(f"weights hold {key} {shapes[0]}, the network {shapes[1]}")
         target[tuple(slice(size) for size in value.shape)] = value
         (widened if any(grown) else kept).append(key)
     made = tuple(key for key in own if key not in state)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.patches import Case
-from mots_pretrained.data.preprocess import lowest_value
 from mots_pretrained.evaluation.dice import dice
+from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.tasks import IGNORED
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from mots_pretrained.errors import MissingFileError, UserError
+
 FORMAT_VERSION = 1
 """Version of the files that this package writes, and the newest that it reads."""
 
@@ -62,13 +64,13 @@ class Addition:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}")
+            raise MissingFileError(f"no such file: {path}")
         metadata, tensors = _read(path)
         version = metadata.get("format_version", "")
         if metadata.get("kind") != kind or not version.isdecimal():
-            raise ValueError(f"{path} holds no {kind} learned on top of a network's weights")
+            raise UserError(f"{path} holds no {kind} learned on top of a network's weights")
         if int(version) > FORMAT_VERSION:
-            raise ValueError(
+            raise UserError(
                 f"{path} has format_version {version}, this package reads up to "
                 f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
             )
@@ -82,7 +84,7 @@ class Addition:
             what: The file, for the message.
         """
         if found != self.base:
-            raise ValueError(
+            raise UserError(
                 f"{what} was learned on weights with SHA-256 {self.base[:12]}..., these have "
                 f"{found[:12]}...; load the network that it was made for"
             )
@@ -96,7 +98,7 @@ def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except Exception as error:  # the reader fails in many types on a damaged header
-        raise ValueError(
+        raise UserError(
             f"{path} is no readable safetensors file ({error}); copy or download it again"
         ) from error
 
@@ -107,5 +109,5 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
-        raise ValueError(f"{path} does not say what it holds; copy or download it again")
+        raise UserError(f"{path} does not say what it holds; copy or download it again")
     return facts

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 
 USE = """\
 For research on partially labelled data and transfer learning: as it is, or as pretrained weights
@@ -104,7 +105,7 @@ def read_scores(path: str | Path) -> dict[str, float]:
     except (ValueError, TypeError, KeyError, AttributeError):
         sound = False
     if not sound:
-        raise ValueError(
+        raise UserError(
             f"{path} holds no scores; give the output of `mots evaluate --json`, with Dice of "
             '0 to 1 by category under "dice"'
         )
@@ -123,12 +124,12 @@ def check_card(text: str) -> None:
         data: Any = ModelCard(text, ignore_metadata_errors=False).data
     except Exception as error:  # YAML's errors, and the card's own of several types
         first = " ".join(str(error).split())
-        raise ValueError(f"the header of README.md is not valid: {first:.200}") from error
+        raise UserError(f"the header of README.md is not valid: {first:.200}") from error
     if not data.license:
-        raise ValueError("the header of README.md names no license; add license: mit or so")
+        raise UserError("the header of README.md names no license; add license: mit or so")
     for result in data.eval_results or []:
         if not isinstance(result.metric_value, int | float):
-            raise ValueError(
+            raise UserError(
                 f"README.md: {result.metric_name} has value {result.metric_value!r}, no number"
             )
 

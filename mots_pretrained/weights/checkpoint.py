@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.weights.card import model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -54,7 +55,7 @@ def save_folder(
     }
     strange = [name for name in texts if Path(name).name != name or name == WEIGHTS]
     if strange:
-        raise ValueError(f"extra files need plain names of their own, not {strange[0]!r}")
+        raise UserError(f"extra files need plain names of their own, not {strange[0]!r}")
     tensors = _storable(state, dtype)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -104,10 +105,10 @@ def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[st
     storages: set[int] = set()
     for name, parameter in state.items():
         if not parameter.is_floating_point():
-            raise ValueError(f"weight {name} is {parameter.dtype}; only floats can be stored")
+            raise UserError(f"weight {name} is {parameter.dtype}; only floats can be stored")
         tensor = parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
         if dtype is not None and not torch.equal(tensor.isfinite(), parameter.isfinite().cpu()):
-            raise ValueError(f"weight {name} holds values too large for {dtype}; store it as it is")
+            raise UserError(f"weight {name} holds values too large for {dtype}; store it as it is")
         storage = tensor.untyped_storage()
         if storage.data_ptr() in storages or storage.nbytes() != tensor.nbytes:
             tensor = tensor.clone()
@@ -142,10 +143,10 @@ def _required(folder: Path, name: str) -> Path:
         _refuse_leading_out(folder, path)
         return path
     if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}; give one with {CONFIG} and {WEIGHTS}")
+        raise MissingFileError(f"no such folder: {folder}; give one with {CONFIG} and {WEIGHTS}")
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".bin"))
     hint = f"; it has {pickles[0]}, which `mots convert` may read" if pickles else ""
-    raise FileNotFoundError(f"{folder} has no {name}, so no network is stored there{hint}")
+    raise MissingFileError(f"{folder} has no {name}, so no network is stored there{hint}")
 
 
 def _refuse_leading_out(folder: Path, path: Path) -> None:
@@ -157,22 +158,20 @@ def _refuse_leading_out(folder: Path, path: Path) -> None:
     if inside.parent.name == "snapshots":
         inside = inside.parents[2]
     if path.is_symlink() and not path.resolve().is_relative_to(inside):
-        raise ValueError(
-            f"{path} leads out of its folder, to {path.resolve()}; copy the file there"
-        )
+        raise UserError(f"{path} leads out of its folder, to {path.resolve()}; copy the file there")
 
 
 def _read_config(path: Path) -> ModelConfig:
     if path.stat().st_size > _LARGEST_CONFIG:
-        raise ValueError(f"{path} is larger than 1 MB; that is no configuration of this package")
+        raise UserError(f"{path} is larger than 1 MB; that is no configuration of this package")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text; save the model again") from None
+        raise UserError(f"{path} is not UTF-8 text; save the model again") from None
     try:
         return ModelConfig.from_json(text)
     except ValueError as error:
-        raise ValueError(f"{path.parent}: {error}") from error
+        raise UserError(f"{path.parent}: {error}") from error
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -181,10 +180,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = load_file(path)
     except Exception as error:  # the reader fails in many types on a damaged header
-        raise ValueError(
+        raise UserError(
             f"{path} is no readable safetensors file ({error}); copy or download it again"
         ) from error
     for name, tensor in state.items():
         if not tensor.is_floating_point():
-            raise ValueError(f"{path}: weight {name} is {tensor.dtype}; only floats are allowed")
+            raise UserError(f"{path}: weight {name} is {tensor.dtype}; only floats are allowed")
     return {name: tensor.float() for name, tensor in state.items()}

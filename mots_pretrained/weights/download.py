@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Entry, unknown_model
 
 FILES = (
@@ -64,13 +65,13 @@ def resolve(
         found = _folder(Path(text).expanduser())
     elif (repository := _REPOSITORY.fullmatch(text)) is not None:
         if revision is not None and repository["revision"] is not None:
-            raise ValueError(f"{text!r} names a revision already; leave out revision={revision!r}")
+            raise UserError(f"{text!r} names a revision already; leave out revision={revision!r}")
         revision = revision or repository["revision"]
         return _from_hub(repository["repo"], revision, cache_dir, token, local_files_only)
     else:
         raise unknown_model(text)
     if revision is not None:
-        raise ValueError(f"revision is for Hub repositories (org/repo), and {text!r} is not one")
+        raise UserError(f"revision is for Hub repositories (org/repo), and {text!r} is not one")
     return found
 
 
@@ -104,14 +105,14 @@ def _catalogued(entry: Entry, cache_dir: str | Path | None) -> Path:
     if not entry.shipped:
         folder = converted_folder(entry.name, cache_dir)
         if not (folder / FILES[1]).is_file():
-            raise KeyError(
+            raise UnknownNameError(
                 f"{entry.name} has no weights to load: {entry.missing}; written to {folder} "
                 "(-o), this name loads it"
             )
         return folder
     folder = shipped_folder(entry.name)
     if not (folder / FILES[1]).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{entry.name} should lie in {folder} and does not; install mots_pretrained again"
         )
     return _checked(entry, folder)
@@ -122,15 +123,15 @@ def _checked(entry: Entry, folder: Path) -> Path:
     weights = folder / FILES[1]
     if entry.sha256 is not None and checksum(weights) != entry.sha256:
         what = "install mots_pretrained again" if entry.shipped else f"remove {folder} and load it"
-        raise ValueError(f"{weights} is damaged: its SHA-256 is not the catalogue's; {what}")
+        raise UserError(f"{weights} is damaged: its SHA-256 is not the catalogue's; {what}")
     return folder
 
 
 def _folder(path: Path) -> Path:
     if path.is_file():
-        raise ValueError(f"{path} is a file; give the folder that holds {' and '.join(FILES[:2])}")
+        raise UserError(f"{path} is a file; give the folder that holds {' and '.join(FILES[:2])}")
     if not path.is_dir():
-        raise FileNotFoundError(f"no such folder: {path}; give one with {' and '.join(FILES[:2])}")
+        raise MissingFileError(f"no such folder: {path}; give one with {' and '.join(FILES[:2])}")
     return path
 
 
@@ -160,7 +161,7 @@ def _from_hub(
         )
     if not all((Path(folder) / name).is_file() for name in FILES[:2]):
         at = f"{repo}@{revision}" if revision else repo
-        raise ValueError(
+        raise UserError(
             f"{at} holds no model of this package: {' and '.join(FILES[:2])} are both needed"
         )
     return Path(folder)

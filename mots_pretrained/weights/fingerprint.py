@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import MissingFileError, UserError
 
 FINGERPRINT = "fingerprint.json"
 """Name of the file beside the weights."""
@@ -114,7 +115,7 @@ def deviation(
     """
     flat, shape = _logits(network, config, precision)
     if shape != stored["shape"]:
-        raise ValueError(f"logits have shape {shape}, stored were {stored['shape']}")
+        raise UserError(f"logits have shape {shape}, stored were {stored['shape']}")
     return _apart(flat[torch.tensor(stored["places"])].tolist(), stored)
 
 
@@ -147,7 +148,7 @@ def read_fingerprint(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / FINGERPRINT
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} has no {FINGERPRINT}, so nothing says what its weights should compute; "
             "`mots push` and `mots convert` write one"
         )
@@ -164,7 +165,7 @@ def read_fingerprint(folder: str | Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
-        raise ValueError(f"{path} is no fingerprint that this version reads; get the model again")
+        raise UserError(f"{path} is no fingerprint that this version reads; get the model again")
     return values
 
 
@@ -175,7 +176,7 @@ def _logits(
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         logits = network(image).double().cpu()
     if not bool(logits.isfinite().all()):
-        raise ValueError("the network's logits are not finite; its weights are damaged")
+        raise UserError("the network's logits are not finite; its weights are damaged")
     return logits.flatten(), list(logits.shape)
 
 

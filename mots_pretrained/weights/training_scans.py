@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mots_pretrained.errors import MissingFileError, UserError
+
 TRAINING_SCANS = "training_scans.json"
 """Name of the file beside the weights."""
 
@@ -62,7 +64,7 @@ def read_training_scans(folder: str | Path) -> TrainingScans:
     """
     path = Path(folder) / TRAINING_SCANS
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} has no {TRAINING_SCANS}, so what its weights have seen is not known; ask "
             "whoever trained them"
         )
@@ -76,5 +78,5 @@ def read_training_scans(folder: str | Path) -> TrainingScans:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
-        raise ValueError(f"{path} is damaged or of a newer version; get the model again")
+        raise UserError(f"{path} is damaged or of a newer version; get the model again")
     return TrainingScans(statement, scans)

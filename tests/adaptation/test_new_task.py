@@ -16,11 +16,11 @@ import mots_pretrained as mots
 from mots_pretrained.adaptation.extended import ExtendedTransDoDNet
 from mots_pretrained.adaptation.new_task import add_task, load_task
 from mots_pretrained.batch import Batch
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.outputs import save_prediction
 from mots_pretrained.methods.dodnet import DoDNet
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.tasks import MOTS_TASKS
-from mots_pretrained.volume import Volume
 
 OLD = [task.name for task in MOTS_TASKS]
 X = torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mots_pretrained.data.bcv import BCV_SCANS, BCV_VALIDATION
+from mots_pretrained.data.layouts.bcv import BCV_SCANS, BCV_VALIDATION
 from mots_pretrained.evaluation.results import Results
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"

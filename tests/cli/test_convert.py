@@ -13,8 +13,8 @@ from mots_pretrained.cli import DONE, WRONG_INPUT, main
 from mots_pretrained.config import DecoderConfig, EncoderConfig, ModelConfig, TransformerConfig
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.networks import build
+from mots_pretrained.published.convert import to_published
 from mots_pretrained.weights.fingerprint import differences, fingerprint
-from mots_pretrained.weights.official import to_published
 
 CONFIG = ModelConfig(
     encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 6, 8, 10)),

@@ -11,7 +11,7 @@ from small_networks import small
 
 from mots_pretrained.cli import main
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.volume import Volume, write_like
+from mots_pretrained.images.volume import Volume, write_like
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
-from mots_pretrained.data.bcv import BCV_VALIDATION
+from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
 from mots_pretrained.evaluation.table import Table
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.history import History
-from mots_pretrained.volume import Volume, write_like
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import DONE, FAILED, WRONG_INPUT, main
-from mots_pretrained.data.content_hash import content_hash
-from mots_pretrained.volume import Volume, read_volume, write_like
+from mots_pretrained.images.content_hash import content_hash
+from mots_pretrained.images.volume import Volume, read_volume, write_like
 from mots_pretrained.weights.training_scans import TrainingScans
 
 NAME = "transdodnet.phantom"

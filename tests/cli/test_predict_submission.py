@@ -13,9 +13,9 @@ from small_networks import small
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.cli import main
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.images.volume import Volume, read_volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_MODALITIES, BRATS_REGIONS
-from mots_pretrained.volume import Volume, read_volume, write_like
 
 CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
 MRI = dataclasses.replace(CONTRACT, intensity="zscore", channels=BRATS_MODALITIES)

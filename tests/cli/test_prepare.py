@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
+from mots_pretrained.images.volume import write_nifti
 from mots_pretrained.tasks import MOTS_TASKS
-from mots_pretrained.volume import write_nifti
 
 CONTRACT = "transdodnet.phantom"
 

@@ -5,8 +5,8 @@ import pytest
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.cases import make_case, read_case
-from mots_pretrained.data.folders import LabelledScan
-from mots_pretrained.volume import Volume, write_like
+from mots_pretrained.data.layouts.folders import LabelledScan
+from mots_pretrained.images.volume import Volume, write_like
 
 CONTRACT = Preprocessing(spacing=(4.0, 2.0, 2.0))
 CLASSES = {"liver": (6,), "spleen": (1,)}

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.content_hash import content_hash
+from mots_pretrained.data.layouts import Collection, SourceCase, find_collections
 from mots_pretrained.data.prepare import Preparation, prepare, supervision
-from mots_pretrained.data.sources import Collection, SourceCase, find_collections
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.images.content_hash import content_hash
+from mots_pretrained.images.volume import read_volume, write_nifti
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
-from mots_pretrained.volume import read_volume, write_nifti
 
 LIVER = task_named("liver")
 FINE = Preparation(Preprocessing(spacing=(3.0, 2.0, 1.0)), "seeded")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mots_pretrained.data.labelled import LabelledScan
+from mots_pretrained.data.layouts.labelled import LabelledScan
 from mots_pretrained.data.patches import Case, extract
 from mots_pretrained.data.shelf import FOLDER, Shelf
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mots_pretrained.data.sources import Collection, SourceCase
+from mots_pretrained.data.layouts import Collection, SourceCase
 from mots_pretrained.data.split import published_split, split_cases, validation_cases
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 

@@ -7,7 +7,7 @@ import pytest
 
 from mots_pretrained.evaluation.files import case_key, score_files
 from mots_pretrained.evaluation.names import NAMED, LabelNames
-from mots_pretrained.volume import Volume, write_like
+from mots_pretrained.images.volume import Volume, write_like
 
 LIVER = np.zeros((4, 4, 4), np.uint8)
 LIVER[:2] = 1

@@ -13,9 +13,9 @@ import torch
 from small_networks import SIZE, small
 
 from mots_pretrained.export.monai_bundle import export_bundle
+from mots_pretrained.images.volume import Volume, read_volume, write_like
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import build
-from mots_pretrained.volume import Volume, read_volume, write_like
 
 
 def test_only_segmenters_of_ct_become_bundles(tmp_path):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
-from mots_pretrained.data.resample import resample
+from mots_pretrained.images.resample import resample
+from mots_pretrained.images.volume import Volume, read_volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.tasks import BRATS_REGIONS, MOTS_TASKS
-from mots_pretrained.volume import Volume, read_volume
 
 CONTRACT = Preprocessing(spacing=(4.0, 3.0, 3.0), window=(8, 16, 16), patch=(8, 16, 16))
 CONFIG = ModelConfig(preprocessing=CONTRACT)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from mots_pretrained.images.volume import Volume, read_volume, write_like
 from mots_pretrained.inference.labels import Masks
 from mots_pretrained.inference.predictor import Prediction
 from mots_pretrained.inference.submission import check_submission, save_submission
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS
-from mots_pretrained.volume import Volume, read_volume, write_like
 
 
 def scan(tmp_path, name):

@@ -11,6 +11,7 @@ import torch
 from small_networks import SIZE, SMALLEST, small
 
 from mots_pretrained.batch import Batch
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.methods import METHODS
 from mots_pretrained.methods.base import Method
@@ -18,7 +19,6 @@ from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.networks import ARCHITECTURES, build, load
 from mots_pretrained.tasks import MOTS_TASKS, Task
-from mots_pretrained.volume import Volume
 
 ALL = {**METHODS, "dodnet_conference": ConferenceDoDNet}
 BINARY = [name for name in ALL if name != "tal"]

@@ -6,12 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mots_pretrained.images.volume import read_volume
 from mots_pretrained.phantom import TORSO_LABELS, task_target, torso
 from mots_pretrained.phantom import collections as written_by
 from mots_pretrained.phantom.collections import bcv_label, source_label, write_collection
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS
-from mots_pretrained.volume import read_volume
 
 _TINY = (16, 24, 24)
 

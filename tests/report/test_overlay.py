@@ -6,8 +6,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.report.overlay import best_slices, colour_of, draw_overlay
-from mots_pretrained.volume import Volume
 
 VALUES = {"liver": 1, "liver_tumour": 2, "spleen": 11}
 

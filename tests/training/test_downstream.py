@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.folders import LabelledFolder, LabelledScan
+from mots_pretrained.data.layouts.folders import LabelledFolder, LabelledScan
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BRATS_REGIONS
 from mots_pretrained.training.downstream import (
@@ -17,7 +18,6 @@ from mots_pretrained.training.downstream import (
     named_classes,
     split,
 )
-from mots_pretrained.volume import Volume, write_like
 
 WEIGHTS = Preprocessing(spacing=(4.0, 3.0, 3.0))
 MRI = dataclasses.replace(WEIGHTS, intensity="zscore", channels=("a",))
@@ -126,7 +126,7 @@ def test_names_of_classes(tmp_path):
 
 
 def test_brats_phantoms_are_mri_with_nested_regions(tmp_path):
-    from mots_pretrained.data.folders import find_scans
+    from mots_pretrained.data.layouts.folders import find_scans
 
     write_collection("brats", tmp_path, cases=2, shape=(31, 48, 48))
     task = describe(find_scans(tmp_path), WEIGHTS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
@@ -21,7 +22,6 @@ from mots_pretrained.training.finetune_folder import (
     finetune_folder,
     finetune_folds,
 )
-from mots_pretrained.volume import Volume, write_like
 
 SHORT = Finetuning(steps=2, batch=1)
 

@@ -44,7 +44,7 @@ except ValueError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'mots_pretrained[train]'" in done.stdout
+    assert "pip install 'mots_pretrained[tensorboard]'" in done.stdout
 
 
 def test_a_text_is_replaced_whole(tmp_path):

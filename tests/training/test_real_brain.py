@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.folders import LabelledFolder, LabelledScan
+from mots_pretrained.data.layouts.folders import LabelledFolder, LabelledScan
 from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.model.pretrained import load_config_and_state

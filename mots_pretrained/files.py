@@ -1,0 +1,137 @@
+"""Writing files and folders whole or not at all, and locking a folder that a run owns."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from mots_pretrained.errors import UserError
+
+LOCK = ".lock"
+"""Name of the file by which a run locks its folder."""
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Replace a file by a UTF-8 text, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace a file by these bytes, whole or not at all."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: str | os.PathLike[str], value: object, *, indent: int | None = 2) -> None:
+    """Replace a file by a value as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a binary file that takes its place when the block ends without an exception.
+
+    It is written under a temporary name with the process's number, flushed to the disk, and
+    renamed, so that at any moment the old content or the new one is there.
+
+    Args:
+        path: The file to write or to replace; its folder exists.
+
+    Raises:
+        OSError: With the path as its ``filename``, if writing fails.
+    """
+    with _draft(Path(path)) as draft, open(draft, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing_by_name(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path for a library that opens files itself; see ``replacing``.
+
+    The temporary name has the same endings, by which libraries choose a format.
+    """
+    with _draft(Path(path)) as draft:
+        yield draft
+        with open(draft, "rb") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty draft folder that takes a folder's place when the block ends well.
+
+    Args:
+        path: The folder to make; an old one of that name is removed last.
+    """
+    place = Path(path)
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if place.exists():
+            old = place.with_name(f".{place.name}.{os.getpid()}.old")
+            os.replace(place, old)
+            os.replace(draft, place)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(draft, place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder, made if need be, so that no second run writes into it.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+
+    Raises:
+        UserError: If another process holds the folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "a+b") as file:
+        if not _lock(file):
+            raise UserError(
+                f"another run is writing into {folder}; wait for its end or choose another folder"
+            )
+        yield
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield draft
+        os.replace(draft, path)
+    except OSError as error:
+        if error.filename in (None, str(draft), draft):
+            error.filename = str(path)  # "No space left on device" should name the user's file
+        raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Lock an open file for this process, without waiting; False if another process holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,318 @@
+"""NIfTI files, read strictly: whatever is wrong with one is said in one plain line (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import math
+import os
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mots_pretrained.errors import MissingFileError, UserError
+
+_SUFFIXES = (".nii", ".nii.gz")
+_GZIP_LIMIT = 1032  # deflate cannot compress better than this: a bound on what a file can hold
+
+
+def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], Any]:
+    """Read a file in its own axis order; scaled values become float32, nothing float64.
+
+    Returns:
+        The voxels ``(X, Y, Z)`` or ``(X, Y, Z, C)``, the affine and the header.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As `mots_pretrained.volume.read_volume` says.
+    """
+    header = _read_header(path)
+    affine = _file_affine(header, path)
+    array = _read_array(path, header)
+    _check_finite(array, path)
+    return array, affine, header
+
+
+def read_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Read from the header alone a file's shape, in its own axis order, and its affine.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header is no volume's.
+    """
+    header = _read_header(path)
+    return tuple(header.get_data_shape()), _file_affine(header, path)
+
+
+def save_nifti(path: str | os.PathLike[str], array: NDArray[Any], header: Any) -> None:
+    """Write voxels in file order under a header; the file appears whole or not at all.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If the name ends in neither ``.nii`` nor ``.nii.gz``.
+    """
+    import nibabel as nib
+
+    path = Path(path)
+    if not path.name.lower().endswith(_SUFFIXES):
+        raise UserError(f"{path}: only NIfTI is written; give a name ending in .nii or .nii.gz")
+    if not path.parent.is_dir():
+        raise MissingFileError(f"no such folder: {path.parent}; make it first")
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    temporary = path.with_name(f".{stem(path)}.{os.getpid()}{suffix}")
+    try:
+        kind(array, None, header).to_filename(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_nifti(
+    path: str | os.PathLike[str],
+    array: NDArray[Any],
+    affine: NDArray[Any],
+    *,
+    sform_code: int = 1,
+    qform_code: int = 1,
+    dtype: DTypeLike | None = None,
+) -> None:
+    """Write an array in its own axis order, with the affine and form codes given.
+
+    Args:
+        path: A ``.nii`` or ``.nii.gz`` file to write or replace; its folder must exist.
+        array: ``(X, Y, Z)`` or ``(X, Y, Z, C)``.
+        affine: ``(4, 4)``, maps ``(x, y, z)`` to world millimetres (RAS+).
+        sform_code: Code of the affine stored in full, 0 to leave it out.
+        qform_code: Code of the affine stored as a rotation, 0 to leave it out.
+        dtype: Type to store, by default the array's; every value must fit.
+
+    Raises:
+        ValueError: If the affine is impossible or the values do not fit the type.
+    """
+    import nibabel as nib
+
+    affine = np.asarray(affine, dtype=np.float64)
+    check_affine(affine, path)
+    header = nib.Nifti1Header()
+    stored = array if dtype is None else cast_exactly(array, dtype, path)
+    header.set_data_dtype(stored.dtype)
+    header.set_data_shape(stored.shape)
+    header.set_zooms((*np.linalg.norm(affine[:3, :3], axis=0), *[1.0] * (stored.ndim - 3)))
+    header.set_xyzt_units("mm")
+    if qform_code:
+        header.set_qform(affine, qform_code)
+    if sform_code:
+        header.set_sform(affine, sform_code)
+    save_nifti(path, stored, header)
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Name of a NIfTI file without folder and suffix: ``scans/ct.nii.gz`` gives ``ct``."""
+    name = Path(path).name
+    for suffix in reversed(_SUFFIXES):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(path).stem
+
+
+def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
+    """List a folder's .nii and .nii.gz files by name, hidden ones (``._x.nii.gz``) left out."""
+    return [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".")
+    ]
+
+
+def check_affine(affine: NDArray[Any], where: object) -> None:
+    """Refuse an affine that is not 4x4, not finite or not invertible; ``where`` names it.
+
+    Raises:
+        ValueError: If it is any of these.
+    """
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise UserError(f"{where}: the affine must be 4x4 and finite; correct the scan's header")
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    if (norms == 0).any() or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-4:
+        rows = "; ".join(" ".join(f"{x:g}" for x in row) for row in affine[:3])
+        raise UserError(
+            f"{where}: the affine cannot be inverted ({rows}); correct the scan's header"
+        )
+
+
+def cast_exactly(array: NDArray[Any], dtype: DTypeLike, where: object) -> NDArray[Any]:
+    """Convert to a type; an integer type must hold every value exactly. ``where`` names the array.
+
+    Raises:
+        ValueError: If a value does not fit.
+    """
+    dtype = np.dtype(dtype)
+    if array.dtype == dtype:
+        return array
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = array.min(), array.max()
+        if low < limits.min or high > limits.max:
+            raise UserError(f"{where}: values {low:g} to {high:g} do not fit {dtype}")
+        if array.dtype.kind == "f" and not all((plane == np.rint(plane)).all() for plane in array):
+            raise UserError(f"{where}: values must be whole numbers to be stored as {dtype}")
+    return array.astype(dtype)
+
+
+def _read_header(path: Path) -> Any:
+    """Read the header as it is stored; nibabel's own reader would repair a bad spacing silently."""
+    import nibabel as nib
+
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give a .nii or .nii.gz file")
+    if not path.exists():
+        raise MissingFileError(f"no such file: {path}; give an existing .nii or .nii.gz file")
+    if not path.name.lower().endswith(_SUFFIXES):
+        raise UserError(f"{path}: only NIfTI is read; give a .nii or .nii.gz file")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes); fetch or export the scan again")
+    with _reading(path), _open(path) as stream:
+        head = stream.read(4)
+        sizes = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+        little, big = int.from_bytes(head, "little"), int.from_bytes(head, "big")
+        kind = sizes.get(little) or sizes.get(big)
+        if kind is None or len(head) < 4:
+            raise UserError(f"{path} is not a NIfTI file; export the scan as .nii or .nii.gz")
+        block = head + stream.read(kind.template_dtype.itemsize - 4)
+        if len(block) < kind.template_dtype.itemsize:
+            raise UserError(f"{path} is truncated (its header ends early); fetch it again")
+        header = kind(block, endianness="<" if little in sizes else ">", check=False)
+    if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
+        raise UserError(f"{path} is not a single NIfTI file; export the scan as .nii or .nii.gz")
+    _check_header(header, path)
+    return header
+
+
+def _check_header(header: Any, path: Path) -> None:
+    """Refuse what is no scalar volume, and spacings that no scanner makes."""
+    shape = tuple(
+        int(size) for size in header["dim"][1 : 1 + max(0, min(7, int(header["dim"][0])))]
+    )
+    text = "x".join(map(str, shape))
+    if len(shape) < 3 or shape[2] == 1:
+        raise UserError(f"{path} is 2D ({text}); a volume with at least two slices is needed")
+    if min(shape) < 1:
+        raise UserError(f"{path} is damaged: its header says {text} voxels; fetch it again")
+    if math.prod(shape[4:]) > 1:
+        raise UserError(f"{path} has {len(shape)} axes ({text}); 3D or 4D (channels last) is read")
+    if min(shape[:3]) < 2:
+        raise UserError(f"{path} is 2D ({text}); each axis needs at least two voxels")
+    try:
+        dtype = header.get_data_dtype()
+        header.get_slope_inter()
+    except Exception as error:
+        raise UserError(f"{path} has a damaged header ({error}); fetch it again") from error
+    if dtype.names is not None:
+        raise UserError(f"{path} holds RGB colours; a scan with one number a voxel is needed")
+    if dtype.kind not in "iuf":
+        raise UserError(f"{path} holds {dtype} values; a scan with real numbers is needed")
+    zooms = [float(zoom) for zoom in header["pixdim"][1:4]]
+    if not all(math.isfinite(zoom) and zoom > 0 for zoom in zooms):
+        listed = " x ".join(f"{zoom:g}" for zoom in zooms)
+        raise UserError(f"{path}: spacing {listed} mm must be above zero; correct its header")
+    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
+        unit = header.get_xyzt_units()[0]
+        raise UserError(f"{path} measures in {unit}s; write its header in mm")
+    if not math.isfinite(float(header["vox_offset"])):
+        raise UserError(f"{path} has a damaged header (vox_offset); fetch it again")
+
+
+def _file_affine(header: Any, path: Path) -> NDArray[np.float64]:
+    if not header["qform_code"] and not header["sform_code"]:
+        warnings.warn(
+            f"{path}: stores no orientation (both form codes are 0); assumed are axes towards "
+            "left, front, head, so left and right may be swapped",
+            stacklevel=3,
+        )
+    try:
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    except Exception as error:
+        raise UserError(f"{path}: its orientation is damaged ({error}); correct it") from error
+    check_affine(affine, path)
+    return affine
+
+
+def _read_array(path: Path, header: Any) -> NDArray[Any]:
+    """Read voxels in file order, scaled, trailing axes of one voxel dropped; never in float64."""
+    shape = header.get_data_shape()
+    dtype = header.get_data_dtype().newbyteorder("=")
+    start = max(int(header["vox_offset"]), header.sizeof_hdr + 4)  # some writers leave it at 0
+    needed = math.prod(shape) * dtype.itemsize
+    room = path.stat().st_size * (_GZIP_LIMIT if path.name.lower().endswith(".gz") else 1)
+    truncated = f"{path} is truncated: its header promises {needed} bytes of voxels; fetch it again"
+    if start + needed > room:
+        raise UserError(truncated)
+    with _reading(path), _open(path) as stream:
+        stream.seek(start)
+        buffer = bytearray(needed)
+        if _fill(stream, buffer) < needed:
+            raise UserError(truncated)
+        stream.read(1)  # the end of a gzip stream holds its checksum
+    stored = np.frombuffer(buffer, header.get_data_dtype()).reshape(shape, order="F")
+    while stored.ndim > 3 and stored.shape[-1] == 1:
+        stored = stored[..., 0]
+    slope, inter = header.get_slope_inter()
+    with np.errstate(over="ignore"):  # what overflows is reported as infinite
+        if slope in (None, 1.0) and inter in (None, 0.0):
+            narrow = np.dtype(np.float32) if dtype.kind == "f" else dtype
+            return stored.astype(narrow, copy=False)
+        scaled = np.empty(stored.shape, np.float32, order="F")
+        for index in range(stored.shape[-1]):
+            scaled[..., index] = stored[..., index] * slope + inter
+        return scaled
+
+
+def _fill(stream: IO[bytes], buffer: bytearray) -> int:
+    """Read into a buffer piecewise; returns the bytes got."""
+    view, done = memoryview(buffer), 0
+    while done < len(view):
+        got = stream.readinto(view[done : done + (1 << 24)])  # type: ignore[attr-defined]
+        if not got:
+            break
+        done += got
+    return done
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into one plain line."""
+    try:
+        yield
+    except EOFError as error:
+        raise UserError(
+            f"{path} is truncated (its gzip stream ends early); fetch it again"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is no sound gzip file ({error}); fetch or export it again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _check_finite(array: NDArray[Any], path: Path) -> None:
+    if array.dtype.kind != "f":
+        return
+    bad = sum(int(plane.size - np.isfinite(plane).sum()) for plane in array.T)
+    if bad:
+        raise UserError(
+            f"{path}: {bad} of {array.size} voxels are NaN or infinite; replace them first "
+            "(for CT, with air: -1024)"
+        )

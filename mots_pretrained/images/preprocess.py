@@ -1,0 +1,131 @@
+"""From a scan to a network's input: spacing, CT numbers and channels by the contract (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.resample import Size, resample, shape_at
+from mots_pretrained.images.volume import Volume
+
+_AIR, _TISSUE = -200, -150  # HU: every CT has voxels below the one and above the other
+_LARGEST = 1 << 31  # voxels; far above any scan, far below what exhausts memory
+
+
+def preprocess(volume: Volume, contract: Preprocessing) -> NDArray[np.float32]:
+    """Bring a scan to a contract: resample, then clip and scale CT numbers, or z-score MRI.
+
+    MRI is z-scored over the voxels that are not zero, channel by channel; zero stays zero.
+
+    Args:
+        volume: The scan; its orientation is canonical already.
+        contract: What the network expects.
+
+    Returns:
+        ``(C, D, H, W)`` at the contract's spacing, or as near to it as whole voxels over the
+        same field of view come.
+
+    Raises:
+        ValueError: If the channels are not the contract's, or the scan's spacing is absurd.
+
+    Warns:
+        UserWarning: If a scan is plainly no CT in Hounsfield units where one is expected.
+
+    Example:
+        >>> volume = Volume.with_spacing(np.full((8, 8, 8), 325, np.int16), (3.0, 1.6, 1.6))
+        >>> preprocess(volume, Preprocessing()).shape
+        (1, 16, 16, 16)
+    """
+    size = contract_shape(volume, contract)
+    channels = volume.array if volume.array.ndim == 4 else volume.array[None]
+    result = np.empty((len(channels), *size), np.float32)
+    for index, channel in enumerate(channels):
+        if contract.intensity == "ct":
+            _warn_if_not_hounsfield(channel, volume.name)
+            resample(channel, size, out=result[index])
+            scale_hounsfield(result[index], contract.clip)
+        else:
+            resample(_zscore(channel, volume.name, index), size, out=result[index])
+    return result
+
+
+def contract_shape(volume: Volume, contract: Preprocessing) -> Size:
+    """Return the voxels along (D, H, W) of a scan at its contract's spacing.
+
+    Raises:
+        ValueError: If the channels are not the contract's, or the scan's spacing is absurd.
+    """
+    if volume.channels != len(contract.channels):
+        raise UserError(
+            f"{volume.name} has {_count(volume.channels)}, the model expects "
+            f"{_count(len(contract.channels))} ({', '.join(contract.channels)}); give one file "
+            "a channel in that order, or one 4D file"
+        )
+    size = shape_at(volume.shape, volume.spacing, contract.spacing)
+    if math.prod(size) > _LARGEST:
+        extent = " x ".join(
+            f"{n * step / 1000:.3g}" for n, step in zip(volume.shape, volume.spacing, strict=True)
+        )
+        raise UserError(
+            f"{volume.name} would cover {extent} m by its header; correct its spacing (in mm)"
+        )
+    return size
+
+
+def lowest_value(contract: Preprocessing) -> float:
+    """Return what surrounds a scan in its contract's scale: air, or the zero around a brain."""
+    return -1.0 if contract.intensity == "ct" else 0.0
+
+
+def scale_hounsfield(image: NDArray[np.float32], clip: tuple[float, float]) -> None:
+    """Clip CT numbers and scale them to [-1, 1], in place.
+
+    Example:
+        >>> image = np.array([-1000, 0, 325], np.float32)
+        >>> scale_hounsfield(image, (-325, 325))
+        >>> image.tolist()
+        [-1.0, 0.0, 1.0]
+    """
+    low, high = clip
+    np.clip(image, low, high, out=image)
+    image -= (low + high) / 2
+    image /= (high - low) / 2
+
+
+def _zscore(channel: NDArray[Any], name: str, index: int) -> NDArray[np.float32]:
+    image = channel.astype(np.float32)
+    inside = image != 0
+    values = image[inside]
+    spread = float(values.std(dtype=np.float64)) if values.size else 0.0
+    if spread == 0.0:
+        warnings.warn(
+            f"{name}: channel {index + 1} holds one value only; is the file right?", stacklevel=3
+        )
+        return np.zeros_like(image)
+    image[inside] = (values - values.mean(dtype=np.float64)) / spread
+    return image
+
+
+def _warn_if_not_hounsfield(channel: NDArray[Any], name: str) -> None:
+    low, high = float(channel.min()), float(channel.max())
+    if low > _AIR:
+        reason = f"nothing lies below {_AIR}, where air and lungs are"
+    elif high < _TISSUE:
+        reason = f"nothing lies above {_TISSUE}, where the body is"
+    else:
+        return
+    warnings.warn(
+        f"{name} does not look like a CT in Hounsfield units: its values run from {low:g} to "
+        f"{high:g}, so {reason}; the result may be meaningless",
+        stacklevel=3,
+    )
+
+
+def _count(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"

@@ -1,0 +1,287 @@
+"""Volumes in one canonical orientation: the one place that reads and writes scans (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.nifti import (
+    cast_exactly,
+    check_affine,
+    list_volumes,
+    read_grid,
+    read_nifti,
+    save_nifti,
+    stem,
+    write_nifti,
+)
+
+__all__ = [
+    "AXES",
+    "SAME_GRID",
+    "Volume",
+    "affine_of",
+    "list_volumes",
+    "read_channels",
+    "read_spacing",
+    "read_volume",
+    "stem",
+    "write_like",
+    "write_nifti",
+]
+
+AXES = ("S", "P", "L")
+"""What depth, height and width run towards (nibabel's axis codes): head, back, patient's left."""
+
+
+SAME_GRID = 0.1
+"""Voxels by which the corners of one grid may differ in two files: headers round."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan or label map in canonical orientation, with the way back to its file's own grid.
+
+    Attributes:
+        array: ``(D, H, W)`` or ``(C, D, H, W)``; depth runs from feet to head, height from front
+            to back, width from the patient's right to left.
+        affine: ``(4, 4)``, maps the canonical voxel ``(d, h, w)`` to world millimetres (RAS+).
+            Voxel centres lie on whole numbers.
+        header: NIfTI header of the file (nibabel's), or None for a volume made in memory.
+        orientation: nibabel's ``(3, 2)`` orientation of the file's axes, or None as above.
+        name: What to call the volume in messages and pictures: the file's name without suffix.
+
+    Example:
+        >>> volume = Volume.with_spacing(np.zeros((4, 5, 6), np.int16), (3.0, 2.0, 1.0))
+        >>> volume.spacing
+        (3.0, 2.0, 1.0)
+    """
+
+    array: NDArray[Any]
+    affine: NDArray[np.float64]
+    header: Any = None
+    orientation: NDArray[np.float64] | None = None
+    name: str = "volume"
+
+    def __post_init__(self) -> None:
+        if self.array.ndim not in (3, 4):
+            raise UserError(
+                f"a volume is (D, H, W) or (C, D, H, W), not an array of shape {self.array.shape}"
+            )
+        check_affine(np.asarray(self.affine), self.name)
+
+    @classmethod
+    def with_spacing(
+        cls, array: NDArray[Any], spacing: Sequence[float], *, name: str = "volume"
+    ) -> Volume:
+        """Make a volume of a canonical array; ``spacing`` in mm along (D, H, W)."""
+        return cls(array, affine_of(spacing), name=name)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along (D, H, W)."""
+        depth, height, width = self.array.shape[-3:]
+        return depth, height, width
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 1 for a ``(D, H, W)`` array."""
+        return self.array.shape[0] if self.array.ndim == 4 else 1
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxel centres along (D, H, W): the norms of the affine's columns."""
+        depth, height, width = (float(x) for x in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return depth, height, width
+
+    def apart(self, other: Volume) -> float:
+        """Say how far another volume's grid lies from this one's, in voxels of the smaller spacing.
+
+        Returns:
+            The largest distance between two corners; infinite where the shapes differ. Up to
+            ``SAME_GRID`` is one grid whose headers were rounded.
+        """
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.array(list(itertools.product(*((0, n) for n in self.shape), (1,))))
+        off = np.linalg.norm((corners @ (self.affine - other.affine).T)[:, :3], axis=1).max()
+        return float(off / min(*self.spacing, *other.spacing))
+
+    def restore(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Bring a canonical array to the axis order of the file that this volume came from.
+
+        Args:
+            array: ``(D, H, W)`` or ``(C, D, H, W)`` on this volume's grid.
+
+        Returns:
+            The same values as ``(X, Y, Z)`` or ``(X, Y, Z, C)``; a view.
+
+        Raises:
+            ValueError: If the array is not on this volume's grid.
+        """
+        import nibabel as nib
+
+        if array.ndim not in (3, 4) or array.shape[-3:] != self.shape:
+            raise UserError(f"{self.name}: got {array.shape}, the scan's grid is {self.shape}")
+        transform = nib.orientations.ornt_transform(_canonical(), self._file_orientation())
+        moved = np.moveaxis(array, 0, -1) if array.ndim == 4 else array
+        return nib.orientations.apply_orientation(moved, transform)
+
+    def _file_orientation(self) -> NDArray[np.float64]:
+        """Orientation of the file; a volume from memory is stored with the width first (LPS)."""
+        import nibabel as nib
+
+        if self.orientation is not None:
+            return self.orientation
+        return nib.orientations.axcodes2ornt(AXES[::-1])
+
+
+def affine_of(spacing: Sequence[float]) -> NDArray[np.float64]:
+    """Affine of a canonical array with the given mm along (D, H, W) and its origin at voxel 0."""
+    depth, height, width = (float(step) for step in spacing)
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = depth, -height, -width, 1.0
+    return affine
+
+
+def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> Volume:
+    """Read a NIfTI file and bring it to canonical orientation, without resampling.
+
+    Oblique scans keep their grid: each axis is named after the anatomical one closest to it.
+
+    Args:
+        path: A ``.nii`` or ``.nii.gz`` file: 3D, or 4D with the channels last.
+        dtype: Wanted type. By default the stored one, or float32 where the file scales its values
+            or stores more than 32 bits of a float. An integer type must hold every value exactly.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no NIfTI volume, or empty, truncated, 2D, RGB, or has an impossible
+            spacing or affine, or NaN or infinite voxels.
+
+    Example:
+        >>> volume = read_volume("ct.nii.gz")  # doctest: +SKIP
+        >>> volume.array.shape  # (D, H, W)  # doctest: +SKIP
+        (112, 101, 122)
+    """
+    import nibabel as nib
+
+    path = Path(path)
+    stored, affine, header = read_nifti(path)
+    orientation = nib.orientations.io_orientation(affine)
+    transform = nib.orientations.ornt_transform(orientation, _canonical())
+    affine = affine @ nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
+    array = nib.orientations.apply_orientation(stored, transform)
+    if array.ndim == 4:
+        array = np.moveaxis(array, -1, 0)
+    array = np.ascontiguousarray(array)
+    del stored
+    if dtype is not None:
+        array = cast_exactly(array, dtype, path)
+    return Volume(array, affine, header, orientation, stem(path))
+
+
+def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
+    """Read from the header alone the millimetres between voxels along (D, H, W).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header is no volume's.
+    """
+    import nibabel as nib
+
+    _, affine = read_grid(Path(path))
+    transform = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(affine), _canonical()
+    )
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    depth, height, width = (float(steps[list(transform[:, 0]).index(axis)]) for axis in range(3))
+    return depth, height, width
+
+
+def read_channels(paths: Sequence[str | os.PathLike[str]]) -> Volume:
+    """Read one file a channel and stack them to ``(C, D, H, W)``.
+
+    Args:
+        paths: Files on one grid, in the model's order of channels; one file is read as it is.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: As `read_volume` does, or if the files do not share one grid.
+    """
+    if not paths:
+        raise UserError("no scan given; give one file, or one file a channel")
+    volumes = [read_volume(path) for path in paths]
+    first = volumes[0]
+    if len(volumes) == 1:
+        return first
+    for volume, path in zip(volumes, paths, strict=True):
+        if volume.array.ndim != 3:
+            raise UserError(f"{path}: has {volume.channels} channels; one file a channel wants 1")
+        if volume.apart(first) > SAME_GRID:
+            raise UserError(
+                f"{path}: its grid {_grid(volume)} is not that of {paths[0]}, {_grid(first)}; "
+                "resample the channels to one grid first"
+            )
+    array = np.stack([volume.array for volume in volumes])
+    return Volume(array, first.affine, first.header, first.orientation, first.name)
+
+
+def write_like(
+    path: str | os.PathLike[str],
+    array: NDArray[Any],
+    like: Volume,
+    *,
+    dtype: DTypeLike = np.uint8,
+) -> None:
+    """Write a canonical array on the grid of the file that ``like`` was read from.
+
+    Shape, affine, both form codes, spacing and units are the input's. The file appears whole or
+    not at all.
+
+    Args:
+        path: A ``.nii`` or ``.nii.gz`` file to write or replace; its folder must exist.
+        array: ``(D, H, W)`` or ``(C, D, H, W)`` on the grid of ``like``.
+        like: The scan that the array belongs to.
+        dtype: Type to store; every value must fit.
+
+    Raises:
+        ValueError: If the array is on another grid, or its values do not fit the type.
+    """
+    import nibabel as nib
+
+    stored = like.restore(cast_exactly(array, dtype, path))
+    if like.header is None:
+        transform = nib.orientations.ornt_transform(like._file_orientation(), _canonical())
+        affine = like.affine @ np.linalg.inv(
+            nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
+        )
+        write_nifti(path, stored, affine)
+        return
+    header = like.header.copy()
+    header.set_data_dtype(stored.dtype)
+    header.set_slope_inter(1, 0)
+    header.set_intent("none")
+    header["vox_offset"] = 0  # the scan's may leave room for extensions, which are not copied
+    header["cal_min"] = header["cal_max"] = 0  # the display range was the scan's
+    save_nifti(path, stored, header)
+
+
+def _canonical() -> NDArray[np.float64]:
+    import nibabel as nib
+
+    return nib.orientations.axcodes2ornt(AXES)
+
+
+def _grid(volume: Volume) -> str:
+    spacing = " x ".join(f"{step:.3g}" for step in volume.spacing)
+    origin = ", ".join(f"{x:.1f}" for x in volume.affine[:3, 3])
+    return f"({'x'.join(map(str, volume.shape))} at {spacing} mm from {origin})"

@@ -1,0 +1,1 @@
+"""The authors' published code, as names and numbers: arguments, configurations, conversion."""

@@ -1,0 +1,75 @@
+"""A body drawn by hand and a phantom: middle, spine and lungs where they are, however it is cut."""
+
+import numpy as np
+import pytest
+from torso_once import torso_once
+
+from mots_pretrained.check.landmarks import find_landmarks, thinned
+
+SPACING = (5.0, 4.0, 4.0)
+
+
+def drawn():
+    """A box of a body in air: lungs in the upper third, a spine behind, gas in the bowel."""
+    scan = np.full((30, 60, 80), -1000.0)
+    scan[:, 10:50, 10:70] = 40  # its middle is (29.5, 39.5)
+    scan[20:, 15:40, 15:35] = scan[20:, 15:40, 45:65] = -800
+    scan[:, 40:48, 36:44] = 300
+    scan[3:8, 15:25, 20:50] = -1000
+    scan[:, 56:58, 5:75] = 100  # the couch
+    return scan
+
+
+def test_a_body_drawn_by_hand():
+    found = find_landmarks(drawn(), SPACING)
+    assert found.middle == pytest.approx((29.5 * 4, 39.5 * 4))
+    assert found.spine == pytest.approx((43.5 - 29.5) * 4)
+    assert found.lungs == pytest.approx(24.5 / 29 - 0.5)
+    assert found.tissue == 40
+
+
+def test_lungs_are_seen_where_the_field_of_view_cuts_the_chest():
+    cut = find_landmarks(drawn()[:, :, 20:60], SPACING)
+    assert cut.lungs == pytest.approx(24.5 / 29 - 0.5)
+    assert cut.middle[1] == pytest.approx(19.5 * 4)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_flipped_scan_shows_the_opposite(axis):
+    upright, flipped = (find_landmarks(scan, SPACING) for scan in (drawn(), np.flip(drawn(), axis)))
+    signs = [-1 if axis == 0 else 1, -1 if axis == 1 else 1]
+    assert flipped.lungs == pytest.approx(signs[0] * upright.lungs)
+    assert flipped.spine == pytest.approx(signs[1] * upright.spine)
+
+
+def test_gas_in_the_bowel_and_thin_rims_are_no_lungs():
+    scan = drawn()
+    scan[20:] = scan[10:20]
+    assert find_landmarks(scan, SPACING).lungs is None
+
+
+def test_without_air_or_body_there_is_nothing():
+    assert find_landmarks(drawn() + 1024, SPACING) is None
+    assert find_landmarks(np.full((4, 8, 8), -1000.0), SPACING) is None
+
+
+def test_without_bone_there_is_no_spine():
+    assert find_landmarks(np.minimum(drawn(), 50), SPACING).spine is None
+
+
+@pytest.mark.parametrize("domain", ["liver", "lung"])
+def test_a_phantom(domain):
+    phantom = torso_once(101, domain=domain, shape=(48, 64, 64))
+    found = find_landmarks(phantom.image, phantom.spacing)
+    assert found.spine > 10
+    assert -100 < found.tissue < 100
+    if domain == "liver":
+        assert found.lungs > 0.2
+    else:
+        assert abs(found.lungs) < 0.12  # lungs fill the scan: their height tells nothing
+
+
+def test_thinning_keeps_what_is_coarse_already():
+    thin, step = thinned(np.zeros((10, 100, 100)), (5.0, 0.8, 0.8), 4.0)
+    assert thin.shape == (10, 20, 20)
+    np.testing.assert_allclose(step, (5.0, 4.0, 4.0))

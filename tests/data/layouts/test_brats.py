@@ -1,0 +1,48 @@
+"""BraTS: both grades found, channels in the paper's order, every fault named."""
+
+import pytest
+
+from mots_pretrained.data.layouts.brats import find_brats, find_brats_images
+from mots_pretrained.tasks import BRATS_REGIONS
+
+
+def case(root, path, kinds=("flair", "seg", "t1", "t1ce", "t2")):
+    name = path.split("/")[-1]
+    (root / path).mkdir(parents=True)
+    for kind in kinds:
+        (root / path / f"{name}_{kind}.nii.gz").touch()
+
+
+def test_both_grades(tmp_path):
+    case(tmp_path, "LGG/Brats18_A_1")
+    case(tmp_path, "HGG/Brats18_B_1")
+    (tmp_path / "survival_data.csv").touch()
+    folder = find_brats(tmp_path)
+    assert [scan.name for scan in folder.scans] == ["Brats18_A_1", "Brats18_B_1"]
+    scan = folder.scans[0]
+    assert [path.name.removeprefix("Brats18_A_1_") for path in scan.images] == [
+        "t1.nii.gz", "t1ce.nii.gz", "t2.nii.gz", "flair.nii.gz",
+    ]  # fmt: skip
+    assert scan.label == tmp_path / "LGG/Brats18_A_1/Brats18_A_1_seg.nii.gz"
+    assert folder.channels == ("t1", "t1ce", "t2", "flair")
+    assert folder.classes == BRATS_REGIONS
+    assert list(folder.classes.values()) == [(4,), (1, 4), (1, 2, 4)]
+
+
+def test_validation_cases_have_no_labels(tmp_path):
+    case(tmp_path, "Brats18_C_1", ("flair", "t1", "t1ce", "t2"))
+    (tmp_path / "notes").mkdir()
+    assert list(find_brats_images(tmp_path)) == ["Brats18_C_1"]
+    with pytest.raises(ValueError, match=r"Brats18_C_1_t1.nii.gz has no label"):
+        find_brats(tmp_path)
+
+
+def test_a_missing_sequence_is_named(tmp_path):
+    case(tmp_path, "HGG/Brats18_D_1", ("flair", "t1", "t2", "seg"))
+    with pytest.raises(ValueError, match=r"Brats18_D_1 lacks Brats18_D_1_t1ce.nii.gz"):
+        find_brats(tmp_path)
+
+
+def test_other_folders_are_not_taken_for_it(tmp_path):
+    (tmp_path / "scans").mkdir()
+    assert find_brats(tmp_path) is None

@@ -1,0 +1,205 @@
+"""The seven collections found in their original layouts; every half and double named."""
+
+import json
+import shutil
+
+import pytest
+
+from mots_pretrained.data.layouts import SOURCES, find_collections
+from mots_pretrained.phantom import collections
+from mots_pretrained.phantom.torso import torso
+from mots_pretrained.tasks import MOTS_TASKS
+
+DECATHLON = {
+    "Task08_HepaticVessel": "hepaticvessel",
+    "Task07_Pancreas": "pancreas",
+    "Task10_Colon": "colon",
+    "Task06_Lung": "lung",
+    "Task09_Spleen": "spleen",
+}
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def identifiers(collection):
+    return [case.identifier for case in collection.cases]
+
+
+def lits(root, *numbers, batch=""):
+    for number in numbers:
+        touch(root / batch, f"volume-{number}.nii", f"segmentation-{number}.nii")
+    return root
+
+
+def kits(root, *numbers):
+    for number in numbers:
+        case = f"case_{number:05d}"
+        touch(root, f"{case}/imaging.nii.gz", f"{case}/segmentation.nii.gz")
+    return root
+
+
+def msd(root, name, *numbers):
+    names = [f"{name}_{number:03d}.nii.gz" for number in numbers]
+    for case in names:
+        touch(root, f"imagesTr/{case}", f"labelsTr/{case}", f"imagesTr/._{case}")
+    touch(root, f"imagesTs/{name}_999.nii.gz")
+    listed = [{"image": f"./imagesTr/{c}", "label": f"./labelsTr/{c}"} for c in names]
+    description = {"labels": {"0": "background", "1": name}, "training": listed}
+    (root / "dataset.json").write_text(json.dumps(description))
+    return root
+
+
+@pytest.fixture(scope="module")
+def look_alikes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("mots")
+    drawn = torso(0, domain="liver", shape=(8, 16, 16))  # what is drawn makes no difference here
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collections, "torso", lambda *_, **__: drawn)
+        collections.write_collection("mots", root, cases=2)
+    return root
+
+
+def test_the_look_alikes_are_found_as_they_lie(look_alikes):
+    found = find_collections(look_alikes)
+    assert [collection.name for collection in found] == [task.name for task in MOTS_TASKS]
+    assert [collection.task for collection in found] == list(MOTS_TASKS)
+    by_name = {collection.name: collection for collection in found}
+    assert identifiers(by_name["liver"]) == ["liver_0", "liver_1"]
+    assert identifiers(by_name["kidney"]) == ["kidney_00000", "kidney_00001"]
+    assert identifiers(by_name["hepatic_vessel"]) == ["hepaticvessel_001", "hepaticvessel_002"]
+    assert identifiers(by_name["spleen"]) == ["spleen_1", "spleen_2"]
+    for entry in json.loads((look_alikes / "complete_labels/cases.json").read_text()):
+        if entry["label"] is None:
+            continue  # of imagesTs: no case
+        files = [(case.image, case.label) for case in by_name[entry["task"]].cases]
+        assert (look_alikes / entry["images"][0], look_alikes / entry["label"]) in files
+    assert all(path.is_relative_to(c.folder) for c in found for case in c.cases
+               for path in (case.image, case.label))  # fmt: skip
+
+
+def test_collections_lie_at_the_root_or_up_to_two_levels_below(tmp_path):
+    lits(tmp_path / "downloads" / "LiTS", 0, 27, batch="Training Batch 1")
+    lits(tmp_path / "downloads" / "LiTS", 28, 130, batch="Training Batch 2")
+    kits(tmp_path / "kits19" / "data", 0)
+    msd(tmp_path / "renamed by hand", "lung", 1)
+    found = find_collections(tmp_path)
+    assert [collection.name for collection in found] == ["liver", "kidney", "lung"]
+    assert identifiers(found[0]) == ["liver_0", "liver_27", "liver_28", "liver_130"]
+    assert found[0].folder == tmp_path / "downloads" / "LiTS"
+    assert [c.name for c in find_collections(tmp_path / "kits19" / "data")] == ["kidney"]
+
+
+def test_lits_is_read_compressed_and_with_its_label_maps_apart(tmp_path):
+    touch(tmp_path, "volumes/volume-3.nii.gz", "labels/segmentation-3.nii", "volumes/notes.txt")
+    (case,) = find_collections(tmp_path)[0].cases
+    assert case.image == tmp_path / "volumes/volume-3.nii.gz"
+    assert case.label == tmp_path / "labels/segmentation-3.nii"
+
+
+@pytest.mark.parametrize(("folder", "name"), DECATHLON.items())
+def test_the_decathlon_without_apple_files_and_unlabelled_scans(tmp_path, folder, name):
+    (collection,) = find_collections(msd(tmp_path / folder, name, 1, 12).parent)
+    assert identifiers(collection) == [f"{name}_001", f"{name}_012"]
+    assert collection.task.source == f"MSD {folder}"
+
+
+def test_kits_keeps_its_own_test_cases_without_label(tmp_path):
+    touch(kits(tmp_path, 209), "case_00210/imaging.nii.gz")
+    (collection,) = find_collections(tmp_path)
+    assert [case.label is None for case in collection.cases] == [False, True]
+    assert [case.identifier for case in collection.labelled] == ["kidney_00209"]
+
+
+def test_named_collections_come_instead_of_those_below_the_root(tmp_path):
+    root, other = lits(tmp_path / "root", 0), lits(tmp_path / "elsewhere", 7)
+    kits(root, 1)
+    found = find_collections(root, named={"liver": other})
+    assert [identifiers(collection) for collection in found] == [["liver_7"], ["kidney_00001"]]
+    alone = find_collections(None, named={"kidney": root})
+    assert [collection.name for collection in alone] == ["kidney"]
+
+
+def half_lits(root):
+    (lits(root, 0, 1) / "segmentation-1.nii").unlink()
+
+
+def half_lits_label(root):
+    (lits(root, 0, 1) / "volume-1.nii").unlink()
+
+
+def double_lits(root):
+    lits(lits(root, 0, batch="a"), 0, batch="b")
+
+
+def kits_without_images(root):
+    touch(root, "case_00000/segmentation.nii.gz")
+
+
+def kits_without_labels(root):
+    touch(root, "case_00000/imaging.nii.gz")
+
+
+def double_kits(root):
+    kits(root / "one", 0), kits(root / "two", 0)
+
+
+def msd_without_a_label(root):
+    (msd(root, "colon", 1, 2) / "labelsTr/colon_002.nii.gz").unlink()
+
+
+def msd_without_an_image(root):
+    (msd(root, "colon", 1, 2) / "imagesTr/colon_002.nii.gz").unlink()
+
+
+def msd_without_labels(root):
+    shutil.rmtree(msd(root, "colon", 1) / "labelsTr")
+
+
+def msd_without_a_listed_case(root):
+    msd(root, "colon", 1, 2)
+    for part in ("imagesTr", "labelsTr"):
+        (root / part / "colon_002.nii.gz").unlink()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (half_lits, ValueError, r"volume-1.nii has no label map; unpack both"),
+        (half_lits_label, ValueError, r"segmentation-1.nii has no image"),
+        (double_lits, ValueError, r"a/segmentation-0.nii and .* are both liver_0; keep one"),
+        (kits_without_images, ValueError, r"case_00000 has no imaging.nii.gz; fetch"),
+        (kits_without_labels, ValueError, r"no case of .* has a segmentation.nii.gz"),
+        (double_kits, ValueError, r"kidney collection lies in both .*one and .*two; .*--kidney"),
+        (msd_without_a_label, ValueError, r"imagesTr/colon_002.nii.gz has no label map; unpack"),
+        (msd_without_an_image, ValueError, r"labelsTr/colon_002.nii.gz has no image; unpack"),
+        (msd_without_labels, FileNotFoundError, r"has no folder labelsTr; unpack"),
+        (msd_without_a_listed_case, FileNotFoundError, r"lists .*colon_002.nii.gz"),
+        (
+            lambda root: root.mkdir(),
+            FileNotFoundError,
+            r"none of the seven .* looked for: .*volume",
+        ),
+        (lambda root: None, FileNotFoundError, r"no such folder"),
+    ],
+)
+def test_faults_are_named(tmp_path, make, error, message):
+    make(tmp_path / "root")
+    with pytest.raises(error, match=message):
+        find_collections(tmp_path / "root")
+
+
+def test_a_wrong_name_or_an_empty_named_folder_is_told(tmp_path):
+    with pytest.raises(KeyError, match="unknown task 'livre'; there are: liver, kidney"):
+        find_collections(None, named={"livre": tmp_path})
+    with pytest.raises(FileNotFoundError, match="does not hold the liver collection"):
+        find_collections(None, named={"liver": tmp_path})
+
+
+def test_the_registry_is_table_1():
+    assert list(SOURCES) == [task.name for task in MOTS_TASKS]
