@@ -1,4 +1,4 @@
-"""Errors that the user can mend, told apart from faults of the program."""
+"""Errors that the user can mend, told apart from faults of the program; texts safe to print."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that is not there, or lacks what it must hold."""
 
     __str__ = Exception.__str__
+
+
+def printable(text: str) -> str:
+    """Return a text with whatever could steer a terminal written as backslash escapes.
+
+    Names in files from elsewhere may hold control characters, colours or marks that turn the
+    direction of writing; line ends and tabs stay.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )

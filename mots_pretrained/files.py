@@ -1,11 +1,11 @@
-"""Writing files and folders whole or not at all, and locking a folder that a run owns."""
+"""Writing files and folders whole or not at all, naming them, and locking a folder of a run."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +14,9 @@ from mots_pretrained.errors import UserError
 
 LOCK = ".lock"
 """Name of the file by which a run locks its folder."""
+
+_LONGEST_NAME = 200  # bytes; file systems take 255, endings included
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{d}{i}" for d in ("COM", "LPT") for i in range(1, 10))}
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -104,6 +107,44 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
                 f"another run is writing into {folder}; wait for its end or choose another folder"
             )
         yield
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Give every name a file name of its own, without an ending.
+
+    Names of classes, tasks and cases come from elsewhere and never become paths as they are:
+    letters, digits, blanks and ``_.+-`` stay, every other character becomes ``_``, and names that
+    would then be one (on file systems that ignore case, too) are numbered.
+
+    Example:
+        >>> file_names(["tumor/edema", "tumor_edema", "../../x"])
+        {'tumor/edema': 'tumor_edema', 'tumor_edema': 'tumor_edema_2', '../../x': '_.._x'}
+    """
+    given: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in dict.fromkeys(names):
+        plain = "".join(c if c.isalnum() or c in " _.+-" else "_" for c in name)
+        plain = plain.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(" .") or "_"
+        if plain.split(".")[0].upper() in _DEVICES:  # names of devices on Windows
+            plain = f"_{plain}"
+        number, unique = 1, plain
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{plain}_{number}"
+        taken.add(unique.casefold())
+        given[name] = unique
+    return given
+
+
+def inside(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+    """Return a path that is to be written, if it lies inside a folder, links followed.
+
+    Raises:
+        UserError: If it does not.
+    """
+    if not Path(path).resolve().is_relative_to(Path(folder).resolve()):
+        raise UserError(f"{path} lies outside of {folder}; nothing was written there")
+    return Path(path)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import json
 import sys
 from typing import Any
 
+from mots_pretrained.errors import printable
+
 _level = {"quiet": False, "verbose": False}
 
 
@@ -37,7 +39,7 @@ def say(text: str = "") -> None:
 
 def show(text: str = "") -> None:
     """Write a line of the result on standard output, whatever the level."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 

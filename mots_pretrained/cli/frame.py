@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TextIO
 
 from mots_pretrained.cli import DONE, FAILED, INTERRUPTED, WRONG_INPUT, console
-from mots_pretrained.errors import UserError
+from mots_pretrained.errors import UserError, printable
 
 _WRONG_INPUT = (
     ValueError,
@@ -136,7 +136,7 @@ def _show_warning(
 
 
 def _line(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import file_names, inside
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("left kidney+tumour_2.1-b", "left kidney+tumour_2.1-b"),
+        ("Niere (links)", "Niere _links_"),
+        ("肝臓", "肝臓"),
+        ("tumor/edema", "tumor_edema"),
+        ("../../outside", "_.._outside"),
+        ("/etc/passwd", "_etc_passwd"),
+        ("C:\\x", "C__x"),
+        (".hidden", "hidden"),
+        ("..", "_"),
+        ("", "_"),
+        ("con", "_con"),
+        ("a\x00\n\x1b", "a___"),
+    ],
+)
+def test_a_name_becomes_a_harmless_file_name(name, file):
+    assert file_names([name]) == {name: file}
+
+
+def test_names_that_would_be_one_file_are_numbered():
+    names = file_names(["a/b", "a_b", "A_B", "a_b_2"])
+    assert names == {"a/b": "a_b", "a_b": "a_b_2", "A_B": "A_B_3", "a_b_2": "a_b_2_2"}
+
+
+@given(st.lists(st.text(max_size=300), max_size=5))
+def test_any_names_become_different_names_within_their_folder(names):
+    given = file_names(names)
+    assert list(given) == list(dict.fromkeys(names))
+    assert len({file.casefold() for file in given.values()}) == len(given)
+    for file in given.values():
+        assert Path("folder", file).parent == Path("folder")
+        assert len(f"{file}.nii.gz".encode()) < 255
+        assert not file.startswith(".")
+
+
+def test_what_is_written_lies_inside_its_folder(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    assert inside(out, out / "a" / "b.nii.gz") == out / "a" / "b.nii.gz"
+    for path in (out / ".." / "b", tmp_path / "output", Path("/etc/passwd")):
+        with pytest.raises(UserError, match="lies outside of"):
+            inside(out, path)
+    (out / "link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="lies outside of"):
+        inside(out, out / "link" / "b")
