@@ -9,12 +9,9 @@ from mots_pretrained.phantom.body import Body, Person
 from mots_pretrained.phantom.bowel import Bowel, paint_gullet, paint_pelvic_organs
 from mots_pretrained.phantom.canvas import Canvas, random_fields
 from mots_pretrained.phantom.freedom import Freedom
+from mots_pretrained.phantom.kidneys import paint_kidneys
 from mots_pretrained.phantom.lesions import draw_lesions, paint_lesions
-from mots_pretrained.phantom.organs import (
-    draw_organs,
-    paint_kidneys,
-    paint_stomach,
-)
+from mots_pretrained.phantom.organs import draw_organs, paint_stomach
 from mots_pretrained.phantom.skeleton import Spine, paint_buttocks, paint_muscles, paint_pelvis
 from mots_pretrained.phantom.solids import rotation
 from mots_pretrained.phantom.space import Lattice, Pose
@@ -110,7 +107,7 @@ class Anatomy:
         canvas.paint(organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 1.0, 1.8), halo=halo)
         canvas.paint(organs.spleen, "spleen", "spleen", uneven=(1.2, 1.5, 0.4), halo=halo)
         canvas.paint(organs.liver, "liver", "liver", uneven=(1.2, 1.5, 0.3), halo=halo)
-        paint_kidneys(canvas, organs, float(rng.uniform(2, 9) * person.belly**2))
+        paint_kidneys(canvas, organs, float(rng.uniform(2, 9) * person.belly**2), rng)
         for gland, name in zip(
             organs.adrenals, ("right_adrenal_gland", "left_adrenal_gland"), strict=True
         ):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mots_pretrained.phantom.canvas import Canvas, Painted
+from mots_pretrained.phantom.couch import paint_couch
 from mots_pretrained.phantom.solids import smooth_min, tube
 from mots_pretrained.phantom.space import EXTENT_HIGH, EXTENT_LOW, Box, Floats, Points, spline_basis
 
@@ -187,20 +188,9 @@ class Body:
     def paint_surroundings(
         self, canvas: Canvas, rng: np.random.Generator, randomise: float
     ) -> None:
-        """A couch under the patient, often, and arms beside the trunk, sometimes."""
-        grid = canvas.grid
+        """A couch under the patient, and arms beside the trunk, sometimes."""
         back = float(self._skin[(_Z > -250) & (_Z < 200), _ANGLES // 2].max()) + AXIS_Y
-        if rng.random() < 0.8:
-            curve, gap, thick = rng.uniform(-2e-4, 9e-4), rng.uniform(2, 25), rng.uniform(8, 60)
-            half, middle, shell = rng.uniform(180, 280), rng.normal(0, 25), rng.uniform(2, 4)
-            rows = np.flatnonzero((grid.y > back - 60).any(axis=(0, 2)))
-            box: Box = (slice(None), slice(rows[0] if len(rows) else 0, None), slice(None))
-            d = grid.y[box] - np.float32(back + gap)
-            d += np.float32(curve) * (grid.x[box] - np.float32(middle)) ** 2
-            d = np.abs(d - np.float32(thick / 2)) - np.float32(thick / 2)
-            painted = Painted(box, np.maximum(d, np.abs(grid.x[box]) - np.float32(half)))
-            canvas.fill(painted, "couch")
-            canvas.fill(painted, "couch_core", shrink=float(shell))
+        paint_couch(canvas, back, rng)
         if rng.random() < 0.12 + 0.2 * randomise:
             out = float(self._skin[(_Z > -100) & (_Z < 120)].max())
             for sign in (-1, 1):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.phantom.appearance import blur
+from mots_pretrained.phantom.scanner import blur
 from mots_pretrained.phantom.solids import Solid, ellipsoid, smooth_min, tube, tube_solid, union
 from mots_pretrained.phantom.space import Box, Floats, Lattice, Points
 from mots_pretrained.tasks import BRATS_MODALITIES

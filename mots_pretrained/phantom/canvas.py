@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mots_pretrained.phantom.appearance import Look
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.phantom.solids import Solid, Tubes, capsule
 from mots_pretrained.phantom.space import Box, Floats, Grid, Lattice
+from mots_pretrained.phantom.tissues import Look
 
 
 @dataclass

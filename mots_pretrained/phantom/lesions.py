@@ -34,9 +34,9 @@ _SIZES: dict[str, tuple[tuple[int, int], float, float, tuple[float, float]]] = {
     "liver_cyst": ((1, 4), 7, 0.5, (3, 30)),
     "kidney_cyst": ((1, 3), 9, 0.5, (4, 32)),
 }
-_OFF_TASK = 0.25  # how often a case has lesions that its collection doesn't label
+_OFF_TASK = 0.04  # how often a case has lesions that its collection doesn't label
 _BARRIER = ("bone", "muscle", "aorta", "inferior_vena_cava", "liver", "spleen", "bladder")
-_CYSTS = {"liver_cyst": 0.2, "kidney_cyst": 0.35}
+_CYSTS = {"liver_cyst": 0.22, "kidney_cyst": 0.4}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,9 @@ def _paint_round(canvas: Canvas, lesion: Lesion) -> None:
         return
     _confine(canvas, painted, lesion.kind)
     if is_cyst:
-        canvas.fill(painted, "cyst", lesion.kind)
+        # Some cysts of the kidney are dense, as tumours are, and take no contrast.
+        dense = lesion.kind == "kidney_cyst" and a < 0.12
+        canvas.fill(painted, "dense_cyst" if dense else "cyst", lesion.kind)
         return
     if lesion.kind == "lung_tumour":
         # Spicules: the surface follows the fine field outwards.

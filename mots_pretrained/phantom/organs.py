@@ -235,32 +235,6 @@ def _adrenals(free: Freedom) -> tuple[Tubes, Tubes]:
     return right, left
 
 
-def paint_kidneys(canvas: Canvas, organs: Organs, fat: float) -> list[Painted | None]:
-    """Perirenal fat, cortex, pyramids, sinus fat and collecting system."""
-    painted: list[Painted | None] = []
-    for kidney, sinus, label in zip(
-        organs.kidneys, organs.sinuses, ("right_kidney", "left_kidney"), strict=True
-    ):
-        outer = canvas.measure(kidney, uneven=(1.0, 2.2, 0.6), inside=1.0)
-        painted.append(outer)
-        if outer is None:
-            continue
-        canvas.fill(outer, "visceral_fat", None, shrink=-fat)
-        canvas.fill(outer, "renal_cortex", label)
-        d, box = outer.distance, outer.box
-        inner = sinus.distance(canvas.grid.points(box)) + 2.5 * canvas.fine[box]
-        # Pyramids: medulla under the cortex, parted by columns.
-        column = np.float32(4.0) * (canvas.fine[box] + canvas.medium[box] - np.float32(0.3))
-        canvas.fill(Painted(box, np.maximum(d + np.float32(7.0), column)), "renal_medulla")
-        canvas.fill(Painted(box, inner), "visceral_fat", None)
-        canvas.fill(
-            Painted(box, np.maximum(inner + np.float32(5.0), -column - np.float32(3))),
-            "urine",
-            None,
-        )
-    return painted
-
-
 def paint_stomach(canvas: Canvas, organs: Organs, wall: float) -> None:
     """Stomach wall, food and fluid, and the gas above them (the patient lies on the back)."""
     painted = canvas.measure(organs.stomach, uneven=(2.0, 2.0, 1.0), inside=2.0)

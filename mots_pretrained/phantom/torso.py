@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.phantom.anatomy import Anatomy
-from mots_pretrained.phantom.appearance import Look
 from mots_pretrained.phantom.canvas import Canvas
 from mots_pretrained.phantom.domains import DOMAINS, Domain
 from mots_pretrained.phantom.labels import TORSO_LABELS
 from mots_pretrained.phantom.lesions import TUMOURS
+from mots_pretrained.phantom.scanner import Scan
 from mots_pretrained.phantom.space import Grid
+from mots_pretrained.phantom.tissues import PHASES, Look
 
 _SHAPE = (96, 128, 128)
 Triple = tuple[float, float, float]
@@ -31,12 +32,14 @@ class Phantom:
         labels: ``(D, H, W)`` uint8 complete label map; value ``i + 1`` is ``TORSO_LABELS[i]``.
         spacing: Millimetres a voxel, in the same order.
         domain: Name of the task whose collection the scan imitates.
+        phase: The contrast phase that it is nearest to.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     spacing: Triple
     domain: str
+    phase: str
 
 
 def torso(
@@ -48,6 +51,7 @@ def torso(
     randomise: float = 0.0,
     lesions: Sequence[str] | None = None,
     focus: str | None = None,
+    phase: str | None = None,
 ) -> Phantom:
     """Make a torso CT.
 
@@ -66,9 +70,10 @@ def torso(
         lesions: Tumours that the patient has for certain; the domain's own by default. Others
             come by chance, and cysts.
         focus: Name in :data:`TORSO_LABELS` that a window smaller than the patient is aimed at.
+        phase: Contrast phase, one of ``tissues.PHASES``; by default one of the domain's.
 
     Raises:
-        KeyError: If domain, lesion or focus has no such name.
+        KeyError: If domain, lesion, focus or phase has no such name.
         ValueError: If shape, spacing or ``randomise`` is out of range.
 
     Example:
@@ -76,19 +81,21 @@ def torso(
         >>> phantom.image.shape, phantom.labels.dtype.name
         ((24, 32, 32), 'uint8')
     """
-    habits = _checked(domain, shape, spacing, randomise, lesions, focus)
+    habits = _checked(domain, shape, spacing, randomise, lesions, focus, phase)
     entropy = [int(seed), sorted(DOMAINS).index(domain)]
     person_rng, look_rng, view_rng, paint_rng, scan_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence(entropy).spawn(5)
     )
     wanted = habits.lesions if lesions is None else tuple(lesions)
     anatomy = Anatomy(person_rng, wanted, float(randomise))
-    look = Look(look_rng, habits.scanner, float(randomise))
+    look = Look(look_rng, phase or habits.phases, float(randomise))
+    scan = Scan.draw(look_rng, habits.slices, habits.sharpness, float(randomise))
     grid = _view(view_rng, habits, anatomy, shape, spacing, focus, float(randomise))
     canvas = Canvas(grid, look, *(lattice.on_axes(grid.axes) for lattice in anatomy.uneven))
     anatomy.paint(canvas, paint_rng, float(randomise))
-    image = look.scan(scan_rng, grid, canvas.image)
-    return Phantom(image, canvas.labels, tuple(grid.spacing.tolist()), domain)
+    image = scan.take(scan_rng, grid, canvas.image)
+    nearest = PHASES[int(np.argmax(look.phase))]
+    return Phantom(image, canvas.labels, tuple(grid.spacing.tolist()), domain, nearest)
 
 
 def _checked(
@@ -98,6 +105,7 @@ def _checked(
     randomise: float,
     lesions: Sequence[str] | None,
     focus: str | None,
+    phase: str | None,
 ) -> Domain:
     if domain not in DOMAINS:
         raise UnknownNameError(
@@ -114,6 +122,8 @@ def _checked(
             raise UnknownNameError(f"unknown lesion {name!r}; there are: {', '.join(TUMOURS)}")
     if focus is not None and focus not in TORSO_LABELS:
         raise UnknownNameError(f"unknown focus {focus!r}; there are: {', '.join(TORSO_LABELS)}")
+    if phase is not None and phase not in PHASES:
+        raise UnknownNameError(f"unknown phase {phase!r}; there are: {', '.join(PHASES)}")
     return DOMAINS[domain]
 
 

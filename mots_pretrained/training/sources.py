@@ -17,7 +17,7 @@ from mots_pretrained.data.patches import Case
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import scale_hounsfield
-from mots_pretrained.phantom import task_target, torso
+from mots_pretrained.phantom import Phantom, task_target, torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 
@@ -26,8 +26,8 @@ Labels = Literal["partial", "complete"]
 Balance = Literal["proportional", "balanced"]
 Fold = Literal["all", "train"]
 
-EXTRA_TUMOURS = 0.3
-"""Chance of each tumour that a phantom's own domain isn't about, where all are supervised."""
+OWN_TUMOUR = 0.65
+"""Chance of the tumour that a phantom's own domain is about, where all tumours are supervised."""
 
 
 @dataclass(frozen=True)
@@ -221,16 +221,8 @@ class TorsoSource:
 
     def __call__(self, index: int) -> Case:
         """Make phantom number ``index`` as a case."""
-        shown = self.shown if self.shown is not None else tuple(range(len(self.tasks)))
-        own = shown[index % len(shown)]
-        rng = np.random.default_rng([self.seed, 3, index])
-        phantom = torso(
-            int(rng.integers(2**31)),
-            domain=self.tasks[own].name,
-            spacing=self.contract.spacing,
-            randomise=self.randomise,
-            lesions=self._lesions(own, rng),
-        )
+        shown, own = self._tasks(index)
+        phantom = self.phantom(index)
         chosen = (own,) if self.labels == "partial" else shown
         labelled = [known for task in chosen for known in self.tasks[task].labelled]
         target = np.concatenate(
@@ -245,14 +237,24 @@ class TorsoSource:
         scale_hounsfield(image, self.contract.clip)
         return Case(image[None], target, tuple(labelled), chosen, f"phantom {index}")
 
-    def _lesions(self, own: int, rng: np.random.Generator) -> tuple[str, ...] | None:
-        """Draw the patient's tumours: where all are supervised, more teach more."""
-        if self.labels == "partial":
-            return None
-        tumours = [task.tumour for task in self.tasks if task.tumour is not None]
-        more = [name for name in tumours if rng.random() < EXTRA_TUMOURS]
-        mine = self.tasks[own].tumour
-        return tuple(dict.fromkeys(more if mine is None else [mine, *more]))
+    def phantom(self, index: int, *, phase: str | None = None) -> Phantom:
+        """Make phantom number ``index``, in a contrast phase of its domain's or the given one."""
+        _, own = self._tasks(index)
+        rng = np.random.default_rng([self.seed, 3, index])
+        return torso(
+            int(rng.integers(2**31)),
+            domain=self.tasks[own].name,
+            spacing=self.contract.spacing,
+            randomise=self.randomise,
+            phase=phase,
+            # Where every target is known, healthy organs are the rule, as in life.
+            lesions=() if self.labels == "complete" and rng.random() >= OWN_TUMOUR else None,
+        )
+
+    def _tasks(self, index: int) -> tuple[tuple[int, ...], int]:
+        """Return the tasks that take part, and the one that a phantom imitates."""
+        shown = self.shown if self.shown is not None else tuple(range(len(self.tasks)))
+        return shown, shown[index % len(shown)]
 
 
 def _vessels_show(image: NDArray[np.float32], labels: NDArray[np.integer]) -> bool:

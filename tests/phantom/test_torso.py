@@ -183,6 +183,7 @@ def test_any_seed_gives_a_sound_scan(seed, domain, randomise):
         ({"randomise": 2.0}, ValueError, "0 to 1"),
         ({"lesions": ["wart"]}, KeyError, "unknown lesion 'wart'"),
         ({"focus": "soul"}, KeyError, "unknown focus 'soul'"),
+        ({"phase": "lunar"}, KeyError, "unknown phase 'lunar'"),
     ],
 )
 def test_impossible_wishes_are_told(options, error, words):

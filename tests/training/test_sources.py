@@ -47,12 +47,28 @@ def test_complete_labels_show_all_tasks_but_what_no_collection_labels(tiny):
     assert not colon.any()
 
 
+def test_healthy_organs_are_the_rule_where_every_target_is_known(tiny, monkeypatch):
+    wishes = []
+
+    def made(*_, lesions, **__):
+        wishes.append(lesions)
+
+    monkeypatch.setattr(sources, "torso", made)
+    for labels in ("complete", "partial"):
+        source = TorsoSource(tiny.preprocessing, labels=labels)
+        for index in range(200):
+            source.phantom(index)
+    complete, partial = wishes[:200], wishes[200:]
+    assert 40 < complete.count(()) < 100
+    assert partial.count(None) == 200  # a collection's scans have its own tumour
+
+
 @pytest.mark.parametrize(("contrast", "asked"), [(10.0, False), (20.0, True)])
 def test_vessels_that_do_not_show_are_not_asked_for(tiny, monkeypatch, contrast, asked):
     labels = np.full((16, 16, 16), LABEL["liver"], np.uint8)
     labels[:4] = LABEL["hepatic_vessel"]
     image = np.where(labels == LABEL["liver"], 80.0, 80.0 + contrast)
-    made = Phantom(image, labels, (8.0, 8.0, 8.0), "liver")
+    made = Phantom(image, labels, (8.0, 8.0, 8.0), "liver", "portal")
     monkeypatch.setattr(sources, "torso", lambda *_, **__: made)
     case = TorsoSource(tiny.preprocessing, labels="complete")(0)
     assert (case.labelled[4], case.target[4].any()) == (asked, asked)
