@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -74,13 +75,13 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: The folder to make; an old one of that name is removed last.
     """
     place = Path(path)
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    draft = _beside(place)
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
         yield draft
         if place.exists():
-            old = place.with_name(f".{place.name}.{os.getpid()}.old")
+            old = draft.with_name(f"{draft.name}.old")
             os.replace(place, old)
             os.replace(draft, place)
             shutil.rmtree(old, ignore_errors=True)
@@ -149,7 +150,7 @@ def inside(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path
 
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    draft = _beside(path)
     try:
         yield draft
         os.replace(draft, path)
@@ -159,6 +160,13 @@ def _draft(path: Path) -> Iterator[Path]:
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """Name a draft beside a path: this process's own, short, with the same endings."""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+    ending = "".join(path.suffixes[-2:])[-16:]
+    return path.with_name(f".{os.getpid()}.{digest}{ending[max(0, ending.find('.')) :]}")
 
 
 def _lock(file: IO[Any]) -> bool:

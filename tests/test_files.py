@@ -1,3 +1,5 @@
+"""Files appear whole or not at all, under names that stay in their folder."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.files import file_names, inside
+from mots_pretrained.files import file_names, inside, replacing, replacing_by_name, write_json
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,30 @@ def test_what_is_written_lies_inside_its_folder(tmp_path):
     (out / "link").symlink_to(tmp_path)
     with pytest.raises(UserError, match="lies outside of"):
         inside(out, out / "link" / "b")
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_written(tmp_path):
+    name = "x" * 248 + ".nii.gz"
+    write_json(tmp_path / name, [1])
+    with replacing_by_name(tmp_path / name) as draft:
+        assert draft.name.endswith(".nii.gz")
+        assert draft.parent == tmp_path
+        draft.write_text("new")
+    assert (tmp_path / name).read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_failed_write_leaves_the_old_file_and_names_it(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write()
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

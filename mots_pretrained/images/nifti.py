@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import replacing_by_name
 
 _SUFFIXES = (".nii", ".nii.gz")
+_ROUNDING = 1e-3  # by which a label stored with a scale, or as a float, may miss its whole number
 _GZIP_LIMIT = 1032  # deflate cannot compress better than this: a bound on what a file can hold
 
 
@@ -64,13 +66,8 @@ def save_nifti(path: str | os.PathLike[str], array: NDArray[Any], header: Any) -
     if not path.parent.is_dir():
         raise MissingFileError(f"no such folder: {path.parent}; make it first")
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
-    temporary = path.with_name(f".{stem(path)}.{os.getpid()}{suffix}")
-    try:
-        kind(array, None, header).to_filename(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing_by_name(path) as draft:
+        kind(array, None, header).to_filename(draft)
 
 
 def write_nifti(
@@ -126,7 +123,9 @@ def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
     return [
         path
         for path in sorted(Path(folder).iterdir())
-        if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".")
+        if path.name.lower().endswith(_SUFFIXES)
+        and not path.name.startswith(".")
+        and not path.is_dir()
     ]
 
 
@@ -147,22 +146,36 @@ def check_affine(affine: NDArray[Any], where: object) -> None:
 
 
 def cast_exactly(array: NDArray[Any], dtype: DTypeLike, where: object) -> NDArray[Any]:
-    """Convert to a type; an integer type must hold every value exactly. ``where`` names the array.
+    """Convert to a type; an integer type must hold every value. ``where`` names the array.
+
+    Values a rounding away from whole numbers (1.0000153, say) are taken as those.
 
     Raises:
-        ValueError: If a value does not fit.
+        UserError: If a value does not fit.
     """
     dtype = np.dtype(dtype)
     if array.dtype == dtype:
         return array
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        low, high = array.min(), array.max()
-        if low < limits.min or high > limits.max:
-            raise UserError(f"{where}: values {low:g} to {high:g} do not fit {dtype}")
-        if array.dtype.kind == "f" and not all((plane == np.rint(plane)).all() for plane in array):
-            raise UserError(f"{where}: values must be whole numbers to be stored as {dtype}")
+    if dtype.kind not in "iu":
+        return array.astype(dtype)
+    if array.dtype.kind == "f":
+        array = np.stack([_whole(plane, where) for plane in array])
+    limits = np.iinfo(dtype)
+    low, high = array.min(), array.max()
+    if low < limits.min or high > limits.max:
+        raise UserError(f"{where}: values {low:g} to {high:g} do not fit {dtype}")
     return array.astype(dtype)
+
+
+def _whole(plane: NDArray[Any], where: object) -> NDArray[Any]:
+    whole = np.rint(plane)
+    off = np.abs(plane - whole) > _ROUNDING
+    if off.any():
+        raise UserError(
+            f"label values must be whole numbers; {where} holds {plane[off][0]:g}; round them and "
+            "save as unsigned 8-bit"
+        )
+    return whole
 
 
 def _read_header(path: Path) -> Any:

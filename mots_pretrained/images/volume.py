@@ -31,6 +31,7 @@ __all__ = [
     "affine_of",
     "list_volumes",
     "read_channels",
+    "read_labels",
     "read_spacing",
     "read_volume",
     "stem",
@@ -187,6 +188,20 @@ def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None)
     if dtype is not None:
         array = cast_exactly(array, dtype, path)
     return Volume(array, affine, header, orientation, stem(path))
+
+
+def read_labels(path: str | os.PathLike[str]) -> Volume:
+    """Read a label map as 32-bit whole numbers; values a rounding away from one are taken as it.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        UserError: As `read_volume` does, or if it has several channels or values between whole
+            numbers.
+    """
+    volume = read_volume(path, dtype=np.int32)
+    if volume.array.ndim != 3:
+        raise UserError(f"{path} has {volume.channels} channels; a label map has one")
+    return volume
 
 
 def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:

@@ -8,9 +8,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.volume import (
     Volume,
+    list_volumes,
     read_channels,
+    read_labels,
     read_volume,
     stem,
     write_like,
@@ -150,15 +153,39 @@ def test_types_stay_small_and_scaling_is_applied(tmp_path: Path) -> None:
     assert read_volume(tmp_path / "two.nii.gz").shape == (7, 6, 5)
 
 
-def test_labels_are_read_exactly_or_refused(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image((ramp() % 3).astype(np.float32), AFFINE), tmp_path / "whole.nii.gz")
-    assert read_volume(tmp_path / "whole.nii.gz", dtype=np.uint8).array.dtype == np.uint8
-    nib.save(nib.Nifti1Image(ramp().astype(np.float32) / 2, AFFINE), tmp_path / "half.nii.gz")
-    with pytest.raises(ValueError, match="whole numbers"):
-        read_volume(tmp_path / "half.nii.gz", dtype=np.uint8)
+def test_labels_a_rounding_from_whole_numbers_are_read_as_those(tmp_path: Path) -> None:
+    whole = (ramp() % 3).astype(np.float64)
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)  # nibabel then scales by 2 / 65535
+    nib.save(nib.Nifti1Image(whole, AFFINE, header), tmp_path / "scaled.nii.gz")
+    assert (np.unique(nib.load(tmp_path / "scaled.nii.gz").get_fdata()) % 1).max() > 0
+    nib.save(nib.Nifti1Image(whole.astype("f4") * np.float32(1 + 1e-7), AFFINE), tmp_path / "a.nii")
+    nib.save(nib.Nifti1Image(whole.astype(np.uint8), AFFINE), tmp_path / "exact.nii.gz")
+    exact = read_labels(tmp_path / "exact.nii.gz").array
+    assert exact.dtype == np.int32
+    assert np.unique(exact).tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(read_labels(tmp_path / "scaled.nii.gz").array, exact)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.nii").array, exact)
+
+
+def test_other_labels_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image((ramp() > 9).astype("f4") / 2, AFFINE), tmp_path / "half.nii.gz")
+    with pytest.raises(UserError, match=r"whole numbers; \S+half\.nii\.gz holds 0\.5; round them"):
+        read_labels(tmp_path / "half.nii.gz")
     nib.save(nib.Nifti1Image(ramp() * 2, AFFINE), tmp_path / "large.nii.gz")
-    with pytest.raises(ValueError, match="values 0 to 418 do not fit uint8"):
+    with pytest.raises(UserError, match="values 0 to 418 do not fit uint8"):
         read_volume(tmp_path / "large.nii.gz", dtype=np.uint8)
+    pair = np.stack([ramp() % 2, ramp() % 2], axis=-1)
+    nib.save(nib.Nifti1Image(pair, AFFINE), tmp_path / "pair.nii.gz")
+    with pytest.raises(UserError, match="has 2 channels; a label map has one"):
+        read_labels(tmp_path / "pair.nii.gz")
+
+
+def test_volumes_are_listed_once_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    for name in ("b.nii", "a.NII.GZ", "._a.nii.gz", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "dicom.nii").mkdir()
+    assert [path.name for path in list_volumes(tmp_path)] == ["a.NII.GZ", "b.nii"]
 
 
 def test_channels_from_one_4d_file_or_one_file_each(tmp_path: Path) -> None:
