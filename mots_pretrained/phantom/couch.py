@@ -17,8 +17,8 @@ def paint_couch(canvas: Canvas, back: float, rng: np.random.Generator) -> None:
         rng: Source of the couch's form.
     """
     grid = canvas.grid
-    gap = float(np.clip(np.exp(rng.normal(np.log(20), 0.6)), 2, 65))
-    thick, shell = float(rng.uniform(12, 70)), float(rng.uniform(1.0, 3.0))
+    gap = float(np.clip(np.exp(rng.normal(np.log(23), 0.5)), 4, 65))
+    thick, shell = float(rng.uniform(12, 70)), float(rng.uniform(1.5, 3.5))
     curve, half, middle = rng.uniform(0, 9e-4), rng.uniform(190, 270), rng.normal(0, 15)
     mattress, single = rng.random() < 0.5, rng.random() < 0.35
     rows = np.flatnonzero((grid.y > back - 70).any(axis=(0, 2)))

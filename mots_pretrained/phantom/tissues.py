@@ -63,7 +63,7 @@ TISSUES: dict[str, tuple[float, float, float, float, float, float]] = {
     "dense_cyst": (55, 12, 2, 0, 0, 0),
     "calcium": (420, 160, 40, 0, 0, 0),
     "stone": (900, 300, 0, 0, 0, 0),
-    "couch": (350, 250, 0, 0, 0, 0),
+    "couch": (480, 220, 0, 0, 0, 0),
     "mattress": (-850, 60, 0, 0, 0, 0),
     "couch_core": (-880, 40, 0, 0, 0, 0),
 }

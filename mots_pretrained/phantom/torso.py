@@ -19,6 +19,7 @@ from mots_pretrained.phantom.space import Grid
 from mots_pretrained.phantom.tissues import PHASES, Look
 
 _SHAPE = (96, 128, 128)
+_SLABS = 0.4  # share of thin slabs and of odd fields of view, at randomise 1
 Triple = tuple[float, float, float]
 
 
@@ -141,10 +142,18 @@ def _view(
     if rng.random() < 0.5 * randomise:
         middle, reach = rng.uniform(-200, 200), rng.uniform(90, 260)
         bottom, top = max(middle - reach, -400), min(middle + reach, 310)
+    if shape is None and spacing is not None and rng.random() < _SLABS * randomise:
+        bottom, top = _slab(rng, bottom, top, spacing[0])
     trunk = anatomy.trunk  # low and high ends of the body in the scanner's millimetres
     low, high = anatomy.heights(bottom), anatomy.heights(top)
+    field = rng.uniform(*habits.field)
+    if rng.random() < _SLABS * randomise:
+        field *= rng.uniform(1.0, 1.6)
     span = np.array(
-        [high - low, *np.maximum(rng.uniform(*habits.field), 0.9 * (trunk[1] - trunk[0])[1:])]
+        [
+            high - low,
+            *np.maximum(wide * rng.uniform(*habits.field), 0.9 * (trunk[1] - trunk[0])[1:]),
+        ]
     )
     span[1:] = span[1:].max()
     if shape is None:
@@ -166,6 +175,13 @@ def _view(
         near = aim + rng.uniform(-0.25, 0.25, 3) * extent
         centre = np.where(slack > 0, np.clip(near, *(ends + np.outer([1, -1], extent / 2))), centre)
     return Grid(shape, spacing, centre, anatomy.pose)
+
+
+def _slab(rng: np.random.Generator, bottom: float, top: float, step: float) -> tuple[float, float]:
+    """Choose a part of a range in z that only 8 to 39 planes show."""
+    height = step * int(rng.integers(8, 40))
+    low = rng.uniform(bottom, max(top - height, bottom))
+    return low, min(low + height, top)
 
 
 def _fitting(span: NDArray, spacing: Triple) -> tuple[int, int, int]:
