@@ -149,12 +149,7 @@ def _view(
     field = rng.uniform(*habits.field)
     if rng.random() < _SLABS * randomise:
         field *= rng.uniform(1.0, 1.6)
-    span = np.array(
-        [
-            high - low,
-            *np.maximum(wide * rng.uniform(*habits.field), 0.9 * (trunk[1] - trunk[0])[1:]),
-        ]
-    )
+    span = np.array([high - low, *np.maximum(field, 0.9 * (trunk[1] - trunk[0])[1:])])
     span[1:] = span[1:].max()
     if shape is None:
         shape = _SHAPE if spacing is None else _fitting(span, spacing)
