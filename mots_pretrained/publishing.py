@@ -25,7 +25,12 @@ from mots_pretrained.weights.fingerprint import (
     to_text,
     weights_sha256,
 )
-from mots_pretrained.weights.training_scans import TRAINING_SCANS, TrainingScans
+from mots_pretrained.weights.provenance import (
+    TRAINING_SCANS,
+    TrainingScans,
+    find_training_scans,
+    read_training_scans,
+)
 
 _RECORD, _LOG = "training.json", "log.csv"
 
@@ -82,10 +87,11 @@ def prepare_folder(
     network = from_state(config, state)
     extra = {name: (source / name).read_text("utf-8") for name in _kept(source)}
     record = json.loads(extra.get(_RECORD, "{}"))
-    extra[FINGERPRINT] = to_text(fingerprint(logits_of(network), config, state))
-    scans = _training_scans(record, trained_on)
+    printed = fingerprint(logits_of(network), config, state)
+    extra[FINGERPRINT] = to_text(printed)
+    scans = _training_scans(source, trained_on)
     if scans is not None:
-        extra[TRAINING_SCANS] = scans.to_text()
+        extra[TRAINING_SCANS] = scans.to_text(printed["weights_sha256"])
     card = _card(source, output, config, record, description)
     check_card(card)
     dtype = torch.float16 if half else None
@@ -158,19 +164,18 @@ def logits_of(network: nn.Module, *, device: str = "cpu") -> Callable[[Tensor], 
 
 
 def _kept(source: Path) -> list[str]:
-    names = (_RECORD, _LOG, TRAINING_SCANS)
+    names = (_RECORD, _LOG)
     return [name for name in names if (source / name).is_file()]
 
 
-def _training_scans(
-    record: Mapping[str, Any], trained_on: str | Path | None
-) -> TrainingScans | None:
+def _training_scans(source: Path, trained_on: str | Path | None) -> TrainingScans | None:
+    """Return what the source says of its scans, and those of a prepared folder beside them."""
     if trained_on is not None:
         prepared = PreparedSet.open(trained_on)
-        return TrainingScans.of(prepared.hashes(prepared.select(split="train")))
-    if record.get("data") == "phantoms":
-        return TrainingScans.of({})
-    return None
+        further = TrainingScans(prepared.hashes(prepared.select(split="train")))
+        return further.and_those_of(find_training_scans(source))
+    known = (source / TRAINING_SCANS).is_file()
+    return read_training_scans(source) if known else None
 
 
 def _card(

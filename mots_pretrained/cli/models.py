@@ -153,7 +153,7 @@ def _verify(words: list[str], output: str, json: bool) -> None:
 
 def _overlap(words: list[str], output: str, json: bool) -> None:
     """Say which of the user's scans a model was trained on."""
-    from mots_pretrained.weights.training_scans import read_training_scans
+    from mots_pretrained.weights.provenance import read_training_scans
 
     name, root = words
     if not Path(root).is_dir():

@@ -27,7 +27,7 @@ from mots_pretrained.training.recipes import Recipe
 from mots_pretrained.training.scans import CACHE, Scans
 from mots_pretrained.training.sources import Phantoms, Prepared, Supply
 from mots_pretrained.training.views import Views, ViewStream
-from mots_pretrained.weights.training_scans import TRAINING_SCANS, TrainingScans
+from mots_pretrained.weights.provenance import write_training_scans
 
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
@@ -122,8 +122,7 @@ def pretrain_byol(
         if processes.is_main:
             backbone.cpu().eval().save_pretrained(folder, half=run.half)
             _write_record(folder, settings, run, training, supply)
-            scans = TrainingScans.of(supply.hashes)
-            write_whole(folder / TRAINING_SCANS, scans.to_text())
+            write_training_scans(folder, supply.hashes)
     return backbone.eval()
 
 

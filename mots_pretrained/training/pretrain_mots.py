@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,7 @@ from mots_pretrained.training.resume import CHECKPOINT
 from mots_pretrained.training.sources import Supply
 from mots_pretrained.training.start import Carried
 from mots_pretrained.weights.download import resolve
-from mots_pretrained.weights.training_scans import (
-    TRAINING_SCANS,
-    TrainingScans,
-    read_training_scans,
-)
+from mots_pretrained.weights.provenance import write_training_scans
 
 RECORD = "training.json"
 """Name of the file beside the weights that says how they were trained."""
@@ -119,7 +115,8 @@ def pretrain(
         if processes.is_main:
             result.save_pretrained(folder, half=run.half)
             _write_record(folder, settings, run, training, supply, carried)
-            _write_scans(folder, settings, supply)
+            earlier = None if settings.start is None else resolve(settings.start)
+            write_training_scans(folder, supply.hashes, earlier=earlier)
     return result
 
 
@@ -245,14 +242,3 @@ def _write_record(
         **outcome(training, run),
     }
     write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
-
-
-def _write_scans(folder: Path, settings: Pretraining, supply: Supply) -> None:
-    """List beside the weights the scans they have seen, with those of the weights gone on from."""
-    earlier: Mapping[str, str] = {}
-    if settings.start is not None:
-        try:
-            earlier = read_training_scans(resolve(settings.start)).scans
-        except FileNotFoundError:  # nobody knows, so nothing is claimed
-            return
-    write_whole(folder / TRAINING_SCANS, TrainingScans.of({**earlier, **supply.hashes}).to_text())

@@ -8,7 +8,7 @@ import pytest
 from mots_pretrained.cli import DONE, FAILED, WRONG_INPUT, main
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.volume import Volume, read_volume, write_like
-from mots_pretrained.weights.training_scans import TrainingScans
+from mots_pretrained.weights.provenance import write_training_scans
 
 NAME = "transdodnet.phantom"
 
@@ -86,8 +86,7 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     model = tmp_path / "model"
     told("models", "download", NAME, "-o", str(model))
     hashed = content_hash(read_volume(scans / "b.nii.gz"))
-    known = TrainingScans("LiTS", {hashed: "LiTS/liver_7"})
-    (model / "training_scans.json").write_text(known.to_text())
+    write_training_scans(model, {hashed: "LiTS/liver_7"})
     found = told("models", "overlap", str(model), str(scans), "--json")
     assert found["seen"] == {str(scans / "b.nii.gz"): "LiTS/liver_7"}
     assert found["unread"] == [str(scans / "c.nii.gz")]

@@ -24,7 +24,7 @@ from mots_pretrained.training.pretrain_mots import Run
 from mots_pretrained.training.scans import Scans
 from mots_pretrained.training.sources import Phantoms
 from mots_pretrained.training.views import Views, draw_views
-from mots_pretrained.weights.training_scans import read_training_scans
+from mots_pretrained.weights.provenance import read_training_scans
 
 HERE = Run(workers=0)
 

@@ -20,7 +20,7 @@ from mots_pretrained.training.pretrain_mots import Run, optimizer_of, pretrain
 from mots_pretrained.training.pretraining import Pretraining
 from mots_pretrained.training.recipes import RECIPES, Recipe
 from mots_pretrained.training.sources import Phantoms, Prepared
-from mots_pretrained.weights.training_scans import TrainingScans, read_training_scans
+from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
 
 HERE = Run(workers=0)
 
@@ -64,7 +64,7 @@ def test_it_learns_and_leaves_a_folder_that_loads(tiny_size, tmp_path):
     assert record["settings"]["seed"] == 0
     assert record["settings"]["recipe"]["rate"] == 3e-3
     assert (record["data"], record["scans"], record["start"]) == ("phantoms", 920, None)
-    assert read_training_scans(tmp_path) == TrainingScans.of({})
+    assert read_training_scans(tmp_path) == TrainingScans()
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
 
 

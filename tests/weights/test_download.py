@@ -22,7 +22,7 @@ from mots_pretrained.weights.download import (
     resolve,
     shipped_folder,
 )
-from mots_pretrained.weights.training_scans import read_training_scans
+from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
 
 HUB = Path(__file__).parents[2] / "hub"
 
@@ -58,7 +58,7 @@ def test_every_shipped_model_lies_in_the_hub_as_the_catalogue_says():
         assert config.architecture == entry.architecture
         assert config.preprocessing == entry.preprocessing
         assert tuple(task.name for task in config.tasks) == entry.tasks
-        assert read_training_scans(folder).scans == {}  # phantoms alone are ours to ship
+        assert read_training_scans(folder) == TrainingScans()  # phantoms alone are ours to ship
         text = (folder / "README.md").read_text("utf-8")
         check_card(text)
         card = ModelCard(text)

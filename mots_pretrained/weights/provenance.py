@@ -1,0 +1,145 @@
+"""Which scans weights were trained on: hashes of their voxels, bound to the weights by a hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import write_text
+from mots_pretrained.weights.checkpoint import load_folder
+from mots_pretrained.weights.fingerprint import weights_sha256
+
+TRAINING_SCANS = "training_scans.json"
+"""Name of the file beside the weights."""
+
+_VERSION = 2  # 1 did not say which weights it was about
+_DIGITS = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class TrainingScans:
+    """The scans that weights were trained on.
+
+    Attributes:
+        scans: ``collection/identifier`` by the hash of the voxels (``images.content_hash``), which
+            neither recompression nor another header changes. Phantoms have none.
+        complete: Whether these are all; False where training began from weights that do not say
+            what they have seen.
+    """
+
+    scans: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
+
+    @property
+    def statement(self) -> str:
+        """The same in words."""
+        if not self.scans and self.complete:
+            return "Procedural phantoms only; no scan of anybody was seen."
+        names = dict.fromkeys(n.split("/")[0] for n in self.scans.values() if "/" in n)
+        of = f" of {', '.join(names)}" if names else ""
+        told = f"{len(self.scans)} training scan{'s' if len(self.scans) != 1 else ''}{of}"
+        if not self.complete:
+            told += ", and what the weights had seen that training began from: not recorded"
+        return f"{told}."
+
+    def and_those_of(self, other: TrainingScans | None) -> TrainingScans:
+        """Return these and those of other weights; None stands for weights that do not say."""
+        if other is None:
+            return TrainingScans(self.scans, complete=False)
+        return TrainingScans({**other.scans, **self.scans}, self.complete and other.complete)
+
+    def without_identifiers(self) -> TrainingScans:
+        """Return them with the collection alone as the name of each scan."""
+        scans = {key: "".join(name.partition("/")[:2]) for key, name in self.scans.items()}
+        return TrainingScans({k: n if "/" in n else "" for k, n in scans.items()}, self.complete)
+
+    def seen(self, hashes: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the given scans that were trained on.
+
+        Args:
+            hashes: Hash by name of the scan.
+
+        Returns:
+            The identifier that the scan had in training, by its name here.
+        """
+        return {name: self.scans[key] for name, key in hashes.items() if key in self.scans}
+
+    def to_text(self, weights: str) -> str:
+        """Return the text of training_scans.json.
+
+        Args:
+            weights: ``weights_sha256`` of the weights that it is about.
+        """
+        values = {
+            "format_version": _VERSION,
+            "weights_sha256": weights,
+            "statement": self.statement,
+            "complete": self.complete,
+            "scans": dict(self.scans),
+        }
+        return json.dumps(values, indent=1) + "\n"
+
+
+def write_training_scans(
+    folder: str | Path, scans: Mapping[str, str], *, earlier: str | Path | None = None
+) -> TrainingScans:
+    """Write beside a training's weights which scans they were trained on.
+
+    Args:
+        folder: Holds the weights already, as they will be loaded; the list names them by hash.
+        scans: ``collection/identifier`` by the hash of the voxels; empty for phantoms.
+        earlier: Folder of the weights that training began from, whose scans were seen too; None
+            for random weights.
+
+    Returns:
+        What was written.
+    """
+    known = TrainingScans(scans)
+    if earlier is not None:
+        known = known.and_those_of(find_training_scans(earlier))
+    text = known.to_text(weights_sha256(load_folder(folder)[1]))
+    write_text(Path(folder) / TRAINING_SCANS, text)
+    return known
+
+
+def find_training_scans(folder: str | Path) -> TrainingScans | None:
+    """Return what a model's folder says of its training scans; None where it says nothing true."""
+    try:
+        return read_training_scans(folder)
+    except UserError:
+        return None
+
+
+def read_training_scans(folder: str | Path) -> TrainingScans:
+    """Read a model folder's training_scans.json.
+
+    Raises:
+        FileNotFoundError: If there is none: then nobody knows.
+        ValueError: If it is damaged, or about other weights than those beside it.
+    """
+    path = Path(folder) / TRAINING_SCANS
+    if not path.is_file():
+        raise MissingFileError(
+            f"{folder} has no {TRAINING_SCANS}, so what its weights have seen is not known; ask "
+            "whoever trained them"
+        )
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        version, scans, complete = values["format_version"], values["scans"], values.get("complete")
+        sound = version == 1 or (version == _VERSION and isinstance(complete, bool))
+        sound = sound and isinstance(scans, dict)
+        sound = sound and all(len(key) == 64 and set(key) <= _DIGITS for key in scans)
+        sound = sound and all(isinstance(name, str) for name in scans.values())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise UserError(f"{path} is damaged or of a newer version; get the model again")
+    if values.get("weights_sha256") != weights_sha256(load_folder(folder)[1]):
+        raise UserError(
+            f"{path} is not about the weights beside it, so what they have seen is not known; ask "
+            "whoever trained them, or list their scans with `mots push --trained-on`"
+        )
+    return TrainingScans(scans, complete)

@@ -1,0 +1,104 @@
+"""What weights have seen: told of those weights alone, added to, and never lost or made up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.weights.checkpoint import save_folder
+from mots_pretrained.weights.provenance import (
+    TrainingScans,
+    find_training_scans,
+    read_training_scans,
+    write_training_scans,
+)
+
+ONE, TWO = "0" * 64, "a" * 64
+
+
+@pytest.fixture
+def model(tmp_path):
+    def make(name):
+        return save_folder(tmp_path / name, ModelConfig(), {"w": torch.randn(3)})
+
+    return make
+
+
+def test_round_trip_and_what_was_seen(model):
+    folder = model("m")
+    known = write_training_scans(folder, {ONE: "LiTS/liver_1"})
+    assert read_training_scans(folder) == known == TrainingScans({ONE: "LiTS/liver_1"})
+    assert known.statement == "1 training scan of LiTS."
+    assert known.seen({"mine.nii.gz": ONE, "yours.nii.gz": TWO}) == {"mine.nii.gz": "LiTS/liver_1"}
+
+
+def test_scans_of_the_weights_begun_from_are_added(model):
+    first, second = model("first"), model("second")
+    write_training_scans(first, {ONE: "LiTS/liver_1"})
+    write_training_scans(second, {TWO: "own/b"}, earlier=first)
+    assert read_training_scans(second) == TrainingScans({ONE: "LiTS/liver_1", TWO: "own/b"})
+
+
+def test_phantoms_after_unknown_weights_are_not_called_clean(model):
+    first, second = model("first"), model("second")
+    found = write_training_scans(second, {}, earlier=first)  # which has no list
+    assert found == read_training_scans(second) == TrainingScans({}, complete=False)
+    assert "not recorded" in found.statement
+    write_training_scans(first, {ONE: "a/b"})
+    (first / "model.safetensors").write_bytes((second / "model.safetensors").read_bytes())
+    assert find_training_scans(first) is None
+    assert not write_training_scans(second, {TWO: "c/d"}, earlier=first).complete
+
+
+def test_a_list_of_other_weights_is_refused(model):
+    folder = model("m")
+    write_training_scans(folder, {})
+    save_folder(folder, ModelConfig(), {"w": torch.zeros(3)})
+    with pytest.raises(ValueError, match="not about the weights beside it"):
+        read_training_scans(folder)
+
+
+def test_identifiers_can_be_left_out():
+    named = TrainingScans({ONE: "Hospital/DOE_JANE", TWO: "b"})
+    plain = named.without_identifiers()
+    assert plain.statement == named.statement == "2 training scans of Hospital."
+    assert "DOE" not in plain.to_text("0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        [],
+        {"format_version": 3},
+        {"scans": {"short": "x"}},
+        {"scans": {ONE: 3}},
+        {"scans": []},
+        {"complete": "yes"},
+    ],
+)
+def test_a_damaged_list_is_not_taken_for_an_empty_one(model, change):
+    folder = model("m")
+    write_training_scans(folder, {})
+    path = folder / "training_scans.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | change if isinstance(change, dict) else change))
+    with pytest.raises(ValueError, match="damaged or of a newer version"):
+        read_training_scans(folder)
+
+
+def test_a_list_that_names_no_weights_is_refused(model):
+    folder = model("m")
+    (folder / "training_scans.json").write_text(
+        '{"format_version": 1, "statement": "No scans.", "scans": {}}'
+    )
+    with pytest.raises(ValueError, match="not about the weights beside it"):
+        read_training_scans(folder)
+
+
+def test_without_a_list_nobody_knows(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not known"):
+        read_training_scans(tmp_path)
