@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.tasks import IGNORED
 
-Form = Literal["published", "equation"]
+Form = Literal["published", "smooth", "equation"]
 
 EPSILON = 1e-6
 """The smoothing factor of Eq. 16; the paper gives no value. About 1 / voxels of a patch."""
 
+CERTAIN = -1e4
+"""A logit whose sigmoid is exactly 0, in single and in double precision."""
+
 
 class DiceBCE(NamedTuple):
-    """The loss and its two parts, each a scalar: ``total = dice + bce``."""
+    """The loss and its two parts, each a scalar: ``total = dice + bce_weight * bce``."""
 
     dice: Tensor
     bce: Tensor
@@ -25,28 +29,37 @@ class DiceBCE(NamedTuple):
 
 
 def dice_bce(
-    logits: Tensor, target: Tensor, labelled: Tensor, *, form: Form = "published"
+    logits: Tensor,
+    target: Tensor,
+    labelled: Tensor,
+    *,
+    form: Form = "published",
+    bce_weight: float = 1.0,
 ) -> DiceBCE:
     """Compare organ and tumour logits with their labels, where there are labels.
 
-    An unlabelled channel takes no part: its gradient is exactly zero whatever logits and target
-    hold there, NaN included. Without any labelled channel the loss is zero, with a gradient.
+    Unlabelled channels and voxels of value ``IGNORED`` take no part: their gradient is exactly
+    zero whatever logits and target hold there, NaN included. Without any labelled voxel the loss
+    is zero, with a gradient. No form waits for the device.
 
-    The two forms differ as the published code differs from the paper:
+    The forms differ in how one channel of one sample is scored and how those are reduced:
 
-    - ``"published"``: a channel's Dice term is ``1 - 2 sum(p y) / (sum(p) + sum(y) + 1)``, so an
-      empty target costs 1; its cross-entropy is the mean over voxels. Both are averaged over the
-      samples whose channel is labelled, then over the channels with any such sample.
-    - ``"equation"``: Eq. 16 as printed. The Dice term is ``-2 sum(p y) / sum(p + y + epsilon)``,
-      without the constant 1 (which has no gradient), so perfect masks reach -1; the cross-entropy
-      is a sum over voxels, its sign read as the leading minus says. Both are summed over
-      channels; over samples, of which Eq. 16 has one, they are averaged.
+    - ``"published"``, as in the published code: Dice is ``1 - 2 sum(p y) / (sum(p) + sum(y) + 1)``,
+      so an empty target costs 1 whatever is predicted; cross-entropy is the mean over voxels. Both
+      are averaged over the samples whose channel is labelled, then over channels with any.
+    - ``"smooth"``: the same with ``(2 sum(p y) + 1) / (sum(p) + sum(y) + 1)``, so that on an empty
+      target false voxels cost and their absence is rewarded. For data with complete labels.
+    - ``"equation"``, Eq. 16 as printed: ``-2 sum(p y) / sum(p + y + epsilon)``, without the
+      constant 1 (which has no gradient), so perfect masks reach -1; cross-entropy is a sum over
+      voxels, its sign read as the leading minus says. Both are summed over channels; over
+      samples, of which Eq. 16 has one, they are averaged.
 
     Args:
         logits: ``(B, C, ...)``, before the sigmoid; half precision is computed in float32.
-        target: ``(B, C, ...)`` in {0, 1}, of any dtype.
+        target: ``(B, C, ...)`` in {0, 1, IGNORED}, of any dtype; uint8 is the smallest.
         labelled: ``(B, C)`` bool, which channels of which sample are annotated.
-        form: Which of the two.
+        form: Which of the three.
+        bce_weight: Weight of the cross-entropy in the total; 1 in the paper.
 
     Raises:
         ValueError: If the shapes don't agree or the form is unknown.
@@ -56,46 +69,36 @@ def dice_bce(
         >>> round(dice_bce(logits, target, torch.tensor([[True, False]])).bce.item(), 4)
         0.6931
     """
-    _check(logits, target, labelled)
+    _check(logits, target, labelled, form)
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    known = labelled.reshape(*labelled.shape, *[1] * (logits.ndim - 2))
-    logits = torch.where(known, logits, torch.zeros_like(logits)).flatten(2)
-    target = torch.where(known, target.to(logits.dtype), torch.zeros_like(target)).flatten(2)
-    weight = labelled.to(logits.dtype)
-    if form == "published":
-        return _published(logits, target, weight)
+    logits, target = logits.flatten(2), target.flatten(2)
+    known = labelled[..., None] & (target != IGNORED)
+    logits = logits.masked_fill(~known, CERTAIN)  # certain background that is right adds nothing
+    target = target.masked_fill(~known, 0).to(logits.dtype)
+    voxels = known.sum(2)
+    weight = (voxels > 0).to(logits.dtype)
+    p = logits.sigmoid()
+    overlap, size = (p * target).sum(2), p.sum(2) + target.sum(2)  # (B, C)
+    bce = binary_cross_entropy_with_logits(logits, target, reduction="none").sum(2)
     if form == "equation":
-        return _equation(logits, target, weight)
-    raise UserError(f"unknown form {form!r} of the loss; allowed are 'published', 'equation'")
+        terms = -2 * overlap / (size + EPSILON * voxels.clamp(min=1))
+        dice, bce = (terms * weight).sum(1).mean(), (bce * weight).sum(1).mean()
+    else:
+        terms = 1 - (2 * overlap + (1 if form == "smooth" else 0)) / (size + 1)
+        dice = labelled_mean(terms, weight)
+        bce = labelled_mean(bce / voxels.clamp(min=1), weight)
+    return DiceBCE(dice, bce, dice + bce_weight * bce)
 
 
-def _published(logits: Tensor, target: Tensor, weight: Tensor) -> DiceBCE:
-    """Mean over labelled samples, then over labelled channels; all tensors (B, C, N) or (B, C)."""
-    p = logits.sigmoid()
-    overlap, size = (p * target).sum(2), p.sum(2) + target.sum(2)
-    dice_terms = 1 - 2 * overlap / (size + 1)
-    bce_terms = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(2)
+def labelled_mean(terms: Tensor, weight: Tensor) -> Tensor:
+    """Average ``(B, C)`` terms over samples of weight 1, then over channels that have any."""
     samples = weight.sum(0)
-    channels = (samples > 0).sum().clamp(min=1)
-
-    def reduce(terms: Tensor) -> Tensor:
-        return ((terms * weight).sum(0) / samples.clamp(min=1)).sum() / channels
-
-    dice, bce = reduce(dice_terms), reduce(bce_terms)
-    return DiceBCE(dice, bce, dice + bce)
+    means = (terms * weight).sum(0) / samples.clamp(min=1)
+    return means.sum() / (samples > 0).sum().clamp(min=1)
 
 
-def _equation(logits: Tensor, target: Tensor, weight: Tensor) -> DiceBCE:
-    """Sum over labelled channels, mean over samples; all tensors (B, C, N) or (B, C)."""
-    p = logits.sigmoid()
-    dice_terms = -2 * (p * target).sum(2) / (p + target + EPSILON).sum(2)
-    bce_terms = binary_cross_entropy_with_logits(logits, target, reduction="none").sum(2)
-    dice, bce = (dice_terms * weight).sum(1).mean(), (bce_terms * weight).sum(1).mean()
-    return DiceBCE(dice, bce, dice + bce)
-
-
-def _check(logits: Tensor, target: Tensor, labelled: Tensor) -> None:
+def _check(logits: Tensor, target: Tensor, labelled: Tensor, form: str) -> None:
     if logits.shape != target.shape or logits.shape[:2] != labelled.shape or logits.ndim < 3:
         raise UserError(
             f"logits and target must be (B, C, ...) alike and labelled (B, C), not "
@@ -103,3 +106,7 @@ def _check(logits: Tensor, target: Tensor, labelled: Tensor) -> None:
         )
     if labelled.dtype != torch.bool:
         raise UserError(f"labelled must be bool, not {labelled.dtype}")
+    if form not in get_args(Form):
+        raise UserError(
+            f"unknown form {form!r} of the loss; allowed are {', '.join(map(repr, get_args(Form)))}"
+        )

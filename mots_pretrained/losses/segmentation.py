@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.losses.dice_bce import CERTAIN
 from mots_pretrained.tasks import IGNORED
 
 SMOOTH = 1e-5
@@ -26,40 +27,56 @@ def dice_ce(logits: Tensor, target: Tensor, *, exclusive: bool = True) -> DiceCE
     """Compare a segmenter's logits with complete labels.
 
     Dice is one a class over the whole batch, as nnU-Net does, since a patch lacks most classes;
-    background is left out of it. The cross-entropy is the mean over voxels (and regions).
+    background is left out of it. The cross-entropy is the mean over voxels (and regions). Voxels
+    of value ``IGNORED`` add nothing to either part; their gradient is exactly zero.
 
     Args:
         logits: ``(B, K, ...)``; with exclusive classes channel 0 is background.
         target: ``(B, 1, ...)`` class values 0 to K - 1 if exclusive; otherwise ``(B, K, ...)``
-            in {0, 1}, one channel a region, which may overlap (BraTS's nested ones). Voxels of
-            value ``IGNORED`` add nothing to either part.
+            in {0, 1}, one channel a region, which may overlap (BraTS's nested ones). Of any
+            dtype; uint8 is the smallest.
         exclusive: Whether classes exclude each other (softmax) or not (sigmoid).
 
     Raises:
-        ValueError: If the shapes don't agree or a class value is out of range.
+        ValueError: If the shapes don't agree or, on the CPU, a class value is out of range.
     """
-    wanted = (logits.shape[0], 1 if exclusive else logits.shape[1], *logits.shape[2:])
-    if tuple(target.shape) != wanted:
-        raise UserError(f"target must be {wanted} for these logits, not {tuple(target.shape)}")
+    _check(logits, target, exclusive)
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     known = target != IGNORED
     target = target.masked_fill(~known, 0)
     if exclusive:
-        classes = target[:, 0].long()
-        if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-            raise UserError(f"class values must be 0 to {logits.shape[1] - 1}")
-        ce = cross_entropy(logits, classes, reduction="none")[:, None]
-        p = logits.softmax(1)[:, 1:]
-        y = one_hot(classes, logits.shape[1]).movedim(-1, 1)[:, 1:].to(p.dtype)
+        p, y, ce = _exclusive(logits, target[:, 0].long(), known)
     else:
-        y = target.to(logits.dtype)
-        ce = binary_cross_entropy_with_logits(logits, y, reduction="none")
-        p = logits.sigmoid()
-    if not bool(known.all()):
-        p, ce = p * known, ce * known  # y is 0 there already
+        logits = logits.masked_fill(~known, CERTAIN)  # certain and right, so it adds nothing
+        p, y = logits.sigmoid(), target != 0
+        ce = binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
     ce_mean = ce.sum() / known.sum().clamp(min=1)
-    p, y = p.transpose(0, 1).flatten(1), y.transpose(0, 1).flatten(1)
-    overlap, size = (p * y).sum(1), p.sum(1) + y.sum(1)
+    voxels = (0, *range(2, p.ndim))
+    overlap, size = (p * y).sum(voxels), p.sum(voxels) + y.sum(voxels)
     dice = (1 - (2 * overlap + SMOOTH) / (size + SMOOTH)).mean()
     return DiceCE(dice, ce_mean, dice + ce_mean)
+
+
+def _exclusive(logits: Tensor, classes: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return probabilities and bool labels of all classes but the background, and cross-entropy.
+
+    Labels of one byte a class and voxel: a one-hot of int64 takes eight.
+    """
+    numbers = torch.arange(logits.shape[1], device=logits.device)
+    numbers = numbers.view(-1, *[1] * (logits.ndim - 2))
+    # Where labels are ignored the background is certain and right, so it adds nothing.
+    logits = torch.where(known, logits, CERTAIN * (numbers > 0).to(logits.dtype))
+    ce = cross_entropy(logits, classes, reduction="none")
+    return logits.softmax(1)[:, 1:], classes[:, None] == numbers[1:], ce
+
+
+def _check(logits: Tensor, target: Tensor, exclusive: bool) -> None:
+    wanted = (logits.shape[0], 1 if exclusive else logits.shape[1], *logits.shape[2:])
+    if tuple(target.shape) != wanted:
+        raise UserError(f"target must be {wanted} for these logits, not {tuple(target.shape)}")
+    if not exclusive or torch.compiler.is_compiling() or target.device.type != "cpu":
+        return  # reading values would wait for the device, where the lookup itself refuses them
+    highest = logits.shape[1] - 1
+    if bool((((target < 0) | (target > highest)) & (target != IGNORED)).any()):
+        raise UserError(f"class values must be 0 to {highest}")

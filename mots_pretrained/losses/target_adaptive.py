@@ -6,10 +6,19 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.losses.dice_bce import labelled_mean
 from mots_pretrained.losses.segmentation import DiceCE
+from mots_pretrained.tasks import IGNORED
 
 
-def target_adaptive(logits: Tensor, target: Tensor, labelled: Tensor) -> DiceCE:
+def target_adaptive(
+    logits: Tensor,
+    target: Tensor,
+    labelled: Tensor,
+    *,
+    smooth: bool = False,
+    ce_weight: float = 1.0,
+) -> DiceCE:
     """Compare one softmax over all classes with labels of some of them.
 
     With q the softmax of the logits and U the sample's unlabelled classes, the background's
@@ -19,14 +28,17 @@ def target_adaptive(logits: Tensor, target: Tensor, labelled: Tensor) -> DiceCE:
 
     The two terms have the published form of Eq. 16 (``losses.dice_bce``): cross-entropy of the
     merged probabilities, its mean over voxels and samples, and ``1 - 2 sum(q y) / (sum(q) +
-    sum(y) + 1)`` of every labelled class, averaged over samples, then over classes.
+    sum(y) + 1)`` of every labelled class, averaged over samples, then over classes. Voxels of
+    value ``IGNORED`` take no part.
 
     Args:
         logits: ``(B, 1 + C, ...)``, the background first; half precision is computed in float32.
-        target: ``(B, ...)`` int64, the class of every voxel, 0 for background; an unlabelled
-            class counts as background.
+        target: ``(B, ...)`` int64, the class of every voxel, 0 for background, or IGNORED; an
+            unlabelled class counts as background.
         labelled: ``(B, C)`` bool, which classes of which sample are annotated; a sample without
             any takes no part.
+        smooth: Whether Dice has 1 above as below, which gives it a gradient on empty targets.
+        ce_weight: Weight of the cross-entropy in the total.
 
     Raises:
         ValueError: If the shapes don't agree.
@@ -40,26 +52,28 @@ def target_adaptive(logits: Tensor, target: Tensor, labelled: Tensor) -> DiceCE:
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     logits, target = logits.flatten(2), target.flatten(1)  # (B, 1 + C, N), (B, N)
+    known = labelled.any(1, keepdim=True) & (target != IGNORED)
+    logits = logits.masked_fill(~known[:, None], 0)  # of no weight below
+    target = target.masked_fill(~known, 0)
     whole = torch.cat([torch.zeros_like(labelled[:, :1]), labelled], dim=1)  # merged is class 0
     log_q = logits.log_softmax(1)
     merged = log_q.masked_fill(whole[:, :, None], -torch.inf).logsumexp(1)
     target = torch.where(whole.gather(1, target), target, 0)
     log_p = torch.where(target == 0, merged, log_q.gather(1, target[:, None])[:, 0])
-    known = labelled.any(1)
-    per_sample = torch.where(known, -log_p.mean(1), 0)
-    ce = per_sample.sum() / known.sum().clamp(min=1)
-    dice = _dice(log_q[:, 1:].exp(), target, labelled)
-    return DiceCE(dice, ce, dice + ce)
+    voxels = known.sum(1)
+    per_sample = torch.where(known, -log_p, 0).sum(1) / voxels.clamp(min=1)
+    ce = per_sample.sum() / (voxels > 0).sum().clamp(min=1)
+    q = log_q[:, 1:].exp() * known[:, None]
+    dice = _dice(q, target, labelled & (voxels > 0)[:, None], smooth=smooth)
+    return DiceCE(dice, ce, dice + ce_weight * ce)
 
 
-def _dice(q: Tensor, target: Tensor, labelled: Tensor) -> Tensor:
+def _dice(q: Tensor, target: Tensor, labelled: Tensor, *, smooth: bool) -> Tensor:
     """Mean over labelled samples, then over labelled classes, of ``(B, C, N)`` probabilities."""
     classes = torch.arange(1, q.shape[1] + 1, device=q.device)
-    y = (target[:, None] == classes[:, None]).to(q.dtype)
-    terms = 1 - 2 * (q * y).sum(2) / (q.sum(2) + y.sum(2) + 1)
-    weight = labelled.to(q.dtype)
-    samples = weight.sum(0)
-    return ((terms * weight).sum(0) / samples.clamp(min=1)).sum() / (samples > 0).sum().clamp(min=1)
+    y = target[:, None] == classes[:, None]
+    terms = 1 - (2 * (q * y).sum(2) + int(smooth)) / (q.sum(2) + y.sum(2) + 1)
+    return labelled_mean(terms, labelled.to(q.dtype))
 
 
 def _check(logits: Tensor, target: Tensor, labelled: Tensor) -> None:

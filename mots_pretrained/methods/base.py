@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.losses.dice_bce import DiceBCE, dice_bce
+from mots_pretrained.losses.dice_bce import DiceBCE, Form, dice_bce
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, Logits
@@ -47,13 +47,22 @@ class Method(Pretrained):
             Logits ``(B, K, 2, D, H, W)``.
         """
 
-    def loss(self, batch: Batch) -> DiceBCE | DiceCE:
-        """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16)."""
+    def loss(
+        self, batch: Batch, *, form: Form = "published", bce_weight: float = 1.0
+    ) -> DiceBCE | DiceCE:
+        """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16).
+
+        Args:
+            batch: Images and their labels.
+            form: Form of the two terms, see :func:`~mots_pretrained.losses.dice_bce`: "published",
+                or "smooth" for data whose empty targets are known to be empty.
+            bce_weight: Weight of the cross-entropy in the total.
+        """
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
         target = batch.target.unflatten(1, (-1, 2)).flatten(0, 1)
         labelled = batch.labelled.unflatten(1, (-1, 2)).flatten(0, 1)
-        return dice_bce(logits, target, labelled)
+        return dice_bce(logits, target, labelled, form=form, bce_weight=bce_weight)
 
     @torch.no_grad()
     def segment(self, image: Image, tasks: Sequence[str] | None = None) -> Tensor:

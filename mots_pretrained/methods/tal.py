@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
+from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.losses.target_adaptive import target_adaptive
 from mots_pretrained.methods.base import Method
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.shapes import Image, Logits, TaskLogits
-from mots_pretrained.tasks import Task
+from mots_pretrained.tasks import IGNORED, Task
 
 
 class TAL(Method):
@@ -43,18 +45,34 @@ class TAL(Method):
     def forward(self, image: Image, tasks: Sequence[str] | None = None) -> Logits:
         """Segment every image for every requested task; see :meth:`Method.forward`."""
         chosen = self.task_indices(tasks)
-        sets = merged_classes(self.config.tasks).to(image.device)[chosen].flatten(0, 1)
+        sets = merged_classes(self.config.tasks)[chosen].flatten(0, 1)
+        sets = sets.to(image.device, non_blocking=True)
         return merged_log_odds(self.class_logits(image), sets).unflatten(1, (len(chosen), 2))
 
     def task_logits(self, image: Image, task: Tensor) -> Logits:
         """Segment each image for tasks of its own; see :meth:`Method.task_logits`."""
-        sets = merged_classes(self.config.tasks).to(image.device)[task].flatten(1, 2)
+        sets = (
+            merged_classes(self.config.tasks)
+            .to(image.device, non_blocking=True)[task]
+            .flatten(1, 2)
+        )
         return merged_log_odds(self.class_logits(image), sets).unflatten(1, (task.shape[1], 2))
 
-    def loss(self, batch: Batch) -> DiceCE:
-        """Return Dice and cross-entropy, unlabelled classes merged with the background."""
+    def loss(self, batch: Batch, *, form: Form = "published", bce_weight: float = 1.0) -> DiceCE:
+        """Return Dice and cross-entropy, unlabelled classes merged with the background.
+
+        Args:
+            batch: As :meth:`Method.loss` takes it.
+            form: "published" or "smooth"; Eq. 16 as printed is of binary outputs only.
+            bce_weight: Weight of the cross-entropy in the total.
+        """
+        if form == "equation":
+            raise UserError("TAL's loss has the forms 'published' and 'smooth', not 'equation'")
         target, labelled = class_target(batch, self.config.tasks)
-        return target_adaptive(self.class_logits(batch.image), target, labelled)
+        logits = self.class_logits(batch.image)
+        return target_adaptive(
+            logits, target, labelled, smooth=form == "smooth", ce_weight=bce_weight
+        )
 
 
 def merged_classes(tasks: Sequence[Task]) -> Tensor:
@@ -100,19 +118,22 @@ def class_target(batch: Batch, tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:
     """Turn binary targets into one class a voxel, a tumour before its organ.
 
     Returns:
-        Classes ``(B, D, H, W)`` int64 and ``(B, C)`` bool, which of them are labelled.
+        Classes ``(B, D, H, W)`` int64, ``IGNORED`` where a labelled channel is, and ``(B, C)``
+        bool, which of them are labelled.
     """
     own = batch.task.reshape(len(batch.image), -1)
-    number = torch.zeros(len(tasks), 2, dtype=torch.int64)
-    places = torch.tensor([task.labelled for task in tasks])
-    number[places] = torch.arange(1, int(places.sum()) + 1)
-    classes = number.to(own.device)[own].flatten(1)  # (B, 2 K); 0: the tasks have no such class
+    places = [(i, c) for i, task in enumerate(tasks) for c in (0, 1) if task.labelled[c]]
+    classes = own.new_zeros(*own.shape, 2)  # 0: the task has no such class
+    for number, (index, channel) in enumerate(places, start=1):
+        classes[..., channel] += number * (own == index)
+    classes = classes.flatten(1)  # (B, 2 K)
     known = batch.labelled & (classes > 0)
-    labelled = torch.zeros(len(own), 1 + int(places.sum()), dtype=torch.bool, device=own.device)
-    labelled.scatter_(1, torch.where(known, classes, 0), True)
+    numbers = torch.arange(1, len(places) + 1, device=own.device)
+    labelled = ((classes[..., None] == numbers) & known[..., None]).any(1)
     target = torch.zeros_like(batch.target[:, 0], dtype=torch.int64)
-    organs, tumours = range(0, classes.shape[1], 2), range(1, classes.shape[1], 2)
-    for channel in (*organs, *tumours):
-        here = (batch.target[:, channel] > 0.5) & known[:, channel, None, None, None]
+    channels = range(classes.shape[1])
+    for channel in (*channels[::2], *channels[1::2]):  # organs, then tumours
+        here = (batch.target[:, channel] == 1) & known[:, channel, None, None, None]
         target = torch.where(here, classes[:, channel, None, None, None], target)
-    return target, labelled[:, 1:]
+    unsure = ((batch.target == IGNORED) & known[:, :, None, None, None]).any(1)
+    return target.masked_fill(unsure, IGNORED), labelled

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mots_pretrained.losses import dice_bce
+from mots_pretrained.tasks import IGNORED
 
 # (fills (sample, channel, value), dice, bce, gradient norm a sample and channel), computed with
 # the authors' public code in float64; a fill of None means unlabelled.
@@ -123,6 +124,73 @@ def test_equation_form_by_hand():
     assert loss.bce.item() == pytest.approx(4 * math.log(2), abs=1e-12)
     one = dice_bce(torch.zeros_like(target), target, torch.tensor([[False, True]]), form="equation")
     assert one.dice.item() == pytest.approx(tumour, abs=1e-12)
+
+
+@pytest.mark.parametrize("form", ["published", "smooth", "equation"])
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30, 3.0])
+def test_ignored_voxels_take_no_part_whatever_logits_hold_there(form, garbage):
+    logits, target = published_input()
+    labelled = torch.tensor([[True, True], [False, True]])
+    fewer = logits.detach()[:, :, 1:].clone().requires_grad_()  # without the first plane
+    expected = dice_bce(fewer, target[:, :, 1:], labelled, form=form)
+    expected.total.backward()
+    with torch.no_grad():
+        logits[:, :, 0] = garbage
+    target[:, :, 0] = IGNORED
+    loss = dice_bce(logits, target.to(torch.uint8), labelled, form=form)
+    loss.total.backward()
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(logits.grad[:, :, 1:], fewer.grad, rtol=0, atol=1e-12)
+    assert torch.equal(logits.grad[:, :, 0], torch.zeros_like(logits[:, :, 0]))
+
+
+def test_ignored_voxels_by_hand():
+    # p = 1/2 everywhere; known are the labels 1, 0 of the organ and nothing of the tumour.
+    target = torch.tensor([[[1, 0, IGNORED], [IGNORED] * 3]], dtype=torch.uint8)
+    loss = dice_bce(torch.zeros(1, 2, 3).double(), target, torch.tensor([[True, True]]))
+    assert loss.dice.item() == pytest.approx(1 - 2 * 0.5 / (1 + 1 + 1), abs=1e-12)
+    assert loss.bce.item() == pytest.approx(math.log(2), abs=1e-12)
+
+
+def test_smooth_form_by_hand():
+    # p = 1/2 in four voxels: an empty target, and one of a single voxel.
+    target = torch.tensor([[[0, 0, 0, 0], [1, 0, 0, 0]]], dtype=torch.uint8)
+    labelled = torch.tensor([[True, True]])
+    loss = dice_bce(torch.zeros(1, 2, 4).double(), target, labelled, form="smooth")
+    empty, one = 1 - 1 / (2 + 1), 1 - (2 * 0.5 + 1) / (2 + 1 + 1)
+    assert loss.dice.item() == pytest.approx((empty + one) / 2, abs=1e-12)
+    assert loss.bce.item() == pytest.approx(math.log(2), abs=1e-12)
+
+
+def test_only_the_smooth_form_pushes_false_voxels_down_by_dice():
+    slopes = {}
+    for form in ("published", "smooth"):
+        logits = torch.full((1, 1, 8), -2.0, requires_grad=True)
+        target = torch.zeros(1, 1, 8, dtype=torch.uint8)
+        dice_bce(logits, target, torch.tensor([[True]]), form=form).dice.backward()
+        slopes[form] = logits.grad
+    assert torch.equal(slopes["published"], torch.zeros(1, 1, 8))
+    assert (slopes["smooth"] > 0.01).all()
+
+
+def test_the_cross_entropy_has_a_weight():
+    logits, target = published_input()
+    labelled = torch.ones(2, 2, dtype=torch.bool)
+    once, more = (
+        dice_bce(logits, target, labelled),
+        dice_bce(logits, target, labelled, bce_weight=5),
+    )
+    assert (more.dice, more.bce) == (once.dice, once.bce)
+    assert more.total.item() == pytest.approx((once.dice + 5 * once.bce).item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("form", ["published", "smooth", "equation"])
+def test_it_compiles_without_a_graph_break(form):
+    logits, target = published_input()
+    target, labelled = target.to(torch.uint8), torch.tensor([[True, False], [True, True]])
+    compiled = torch.compile(dice_bce, fullgraph=True, backend="eager")
+    expected = dice_bce(logits, target, labelled, form=form)
+    torch.testing.assert_close(compiled(logits, target, labelled, form=form), expected)
 
 
 def test_large_logits_stay_finite_in_half_precision():

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from monai.losses import DiceLoss
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mots_pretrained.losses import dice_ce
 
@@ -20,17 +22,14 @@ def test_uniform_logits_by_hand():
 
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_dice_is_monais(exclusive):
-    losses = pytest.importorskip("monai.losses")
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 4, 5, 6, 7, generator=generator)
     if exclusive:
         target = torch.randint(0, 4, (2, 1, 5, 6, 7), generator=generator)
-        oracle = losses.DiceLoss(
-            include_background=False, softmax=True, to_onehot_y=True, batch=True
-        )
+        oracle = DiceLoss(include_background=False, softmax=True, to_onehot_y=True, batch=True)
     else:
         target = (torch.rand(2, 4, 5, 6, 7, generator=generator) > 0.5).float()
-        oracle = losses.DiceLoss(sigmoid=True, batch=True)
+        oracle = DiceLoss(sigmoid=True, batch=True)
     mine = dice_ce(logits, target, exclusive=exclusive).dice
     torch.testing.assert_close(mine, oracle(logits, target), atol=1e-6, rtol=0)
 
@@ -55,6 +54,50 @@ def test_ignored_voxels_count_neither_way(exclusive):
     assert logits.grad[:, :, :3].all()
     everything = dice_ce(logits, torch.full_like(target, 255), exclusive=exclusive)
     assert everything.ce.item() == 0
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_logits_of_ignored_voxels_may_be_anything(exclusive):
+    logits = torch.randn(1, 3, 4, 4, 4)
+    target = torch.zeros(1, 1 if exclusive else 3, 4, 4, 4, dtype=torch.uint8)
+    target[:, :, 0] = 255
+    expected = dice_ce(logits, target, exclusive=exclusive)
+    logits[:, :, 0] = math.nan
+    logits.requires_grad_()
+    loss = dice_ce(logits, target, exclusive=exclusive)
+    loss.total.backward()
+    torch.testing.assert_close(loss, expected)
+    assert torch.equal(logits.grad[:, :, 0], torch.zeros(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_it_compiles_without_a_graph_break(exclusive):
+    logits = torch.randn(2, 3, 4, 4, 4)
+    target = torch.randint(0, 2, (2, 1 if exclusive else 3, 4, 4, 4), dtype=torch.uint8)
+    target[:, :, 0] = 255
+    compiled = torch.compile(dice_ce, fullgraph=True, backend="eager")
+    expected = dice_ce(logits, target, exclusive=exclusive)
+    torch.testing.assert_close(compiled(logits, target, exclusive=exclusive), expected)
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the size of the largest integer tensor that is made, in bytes."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and not out.is_floating_point():
+            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        return out
+
+
+def test_labels_take_a_byte_a_class_and_voxel_at_most():
+    """A one-hot of int64 would take 8 x 14."""
+    target = torch.randint(0, 14, (1, 1, 8, 8, 8), dtype=torch.uint8)
+    with Largest() as largest:
+        dice_ce(torch.randn(1, 14, 8, 8, 8), target)
+    assert largest.bytes <= 13 * target.numel()
 
 
 def test_wrong_input_is_told():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mots_pretrained.losses.target_adaptive import target_adaptive
+from mots_pretrained.tasks import IGNORED
 
 
 def one_voxel(
@@ -74,6 +75,37 @@ def test_a_sample_without_labels_takes_no_part():
     assert torch.equal(logits.grad[1], torch.zeros(3, 8))
     alone = target_adaptive(logits[:1], target[:1], torch.ones(1, 2, dtype=torch.bool))
     torch.testing.assert_close(both.total, alone.total)
+
+
+def test_ignored_voxels_take_no_part():
+    logits, target = torch.randn(2, 3, 8), torch.randint(0, 3, (2, 8))
+    labelled = torch.tensor([[True, False], [True, True]])
+    expected = target_adaptive(logits[..., 1:], target[..., 1:], labelled)
+    logits[..., 0], target[..., 0] = math.nan, IGNORED
+    logits.requires_grad_()
+    loss = target_adaptive(logits, target, labelled)
+    loss.total.backward()
+    torch.testing.assert_close(loss, expected)
+    assert torch.equal(logits.grad[..., 0], torch.zeros(2, 3))
+
+
+def test_smooth_dice_and_weight_by_hand():
+    """q = 0.25 in two voxels of background: 1 - 1 / (0.5 + 1); half of it is merged class 0."""
+    q = torch.tensor([[0.5, 0.25, 0.25]] * 2, dtype=torch.float64)
+    labelled = torch.tensor([[True, False]])
+    loss = target_adaptive(
+        q.log().T[None], torch.tensor([[0, 0]]), labelled, smooth=True, ce_weight=5
+    )
+    assert loss.dice.item() == pytest.approx(1 - 1 / 1.5)
+    assert loss.total.item() == pytest.approx(1 - 1 / 1.5 - 5 * math.log(0.75))
+
+
+def test_it_compiles_without_a_graph_break():
+    logits, target = torch.randn(2, 3, 8), torch.randint(0, 3, (2, 8))
+    labelled = torch.tensor([[True, False], [False, False]])
+    compiled = torch.compile(target_adaptive, fullgraph=True, backend="eager")
+    expected = target_adaptive(logits, target, labelled)
+    torch.testing.assert_close(compiled(logits, target, labelled), expected)
 
 
 @pytest.mark.parametrize(

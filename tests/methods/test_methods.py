@@ -13,12 +13,13 @@ from small_networks import SIZE, SMALLEST, small
 from mots_pretrained.batch import Batch
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
+from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.methods import METHODS
 from mots_pretrained.methods.base import Method
 from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.networks import ARCHITECTURES, build, load
-from mots_pretrained.tasks import MOTS_TASKS, Task
+from mots_pretrained.tasks import IGNORED, MOTS_TASKS, Task
 
 ALL = {**METHODS, "dodnet_conference": ConferenceDoDNet}
 BINARY = [name for name in ALL if name != "tal"]
@@ -117,6 +118,30 @@ def test_a_sample_without_labels_gives_exactly_no_gradient(
     assert image.grad is not None
     assert image.grad[0].abs().max() > 0
     assert torch.equal(image.grad[1], torch.zeros_like(image.grad[1]))
+
+
+def test_a_sample_whose_voxels_are_all_ignored_gives_exactly_no_gradient(
+    net: Method, image: torch.Tensor
+) -> None:
+    image = image.clone().requires_grad_()
+    one = batch(image, [[True, True], [True, True]], [0, 3])
+    target = one.target.to(torch.uint8)
+    target[1] = IGNORED
+    net.loss(dataclasses.replace(one, target=target)).total.backward()
+    assert image.grad is not None
+    assert image.grad[0].abs().max() > 0
+    assert torch.equal(image.grad[1], torch.zeros_like(image.grad[1]))
+
+
+@pytest.mark.parametrize("form", ["published", "smooth"])
+def test_a_recipe_may_choose_the_form_of_the_loss(
+    net: Method, image: torch.Tensor, form: Form
+) -> None:
+    one = batch(image, [[True, True], [False, True]], [0, 4])
+    dice, ce, total = net.loss(one, form=form, bce_weight=5.0)
+    torch.testing.assert_close(total, dice + 5 * ce)
+    published = net.loss(one).dice
+    assert (dice < published) if form == "smooth" else torch.equal(dice, published)
 
 
 def test_training_reaches_every_parameter_that_is_used(net: Method, image: torch.Tensor) -> None:

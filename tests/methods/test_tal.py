@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from small_networks import small
 
 from mots_pretrained.batch import Batch
-from mots_pretrained.methods.tal import class_target, merged_classes, merged_log_odds
+from mots_pretrained.methods.tal import TAL, class_target, merged_classes, merged_log_odds
 from mots_pretrained.tasks import MOTS_TASKS
 
 
@@ -63,3 +65,20 @@ def test_several_tasks_of_a_sample_share_the_softmax():
     )
     assert classes.flatten().tolist() == [1, 2, 4, 0]
     assert known.sum() == 4
+
+
+def test_voxels_that_a_labelled_channel_ignores_are_ignored():
+    organ, tumour = [0, 1, 255, 1], [0, 255, 255, 0]
+    target = torch.tensor([[organ, tumour], [organ, tumour]], dtype=torch.uint8)
+    labelled = torch.tensor([[True, True], [True, False]])
+    batch = Batch(torch.zeros(2, 1), target.reshape(2, 2, 1, 1, 4), labelled, torch.tensor([0, 6]))
+    classes, _ = class_target(batch, MOTS_TASKS)
+    assert classes.flatten(1).tolist() == [[0, 255, 255, 1], [0, 11, 255, 11]]
+
+
+def test_eq_16_as_printed_is_of_binary_outputs_only():
+    net = TAL(small("tal"))
+    nothing = torch.zeros(1, 2, 16, 32, 64)
+    one = Batch(nothing[:, :1], nothing, nothing[:, :, 0, 0, 0] > 0, torch.tensor([0]))
+    with pytest.raises(ValueError, match="'published' and 'smooth', not 'equation'"):
+        net.loss(one, form="equation")
