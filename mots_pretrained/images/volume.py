@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from mots_pretrained.images.nifti import (
     stem,
     write_nifti,
 )
+from mots_pretrained.images.tilt import Tilt, find_tilt
 
 __all__ = [
     "AXES",
@@ -35,6 +38,7 @@ __all__ = [
     "read_spacing",
     "read_volume",
     "stem",
+    "straightened",
     "write_like",
     "write_nifti",
 ]
@@ -59,6 +63,7 @@ class Volume:
         header: NIfTI header of the file (nibabel's), or None for a volume made in memory.
         orientation: nibabel's ``(3, 2)`` orientation of the file's axes, or None as above.
         name: What to call the volume in messages and pictures: the file's name without suffix.
+        tilt: How the file's grid is sheared, where the array was brought onto a straight one.
 
     Example:
         >>> volume = Volume.with_spacing(np.zeros((4, 5, 6), np.int16), (3.0, 2.0, 1.0))
@@ -71,6 +76,7 @@ class Volume:
     header: Any = None
     orientation: NDArray[np.float64] | None = None
     name: str = "volume"
+    tilt: Tilt | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim not in (3, 4):
@@ -117,13 +123,14 @@ class Volume:
         return float(off / min(*self.spacing, *other.spacing))
 
     def restore(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Bring a canonical array to the axis order of the file that this volume came from.
+        """Bring a canonical array to the grid and axis order of the file of this volume.
 
         Args:
             array: ``(D, H, W)`` or ``(C, D, H, W)`` on this volume's grid.
 
         Returns:
-            The same values as ``(X, Y, Z)`` or ``(X, Y, Z, C)``; a view.
+            The same values as ``(X, Y, Z)`` or ``(X, Y, Z, C)``; a view unless the file's grid is
+            sheared, where each slice moves by whole voxels.
 
         Raises:
             ValueError: If the array is not on this volume's grid.
@@ -133,6 +140,8 @@ class Volume:
         if array.ndim not in (3, 4) or array.shape[-3:] != self.shape:
             raise UserError(f"{self.name}: got {array.shape}, the scan's grid is {self.shape}")
         transform = nib.orientations.ornt_transform(_canonical(), self._file_orientation())
+        if self.tilt is not None:
+            array = self.tilt.back(array)
         moved = np.moveaxis(array, 0, -1) if array.ndim == 4 else array
         return nib.orientations.apply_orientation(moved, transform)
 
@@ -156,12 +165,15 @@ def affine_of(spacing: Sequence[float]) -> NDArray[np.float64]:
 def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> Volume:
     """Read a NIfTI file and bring it to canonical orientation, without resampling.
 
-    Oblique scans keep their grid: each axis is named after the anatomical one closest to it.
+    Oblique scans keep their grid: each axis is named after the anatomical one closest to it. Only
+    slices that are sheared against each other, as by a tilted gantry, are shifted onto a straight
+    grid, with a warning; `write_like` shifts a label map back.
 
     Args:
         path: A ``.nii`` or ``.nii.gz`` file: 3D, or 4D with the channels last.
         dtype: Wanted type. By default the stored one, or float32 where the file scales its values
-            or stores more than 32 bits of a float. An integer type must hold every value exactly.
+            or stores more than 32 bits of a float. An integer type is a label map's: every value
+            must be whole and fit.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -187,7 +199,42 @@ def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None)
     del stored
     if dtype is not None:
         array = cast_exactly(array, dtype, path)
-    return Volume(array, affine, header, orientation, stem(path))
+    volume = Volume(array, affine, header, orientation, stem(path))
+    return straightened(volume, labels=dtype is not None and np.dtype(dtype).kind in "iu")
+
+
+def straightened(volume: Volume, *, labels: bool = False) -> Volume:
+    """Return a volume on a straight grid: itself, unless its axes are not perpendicular.
+
+    Args:
+        volume: A scan or label map.
+        labels: Shift slices by whole voxels instead of interpolating.
+
+    Raises:
+        UserError: If it is sheared otherwise than by tilted slices.
+
+    Warns:
+        UserWarning: If it was sheared.
+    """
+    tilt = find_tilt(volume.affine, volume.shape, _slices(volume.orientation), volume.name)
+    if tilt is None:
+        return volume
+    step = float(np.linalg.norm(tilt.affine[:3, tilt.axis]))
+    warnings.warn(
+        f"{volume.name}: its slices are tilted by {tilt.degrees:.1f} degrees, {step:.3f} mm apart "
+        f"({volume.spacing[tilt.axis]:.3f} mm between voxels); read on a straight grid, results "
+        "are written on the scan's own",
+        stacklevel=3,
+    )
+    array = tilt.straighten(volume.array, labels=labels)
+    return dataclasses.replace(volume, array=array, affine=tilt.affine, tilt=tilt)
+
+
+def _slices(orientation: NDArray[np.float64] | None) -> int:
+    """Axis of (D, H, W) that is the last in the file, along which slices are stacked."""
+    if orientation is None:
+        return 0
+    return {2: 0, 1: 1, 0: 2}[int(orientation[2, 0])]
 
 
 def read_labels(path: str | os.PathLike[str]) -> Volume:
@@ -213,12 +260,14 @@ def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
     """
     import nibabel as nib
 
-    _, affine = read_grid(Path(path))
-    transform = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(affine), _canonical()
-    )
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    depth, height, width = (float(steps[list(transform[:, 0]).index(axis)]) for axis in range(3))
+    path = Path(path)
+    shape, affine = read_grid(path)
+    orientation = nib.orientations.io_orientation(affine)
+    transform = nib.orientations.ornt_transform(orientation, _canonical())
+    affine = affine @ nib.orientations.inv_ornt_aff(transform, shape[:3])
+    tilt = find_tilt(affine, shape[:3], _slices(orientation), path)
+    steps = np.linalg.norm((affine if tilt is None else tilt.affine)[:3, :3], axis=0)
+    depth, height, width = (float(step) for step in steps)
     return depth, height, width
 
 
@@ -247,7 +296,7 @@ def read_channels(paths: Sequence[str | os.PathLike[str]]) -> Volume:
                 "resample the channels to one grid first"
             )
     array = np.stack([volume.array for volume in volumes])
-    return Volume(array, first.affine, first.header, first.orientation, first.name)
+    return dataclasses.replace(first, array=array)
 
 
 def write_like(

@@ -103,7 +103,8 @@ def test_disagreeing_forms_are_both_kept(tmp_path: Path) -> None:
     image.set_sform(AFFINE, 2)
     image.set_qform(np.diag([1.5, 2.5, 4.0, 1.0]), 1)
     nib.save(image, tmp_path / "a.nii")
-    volume = read_volume(tmp_path / "a.nii")
+    with pytest.warns(UserWarning, match="its qform and sform contradict each other"):
+        volume = read_volume(tmp_path / "a.nii")
     write_like(tmp_path / "b.nii", volume.array % 2, volume)
     result = nib.load(tmp_path / "b.nii")
     np.testing.assert_allclose(result.get_qform(), np.diag([1.5, 2.5, 4.0, 1.0]), atol=1e-6)
@@ -377,3 +378,28 @@ def test_grids_lie_apart_by_their_farthest_corners():
     expected = 0.009 * np.linalg.norm([10 * 3, 20 * 2, 30 * 1])
     assert one.apart(Volume(one.array, coarser)) == pytest.approx(expected)
     assert one.apart(Volume(one.array[1:], one.affine)) == np.inf
+
+
+def forms(path: Path, sform: np.ndarray, qform: np.ndarray) -> Path:
+    image = nib.Nifti1Image(ramp(), None)
+    image.header.set_qform(qform, 1)
+    image.header.set_sform(sform, 1)
+    image.to_filename(path)
+    return path
+
+
+def test_a_qform_that_contradicts_the_sform_is_warned_of(tmp_path: Path) -> None:
+    swapped = np.diag([-1.0, 1, 1, 1]) @ AFFINE
+    path = forms(tmp_path / "a.nii.gz", AFFINE, swapped)
+    with pytest.warns(UserWarning, match=r"contradict each other \(.*40\.0 mm.*LAS and RAS\)"):
+        volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, ramp().transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+@pytest.mark.parametrize("degrees", [0.0, 10.0, 179.999])
+def test_forms_that_agree_are_not_warned_of(tmp_path: Path, degrees: float) -> None:
+    angle = np.radians(degrees)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    volume = read_volume(forms(tmp_path / "a.nii.gz", turn @ AFFINE, turn @ AFFINE))
+    assert volume.spacing == pytest.approx((4.0, 2.5, 1.5))

@@ -1,0 +1,119 @@
+"""Sheared grids: an analytic scan through a tilted gantry, its spacing, and the way back."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.tilt import find_tilt
+from mots_pretrained.images.volume import (
+    Volume,
+    read_labels,
+    read_spacing,
+    read_volume,
+    straightened,
+    write_like,
+)
+
+ORDERS = [
+    "".join(codes)
+    for names in itertools.permutations(("LR", "PA", "IS"))
+    for codes in itertools.product(*names)
+]
+
+
+def tilted(degrees: float, shape=(20, 24, 16)) -> tuple[np.ndarray, np.ndarray]:
+    """A LPS-stored scan of slices 3 mm apart, and its affine; values grow with world y and z."""
+    affine = np.diag([-2.0, -2.0, 3.0, 1.0])
+    affine[1, 2] = 3.0 * np.tan(np.radians(degrees))  # each slice lies further to the front
+    affine[:3, 3] = 30, 40, -100
+    x, y, z = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    world = np.einsum("ij,jxyz->ixyz", affine[:3, :3], np.stack([x, y, z]))
+    return (world[1] * 5 + world[2] * 2 + world[0]).astype(np.float32), affine
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_qform(affine, 1, strip_shears=True)
+    image.header.set_sform(affine, 1)
+    image.to_filename(path)
+    return path
+
+
+@pytest.mark.parametrize("degrees", [22.0, -15.0])
+def test_tilted_slices_are_read_on_a_straight_grid_at_their_own_distance(tmp_path, degrees):
+    array, affine = tilted(degrees)
+    path = save(tmp_path / "ct.nii.gz", array, affine)
+    with pytest.warns(UserWarning, match=rf"tilted by {abs(degrees)} degrees, 3\.000 mm apart"):
+        volume = read_volume(path)
+    assert volume.spacing == pytest.approx((3.0, 2.0, 2.0))
+    assert read_spacing(path) == pytest.approx((3.0, 2.0, 2.0))
+    columns = volume.affine[:3, :3] / np.array(volume.spacing)
+    np.testing.assert_allclose(columns.T @ columns, np.eye(3), atol=1e-6)
+    # wherever the scan lies, its linear values are those of the world
+    places = np.stack(np.meshgrid(*map(np.arange, volume.shape), indexing="ij"), axis=-1)
+    world = places @ volume.affine[:3, :3].T + volume.affine[:3, 3] - affine[:3, 3]
+    inverse = np.linalg.inv(affine[:3, :3])
+    inside = (
+        (world @ inverse.T > -1e-3) & (world @ inverse.T < np.array(array.shape) - 0.999)
+    ).all(-1)
+    expected = world[..., 1] * 5 + world[..., 2] * 2 + world[..., 0]
+    assert inside.sum() > 0.9 * array.size
+    np.testing.assert_allclose(volume.array[inside], expected[inside], atol=1e-2)
+
+
+@pytest.mark.parametrize("codes", ORDERS[::5])
+def test_label_maps_go_there_and_back_to_the_voxel_in_any_order_of_axes(tmp_path, codes):
+    array, affine = tilted(22.0)
+    labels = np.random.default_rng(0).integers(0, 4, array.shape).astype(np.uint8)
+    image = nib.Nifti1Image(labels, affine)
+    transform = nib.orientations.ornt_transform(
+        nib.io_orientation(affine), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    moved = image.as_reoriented(transform)
+    path = save(tmp_path / "labels.nii.gz", np.asarray(moved.dataobj), moved.affine)
+    with pytest.warns(UserWarning, match="tilted by"):
+        volume = read_labels(path)
+    assert volume.array.dtype == np.int32
+    assert (
+        np.bincount(volume.array.ravel())[1:].tolist() == np.bincount(labels.ravel())[1:].tolist()
+    )
+    write_like(tmp_path / "again.nii.gz", volume.array, volume)
+    written = nib.load(tmp_path / "again.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(moved.dataobj))
+    np.testing.assert_array_equal(written.affine, nib.load(path).affine)
+
+
+def test_integer_scans_of_several_channels_stay_integers_with_air_around():
+    array, affine = tilted(22.0)
+    moved = np.moveaxis(np.stack([array, array + 10]), (1, 2, 3), (3, 2, 1)).astype(np.int16)
+    permuted = affine[:, [2, 1, 0, 3]]
+    with pytest.warns(UserWarning, match="volume: its slices are tilted"):
+        volume = straightened(Volume(moved, permuted))
+    assert volume.array.dtype == np.int16
+    assert volume.shape == (16, 24 + int(np.ceil(15 * 1.5 * np.tan(np.radians(22)))), 20)
+    assert volume.array[:, 0, 0].max() <= moved.max()
+    assert volume.array.min() == moved.min()
+
+
+def test_straight_and_oblique_grids_stay_as_they_are():
+    turn = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    affine = turn @ np.diag([2.0, 2.0, 3.0, 1.0])
+    assert find_tilt(affine, (5, 5, 5), 2, "ct") is None
+    volume = Volume(np.zeros((5, 5, 5)), affine)
+    assert straightened(volume) is volume
+
+
+@pytest.mark.parametrize("degrees", [50.0, None])
+def test_what_no_gantry_leaves_is_refused(degrees):
+    if degrees is None:  # sheared in two ways at once
+        affine = np.array([[2.0, 0.4, 0.5, 0], [0, 2, 0.4, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
+    else:
+        affine = tilted(degrees)[1]
+    with pytest.raises(UserError, match="ct: its axes are not perpendicular"):
+        find_tilt(affine, (5, 5, 5), 2, "ct")
