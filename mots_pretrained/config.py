@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.parse import check_name, from_dict
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
 FORMAT_VERSION = 1
@@ -18,8 +17,6 @@ FORMAT_VERSION = 1
 
 Activation = Literal["relu", "leaky_relu"]
 Fusion = Literal["A", "B", "C"]
-
-C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -209,65 +206,6 @@ class ModelConfig:
         return from_dict(cls, values, "config.json")
 
 
-def from_dict(cls: type[C], values: dict[str, Any], where: str) -> C:
-    """Build a dataclass from parsed JSON; every field must be known and of its declared type.
-
-    Raises:
-        ValueError: If one is not; the message begins with ``where``.
-    """
-    hints = get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        allowed = ", ".join(hints)
-        raise UserError(f"{where}: unknown field {unknown[0]!r}; allowed are {allowed}")
-    arguments = {
-        name: _parse(hints[name], value, f"{where}: {name}") for name, value in values.items()
-    }
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _parse(hint: Any, value: Any, where: str) -> Any:
-    """Check one JSON value against a type hint and convert lists to tuples."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise UserError(f"{where} must be an object, not {value!r:.80}")
-        return from_dict(typing.cast(type, hint), value, where)
-    if origin is Literal:
-        if value not in arguments or isinstance(value, bool):
-            raise UserError(
-                f"{where} must be one of {', '.join(map(str, arguments))}, not {value!r:.80}"
-            )
-        return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _parse(next(a for a in arguments if a is not type(None)), value, where)
-    if origin is tuple:
-        return _parse_tuple(arguments, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UserError(f"{where} must be {hint.__name__}, not {value!r:.80}")
-    return value
-
-
-def _parse_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise UserError(f"{where} must be a list, not {value!r:.80}")
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(arguments) != len(value):
-        raise UserError(f"{where} must have {len(arguments)} entries, not {len(value)}")
-    return tuple(
-        _parse(hint, item, f"{where}[{index}]")
-        for index, (hint, item) in enumerate(zip(arguments, value, strict=True))
-    )
-
-
 _LARGEST = {  # far above any sensible network, far below what exhausts memory on building
     "in_channels": 64,
     "extra_blocks": 16,
@@ -282,10 +220,11 @@ _LARGEST = {  # far above any sensible network, far below what exhausts memory o
     "decoder_points": 64,
     "depth": 50,
     "out_channels": 1024,
-    "patch": 4096,
-    "window": 4096,
+    "patch": 512,
+    "window": 512,
 }
-_LARGEST_VOLUME = 512**3  # voxels of a patch or window
+_LARGEST_VOLUME = 256**3  # voxels of a patch or window
+_LARGEST_SLAB = 1 << 14  # outputs times window depth: 16 GiB of probabilities at 512 x 512
 
 
 def _validate(config: ModelConfig) -> None:
@@ -311,6 +250,15 @@ def _validate(config: ModelConfig) -> None:
     elif not config.tasks and config.architecture != "backbone":
         raise UserError(f"{config.architecture} needs at least one entry in tasks")
     _check_names("tasks", tuple(task.name for task in config.tasks))
+    for channel in config.preprocessing.channels:
+        check_name("preprocessing.channels", channel)
+    outputs = len(config.classes) or 2 * len(config.tasks)
+    depth = config.preprocessing.window[0]
+    if outputs * depth > _LARGEST_SLAB:
+        raise UserError(
+            f"preprocessing.window: depth {depth} times {outputs} outputs is more than "
+            f"{_LARGEST_SLAB}; a scan of 512 x 512 would take over 16 GiB to predict"
+        )
 
 
 def _validate_transformer(transformer: TransformerConfig) -> None:
@@ -352,7 +300,7 @@ def _validate_preprocessing(contract: Preprocessing, in_channels: int) -> None:
         raise UserError(f"preprocessing.spacing must be 0.01 to 100 mm, not {contract.spacing}")
     for name, size in (("patch", contract.patch), ("window", contract.window)):
         if math.prod(size) > _LARGEST_VOLUME:
-            raise UserError(f"preprocessing.{name} must hold at most 512^3 voxels, not {size}")
+            raise UserError(f"preprocessing.{name} must hold at most 256^3 voxels, not {size}")
     low, high = contract.clip
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UserError(f"preprocessing.clip must be finite and rising, not {contract.clip}")
@@ -385,5 +333,7 @@ def _check_class_values(classes: tuple[str, ...], values: tuple[tuple[int, ...],
 def _check_names(what: str, names: tuple[str, ...]) -> None:
     if len(names) > 1024:
         raise UserError(f"{what} has {len(names)} entries; at most 1024 are allowed")
-    if len(set(names)) != len(names) or not all(names):
-        raise UserError(f"{what} must be non-empty and different from each other: {names!r:.200}")
+    for name in names:
+        check_name(what, name)
+    if len(set(names)) != len(names):
+        raise UserError(f"{what} must be different from each other: {names!r:.200}")

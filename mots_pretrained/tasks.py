@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mots_pretrained.errors import UnknownNameError
+from mots_pretrained.parse import check_name
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Task:
     train: int = 0
     test: int = 0
     background_values: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = {"name": self.name, "organ": self.organ, "tumour": self.tumour}
+        for what, name in {**names, "source": self.source or None}.items():
+            if name is not None:
+                check_name(f"{what} of a task", name)
 
     @property
     def labelled(self) -> tuple[bool, bool]:

@@ -19,8 +19,10 @@ from mots_pretrained.config import (
 )
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
-names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
-sizes = st.tuples(*[st.integers(1, 512)] * 3)
+names = st.from_regex(r"[a-zé肝0-9_(+-][a-z /.)é肝]{0,6}[a-z0-9]", fullmatch=True).filter(
+    lambda name: not any(not part or part.startswith(".") for part in name.split("/"))
+)
+sizes = st.tuples(*[st.integers(1, 256)] * 3)
 transformers = st.builds(
     TransformerConfig,
     width=st.sampled_from([24, 48, 96]),
@@ -45,7 +47,7 @@ tasks = st.lists(
         organ=st.none() | names,
         tumour=st.none() | names,
         organ_values=st.lists(st.integers(1, 9), max_size=3).map(tuple),
-        source=st.text(max_size=9),
+        source=st.just("") | names,
     ),
     min_size=1,
     max_size=5,
@@ -157,6 +159,10 @@ def edited(path: str, value: Any) -> str:
         ("preprocessing.clip", [1.0, -1.0], "clip must be finite and rising"),
         ("preprocessing.orientation", "RAS", "orientation must be 'SPL'"),
         ("preprocessing.patch", [0, 1, 1], "patch must be whole numbers of 1"),
+        ("preprocessing.patch", [512, 512, 512], r"patch must hold at most 256\^3 voxels"),
+        ("preprocessing.window", [257, 256, 256], r"window must hold at most 256\^3 voxels"),
+        ("preprocessing.window", [1, 513, 1], "window must be whole numbers of 1 to 512"),
+        ("preprocessing.channels", ["../c"], "preprocessing.channels: '../c' is not allowed"),
     ],
 )
 def test_a_wrong_value_is_named_in_a_plain_error(path: str, value: Any, message: str) -> None:
@@ -177,3 +183,50 @@ def test_fields_left_out_take_their_defaults() -> None:
 def test_a_conference_network_has_no_transformer() -> None:
     with pytest.raises(ValueError, match="has no transformer"):
         dataclasses.replace(small("dodnet_conference"), transformer=TransformerConfig())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../outside",
+        "/absolute/path",
+        "a/../../b",
+        "a//b",
+        "..",
+        ".hidden",
+        "C:\\x",
+        "line\nend",
+        "\x1b[31mred",
+        "\u202egnp",
+        "a" * 65,
+        "",
+        " blank",
+    ],
+)
+def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
+    """Fault 21: a class or an organ named so became a file above the output folder."""
+    classes = {"architecture": "segmenter", "classes": [name, "organ"]}
+    values = {**json.loads(ModelConfig().to_json()), **classes}
+    with pytest.raises(ValueError, match=r"classes: .* is not allowed as a name") as error:
+        ModelConfig.from_json(json.dumps(values))
+    assert "\n" not in str(error.value)
+    for part in ("name", "organ", "tumour"):
+        task = {"name": "a", "organ": "b", "tumour": "c", part: name}
+        with pytest.raises(ValueError, match=rf"{part} of a task: .* is not allowed as a name"):
+            ModelConfig.from_json(edited("tasks", [task]))
+
+
+def test_harmless_names_of_any_script_are_taken() -> None:
+    classes = ("tumor/edema", "Kidney (left)", "肝臓", "non-enhancing tumor, NCR", "T1+Gd_2.5")
+    config = dataclasses.replace(small("segmenter"), classes=classes)
+    assert ModelConfig.from_json(config.to_json()).classes == classes
+
+
+def test_windows_that_no_memory_holds_are_refused() -> None:
+    """Fault 23: a slab of the window's depth is kept for every output."""
+    classes = tuple(f"class_{i}" for i in range(128))
+    contract = Preprocessing(window=(128, 64, 64))
+    ours = dataclasses.replace(small("segmenter"), classes=classes, preprocessing=contract)
+    deeper = dataclasses.replace(contract, window=(129, 64, 64))
+    with pytest.raises(ValueError, match="depth 129 times 128 outputs is more than 16384"):
+        dataclasses.replace(ours, preprocessing=deeper)

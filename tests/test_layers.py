@@ -23,6 +23,7 @@ LAYERS = (
     ("images", "batch"),
     ("config",),
     ("tasks", "shapes"),
+    ("parse",),
     ("files",),
     ("errors",),
 )

@@ -8,10 +8,10 @@ from typing import cast
 import torch
 
 from mots_pretrained.adaptation.extended import TASK_FILE, AddedTask, ExtendedTransDoDNet
-from mots_pretrained.config import from_dict
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.pretrained import check_state
+from mots_pretrained.parse import from_dict
 from mots_pretrained.tasks import Task
 from mots_pretrained.weights.addition import Addition
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.config import from_dict
 from mots_pretrained.data.store import read_index
 from mots_pretrained.errors import UserError
+from mots_pretrained.parse import from_dict
 from mots_pretrained.tasks import Task
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mots_pretrained.config import Preprocessing, from_dict
+from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.stored_case import Foreground, StoredCase
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
+from mots_pretrained.parse import from_dict
 from mots_pretrained.tasks import Task
 
 FORMAT_VERSION = 1

@@ -165,6 +165,10 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         (lambda m, t: m.update(facts="[1]"), "does not say what it holds"),
         (lambda m, t: m.update(facts='{"name": 3}'), "name must be str"),
         (lambda m, t: m.update(facts='{"name": "a", "organ": null, "tumour": null}'), "need names"),
+        (
+            lambda m, t: m.update(facts='{"name": "../a", "organ": "b", "tumour": null}'),
+            "not allowed",
+        ),
         (lambda m, t: t.pop("initial"), "1 missing .initial."),
         (lambda m, t: t.update(row=torch.zeros(3)), "1 of another shape .row"),
         (lambda m, t: t.update(down=torch.zeros(500, 12)), "rank 500"),
@@ -197,7 +201,7 @@ def test_no_file_and_no_safetensors_are_told(tmp_path: Path) -> None:
     [
         ({"name": "liver"}, ValueError, "has 'liver' already"),
         ({"name": "a", "organ": "spleen"}, ValueError, "has 'spleen' already"),
-        ({"name": ""}, ValueError, "need names"),
+        ({"name": ""}, ValueError, "not allowed as a name"),
         ({"name": "a", "organ": "b", "tumour": "b"}, ValueError, "not both 'b'"),
         ({"name": "a", "rank": -1}, ValueError, "rank must be 0 to 162, not -1"),
         ({"name": "a", "like": "heart"}, KeyError, "unknown task 'heart'; this model has: liver"),
