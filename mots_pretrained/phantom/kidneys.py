@@ -22,7 +22,7 @@ def paint_kidneys(canvas: Canvas, organs: Organs, fat: float, rng: np.random.Gen
     for kidney, sinus, label in zip(
         organs.kidneys, organs.sinuses, ("right_kidney", "left_kidney"), strict=True
     ):
-        full, reach, cortex = rng.uniform(-1, 7), rng.uniform(0, 9), rng.uniform(4.5, 8)
+        full, reach, cortex = rng.uniform(-1, 7), rng.uniform(0, 8), rng.uniform(4.5, 8)
         swollen, stones = rng.random() < 0.05, int(rng.integers(1, 4)) * (rng.random() < 0.07)
         outer = canvas.measure(kidney, uneven=(1.0, 2.2, 0.6), inside=1.0)
         if outer is None:

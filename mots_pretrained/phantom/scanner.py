@@ -68,7 +68,7 @@ class Scan:
         sharp = float(rng.uniform(*sharpness))
         step = float(rng.uniform(*slices) * np.exp(rng.normal(0, 0.3 * randomise)))
         wide = np.exp(rng.normal(0, [0.4, 0.3, 0.3]) * randomise)
-        noise = 15 * np.exp(rng.normal(-0.05, 0.55) + 1.1 * (sharp - 0.5)) * wide[0]
+        noise = 14.5 * np.exp(rng.normal(0, 0.5) + 1.1 * (sharp - 0.5)) * wide[0]
         circle = rng.random() < 0.5
         padding = float(rng.choice([-1024.0, -1024.0, -2000.0, -1000.0]))
         return Scan(
@@ -76,7 +76,7 @@ class Scan:
             step_mm=float(np.clip(step, 0.6, 8.0)),
             slice_mm=step * float(rng.choice([1.0, 1.0, rng.uniform(1.0, 1.8)])),
             noise=float(np.clip(noise, 6.0, 37.0 + 13.0 * randomise)),
-            kernel_mm=float((0.2 + 0.5 * (1 - sharp)) * wide[1]),
+            kernel_mm=float((0.15 + 0.45 * (1 - sharp)) * wide[1]),
             blotch=float(rng.uniform(0.0, 0.06)),
             blotch_mm=float(rng.uniform(1.5, 3.0) * wide[2]),
             blur_mm=float(0.9 + 0.9 * (1 - sharp)),

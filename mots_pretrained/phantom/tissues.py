@@ -21,7 +21,7 @@ TISSUES: dict[str, tuple[float, float, float, float, float, float]] = {
     "disc": (85, 15, 5, 3, 6, 8),
     "cartilage": (105, 25, 20, 2, 4, 4),
     "cord": (32, 6, 2, 2, 4, 4),
-    "lung": (-848, 34, 18, 5, 8, 6),
+    "lung": (-848, 34, 20, 5, 8, 6),
     "fissure": (-700, 40, 5, 0, 0, 0),
     "bronchus": (-960, 20, 0, 0, 0, 0),
     "lung_vessel": (40, 8, 0, 190, 110, 80),
@@ -32,10 +32,10 @@ TISSUES: dict[str, tuple[float, float, float, float, float, float]] = {
     "hepatic_vessel": (42, 5, 0, 30, 116, 82),
     "heart_chamber": (42, 5, 4, 200, 108, 80),
     "myocardium": (48, 5, 4, 55, 55, 45),
-    "liver": (58, 6, 5, 6, 54, 44),
-    "spleen": (46, 5, 3, 75, 67, 50),
-    "renal_cortex": (29, 9, 2.5, 140, 178, 115),
-    "renal_medulla": (29, 9, 2.5, 38, 148, 125),
+    "liver": (58, 6, 5, 6, 57, 46),
+    "spleen": (46, 5, 3, 75, 69, 52),
+    "renal_cortex": (29, 9, 2.5, 140, 190, 125),
+    "renal_medulla": (29, 9, 2.5, 38, 158, 132),
     "urine": (6, 5, 0, 0, 8, 260),
     "pancreas": (40, 7, 9, 68, 56, 36),
     "adrenal": (25, 10, 2, 40, 45, 32),
@@ -97,7 +97,7 @@ class Look:
     ) -> None:
         self.phase = _phase(rng, phases, randomise)
         enhancement = _TABLE[:, 3:] @ self.phase[1:]
-        enhancement *= np.clip(rng.normal(1, 0.14), 0.65, 1.45)
+        enhancement *= np.clip(rng.normal(1, 0.12), 0.65, 1.45)
         enhancement *= np.clip(rng.normal(1, 0.05, len(_NAMES)), 0.8, 1.2)
         native = _TABLE[:, 0] + np.clip(rng.normal(size=len(_NAMES)), -2, 2) * _TABLE[:, 1]
         native[_BLOOD] = 42 + rng.normal(0, 3)  # haematocrit
@@ -123,7 +123,7 @@ def _phase(
         chance = (1 - free) * np.array(phases) + free * np.array([0.4, 0.2, 0.2, 0.2])
         first = int(rng.choice(4, p=chance))
     other = int(np.clip(first + rng.choice([-1, 1]), 0, 3))
-    share = rng.uniform(0, 0.4) if rng.random() < 0.35 and first > 0 else 0.0
+    share = rng.uniform(0, 0.6 if other == 0 else 0.4) if rng.random() < 0.35 and first > 0 else 0.0
     return (1 - share) * np.eye(4)[first] + share * np.eye(4)[other]
 
 
@@ -139,7 +139,7 @@ def _relate(rng: np.random.Generator, native: np.ndarray, enhancement: np.ndarra
     native[tumour] = native[cortex] + rng.normal(1, 4)
     enhancement[spleen] *= np.clip(rng.normal(1, 0.08), 0.8, 1.25)
     enhancement[tumour] *= rng.uniform(0.25, 0.55) if rng.random() < 0.3 else rng.uniform(0.7, 1.3)
-    enhancement[medulla] *= rng.uniform(0.75, 1.1)  # contrast comes to the medulla late
+    enhancement[medulla] *= rng.uniform(0.74, 1.06)  # contrast comes to the medulla late
     if rng.random() < 0.15:  # fatty liver: the organ alone, its vessels stay
         native[liver] -= rng.uniform(10, 45)
     if rng.random() < 0.3:  # oral contrast
