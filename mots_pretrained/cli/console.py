@@ -1,8 +1,9 @@
-"""What verbs say: steps on standard output unless hushed, results as text or as one JSON object."""
+"""What verbs write: steps unless silenced, results as text or as one JSON object, errors."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -31,6 +32,19 @@ def verbose() -> bool:
     return _level["verbose"]
 
 
+def prepare() -> None:
+    """Make standard output and standard error take any text.
+
+    What their encoding lacks becomes a question mark; what goes to a closed one is dropped.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def say(text: str = "") -> None:
     """Tell one step of the work on standard output, unless ``-q`` or ``--json`` was given."""
     if not _level["quiet"]:
@@ -41,6 +55,12 @@ def show(text: str = "") -> None:
     """Write a line of the result on standard output, whatever the level."""
     sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Write a warning or an error on standard error, as one line."""
+    sys.stderr.write(printable(" ".join(text.split())) + "\n")
+    sys.stderr.flush()
 
 
 def show_json(value: Any) -> None:

@@ -1,7 +1,8 @@
-"""What every verb stands in: its options parsed, warnings and errors as one line, exit status."""
+"""What surrounds every verb: options parsed, warnings and errors as one line, exit status."""
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import os
@@ -10,24 +11,32 @@ import traceback
 import typing
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 from mots_pretrained.cli import DONE, FAILED, INTERRUPTED, WRONG_INPUT, console
-from mots_pretrained.errors import UserError, printable
+from mots_pretrained.errors import UserError
 
-_WRONG_INPUT = (
-    ValueError,
-    KeyError,
-    FileNotFoundError,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
+_MENDABLE = {
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+}
+"""What may be wrong with a path that somebody names; a full or broken disk is no such thing."""
 
 
 def guarded(work: Callable[[list[str]], int], words: list[str]) -> int:
-    """Run ``work(words)``; whatever it raises becomes one line on standard error and a status."""
+    """Run ``work(words)``; whatever it raises becomes one line on standard error and a status.
+
+    Status 2 is what the user can mend: a :class:`UserError`, or a path from the command line, or
+    one below it, that the system refuses. Everything else is status 1.
+    """
+    console.prepare()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -37,12 +46,12 @@ def guarded(work: Callable[[list[str]], int], words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
         except KeyboardInterrupt:
-            _line("interrupted")
+            console.complain("interrupted")
             return INTERRUPTED
         except Exception as error:
-            if console.verbose() or os.environ.get("MOTS_DEBUG"):
+            if console.verbose():
                 traceback.print_exc()
-            return _explain(error)
+            return _explain(error, words)
 
 
 def run_verb(name: str, target: str, words: list[str]) -> int:
@@ -74,7 +83,7 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
         # Typer has carried its usage errors in different classes; all format themselves.
         if not hasattr(error, "format_message"):
             raise
-        raise UserError(f"{_one_line(error.format_message())} (see: mots {name} --help)") from None
+        raise UserError(f"{error.format_message()} (see: mots {name} --help)") from None
     if status == INTERRUPTED:
         raise KeyboardInterrupt
     return status if isinstance(status, int) else DONE
@@ -108,20 +117,45 @@ def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
     return verb
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, words: list[str]) -> int:
     """Write an error as one line and return the exit status that it stands for."""
+    text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.strerror}: {error.filename}"
-    elif isinstance(error, KeyError) and error.args:
-        text = str(error.args[0])  # str() of a KeyError would put quotes around the sentence
-    else:
-        text = str(error)
-    text = _one_line(text) or type(error).__name__
-    if isinstance(error, _WRONG_INPUT):
-        _line(f"error: {text}")
+    if isinstance(error, UserError) or _is_path_of(error, words):
+        console.complain(f"error: {text or type(error).__name__}")
         return WRONG_INPUT
-    _line(f"failed: {type(error).__name__}: {text} (run again with -v for the traceback)")
+    ours = not isinstance(error, OSError | MemoryError | _out_of_memory())
+    console.complain(
+        f"failed: {type(error).__name__}{': ' if text else ''}{text} "
+        f"({'a fault of mots_pretrained, not of what you gave it; ' if ours else ''}"
+        "run again with -v for the traceback)"
+    )
     return FAILED
+
+
+def _is_path_of(error: Exception, words: list[str]) -> bool:
+    """Whether the system refused a path that is in the command line, or one above or below it."""
+    if not isinstance(error, OSError) or error.errno not in _MENDABLE:
+        return False
+    if not isinstance(error.filename, str | bytes):
+        return False
+    refused = Path(os.path.abspath(os.fsdecode(error.filename)))
+    given = [Path(os.path.abspath(value)) for value in map(_value, words) if value]
+    return any(refused.is_relative_to(path) or path.is_relative_to(refused) for path in given)
+
+
+def _value(word: str) -> str:
+    """Return a word of the command line without the option in front: ``--output=X``, ``-oX``."""
+    if word.startswith("--"):
+        return word.partition("=")[2]
+    return word[2:] if word.startswith("-") else word
+
+
+def _out_of_memory() -> type[BaseException]:
+    """Return torch's error for a full accelerator; torch is not imported for it."""
+    torch = sys.modules.get("torch")
+    return torch.OutOfMemoryError if torch is not None else MemoryError
 
 
 def _show_warning(
@@ -132,13 +166,4 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    _line(f"warning: {_one_line(str(message))}")
-
-
-def _line(text: str) -> None:
-    sys.stderr.write(printable(text) + "\n")
-    sys.stderr.flush()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    console.complain(f"warning: {message}")

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.errors import UnknownNameError
 from mots_pretrained.tasks import MOTS_TASKS
 
 _ALL_TASKS = tuple(task.name for task in MOTS_TASKS)
@@ -175,11 +176,11 @@ def entry_named(name: str) -> Entry:
     return CATALOG[name]
 
 
-def unknown_model(name: str) -> KeyError:
+def unknown_model(name: str) -> UnknownNameError:
     """Return the error for a name that is none, with those that come close."""
     close = get_close_matches(name, CATALOG, n=2)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(CATALOG)};"
-    return KeyError(
+    return UnknownNameError(
         f"unknown model {name!r}; {hint} a folder is given as ./folder, a Hub repository as "
         "org/repo"
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mots_pretrained.errors import UserError
+
 
 @contextmanager
 def plain_hub_errors(
@@ -29,20 +31,20 @@ def plain_hub_errors(
     try:
         yield
     except errors.HFValidationError as error:
-        raise ValueError(f"{repository!r} is no name of a Hub repository: {error}") from error
+        raise UserError(f"{repository!r} is no name of a Hub repository: {error}") from error
     except errors.GatedRepoError as error:
-        raise ValueError(
+        raise UserError(
             f"{at} is gated: ask for access on its page, then pass token=... or log in with "
             "`hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise ValueError(
+        raise UserError(
             f"{repository} has no revision {revision!r}; leave it out for main"
         ) from error
     except errors.RepositoryNotFoundError as error:
         if writing:
-            raise ValueError(_no_writing(repository, 401)) from error
-        raise ValueError(
+            raise UserError(_no_writing(repository, 401)) from error
+        raise UserError(
             f"the Hub has no repository {repository} that this token may read; check the name, or "
             "pass token=... if it is private"
         ) from error
@@ -54,7 +56,7 @@ def plain_hub_errors(
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if writing and status in (401, 403, 404):
-            raise ValueError(_no_writing(repository, status)) from error
+            raise UserError(_no_writing(repository, status)) from error
         raise ConnectionError(
             f"the Hub failed {'to take' if writing else 'to send'} {at} (status {status}); "
             "try again later"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,10 +12,16 @@ import time
 import warnings
 from importlib import import_module
 
+import numpy as np
 import pytest
+import torch
 
 from mots_pretrained.cli import VERBS, main
 from mots_pretrained.cli.frame import guarded, run_verb
+from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
+from mots_pretrained.files import write_json
+
+FULL = "failed: OSError: No space left on device"
 
 
 def mots(*words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -83,35 +90,98 @@ def test_wrong_input_is_one_line_and_status_2(words, told):
     assert "Traceback" not in done.stderr
 
 
+OURS = (
+    "(a fault of mots_pretrained, not of what you gave it; run again with -v for the traceback)\n"
+)
+THEIRS = "(run again with -v for the traceback)\n"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (ValueError("spacing is 0;\n  give  more"), 2, "error: spacing is 0; give more\n"),
-        (KeyError("unknown task 'x'"), 2, "error: unknown task 'x'\n"),
-        (FileNotFoundError(2, "No such file", "a.nii"), 2, "error: No such file: a.nii\n"),
-        (FileNotFoundError("no folder b"), 2, "error: no folder b\n"),
-        (IsADirectoryError(21, "Is a directory", "d"), 2, "error: Is a directory: d\n"),
-        (PermissionError(13, "Permission denied", "p"), 2, "error: Permission denied: p\n"),
-        (ValueError(), 2, "error: ValueError\n"),
-        (RuntimeError("no luck"), 1, "failed: RuntimeError: no luck (run again with -v"),
-        (OSError(28, "No space left on device", "f"), 1, "failed: OSError: No space left on"),
-        (MemoryError(), 1, "failed: MemoryError: MemoryError (run again"),
+        (UserError("spacing is 0;\n  give  more"), 2, "error: spacing is 0; give more\n"),
+        (UnknownNameError("unknown task 'x'"), 2, "error: unknown task 'x'\n"),
+        (MissingFileError("no folder b"), 2, "error: no folder b\n"),
+        (UserError("no scan \x1b[2Ja.nii"), 2, "error: no scan \\x1b[2Ja.nii\n"),
+        (UserError(), 2, "error: UserError\n"),
+        (ValueError("shapes differ"), 1, f"failed: ValueError: shapes differ {OURS}"),
+        (KeyError("x"), 1, f"failed: KeyError: 'x' {OURS}"),
+        (FileNotFoundError(2, "No such file", "/lib/x"), 1, "failed: FileNotFoundError: No such"),
+        (RuntimeError("no luck"), 1, f"failed: RuntimeError: no luck {OURS}"),
+        (OSError(28, "No space left on device", "/f"), 1, f"{FULL}: /f {THEIRS}"),
+        (MemoryError(), 1, f"failed: MemoryError {THEIRS}"),
+        (torch.OutOfMemoryError("CUDA"), 1, f"failed: OutOfMemoryError: CUDA {THEIRS}"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_errors_become_one_line_and_a_status(error, status, line, capsys, monkeypatch):
-    monkeypatch.delenv("MOTS_DEBUG", raising=False)
-    assert guarded(raising(error), []) == status
+def test_errors_become_one_line_and_a_status(error, status, line, capsys):
+    assert guarded(raising(error), ["verb", "-i", "/data/a.nii"]) == status
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(line)
     assert told.err.count("\n") == 1
 
 
-def test_the_traceback_is_there_for_those_who_ask(capsys, monkeypatch):
-    monkeypatch.setenv("MOTS_DEBUG", "1")
-    assert guarded(raising(RuntimeError("no luck")), []) == 1
-    assert "Traceback" in capsys.readouterr().err
+def test_an_error_of_numpy_is_our_fault(capsys):
+    """Faults of the program are no faults of the input, whatever their class."""
+    work = lambda words: int((np.zeros(3) + np.zeros(4)).sum())  # noqa: E731
+    assert guarded(work, ["predict", "-i", "a.nii"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("failed: ValueError: operands could not be broadcast")
+    assert told.endswith(OURS)
+
+
+@pytest.mark.parametrize("form", [["-i", "{}"], ["--input={}"], ["-i{}"]])
+@pytest.mark.parametrize("below", ["", "/sub/b.nii"])
+def test_a_path_of_the_command_line_that_the_system_refuses_is_status_2(
+    form, below, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["predict", *(word.format("a") for word in form)]
+    work = lambda words: open(tmp_path / f"a{below}")  # noqa: E731, SIM115
+    assert guarded(work, words) == 2
+    told = capsys.readouterr().err
+    assert told == f"error: No such file or directory: {tmp_path}/a{below}\n"
+    assert guarded(work, ["predict", "-i", "other"]) == 1
+
+
+def test_the_folder_above_an_output_is_the_users_too(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    output = tmp_path / "file" / "deep" / "out"
+    assert guarded(lambda words: output.mkdir(parents=True), ["-o", str(output)]) == 2
+    assert capsys.readouterr().err.startswith("error: Not a directory: ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is refused to root")
+def test_what_may_not_be_written_is_status_2(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert guarded(lambda words: (tmp_path / "a").write_text(""), ["-o", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: Permission denied: {tmp_path}/a\n"
+
+
+def test_a_full_disk_is_status_1_and_names_the_file(tmp_path, capsys, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "a.json"
+    assert guarded(lambda words: write_json(path, {}), ["-o", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{FULL}: {path} {THEIRS}"
+
+
+def test_the_traceback_is_there_for_those_who_ask():
+    code = (
+        "import sys; from mots_pretrained.cli import models\n"
+        "def broken(**options): raise RuntimeError('no luck')\n"
+        "broken.__annotations__ = {}; broken.__signature__ = __import__('inspect').Signature()\n"
+        "models.models = broken\n"
+        "from mots_pretrained.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for flags, shown in (([], False), (["-v"], True)):
+        done = mots("models", *flags, code=code)
+        assert done.returncode == 1
+        assert ("Traceback" in done.stderr) == shown
+        assert "failed: RuntimeError: no luck" in done.stderr
 
 
 def test_warnings_are_single_lines(capsys):
