@@ -9,10 +9,17 @@ from mots_pretrained.phantom.body import Body, Person
 from mots_pretrained.phantom.bowel import Bowel, paint_gullet, paint_pelvic_organs
 from mots_pretrained.phantom.canvas import Canvas, random_fields
 from mots_pretrained.phantom.freedom import Freedom
-from mots_pretrained.phantom.kidneys import paint_kidneys
+from mots_pretrained.phantom.kidneys import NAMES as KIDNEYS
+from mots_pretrained.phantom.kidneys import paint_kidneys, paint_renal_fat
 from mots_pretrained.phantom.lesions import draw_lesions, paint_lesions
-from mots_pretrained.phantom.organs import draw_organs, paint_stomach
-from mots_pretrained.phantom.skeleton import Spine, paint_buttocks, paint_muscles, paint_pelvis
+from mots_pretrained.phantom.muscles import paint_buttocks, paint_muscles
+from mots_pretrained.phantom.organs import (
+    draw_organs,
+    paint_gallbladder,
+    paint_spleen,
+    paint_stomach,
+)
+from mots_pretrained.phantom.skeleton import Spine, paint_pelvis
 from mots_pretrained.phantom.solids import rotation
 from mots_pretrained.phantom.space import Lattice, Pose
 from mots_pretrained.phantom.thorax import Thorax
@@ -26,7 +33,6 @@ class Anatomy:
         person: Build.
         pose: From the scanner's to the patient's millimetres.
         uneven: Smooth fields (coarse, medium, fine) for surfaces and textures.
-        trunk: ``(2, 3)`` ends of the trunk in the scanner's millimetres.
     """
 
     def __init__(
@@ -46,7 +52,6 @@ class Anatomy:
         self.gullet = self.thorax.gullet(self.free, self.organs.stomach_path[1, :3] + [2, -6, -22])
         self.lesions = draw_lesions(rng, lesions, self.organs, self.bowel, self.thorax)
         self.strength = strength
-        self.trunk = self._trunk()
 
     def heights(self, z: float) -> float:
         """The scanner's height of a height in the patient."""
@@ -61,8 +66,10 @@ class Anatomy:
         elif name in ("liver", "hepatic_vessel", "spleen", "stomach", "pancreas"):
             solid = organs.liver if name == "hepatic_vessel" else getattr(organs, name)
             point = (solid.low + solid.high) / 2
-        elif name in ("right_kidney", "left_kidney"):
-            solid = organs.kidneys[name == "left_kidney"]
+        elif name in KIDNEYS:
+            solid = organs.kidneys.parenchyma[KIDNEYS.index(name)]
+            if not organs.kidneys.present[KIDNEYS.index(name)]:
+                return None
             point = (solid.low + solid.high) / 2
         elif name in ("right_adrenal_gland", "left_adrenal_gland"):
             point = organs.adrenals[name == "left_adrenal_gland"].start[0]
@@ -100,30 +107,9 @@ class Anatomy:
         paint_pelvic_organs(canvas, Freedom(rng, self.strength, person.breath), person)
         paint_buttocks(canvas, rng, person.muscle)
         self.bowel.paint_colon(canvas)
-        halo = float(rng.uniform(0.5, 2.5)) * person.belly
         paint_gullet(canvas, self.gullet, rng)
         self.bowel.paint_duodenum(canvas, rng)
-        paint_stomach(canvas, organs, float(rng.uniform(3, 6)))
-        canvas.paint(organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 1.0, 1.8), halo=halo)
-        canvas.paint(organs.spleen, "spleen", "spleen", uneven=(1.2, 1.5, 0.4), halo=halo)
-        canvas.paint(organs.liver, "liver", "liver", uneven=(1.2, 1.5, 0.3), halo=halo)
-        paint_kidneys(canvas, organs, float(rng.uniform(2, 9) * person.belly**2), rng)
-        for gland, name in zip(
-            organs.adrenals, ("right_adrenal_gland", "left_adrenal_gland"), strict=True
-        ):
-            for limb in canvas.trace(gland):
-                canvas.fill(limb, "visceral_fat", None, shrink=-2.0)
-            canvas.draw(gland, "adrenal", name)
-        if organs.gallbladder is not None:
-            painted = canvas.paint(
-                organs.gallbladder,
-                "gallbladder_wall",
-                "gallbladder",
-                uneven=(1.0, 0.8, 0.0),
-                inside=3.0,
-            )
-            canvas.fill(painted, "bile", shrink=1.6)
-        paint_muscles(canvas, rng, person.muscle)
+        self.paint_organs(canvas, rng)
         self.spine.paint(canvas)
         self.vessels.paint(canvas, organs, rng)
         paint_pelvis(canvas, rng)
@@ -131,11 +117,39 @@ class Anatomy:
         paint_liver_vessels(canvas, organs, self.vessels, rng)
         paint_lesions(canvas, self.lesions, self.bowel)
 
-    def _trunk(self) -> NDArray:
-        wide = 155 + self.person.fat
-        deep = 115 * self.person.belly + self.person.fat
-        ends = np.array([[-330.0, -50 - deep, -wide], [290, 80 + self.person.fat * 0.7, wide]])
-        return ends @ self.pose.inverse.T
+    def paint_organs(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Paint muscles of the back and the organs before them, each with a little fat around."""
+        organs, person = self.organs, self.person
+        halo = float(rng.uniform(0.3, 1.5)) * person.belly
+        paint_muscles(canvas, self.spine, rng, person.muscle)
+        paint_renal_fat(canvas, organs.kidneys, float(rng.uniform(2, 9) * person.belly**2))
+        canvas.paint(organs.liver, "liver", "liver", uneven=(1.5, 2.5, 1.9), core=4.0, halo=halo)
+        paint_spleen(canvas, organs, halo)
+        paint_stomach(canvas, organs, float(rng.uniform(3, 6)))
+        canvas.paint(
+            organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 2.2, 3.4), core=4.5, halo=halo
+        )
+        paint_kidneys(canvas, organs.kidneys, rng)
+        paint_gallbladder(canvas, organs.gallbladder)
+        for gland, name in zip(
+            organs.adrenals, ("right_adrenal_gland", "left_adrenal_gland"), strict=True
+        ):
+            for limb in canvas.trace(gland):
+                canvas.fill(limb, "visceral_fat", None, shrink=-2.0)
+            canvas.draw(gland, "adrenal", name)
+
+    def outline(self, bottom: float, top: float) -> NDArray:
+        """``(2, 3)`` low and high ends of the trunk between two heights of the patient.
+
+        The ends are in the scanner's millimetres.
+        """
+        low, high = self.body.outline(bottom, top)
+        heights = np.linspace(bottom, top, 5)
+        corners = np.array(
+            [[z, y, x] for z in heights for y in (low[0], high[0]) for x in (low[1], high[1])]
+        )
+        ends = self.pose.to_scanner(corners)
+        return np.stack([ends.min(axis=0), ends.max(axis=0)])
 
 
 def _pose(rng: np.random.Generator, strength: float) -> Pose:

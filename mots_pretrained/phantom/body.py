@@ -25,16 +25,17 @@ _LOWEST_RIB = -110.0
 _PROFILE = np.array(
     [
         # z, side, front, back, wall at the side, in front, behind
-        [-460, 95, 70, 70, 60, 45, 50],
-        [-330, 112, 85, 72, 45, 30, 45],
-        [-250, 118, 92, 78, 40, 16, 45],
-        [-170, 126, 104, 82, 26, 11, 51],
-        [-100, 130, 106, 84, 16, 11, 49],
-        [-40, 136, 108, 88, 15, 11, 45],
-        [0, 139, 107, 92, 14, 11, 41],
-        [60, 139, 102, 95, 14, 12, 39],
-        [120, 132, 92, 97, 18, 16, 37],
-        [180, 120, 80, 94, 32, 22, 39],
+        [-460, 95, 66, 66, 60, 40, 50],
+        [-330, 112, 76, 72, 45, 28, 50],
+        [-250, 118, 80, 76, 36, 15, 48],
+        [-170, 122, 72, 70, 22, 10, 38],
+        [-100, 126, 70, 67, 13, 10, 25],
+        [-40, 130, 74, 69, 11, 10, 19],
+        [0, 135, 91, 77, 10, 10, 18],
+        [50, 138, 105, 86, 11, 10, 18],
+        [100, 136, 100, 92, 12, 12, 20],
+        [150, 134, 91, 96, 20, 18, 25],
+        [200, 118, 77, 92, 36, 24, 31],
         [240, 95, 58, 76, 60, 28, 40],
         [280, 55, 34, 50, 95, 34, 50],
         [310, 34, 24, 36, 70, 34, 46],
@@ -51,6 +52,7 @@ class Person:
     Attributes:
         fat: Thickness of the fat under the skin.
         belly: Factor of the cavity's depth in front (visceral fat).
+        chest: Factor of the chest's depth in front.
         breath: How far the diaphragm and what hangs on it stand higher than at rest.
         female: Whether breasts and a uterus are drawn.
         muscle: Factor of the muscle wall.
@@ -59,6 +61,7 @@ class Person:
 
     fat: float
     belly: float
+    chest: float
     breath: float
     female: bool
     muscle: float
@@ -69,12 +72,13 @@ class Person:
         """A random person; more freedom with ``randomise``."""
         wide = 1 + 0.6 * randomise
         return Person(
-            fat=float(np.clip(np.exp(rng.normal(np.log(17), 0.55 * wide)), 3, 70)),
-            belly=float(np.clip(rng.normal(1.08, 0.13 * wide), 0.78, 1.55)),
+            fat=float(np.clip(np.exp(rng.normal(np.log(17), 0.5 * wide)), 3, 45)),
+            belly=float(np.clip(rng.normal(1.05, 0.13 * wide), 0.75, 1.55)),
+            chest=float(np.clip(rng.normal(1.0, 0.09 * wide), 0.75, 1.3)),
             breath=float(np.clip(rng.normal(0, 14 * wide), -45, 40)),
             female=bool(rng.random() < 0.5),
             muscle=float(np.clip(rng.normal(1, 0.15 * wide), 0.55, 1.5)),
-            squareness=float(rng.uniform(2.05, 2.7)),
+            squareness=float(rng.uniform(2.2, 2.8)),
         )
 
 
@@ -86,8 +90,9 @@ class Body:
         columns = [np.interp(_Z, _PROFILE[:, 0], c) for c in _PROFILE[:, 1:].T]
         columns = [ndimage.gaussian_filter1d(c, 8, mode="nearest") for c in columns]
         side, front, back, wall_side, wall_front, wall_back = columns
-        below = 1 / (1 + np.exp((_Z - 70) / 30))  # the belly bulges, the chest does not
+        below = 1 / (1 + np.exp((_Z - 30) / 25))  # the belly bulges, the chest does not
         front = front * (1 + (person.belly - 1) * below * np.clip((_Z + 330) / 120, 0.3, 1))
+        front = front * (1 + (person.chest - 1) * np.clip((_Z + 100) / 120, 0, 1))
         side = side * (1 + 0.4 * (person.belly - 1) * below)
         ripple = _ripple(rng, 3.0, 50.0)
         self._cavity = _radius(side, front, back, person.squareness) + ripple
@@ -102,8 +107,8 @@ class Body:
             table.astype(np.float32).ravel() for table in (self._cavity, self._muscle, self._skin)
         )
         self._ribs, self._cartilage = _rib_cage(rng)
-        self.right_dome = 86 + person.breath + rng.normal(0, 4)
-        self.left_dome = 72 + person.breath + rng.normal(0, 6)
+        self.right_dome = 108 + person.breath + rng.normal(0, 4)
+        self.left_dome = 96 + person.breath + rng.normal(0, 6)
         self._dome = self._draw_dome()
 
     def _fat(self, rng: np.random.Generator, below: NDArray) -> NDArray:
@@ -111,9 +116,10 @@ class Body:
         angle = np.abs(_THETA)
         cheeks = np.exp(-((angle - 0.35) ** 2) / 0.3**2)
         hips = np.clip((-_Z - 60) / 120, 0, 1)[:, None]
-        share = 0.75 + 0.25 * np.cos(angle - np.pi) + 0.15 * np.sin(angle)
-        share = share * (0.7 + 0.45 * below[:, None] + 0.35 * hips)
-        fat = person.fat * share * (1 + 0.18 * _ripple(rng, 1.0, 60.0))
+        apron = 1.25 * np.clip(-np.cos(angle), 0, 1) ** 0.7 * below[:, None]
+        share = 0.62 + 0.25 * np.sin(angle) + 0.25 * np.clip(-np.cos(angle), 0, 1) + apron
+        share = share * (0.85 + 0.1 * below[:, None] + 0.35 * hips)
+        fat = person.fat * share + min(0.18 * person.fat, 4.0) * _ripple(rng, 1.0, 60.0)
         fat = fat + hips * cheeks * (12 + 0.8 * person.fat)  # buttocks
         if person.female:
             height = np.exp(-((_Z - rng.normal(140, 8)) ** 2) / 45**2)[:, None]
@@ -148,10 +154,12 @@ class Body:
         """Height of the diaphragm over (back, left), every 2 mm: two domes and the tendon."""
         y = np.arange(EXTENT_LOW[1] + 1, EXTENT_HIGH[1], 2.0)[:, None]
         x = np.arange(EXTENT_LOW[2] + 1, EXTENT_HIGH[2], 2.0)
-        depth = ((y + 45) / 92) ** 2 * 72
-        right = self.right_dome - ((x + 72) / 78) ** 2 * 66 - depth
-        left = self.left_dome - ((x - 72) / 76) ** 2 * 62 - depth
-        tendon = self.left_dome - 6 - (x / 60) ** 2 * 40 - ((y + 75) / 80) ** 2 * 60
+        # The domes' tops lie a quarter from the front: steep to the front, a long slope behind.
+        away = y + 108
+        depth = np.where(away < 0, (away / 50) ** 2 * 17, (away / 150) ** 2 * 58)
+        right = self.right_dome - ((x + 74) / 70) ** 2 * 50 - depth
+        left = self.left_dome - ((x - 74) / 70) ** 2 * 48 - depth
+        tendon = self.left_dome - 8 - (x / 60) ** 2 * 34 - ((y + 90) / 80) ** 2 * 40
         domes = smooth_min(-right, -left, 20.0)
         return -smooth_min(domes, -tendon, 30.0).astype(np.float32)
 
@@ -185,13 +193,19 @@ class Body:
             if core:
                 canvas.fill(painted, core, shrink=2.2)
 
+    def outline(self, bottom: float, top: float) -> tuple[NDArray, NDArray]:
+        """Low and high (y, x) ends of the skin between two heights."""
+        skin = self._skin[(bottom <= _Z) & (top >= _Z)]
+        y, x = AXIS_Y + skin * np.cos(_THETA), skin * np.sin(_THETA)
+        return np.array([y.min(), x.min()]), np.array([y.max(), x.max()])
+
     def paint_surroundings(
         self, canvas: Canvas, rng: np.random.Generator, randomise: float
     ) -> None:
         """A couch under the patient, and arms beside the trunk, sometimes."""
-        back = float(self._skin[(_Z > -250) & (_Z < 200), _ANGLES // 2].max()) + AXIS_Y
+        back = float(self.outline(-250, 200)[1][0])
         paint_couch(canvas, back, rng)
-        if rng.random() < 0.12 + 0.2 * randomise:
+        if rng.random() < 0.06 + 0.2 * randomise:
             out = float(self._skin[(_Z > -100) & (_Z < 120)].max())
             for sign in (-1, 1):
                 x, y = sign * (out + rng.uniform(48, 70)), rng.uniform(-70, 20)
@@ -248,7 +262,7 @@ def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:
     turn = np.abs(_THETA[:half]) / np.pi
     first = int(np.searchsorted(_Z, _LOWEST_RIB))
     z = _Z[first:, None].astype(np.float32)
-    drop = rng.uniform(65, 95)
+    drop = rng.uniform(100, 135)
     bone = np.full((len(_Z) - first, half), 99.0, dtype=np.float32)
     soft = bone.copy()
     for number in range(1, 13):
@@ -259,7 +273,7 @@ def _rib_cage(rng: np.random.Generator) -> tuple[Floats, Floats]:
         climb = np.interp(number, [1, 3, 6, 10], [0, 12, 60, 105])
         line = line + climb * np.clip((turn - 0.72) / 0.28, 0, 1) ** 0.85
         tilt = 1 / np.sqrt(1 + (np.gradient(line, _THETA[:half]) / 135) ** 2)
-        d = np.abs(z - line.astype(np.float32)) * tilt.astype(np.float32) - np.float32(5.8)
+        d = np.abs(z - line.astype(np.float32)) * tilt.astype(np.float32) - np.float32(4.6)
         beyond = (np.maximum(turn - end, 0.085 - turn) * np.pi * 130).astype(np.float32)
         bone = np.minimum(bone, np.maximum(d, beyond))
         if number <= 10:

@@ -52,9 +52,19 @@ class Bowel:
         self.wall = float(rng.uniform(1.8, 3.2))
         kinds = rng.choice(["gas", "faeces", "fluid", "empty"], 6, p=[0.34, 0.36, 0.2, 0.1])
         self.content = np.repeat(kinds, int(np.ceil(len(self.colon_tubes.start) / 6)))
-        self.level = rng.uniform(-0.6, 0.9, 6).repeat(int(np.ceil(len(self.colon_tubes.start) / 6)))
+        self.level = self._levels(rng)
         self.duodenum = self._duodenum(rng, organs)
-        self.loops = [self._loop(rng, front) for _ in range(int(rng.integers(6, 12)))]
+        self.loops = [self._loop(rng, front) for _ in range(int(rng.integers(9, 15)))]
+
+    def _levels(self, rng: np.random.Generator) -> NDArray:
+        """Depth (y) of the surface between gas and what lies under it, one a connected stretch."""
+        tubes = self.colon_tubes
+        levels = np.empty(len(tubes.start))
+        for stretch in np.array_split(np.arange(len(levels)), 6):
+            front = (tubes.start[stretch, 1] - tubes.start_radius[stretch]).min()
+            depth = np.ptp(tubes.start[stretch, 1]) + 2 * tubes.start_radius[stretch].mean()
+            levels[stretch] = front + rng.uniform(0.1, 0.7) * depth
+        return levels
 
     @staticmethod
     def _duodenum(rng: np.random.Generator, organs: Organs) -> NDArray:
@@ -90,37 +100,37 @@ class Bowel:
 
     @staticmethod
     def _loop(rng: np.random.Generator, front: float) -> NDArray:
-        """A run of small bowel: a walk that turns back at the walls of its room."""
-        low = np.array([-240.0, -122 - 0.8 * front, -80])
-        high = np.array([-25.0, -46, 88])
+        """A run of small bowel: a walk, mostly level, that turns back at the walls of its space."""
+        low = np.array([-240.0, -124 - 0.8 * front, -88])
+        high = np.array([-22.0, -58, 94])
         at = rng.uniform(low, high)
-        at[0] = rng.uniform(low[0], high[0] - 40)
         way = rng.normal(size=3)
         points = []
-        radius = rng.uniform(9, 15)
+        radius = rng.uniform(9, 14)
         for _ in range(13):
-            points.append([*at, radius * rng.uniform(0.85, 1.15)])
-            way = way / np.linalg.norm(way) + rng.normal(0, 0.55, 3)
-            way *= 26 / np.linalg.norm(way)
+            points.append([*at, radius * rng.uniform(0.8, 1.2)])
+            way = way / np.linalg.norm(way) + rng.normal(0, [0.35, 0.5, 0.6])
+            way *= 24 / np.linalg.norm(way)
             beyond = (at + way < low) | (at + way > high)
             way[beyond] *= -1
             at = np.clip(at + way, low, high)
         return np.array(points)
 
     def paint_loops(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Small bowel."""
+        """Small bowel, pressed flat against the front wall and by its own coils."""
         for path in self.loops:
-            gas = rng.random() < 0.2
-            traced = canvas.draw(
-                tube(path, 13.0),
-                "bowel_fluid",
-                "small_bowel",
-                wall=("bowel_wall", rng.uniform(1.8, 4)),
-            )
-            if gas:
-                for i in rng.integers(0, max(len(traced), 1), 6):
-                    if i < len(traced):
-                        self._gas(canvas, traced[i], 3.0, 0.1)
+            wall = rng.uniform(1.8, 3.5)
+            gas = rng.random() < np.clip((-75 - path[:, 1].mean()) / 60, 0.05, 0.6)
+            level = float(path[:, 1].min() + rng.uniform(-4, 10))
+            traced = canvas.trace(tube(path, 13.0), inside=2.0)
+            for painted in traced:
+                squeeze = np.float32(2.5) * canvas.medium[painted.box]
+                painted.distance = painted.distance + squeeze
+                canvas.fill(painted, "bowel_wall", "small_bowel")
+            for painted in traced:
+                canvas.fill(painted, "bowel_fluid", shrink=wall)
+            for painted in traced if gas else ():
+                self._gas(canvas, painted, wall, level)
 
     def paint_duodenum(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Duodenum around the head of the pancreas."""
@@ -128,21 +138,22 @@ class Bowel:
             tube(self.duodenum, 10.0), "bowel_fluid", "duodenum", wall=("bowel_wall", 2.8)
         )
         if rng.random() < 0.4 and traced:
-            self._gas(canvas, traced[len(traced) // 4], 3.0, 0.0)
+            bulb = self.duodenum[1]
+            self._gas(canvas, traced[len(traced) // 4], 3.0, float(bulb[1]))
 
     @staticmethod
     def _gas(canvas: Canvas, painted: Painted, wall: float, level: float) -> None:
+        """Gas in front of a depth (y), within the wall."""
         y = canvas.grid.y[painted.box]
         inside = painted.distance + np.float32(wall)
-        if not (inside < 0).any():
-            return
-        rows = y[inside < 0]
-        middle = rows.mean() + level * (rows.max() - rows.min()) / 2
-        canvas.fill(Painted(painted.box, np.maximum(inside, y - np.float32(middle))), "bowel_gas")
+        canvas.fill(Painted(painted.box, np.maximum(inside, y - np.float32(level))), "bowel_gas")
 
     def paint_colon(self, canvas: Canvas) -> None:
         """Colon wall, faeces, fluid and gas."""
         kept = canvas.trace(self.colon_tubes, inside=2.0)
+        for painted in kept:
+            squeeze = np.float32(2.0) * canvas.medium[painted.box]
+            painted.distance = painted.distance + squeeze
         for painted in kept:
             canvas.fill(painted, "visceral_fat", None, shrink=-1.2)
         for painted in kept:
@@ -159,9 +170,8 @@ class Bowel:
                 bubbles = np.float32(3) * (np.float32(1.1) - canvas.fine[box])
                 d = np.maximum(painted.distance + np.float32(self.wall + 1), bubbles)
                 canvas.fill(Painted(box, d), "bowel_gas")
-            else:
-                level = self.level[painted.part] if content == "gas" else -0.7
-                self._gas(canvas, painted, self.wall, level + (0.9 if content == "gas" else 0))
+            elif content == "gas":
+                self._gas(canvas, painted, self.wall, float(self.level[painted.part]))
 
 
 def paint_gullet(canvas: Canvas, path: NDArray, rng: np.random.Generator) -> None:

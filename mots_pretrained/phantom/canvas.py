@@ -56,6 +56,7 @@ class Canvas:
         solid: Solid,
         *,
         uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        core: float | None = None,
         inside: float | None = None,
     ) -> Painted | None:
         """A solid's distance on the voxels that it can touch, its surface made uneven.
@@ -63,15 +64,19 @@ class Canvas:
         Args:
             solid: What to measure.
             uneven: Millimetres of coarse (45), medium (18) and fine (8 mm) unevenness.
+            core: Depth in millimetres below which unevenness removes nothing, so that it cannot
+                part a slender solid.
             inside: Millimetres to stay within the trunk's inner wall, for what could burst out.
         """
         box = self.grid.box(solid.low, solid.high, margin=2 * sum(uneven))
         if box is None:
             return None
-        d = solid.distance(self.grid.points(box))
+        even = d = solid.distance(self.grid.points(box))
         for amount, noise in zip(uneven, (self.coarse, self.medium, self.fine), strict=True):
             if amount:
                 d = d + np.float32(amount) * noise[box]
+        if core is not None:
+            d = np.minimum(d, even + np.float32(core))
         if inside is not None:
             d = np.maximum(d, self.cavity[box] + np.float32(inside))
         return Painted(box, d)
@@ -125,11 +130,11 @@ class Canvas:
         label: str | None = "",
         *,
         uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        core: float | None = None,
         halo: float = 0.0,
-        inside: float | None = None,
     ) -> Painted | None:
         """Measure and fill; with a ``halo`` of fat around."""
-        painted = self.measure(solid, uneven=uneven, inside=inside)
+        painted = self.measure(solid, uneven=uneven, core=core)
         if halo:
             self.fill(painted, "visceral_fat", None, shrink=-halo)
         self.fill(painted, tissue, label)

@@ -88,7 +88,7 @@ def _place(
     if kind.startswith(("liver", "hepatic")):
         return _point_in(rng, organs.liver, min(0.5 * radius, 12))
     if kind.startswith("kidney"):
-        kidney = organs.kidneys[int(rng.integers(2))]
+        kidney = organs.kidneys.parenchyma[int(rng.choice(organs.kidneys.here()))]
         centre = _point_in(rng, kidney, 4.0)
         if centre is None:
             return None

@@ -1,9 +1,8 @@
-"""Spine, pelvis and the muscles that lie along them."""
+"""Spine and pelvis."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mots_pretrained.phantom.canvas import Canvas, Painted
 from mots_pretrained.phantom.solids import Solid, ellipsoid, tube, tube_solid, within
@@ -93,7 +92,7 @@ class Spine:
         level = np.clip(np.float32(9.0) - gap, -30, 9)  # negative beside the middle of a body
         arch = np.maximum(np.abs(ring - np.float32(12.5)) - np.float32(3.4), level - np.float32(3))
         spinous = np.maximum(
-            np.maximum(side - np.float32(3.6), np.abs(back - np.float32(28)) - np.float32(17)),
+            np.maximum(side - np.float32(3.6), np.abs(back - np.float32(23)) - np.float32(12)),
             level,
         )
         drop = np.abs(back - np.float32(2) - side * np.float32(0.22))
@@ -174,82 +173,3 @@ def _hip(sign: float, flare: float) -> list[tuple[Solid, float]]:
         (limb((-262, -28, 96, 15), (-278, -8, 122, 18)), 2.6),
         (limb((-270, 0, 130, 18), (-310, -8, 126, 18), (-440, -25, 118, 14)), 4.0),
     ]
-
-
-# Muscles along the spine on one side: control points (z, y, x, radius), tissue, gap of fat around.
-_MUSCLES: tuple[tuple[NDArray[np.float64], str, float], ...] = tuple(
-    (np.array(points, dtype=float), tissue, gap)
-    for tissue, gap, points in (
-        (
-            "lean_muscle",
-            0.3,
-            [
-                [300, 20, 40, 9],
-                [200, 44, 42, 12],
-                [90, 46, 44, 15],
-                [0, 43, 47, 20],
-                [-90, 36, 50, 21],
-                [-150, 46, 42, 14],
-            ],
-        ),
-        (
-            "lean_muscle",
-            0.5,
-            [
-                [340, 22, 16, 9],
-                [200, 50, 18, 11],
-                [90, 50, 18, 14],
-                [0, 46, 20, 18],
-                [-90, 40, 22, 20],
-                [-150, 52, 22, 18],
-                [-210, 74, 18, 9],
-            ],
-        ),
-        ("muscle", 1.0, [[20, 22, 55, 8], [-50, 16, 72, 13], [-115, 8, 84, 13]]),
-        ("muscle", 1.0, [[-140, -18, 88, 9], [-195, -35, 88, 15], [-250, -55, 98, 14]]),
-        (
-            "muscle",
-            1.5,
-            [
-                [18, -14, 26, 6],
-                [-40, -20, 40, 15],
-                [-100, -32, 50, 21],
-                [-150, -42, 64, 23],
-                [-210, -58, 80, 20],
-                [-262, -62, 96, 18],
-                [-320, -30, 112, 14],
-            ],
-        ),
-    )
-)
-
-
-def paint_muscles(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
-    """Back muscles, quadratus, iliacus and psoas, with the fat between them."""
-    for sign in (-1.0, 1.0):
-        for points, tissue, gap in _MUSCLES:
-            path = points * [1.0, 1.0, sign, strength]
-            path[:, 1:3] += rng.normal(0, 2, 2)
-            traced = canvas.trace(tube(path, 28.0))
-            for painted in traced:
-                canvas.fill(painted, "visceral_fat", shrink=-gap)
-            for painted in traced:
-                canvas.fill(painted, tissue, "muscle")
-
-
-def paint_buttocks(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
-    """Gluteal muscles, between the hip bone and the fat under the skin."""
-    for sign in (-1.0, 1.0):
-        for centre, radii, turn in (
-            ((-225, 52, 68), (82, 30, 62), 28.0),
-            ((-185, 0, 122), (66, 44, 15), 20.0),
-            ((-290, -70, 118), (60, 30, 38), 0.0),
-        ):
-            solid = ellipsoid(
-                (centre[0], centre[1] + rng.normal(0, 2), sign * centre[2]),
-                np.array(radii) * strength,
-                (sign * turn, 0, 0),
-            )
-            painted = canvas.measure(solid, uneven=(0.0, 2.0, 1.0))
-            canvas.fill(painted, "visceral_fat", shrink=-2.0)
-            canvas.fill(painted, "lean_muscle", "muscle")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mots_pretrained.phantom.space import Floats, Points
+from mots_pretrained.phantom.space import Floats, Points, columns
 
 Distance = Callable[[Points], Floats]
 Table = Sequence[Sequence[float]] | NDArray[np.floating]
@@ -45,11 +45,22 @@ def rotation(angles: ArrayLike) -> NDArray[np.float64]:
     return matrix
 
 
+def frame(long: ArrayLike, short: ArrayLike) -> NDArray[np.float64]:
+    """Matrix to a solid's axes: the long, the middle, and the short one, as near as can be."""
+    first = np.asarray(long, dtype=float) / np.linalg.norm(long)
+    last = np.asarray(short, dtype=float)
+    last = last - (last @ first) * first
+    last /= np.linalg.norm(last)
+    return np.stack([first, np.cross(last, first), last])
+
+
 def ellipsoid(centre: ArrayLike, radii: ArrayLike, angles: ArrayLike | None = None) -> Solid:
-    """An ellipsoid at (z, y, x) with its radii, turned by degrees about the axes."""
+    """An ellipsoid at (z, y, x) with its radii, turned by degrees about the axes or by a matrix."""
     c = np.asarray(centre, dtype=np.float32)
     r = np.asarray(radii, dtype=np.float32)
-    turn = None if angles is None else rotation(angles).astype(np.float32)
+    turn = None if angles is None else np.asarray(angles, dtype=float)
+    if turn is not None:
+        turn = (turn if turn.shape == (3, 3) else rotation(turn)).astype(np.float32)
     tiny = np.float32(1e-5)
 
     def distance(p: Points) -> Floats:
@@ -87,6 +98,12 @@ def union(*solids: Solid, width: float = 10.0) -> Solid:
         np.min([s.low for s in solids], axis=0),
         np.max([s.high for s in solids], axis=0),
     )
+
+
+def grown(solid: Solid, by: float) -> Solid:
+    """A solid with its surface put out by millimetres."""
+    amount = np.float32(by)
+    return Solid(lambda p: solid.distance(p) - amount, solid.low - by, solid.high + by)
 
 
 def without(solid: Solid, *others: Solid, width: float = 6.0) -> Solid:
@@ -185,6 +202,5 @@ def points_inside(
     rng: np.random.Generator, solid: Solid, count: int, depth: float
 ) -> NDArray[np.float64]:
     """Up to ``count`` random points deeper than ``depth`` millimetres in a solid."""
-    points = rng.uniform(solid.low, solid.high, (count * 6, 3)).astype(np.float32)
-    p: Points = (points[:, 0], points[:, 1], points[:, 2])
-    return points[solid.distance(p) < -depth][:count].astype(float)
+    points = rng.uniform(solid.low, solid.high, (count * 6, 3))
+    return points[solid.distance(columns(points)) < -depth][:count]

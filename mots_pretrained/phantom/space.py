@@ -17,6 +17,12 @@ EXTENT_HIGH = np.array([360.0, 230.0, 340.0])
 _TABLE_STEP = 30.0
 
 
+def columns(points: NDArray[np.floating]) -> Points:
+    """``(n, 3)`` points as the three coordinates that a distance takes."""
+    z, y, x = np.asarray(points, dtype=np.float32).T
+    return z, y, x
+
+
 def spline_basis(u: NDArray[np.float64], count: int) -> Floats:
     """Cubic B-spline weights of ``count`` control values at fractional positions ``u``."""
     cell = np.clip(np.floor(u).astype(int), 0, count - 4)

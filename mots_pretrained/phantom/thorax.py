@@ -34,7 +34,7 @@ class Thorax:
     def __init__(self, free: Freedom, body: Body) -> None:
         self.body = body
         self.width = float(np.exp(free.rng.normal(0, 0.12 * free.strength)))
-        self.heart_at = free.at((112 + 0.4 * free.lift, -88, 14), 5, 0.3)
+        self.heart_at = free.at((128 + 0.4 * free.lift, -92, 14), 5, 0.3)
         self.heart_size = float(np.exp(free.rng.normal(0, 0.10 * free.strength)))
         self.heart_turn = free.turn((0, 0, 0), 7)
         self.phase = np.float32(free.rng.uniform(0, 6.28))

@@ -144,32 +144,41 @@ def _view(
         bottom, top = max(middle - reach, -400), min(middle + reach, 310)
     if shape is None and spacing is not None and rng.random() < _SLABS * randomise:
         bottom, top = _slab(rng, bottom, top, spacing[0])
-    trunk = anatomy.trunk  # low and high ends of the body in the scanner's millimetres
-    low, high = anatomy.heights(bottom), anatomy.heights(top)
-    field = rng.uniform(*habits.field)
-    if rng.random() < _SLABS * randomise:
-        field *= rng.uniform(1.0, 1.6)
-    span = np.array([high - low, *np.maximum(field, 0.9 * (trunk[1] - trunk[0])[1:])])
-    span[1:] = span[1:].max()
+    ends = anatomy.outline(bottom, top)  # of the body, in the scanner's millimetres
+    ends[:, 0] = anatomy.heights(bottom), anatomy.heights(top)
+    size = ends[1] - ends[0]
+    span = np.array([size[0], *[_field_of_view(rng, anatomy, size, randomise)] * 2])
     if shape is None:
         shape = _SHAPE if spacing is None else _fitting(span, spacing)
     if spacing is None:
         spacing = tuple((span / np.asarray(shape)).tolist())
     extent = np.asarray(shape) * np.asarray(spacing)
-    ends = trunk.copy()
-    ends[:, 0] = low, high
     centre = ends.mean(axis=0)
     slack = (ends[1] - ends[0] - extent) / 2
     for k in range(3):
         if slack[k] > 0:
             centre[k] += rng.uniform(-slack[k], slack[k])
         elif k:
-            centre[k] += rng.normal(0, min(10 + 10 * randomise, -slack[k] / 2 + 3))
+            centre[k] += rng.uniform(-0.7, 0.7) * min(-slack[k], 30 + 30 * randomise)
     aim = None if focus is None else anatomy.find(focus, rng)
     if aim is not None:
         near = aim + rng.uniform(-0.25, 0.25, 3) * extent
         centre = np.where(slack > 0, np.clip(near, *(ends + np.outer([1, -1], extent / 2))), centre)
     return Grid(shape, spacing, centre, anatomy.pose)
+
+
+def _field_of_view(
+    rng: np.random.Generator, anatomy: Anatomy, size: NDArray, randomise: float
+) -> float:
+    """Width of the reconstructed field: 1.05 to 1.85 times the trunk's at the kidneys.
+
+    It holds all of the skin, but in some scans under randomisation.
+    """
+    waist = np.ptp(anatomy.outline(-70, 0), axis=0)[2]
+    share = np.clip(np.exp(rng.normal(np.log(1.27), 0.16)), 1.05, 1.95)
+    if rng.random() < _SLABS * randomise:
+        return float(waist * rng.uniform(0.7, 2.2))
+    return float(max(share * waist, 1.03 * size[1:].max() + 10))
 
 
 def _slab(rng: np.random.Generator, bottom: float, top: float, step: float) -> tuple[float, float]:

@@ -129,11 +129,12 @@ class Vessels:
                 )
 
     def _renal(self, canvas: Canvas, organs: Organs) -> None:
-        for sinus, sign in zip(organs.sinuses, (-1.0, 1.0), strict=True):
+        for side in organs.kidneys.here():
+            sinus, sign = organs.kidneys.sinuses[side], (-1.0, 1.0)[side]
             centre: list[float] = ((sinus.low + sinus.high) / 2).tolist()
-            artery = [[-14, -48, 7 + sign * 8, 3], [-12, -34, sign * 34, 2.8], [*centre, 2.2]]
+            artery = [[-14, -50, 7 + sign * 8, 3], [-20, -38, sign * 34, 2.8], [*centre, 2.2]]
             front = -62 if sign > 0 else -46
-            vein = [[-8, -50, -18, 5], [-7, front, sign * 18, 4.6], [*centre, 3.8]]
+            vein = [[-10, -50, -18, 5], [-14, front, sign * 18, 4.6], [*centre, 3.8]]
             canvas.draw(tube(np.array(artery), 12.0), "artery")
             canvas.draw(tube(np.array(vein), 12.0), "vein")
             ureter = [
@@ -173,8 +174,10 @@ class Vessels:
             path = np.array([*celiac, bow, gate])
             canvas.draw(tube(np.c_[path, [3.4, 3.2, 2.6, 2]], 9.0), "artery")
         # Mesentery: a fan of small vessels into the fat before the spine.
-        fan = rng.uniform((-215, -118, -80), (-20, -60, 95), (26, 3))
-        canvas.draw(grow_tree(rng, stem, fan, 1.1, 3.5), "portal_vein")
+        fan = rng.uniform((-215, -125, -90), (-20, -58, 95), (70, 3))
+        for painted in canvas.trace(grow_tree(rng, stem, fan, 1.2, 3.5)):
+            canvas.confine(painted, ("",))
+            canvas.fill(painted, "portal_vein")
         nodes = rng.uniform((-190, -110, -70), (-10, -60, 80), (9, 3))
         sizes = rng.uniform(1.5, 4.0, 9)
         canvas.draw(Tubes(nodes, nodes + rng.normal(0, 4, (9, 3)), sizes, sizes), "lymph")

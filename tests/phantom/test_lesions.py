@@ -29,7 +29,7 @@ def test_lesions_lie_in_their_organ(patients):
             if lesion.kind.startswith("liver"):
                 assert patient.organs.liver.distance(point)[0] < 0
             if lesion.kind == "kidney_tumour":  # exophytic, but touching
-                depth = min(k.distance(point)[0] for k in patient.organs.kidneys)
+                depth = min(k.distance(point)[0] for k in patient.organs.kidneys.parenchyma)
                 assert depth < lesion.radius
 
 

@@ -48,9 +48,12 @@ def test_left_right_front_back_up_down(people):
     for phantom in people:
         liver, spleen = _middle(phantom, "liver"), _middle(phantom, "spleen")
         assert liver[2] + 8 < spleen[2]  # the liver on the patient's right, low W
-        assert _middle(phantom, "right_kidney")[2] + 8 < _middle(phantom, "left_kidney")[2]
+        right, left = (phantom.labels == LABEL[f"{side}_kidney"] for side in ("right", "left"))
+        if right.any() and left.any():  # one person in fifty lacks one
+            assert _middle(phantom, "right_kidney")[2] + 8 < _middle(phantom, "left_kidney")[2]
         assert _middle(phantom, "inferior_vena_cava")[2] < _middle(phantom, "aorta")[2] + 1
-        assert _middle(phantom, "left_kidney")[1] > _middle(phantom, "stomach")[1]  # behind
+        kidneys = _middle(phantom, "right_kidney", "left_kidney")
+        assert kidneys[1] > _middle(phantom, "stomach")[1]  # behind
         assert _middle(phantom, "aorta")[1] < _middle(phantom, "bone")[1]
         assert _middle(phantom, "lung")[0] > liver[0] > _middle(phantom, "small_bowel")[0]
 
@@ -72,8 +75,10 @@ def test_left_right_front_back_up_down(people):
     ],
 )
 def test_volumes_are_a_persons(people, names, low, high):
-    for phantom in people:
-        assert low < _millilitres(phantom, *names) < high
+    found = [ml for phantom in people if (ml := _millilitres(phantom, *names)) > 0]
+    assert len(found) >= len(people) - 1  # one person in fifty lacks a kidney
+    assert low < min(found)
+    assert max(found) < high
 
 
 def test_hounsfield_of_what_is_seen(people):
