@@ -35,8 +35,8 @@ def convert(
 
     from mots_pretrained.cli import console
     from mots_pretrained.networks import from_state
-    from mots_pretrained.published.convert import convert as convert_weights
-    from mots_pretrained.published.convert import inspect, read_checkpoint
+    from mots_pretrained.published import convert as convert_weights
+    from mots_pretrained.published import inspect, read_checkpoint
     from mots_pretrained.weights.card import model_card
     from mots_pretrained.weights.checkpoint import save_folder
     from mots_pretrained.weights.fingerprint import FINGERPRINT, fingerprint, to_text

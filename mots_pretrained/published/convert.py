@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.errors import UserError
 from mots_pretrained.published.arguments import Arguments
 from mots_pretrained.published.config import conference_config, transdodnet_config
-from mots_pretrained.published.keys import ROOT, Entry, entries
-
-_CONTAINERS = ("state_dict", "model")
+from mots_pretrained.published.keys import ROOT, Key, published_keys
+from mots_pretrained.published.unwrap import unwrap
 
 
 class Inspection(NamedTuple):
@@ -40,9 +37,11 @@ def convert(
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Bring a published network into this package's form; no value is changed.
 
+    Half precision alone becomes single.
+
     Args:
-        state_dict: A published TransDoDNet's or DoDNet's weights by name, with or without
-            ``module.``; also the whole checkpoint, with the weights under "state_dict" or "model".
+        state_dict: A published TransDoDNet's or DoDNet's weights by name, or a whole checkpoint
+            that holds them, as ``unwrap`` opens it.
         published_args: Options of the published command line by name, as values or as the texts
             one would type: ``{"nheads": 4, "add_memory": "1"}``. What shapes tell is not needed;
             the rest takes the published defaults. ``spacing`` (mm, depth first) says what the
@@ -64,7 +63,7 @@ def convert(
     weights = unwrap(state_dict)
     config = inspect(weights, published_args).config
     renamed: dict[str, Tensor] = {}
-    for entry in entries(config):
+    for entry in published_keys(config):
         parts = weights[entry.published].chunk(len(entry.own), dim=-1)
         renamed.update(
             {name: part.contiguous() for name, part in zip(entry.own, parts, strict=True)}
@@ -83,7 +82,7 @@ def to_published(config: ModelConfig, state_dict: Mapping[str, Tensor]) -> dict[
         ValueError: If the published code cannot compute this network, or a weight does not fit.
     """
     _check_published(config)
-    known = entries(config)
+    known = published_keys(config)
     own = {name for entry in known for name in entry.own}
     _check_names("our", own, set(state_dict))
     published = {
@@ -102,76 +101,12 @@ def inspect(
     """Tell what a published checkpoint is; arguments and errors as in :func:`convert`."""
     weights = unwrap(state_dict)
     arguments = Arguments(published_args or {})
-    if any(name.startswith(ROOT) for name in weights):
-        config = transdodnet_config(weights, arguments)
-    elif "precls_conv.2.weight" in weights or "GAP.0.weight" in weights:
-        config = conference_config(weights, arguments)
-    else:
-        shown = ", ".join(list(weights)[:3])
-        raise UserError(
-            f"this is neither a published TransDoDNet nor a DoDNet checkpoint: its weights are "
-            f"named {shown}, ...; a folder of this package needs no conversion"
-        )
-    known = entries(config)
+    read = transdodnet_config if any(n.startswith(ROOT) for n in weights) else conference_config
+    config = read(weights, arguments)
+    known = published_keys(config)
     _check_names("published", {entry.published for entry in known}, set(weights))
     _check_shapes(known, weights)
     return Inspection(config, arguments.inferred, arguments.given, arguments.assumed)
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read a published checkpoint without running any code that it may hold.
-
-    Args:
-        path: A ``.pth`` file as the published training writes it.
-
-    Returns:
-        Its weights by published name, on the CPU.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or holds no weights.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the checkpoint's own file (.pth)")
-    if not path.is_file():
-        raise MissingFileError(f"no such checkpoint: {path}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the reader fails in many types on a damaged file
-        raise UserError(
-            f"{path} is damaged, or was not written by torch.save, or holds more than weights; "
-            "copy or download it again"
-        ) from error
-    return unwrap(checkpoint)
-
-
-def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return a checkpoint's weights by published name without ``module.``.
-
-    Raises:
-        ValueError: If it holds no weights, or a weight is no finite floating-point tensor.
-    """
-    state: Any = checkpoint
-    for container in _CONTAINERS:
-        if isinstance(state, Mapping) and isinstance(state.get(container), Mapping):
-            state = state[container]
-            break
-    if not isinstance(state, Mapping) or not state:
-        raise UserError(
-            "this is no published checkpoint: it holds no weights by name, "
-            "neither at its top nor under 'state_dict' or 'model'"
-        )
-    weights: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise UserError(f"this is no published checkpoint: {name!r:.80} is no weight tensor")
-        if not value.is_floating_point() or not bool(value.isfinite().all()):
-            raise UserError(
-                f"the checkpoint is damaged: {name} ({value.dtype}) is not finite floats throughout"
-            )
-        weights[name.removeprefix("module.")] = value
-    return weights
 
 
 def _check_published(config: ModelConfig) -> None:
@@ -205,7 +140,7 @@ def _check_names(whose: str, wanted: set[str], found: set[str]) -> None:
         raise UserError(f"the weights are not {whose} network's, or damaged: {'; '.join(parts)}")
 
 
-def _check_shapes(known: list[Entry], weights: Mapping[str, Tensor]) -> None:
+def _check_shapes(known: list[Key], weights: Mapping[str, Tensor]) -> None:
     for name, _, shape in known:
         if tuple(weights[name].shape) != shape:
             raise UserError(

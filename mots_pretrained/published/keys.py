@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from mots_pretrained.config import ModelConfig, TransformerConfig
@@ -23,7 +23,7 @@ CONFERENCE_BLOCKS = (1, 2, 2, 2, 2)
 """Blocks of the 2021 network's first level and four stages."""
 
 
-class Entry(NamedTuple):
+class Key(NamedTuple):
     """One published tensor: its name, our name (two where we split it by columns), its shape."""
 
     published: str
@@ -31,7 +31,13 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
 
 
-def entries(config: ModelConfig) -> list[Entry]:
+def looks_published(names: Collection[str]) -> bool:
+    """Return whether these are names of a published TransDoDNet, or of the 2021 DoDNet."""
+    conference = "precls_conv.2.weight" in names or "GAP.0.weight" in names
+    return conference or any(name.startswith(ROOT) for name in names)
+
+
+def published_keys(config: ModelConfig) -> list[Key]:
     """List every published tensor of the network that a configuration describes.
 
     Args:
@@ -42,23 +48,23 @@ def entries(config: ModelConfig) -> list[Entry]:
     return list(_transdodnet(config))
 
 
-def _pair(published: str, own: str, *shape: int) -> Iterator[Entry]:
+def _pair(published: str, own: str, *shape: int) -> Iterator[Key]:
     """Weight and bias of a norm or a linear layer: the bias has one entry a row."""
-    yield Entry(f"{published}.weight", (f"{own}.weight",), shape)
-    yield Entry(f"{published}.bias", (f"{own}.bias",), shape[:1])
+    yield Key(f"{published}.weight", (f"{own}.weight",), shape)
+    yield Key(f"{published}.bias", (f"{own}.bias",), shape[:1])
 
 
-def _conv(published: str, own: str, out: int, in_: int, kernel: int = 1) -> Iterator[Entry]:
-    yield Entry(f"{published}.weight", (f"{own}.weight",), (out, in_, kernel, kernel, kernel))
+def _conv(published: str, own: str, out: int, in_: int, kernel: int = 1) -> Iterator[Key]:
+    yield Key(f"{published}.weight", (f"{own}.weight",), (out, in_, kernel, kernel, kernel))
 
 
-def _conv_norm(published: str, own: str, out: int, in_: int) -> Iterator[Entry]:
+def _conv_norm(published: str, own: str, out: int, in_: int) -> Iterator[Key]:
     """A 1x1x1 convolution and its norm, numbered 0 and 1 in both namings."""
     yield from _conv(f"{published}.0", f"{own}.0", out, in_)
     yield from _pair(f"{published}.1", f"{own}.1", out)
 
 
-def _transdodnet(config: ModelConfig) -> Iterator[Entry]:
+def _transdodnet(config: ModelConfig) -> Iterator[Key]:
     if config.transformer is None:
         raise UserError("a published TransDoDNet needs a transformer in its configuration")
     root = ROOT
@@ -73,13 +79,13 @@ def _transdodnet(config: ModelConfig) -> Iterator[Entry]:
     for level, width in enumerate(features[-config.transformer.levels :]):
         own = f"backbone.transformer.projections.{level}"
         yield from _conv(f"{root}input_proj.{level}.0", f"{own}.0", d, width)
-        yield Entry(f"{root}input_proj.{level}.0.bias", (f"{own}.0.bias",), (d,))
+        yield Key(f"{root}input_proj.{level}.0.bias", (f"{own}.0.bias",), (d,))
         yield from _pair(f"{root}input_proj.{level}.1", f"{own}.1", d)
     halves = ("organ_decoder.embedding", "organ_decoder.initial")  # E_q, then t_0
-    yield Entry(f"{root}query_embed.weight", halves, (len(config.tasks), 2 * d))
+    yield Key(f"{root}query_embed.weight", halves, (len(config.tasks), 2 * d))
 
 
-def _decoder(root: str, config: ModelConfig, features: tuple[int, ...]) -> Iterator[Entry]:
+def _decoder(root: str, config: ModelConfig, features: tuple[int, ...]) -> Iterator[Key]:
     """Fusion, skips, upsampling and refinement; stage 3 is the coarsest, our stage 0."""
     fused, *widths = config.decoder.widths
     transformer = config.transformer
@@ -100,7 +106,7 @@ def _decoder(root: str, config: ModelConfig, features: tuple[int, ...]) -> Itera
     yield from _conv_norm(f"{root}precls_conv", "head.project", config.head.width, widths[-1])
 
 
-def _encoder(root: str, config: ModelConfig, expansion: int) -> Iterator[Entry]:
+def _encoder(root: str, config: ModelConfig, expansion: int) -> Iterator[Key]:
     stem, bottleneck = config.encoder.stem_width, expansion == 4
     yield from _conv(f"{root}conv1", "backbone.encoder.stem.0", stem, config.encoder.in_channels, 3)
     yield from _pair(f"{root}norm1", "backbone.encoder.stem.1", stem)
@@ -119,7 +125,7 @@ def _encoder(root: str, config: ModelConfig, expansion: int) -> Iterator[Entry]:
             channels = width * expansion
 
 
-def _block(published: str, own: str, in_: int, width: int, *, bottleneck: bool) -> Iterator[Entry]:
+def _block(published: str, own: str, in_: int, width: int, *, bottleneck: bool) -> Iterator[Key]:
     layers = [(width, in_, 3), (width, width, 3)]
     if bottleneck:
         layers = [(width, in_, 1), (width, width, 3), (4 * width, width, 1)]
@@ -128,9 +134,9 @@ def _block(published: str, own: str, in_: int, width: int, *, bottleneck: bool) 
         yield from _pair(f"{published}.norm{number}", f"{own}.norm{number}", out)
 
 
-def _transformer(root: str, config: TransformerConfig) -> Iterator[Entry]:
+def _transformer(root: str, config: TransformerConfig) -> Iterator[Key]:
     d, own = config.width, "backbone.transformer"
-    yield Entry(f"{root}level_embed", (f"{own}.level_embedding",), (config.levels, d))
+    yield Key(f"{root}level_embed", (f"{own}.level_embedding",), (config.levels, d))
     for i in range(config.encoder_layers):
         layer, ours = f"{root}encoder.layers.{i}", f"{own}.layers.{i}"
         points = config.encoder_points
@@ -146,10 +152,8 @@ def _transformer(root: str, config: TransformerConfig) -> Iterator[Entry]:
         yield from _deformable(f"{layer}.cross_attn", f"{ours}.cross_attention", config, points)
         yield from _pair(f"{layer}.norm1", f"{ours}.norm_cross", d)
         attention = f"{layer}.self_attn", f"{ours}.self_attention"
-        yield Entry(
-            f"{attention[0]}.in_proj_weight", (f"{attention[1]}.in_proj_weight",), (3 * d, d)
-        )
-        yield Entry(f"{attention[0]}.in_proj_bias", (f"{attention[1]}.in_proj_bias",), (3 * d,))
+        yield Key(f"{attention[0]}.in_proj_weight", (f"{attention[1]}.in_proj_weight",), (3 * d, d))
+        yield Key(f"{attention[0]}.in_proj_bias", (f"{attention[1]}.in_proj_bias",), (3 * d,))
         yield from _pair(f"{attention[0]}.out_proj", f"{attention[1]}.out_proj", d, d)
         yield from _pair(f"{layer}.norm2", f"{ours}.norm_self", d)
         yield from _feedforward(layer, ours, config)
@@ -159,9 +163,7 @@ def _transformer(root: str, config: TransformerConfig) -> Iterator[Entry]:
     yield from _pair(f"{root}reference_points", "organ_decoder.reference", 3, d)
 
 
-def _deformable(
-    published: str, own: str, config: TransformerConfig, points: int
-) -> Iterator[Entry]:
+def _deformable(published: str, own: str, config: TransformerConfig, points: int) -> Iterator[Key]:
     d, samples = config.width, config.heads * config.levels * points
     yield from _pair(f"{published}.sampling_offsets", f"{own}.sampling_offsets", samples * 3, d)
     yield from _pair(f"{published}.attention_weights", f"{own}.attention_weights", samples, d)
@@ -169,13 +171,13 @@ def _deformable(
     yield from _pair(f"{published}.output_proj", f"{own}.output_projection", d, d)
 
 
-def _feedforward(published: str, own: str, config: TransformerConfig) -> Iterator[Entry]:
+def _feedforward(published: str, own: str, config: TransformerConfig) -> Iterator[Key]:
     hidden, d = config.feedforward, config.width
     yield from _pair(f"{published}.linear1", f"{own}.feedforward.widen", hidden, d)
     yield from _pair(f"{published}.linear2", f"{own}.feedforward.narrow", d, hidden)
 
 
-def _conference(config: ModelConfig) -> Iterator[Entry]:
+def _conference(config: ModelConfig) -> Iterator[Key]:
     stem, own = config.encoder.stem_width, "backbone.encoder"
     widths = (stem, *config.encoder.widths)
     yield from _conv("conv1", f"{own}.stem.0", stem, config.encoder.in_channels, 3)
@@ -195,17 +197,17 @@ def _conference(config: ModelConfig) -> Iterator[Entry]:
         yield from _preactivation(*names, in_, out, projected=in_ != out)
     yield from _pair("precls_conv.0", "backbone.decoder.norm.0", outs[-1])
     yield from _conv("precls_conv.2", "head.project", config.head.width, outs[-1])
-    yield Entry("precls_conv.2.bias", ("head.project.bias",), (config.head.width,))
+    yield Key("precls_conv.2.bias", ("head.project.bias",), (config.head.width,))
     yield from _pair("GAP.0", "kernel_generator.norm.0", fused)
     controller = "kernel_generator.controller"
     parameters = config.head.parameters
     yield from _conv("controller", controller, parameters, fused + len(config.tasks))
-    yield Entry("controller.bias", (f"{controller}.bias",), (parameters,))
+    yield Key("controller.bias", (f"{controller}.bias",), (parameters,))
 
 
 def _preactivation(
     published: str, own: str, in_: int, width: int, *, projected: bool
-) -> Iterator[Entry]:
+) -> Iterator[Key]:
     yield from _pair(f"{published}.gn1", f"{own}.norm1", in_)
     yield from _conv(f"{published}.conv1", f"{own}.conv1", width, in_, 3)
     yield from _pair(f"{published}.gn2", f"{own}.norm2", width)

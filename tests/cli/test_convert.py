@@ -13,7 +13,7 @@ from mots_pretrained.cli import DONE, WRONG_INPUT, main
 from mots_pretrained.config import DecoderConfig, EncoderConfig, ModelConfig, TransformerConfig
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.networks import build
-from mots_pretrained.published.convert import to_published
+from mots_pretrained.published import to_published
 from mots_pretrained.weights.fingerprint import differences, fingerprint
 
 CONFIG = ModelConfig(

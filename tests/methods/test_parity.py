@@ -13,7 +13,7 @@ from mots_pretrained.methods.dynamic import DynamicNetwork
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.position import position_code, reference_points
 from mots_pretrained.networks import build
-from mots_pretrained.published.convert import convert
+from mots_pretrained.published import convert
 
 TOLERANCE = 1e-6  # of the tensor's standard deviation
 

@@ -167,7 +167,7 @@ def test_only_safetensors_are_read(folder, sound, tmp_path):
     (own / "pytorch_model.bin").rename(own / "model.safetensors")
     with pytest.raises(ValueError, match="no readable safetensors"):
         load(own)
-    from mots_pretrained.published.convert import read_checkpoint
+    from mots_pretrained.published import read_checkpoint
 
     with pytest.raises(ValueError, match=r"model.safetensors"):
         read_checkpoint(own / "model.safetensors")
