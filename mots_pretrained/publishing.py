@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.store import PreparedSet
@@ -87,7 +86,7 @@ def prepare_folder(
     network = from_state(config, state)
     extra = {name: (source / name).read_text("utf-8") for name in _kept(source)}
     record = json.loads(extra.get(_RECORD, "{}"))
-    printed = fingerprint(logits_of(network), config, state)
+    printed = fingerprint(network, config, state)
     extra[FINGERPRINT] = to_text(printed)
     scans = _training_scans(source, trained_on)
     if scans is not None:
@@ -140,27 +139,12 @@ def verify(
         known = ", ".join(stored["tolerances"])
         raise UserError(f"no fingerprint in precision {unknown[0]!r}; stored are {known}")
     found = weights_sha256(state)
-    network = logits_of(from_state(config, state).to(device), device=device)
+    network = from_state(config, state).to(device)
     return Verification(
         found == stored["weights_sha256"],
-        {p: deviation(network, config, stored, precision=p) for p in precisions},
+        {p: deviation(network, config, stored, precision=p, device=device) for p in precisions},
         {p: float(stored["tolerances"][p]) for p in precisions},
     )
-
-
-def logits_of(network: nn.Module, *, device: str = "cpu") -> Callable[[Tensor], Tensor]:
-    """Return a function from an image to one tensor: logits, or a backbone's finest map.
-
-    Args:
-        network: Any of ours.
-        device: Where it lies; the image is moved there.
-    """
-
-    def compute(image: Tensor) -> Tensor:
-        out = network(image.to(device))
-        return out if isinstance(out, Tensor) else out.decoder
-
-    return compute
 
 
 def _kept(source: Path) -> list[str]:

@@ -12,7 +12,7 @@ def verify(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 (slow where a CPU emulates it) or both")
     ] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, mps or auto")] = "cpu",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> int:
     """Compute a model's logits on a bundled phantom, and hold them beside the stored ones."""
@@ -20,10 +20,11 @@ def verify(
 
     from mots_pretrained.cli import DONE, FAILED, console
     from mots_pretrained.publishing import verify as run
+    from mots_pretrained.training.machine import best_device
     from mots_pretrained.weights.download import resolve
 
     precisions = ("float32", "bfloat16") if precision == "both" else (precision,)
-    found = run(resolve(name), precisions=precisions, device=device)
+    found = run(resolve(name), precisions=precisions, device=best_device(device))
     if json:
         console.show_json({"name": name, "sound": found.sound, **dataclasses.asdict(found)})
     else:

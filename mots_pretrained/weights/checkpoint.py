@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import replacing_by_name, replacing_folder, write_text
 from mots_pretrained.weights.card import model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -44,10 +44,9 @@ def save_folder(
         The folder.
 
     Raises:
-        ValueError: If a weight is no floating-point number, or does not fit ``dtype``.
+        ValueError: If a weight is no floating-point number, is not finite or does not fit
+            ``dtype``, or the folder is a file.
     """
-    from safetensors.torch import save_file
-
     texts = {
         **(extra or {}),
         CARD: model_card(config, name=Path(folder).name) if card is None else card,
@@ -58,16 +57,13 @@ def save_folder(
         raise UserError(f"extra files need plain names of their own, not {strange[0]!r}")
     tensors = _storable(state, dtype)
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    place = folder if folder.is_dir() else folder.parent  # a rename must stay on one file system
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=place))
-    try:
-        save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
-        for name, text in texts.items():
-            (draft / name).write_text(text, encoding="utf-8")
-        _publish(draft, folder, (WEIGHTS, *texts))
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    if folder.is_dir():
+        _write(folder, tensors, texts)
+    elif folder.exists():
+        raise UserError(f"{folder} is a file; give a folder to save into")
+    else:
+        with replacing_folder(folder) as draft:
+            _write(draft, tensors, texts)
     return folder
 
 
@@ -107,7 +103,12 @@ def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[st
         if not parameter.is_floating_point():
             raise UserError(f"weight {name} is {parameter.dtype}; only floats can be stored")
         tensor = parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
-        if dtype is not None and not torch.equal(tensor.isfinite(), parameter.isfinite().cpu()):
+        if not bool(parameter.isfinite().all()):
+            raise UserError(
+                f"weight {name} holds values that are no numbers, so the network computes none; "
+                "go back to a state before its training diverged, and lower the rate"
+            )
+        if not bool(tensor.isfinite().all()):
             raise UserError(f"weight {name} holds values too large for {dtype}; store it as it is")
         storage = tensor.untyped_storage()
         if storage.data_ptr() in storages or storage.nbytes() != tensor.nbytes:
@@ -117,24 +118,15 @@ def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[st
     return tensors
 
 
-def _publish(draft: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Move a finished draft into place, in one step where the folder is new."""
-    mask = _umask()  # the draft and its weights were made private
-    draft.chmod(0o777 & ~mask)
-    (draft / WEIGHTS).chmod(0o666 & ~mask)
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
-    for name in names:
-        (draft / name).replace(folder / name)
+def _write(folder: Path, tensors: dict[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Write the weights under a temporary name, then the texts, then give the weights theirs."""
+    from safetensors.torch import save_file
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing_by_name(folder / WEIGHTS) as draft:
+        save_file(tensors, draft, metadata={"format": "pt"})
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        shutil.copymode(folder / CONFIG, draft)  # safetensors makes its files private
 
 
 def _required(folder: Path, name: str) -> Path:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,13 @@ def bundled_input(channels: int) -> Tensor:
 
 @torch.no_grad()
 def fingerprint(
-    network: Callable[[Tensor], Tensor], config: ModelConfig, state: Mapping[str, Tensor]
+    network: Callable[[Tensor], Any], config: ModelConfig, state: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """Measure a network's logits on the bundled input.
 
     Args:
-        network: Maps ``(B, C, D, H, W)`` to logits, on the CPU, float32, in evaluation mode.
+        network: Maps ``(B, C, D, H, W)`` to logits, or to a backbone's maps of which the finest
+            counts; on the CPU, float32, in evaluation mode.
         config: Its configuration.
         state: Its weights by name.
 
@@ -79,7 +81,7 @@ def fingerprint(
     Raises:
         ValueError: If the logits are not finite.
     """
-    flat, shape = _logits(network, config, "float32")
+    flat, shape = _logits(network, config, "float32", "cpu")
     places = torch.linspace(0, len(flat) - 1, min(_SAMPLES, len(flat))).long()
     return {
         "format_version": 2,
@@ -96,24 +98,26 @@ def fingerprint(
 
 @torch.no_grad()
 def deviation(
-    network: Callable[[Tensor], Tensor],
+    network: Callable[[Tensor], Any],
     config: ModelConfig,
     stored: Mapping[str, Any],
     *,
     precision: str = "float32",
+    device: str = "cpu",
 ) -> float:
     """Return how far logits lie from the stored ones at most, in their standard deviation.
 
     Args:
-        network: As in :func:`fingerprint`; on a GPU its input must be moved by the callable.
+        network: As in :func:`fingerprint`, on any device.
         config: Its configuration.
         stored: What :func:`fingerprint` measured, in single precision.
         precision: Arithmetic to measure in, a key of ``TOLERANCES``.
+        device: Where the network lies.
 
     Raises:
         ValueError: If logits have another shape than the stored ones, or are not finite.
     """
-    flat, shape = _logits(network, config, precision)
+    flat, shape = _logits(network, config, precision, device)
     if shape != stored["shape"]:
         raise UserError(f"logits have shape {shape}, stored were {stored['shape']}")
     return _apart(flat[torch.tensor(stored["places"])].tolist(), stored)
@@ -170,14 +174,28 @@ def read_fingerprint(folder: str | Path) -> dict[str, Any]:
 
 
 def _logits(
-    network: Callable[[Tensor], Tensor], config: ModelConfig, precision: str
+    network: Callable[[Tensor], Any], config: ModelConfig, precision: str, device: str
 ) -> tuple[Tensor, list[int]]:
-    image = bundled_input(config.encoder.in_channels)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        logits = network(image).double().cpu()
+    image = bundled_input(config.encoder.in_channels).to(device)
+    kind = torch.device(device).type
+    with _without_tf32(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+        out = network(image)
+    logits = (out if isinstance(out, Tensor) else out.decoder).double().cpu()
     if not bool(logits.isfinite().all()):
         raise UserError("the network's logits are not finite; its weights are damaged")
     return logits.flatten(), list(logits.shape)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Compute float32 as float32: TF32, cuDNN's default for convolutions, keeps 10 bits of 23."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def _apart(logits: list[float], stored: Mapping[str, Any]) -> float:

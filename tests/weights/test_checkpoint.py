@@ -81,9 +81,23 @@ def test_nothing_half_written_stays(tmp_path):
     with pytest.raises(ValueError, match="plain names"):
         save_folder(tmp_path / "m", CONFIG, {}, extra={"../outside.txt": ""})
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(ValueError, match="is a file; give a folder"):
         save_folder(tmp_path / "file", CONFIG, {"w": torch.zeros(1)})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path, value):
+    with pytest.raises(ValueError, match=r"w holds values that are no numbers.*lower the rate"):
+        save_folder(tmp_path / "m", CONFIG, {"w": torch.tensor([1.0, value])})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_umask_of_the_process_is_never_set(tmp_path, monkeypatch):
+    """Fault 29: another thread's files took whatever mask stood there in between."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("umask was set"))
+    for _ in range(2):  # a new folder, and one that is there
+        save_folder(tmp_path / "m", CONFIG, {"w": torch.zeros(1)})
 
 
 def test_files_are_readable_by_others_as_the_umask_says(tmp_path):

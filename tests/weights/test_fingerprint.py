@@ -68,6 +68,30 @@ def test_half_precision_deviates_more_and_is_allowed_more() -> None:
         deviation(net, net.config, {**stored, "shape": [1, 2]})
 
 
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_the_device_of_the_network_is_the_one_that_is_measured(precision, monkeypatch) -> None:
+    """Fault 12: autocast of the CPU stood around work on a GPU, and TF32 was left on there."""
+    seen: list[tuple[str, bool]] = []
+    autocast, to = torch.autocast, torch.Tensor.to
+
+    def on_a_gpu(kind: str, dtype: torch.dtype, enabled: bool):
+        seen.append((kind, enabled))
+        return autocast("cpu", dtype, enabled=enabled)
+
+    def network(image):
+        flags = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+        assert flags == (False, False)
+        return image.mean() * torch.ones(1, 2, 3)
+
+    monkeypatch.setattr(torch, "autocast", on_a_gpu)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, d: self if d == "cuda:0" else to(self, d))
+    before = torch.backends.cudnn.allow_tf32
+    stored = fingerprint(network, small(), {"w": torch.zeros(1)})
+    deviation(network, small(), stored, precision=precision, device="cuda:0")
+    assert seen == [("cpu", False), ("cuda", precision == "bfloat16")]
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_a_damaged_file_is_refused(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no fingerprint.json"):
         read_fingerprint(tmp_path)
