@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 
 Activation = Literal["relu", "leaky_relu"]
 Fusion = Literal["A", "B", "C"]
+HeadKind = Literal["linear", "levels"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,14 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
+class NewHeadConfig:
+    """A segmenter's head (Fig. 5): on the decoder's finest map, or on the maps of all levels."""
+
+    kind: HeadKind = "linear"  # Fig. 5's, or one hidden layer on all levels
+    hidden: int = 64  # channels of the hidden layer of "levels"
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """The contract that a network's input must keep; enforced wherever weights meet a scan.
 
@@ -130,6 +139,7 @@ class ModelConfig:
         class_values: Values of the label map that make up each class, the value that is written
             for it first; as the user's own labels have them. Without any, classes are numbered
             1, 2, ..., and a class that overlaps others contains all before it.
+        new_head: A segmenter's head.
         preprocessing: The contract of the input.
     """
 
@@ -145,6 +155,7 @@ class ModelConfig:
     classes: tuple[str, ...] = ()
     exclusive: bool = True
     class_values: tuple[tuple[int, ...], ...] = ()
+    new_head: NewHeadConfig = field(default_factory=NewHeadConfig)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:
@@ -220,6 +231,7 @@ _LARGEST = {  # far above any sensible network, far below what exhausts memory o
     "decoder_points": 64,
     "depth": 50,
     "out_channels": 1024,
+    "hidden": 1024,
     "patch": 512,
     "window": 512,
 }
@@ -228,7 +240,9 @@ _LARGEST_SLAB = 1 << 14  # outputs times window depth: 16 GiB of probabilities a
 
 
 def _validate(config: ModelConfig) -> None:
-    parts: tuple[Any, ...] = (config.encoder, config.decoder, config.head, config.preprocessing)
+    parts: tuple[Any, ...] = (
+        *(config.encoder, config.decoder, config.head, config.new_head, config.preprocessing),
+    )
     for part in parts if config.transformer is None else (*parts, config.transformer):
         for name, largest in _LARGEST.items():
             if hasattr(part, name):

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from mots_pretrained.adaptation.heads import build_head
 from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
-from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.config import HeadKind, ModelConfig, Preprocessing
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbones import build_backbone
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state, sized_for
@@ -49,7 +50,7 @@ class Segmenter(Pretrained):
             )
         self.config = config
         self.backbone = build_backbone(config)
-        self.head = nn.Conv3d(self.backbone.out_channels, out_channels(config), kernel_size=1)
+        self.head = build_head(config, self.backbone.level_widths, out_channels(config))
         self.surgery: Surgery | None = None
 
     def forward(self, image: Image) -> TaskLogits:
@@ -58,7 +59,7 @@ class Segmenter(Pretrained):
         Args:
             image: ``(B, C, D, H, W)`` scaled by the contract; D divides by 16, H and W by 32.
         """
-        return self.backbone.upsample(self.head(self.backbone(image).decoder))
+        return self.backbone.upsample(self.head(self.backbone(image)))
 
     @classmethod
     def from_pretrained(  # it takes a new head besides
@@ -70,6 +71,7 @@ class Segmenter(Pretrained):
         channel_init: ChannelInit = "first",
         classes: Sequence[str] | None = None,
         exclusive: bool = True,
+        head: HeadKind = "linear",
         preprocessing: Preprocessing | None = None,
         transformer: bool = True,
         revision: str | None = None,
@@ -89,6 +91,8 @@ class Segmenter(Pretrained):
             classes: Names of the classes without the background; numbered by default.
             exclusive: Softmax over background and classes; else one sigmoid a class, as for
                 BraTS's three nested regions.
+            head: ``"linear"``: on the decoder's finest map (Fig. 5); ``"levels"``: one hidden
+                layer on the maps of decoder, encoder and Transformer.
             preprocessing: Another contract than the weights' own.
             transformer: Whether to keep the Transformer; see :func:`drop_transformer`.
             revision: Git revision of a hub repository.
@@ -128,6 +132,7 @@ class Segmenter(Pretrained):
                 in_channels=in_channels,
                 classes=classes,
                 exclusive=exclusive,
+                head=head,
                 preprocessing=preprocessing,
                 transformer=transformer,
             )
@@ -142,6 +147,7 @@ class Segmenter(Pretrained):
         in_channels: int | None = None,
         classes: Sequence[str] | None = None,
         exclusive: bool = True,
+        head: HeadKind = "linear",
         preprocessing: Preprocessing | None = None,
         transformer: bool = True,
     ) -> Segmenter:
@@ -153,6 +159,7 @@ class Segmenter(Pretrained):
             in_channels: As in :meth:`from_pretrained`.
             classes: As in :meth:`from_pretrained`.
             exclusive: As in :meth:`from_pretrained`.
+            head: As in :meth:`from_pretrained`.
             preprocessing: As in :meth:`from_pretrained`.
             transformer: As in :meth:`from_pretrained`.
         """
@@ -170,6 +177,7 @@ class Segmenter(Pretrained):
                 encoder=dataclasses.replace(config.encoder, in_channels=channels),
                 tasks=(),
                 exclusive=exclusive,
+                new_head=dataclasses.replace(config.new_head, kind=head),
                 preprocessing=contract,
             )
         )
@@ -226,7 +234,7 @@ def drop_transformer(segmenter: Segmenter) -> Segmenter:
     plain.load_state_dict({name: state[name] for name in own})
     dropped = tuple(sorted(set(state) - set(own)))
     plain.surgery = Surgery(kept=tuple(sorted(own)), new=(), dropped=dropped)
-    return plain.to(segmenter.head.weight.device).train(segmenter.training)
+    return plain.to(next(segmenter.parameters()).device).train(segmenter.training)
 
 
 def _without_transformer(config: ModelConfig) -> ModelConfig:

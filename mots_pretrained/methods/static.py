@@ -64,4 +64,4 @@ class StaticDecoder(nn.Module):
             features: The encoder's five maps.
             code: ``(code,)``, the task's.
         """
-        return upsample_in_plane(self.head(self.decoder(features, [], code).decoder))
+        return upsample_in_plane(self.head(self.decoder(features, [], code).stages[-1]))

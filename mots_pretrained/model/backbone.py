@@ -27,12 +27,14 @@ class BackboneOutput(NamedTuple):
         memory: The Transformer's levels, finest first; empty without a Transformer.
         bottleneck: The fused F + Z at the coarsest stride (Eq. 6).
         decoder: ``(B, 32, D, H/2, W/2)`` at the paper's size; where a new head stands.
+        stages: The decoder's four maps, coarse to fine; the last one is ``decoder``.
     """
 
     encoder: list[Features]
     memory: list[Features]
     bottleneck: Features
     decoder: Features
+    stages: list[Features]
 
 
 class BackboneFeatures(NamedTuple):
@@ -95,6 +97,14 @@ class MOTSBackbone(Pretrained):
         """Channels of the decoder's finest map."""
         return self.config.decoder.widths[-1]
 
+    @property
+    def level_widths(self) -> list[int]:
+        """Channels of the decoder's maps, fine to coarse, the encoder's but one, the memory's."""
+        encoder = feature_widths(self.config.encoder)[:-1]
+        transformer = self.config.transformer
+        memory = [] if transformer is None else [transformer.width] * transformer.levels
+        return [*reversed(self.config.decoder.widths[1:]), *encoder, *memory]
+
     def forward(self, image: Image) -> BackboneOutput:
         """Encode, attend and decode.
 
@@ -105,8 +115,8 @@ class MOTSBackbone(Pretrained):
             ValueError: If the image has another number of channels or a size that doesn't divide.
         """
         f, z = self._encode(image)
-        bottleneck, decoded = self.decoder(f, z)  # Eq. 6
-        return BackboneOutput(f, z, bottleneck, decoded)
+        bottleneck, stages = self.decoder(f, z)  # Eq. 6
+        return BackboneOutput(f, z, bottleneck, stages[-1], stages)
 
     def forward_features(self, image: Image) -> BackboneFeatures:
         """Encode and attend, without the decoder.

@@ -136,13 +136,15 @@ class ConferenceDecoder(nn.Module):
         )
         self.norm = nn.Sequential(*group_norm(config.widths[-1]))
 
-    def forward(self, features: list[Features]) -> Features:
-        """Decode five maps, the deepest last, to ``(B, widths[-1], D, H, W)``, normalised."""
+    def forward(self, features: list[Features]) -> list[Features]:
+        """Decode five maps, the deepest last, to four, coarse to fine, the last one normalised."""
         *skips, x = features
+        maps: list[Features] = []
         for refine, skip in zip(self.refine, reversed(skips), strict=True):
             x = F.interpolate(x, scale_factor=2.0, mode="trilinear", align_corners=False)
             x = refine(x.add_(skip))
-        return self.norm(x)
+            maps.append(x)
+        return [*maps[:-1], self.norm(x)]
 
 
 class ConferenceUNet(Pretrained):
@@ -175,6 +177,12 @@ class ConferenceUNet(Pretrained):
         """Channels of the decoder's finest map."""
         return self.config.decoder.widths[-1]
 
+    @property
+    def level_widths(self) -> list[int]:
+        """Channels of the decoder's maps, fine to coarse, and of the encoder's but the last."""
+        encoder = self.config.encoder
+        return [*reversed(self.config.decoder.widths[1:]), encoder.stem_width, *encoder.widths[:3]]
+
     def forward(self, image: Image) -> BackboneOutput:
         """Encode and decode.
 
@@ -186,7 +194,8 @@ class ConferenceUNet(Pretrained):
         """
         check_image(image, self.config.encoder.in_channels, self.stride)
         features = self.encoder(image)
-        return BackboneOutput(features, [], features[-1], self.decoder(features))
+        stages = self.decoder(features)
+        return BackboneOutput(features, [], features[-1], stages[-1], stages)
 
     def upsample(self, logits: Features) -> Features:
         """Return logits as they are: the decoder ends at the image's resolution."""

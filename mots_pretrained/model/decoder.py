@@ -13,10 +13,10 @@ from mots_pretrained.shapes import Features
 
 
 class Decoded(NamedTuple):
-    """What the decoder returns: the fused bottleneck and the finest map."""
+    """What the decoder returns: the fused bottleneck, and its four maps from coarse to fine."""
 
     bottleneck: Features
-    decoder: Features
+    stages: list[Features]
 
 
 class Decoder(nn.Module):
@@ -73,15 +73,18 @@ class Decoder(nn.Module):
             code: The task's code, constant over the volume.
 
         Returns:
-            The fused bottleneck at stride (16, 32, 32) and ``(B, widths[-1], D, H/2, W/2)``.
+            The fused bottleneck at stride (16, 32, 32), and maps of strides (8, 16, 16) to
+            (1, 2, 2), the last ``(B, widths[-1], D, H/2, W/2)``.
         """
         bottleneck = x = self.fuse(features[-1], memory)
+        maps: list[Features] = []
         stages = zip(self.upsample, self.skip, self.refine, reversed(features[:-1]), strict=True)
         for upsample, skip, refine, feature in stages:
             # A code before an instance norm would be lost; upsampling and shortcut have none.
             x = x if code is None else join_code(x, code)
             x = refine(upsample(x).add_(skip(feature)))
-        return Decoded(bottleneck, x)
+            maps.append(x)
+        return Decoded(bottleneck, maps)
 
     def fuse(self, feature: Tensor, memory: list[Tensor]) -> Tensor:
         """Return F + Z, each through its own projection, as the mode says (Fig. 6)."""

@@ -21,7 +21,7 @@ def test_it_decodes_to_the_finest_map() -> None:
     features, memory = maps()
     out = Decoder(CONFIG, WIDTHS, memory_width=9)(features, memory)
     assert out.bottleneck.shape == (1, 8, 1, 1, 2)
-    assert out.decoder.shape == (1, 4, 16, 16, 32)
+    assert out.stages[-1].shape == (1, 4, 16, 16, 32)
 
 
 def test_fusion_modes_of_figure_6() -> None:
@@ -53,4 +53,4 @@ def test_skips_are_summed_after_upsampling() -> None:
     for i, feature in enumerate(reversed(features[:-1])):
         up = torch.nn.functional.conv_transpose3d(x, decoder.upsample[i].weight, stride=2)
         x = decoder.refine[i](up + decoder.skip[i](feature))
-    torch.testing.assert_close(decoder(features, memory).decoder, x)
+    torch.testing.assert_close(decoder(features, memory).stages[-1], x)

@@ -1,0 +1,306 @@
+"""Fitting a new head on frozen features before anything else learns (linear probing first).
+
+A head that starts at random sends random gradients through the pretrained features and distorts
+them (Kumar et al., "Fine-Tuning can Distort Pretrained Features", 2022). Fitting it first needs one
+pass of the backbone over the few scans and some seconds of arithmetic.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mots_pretrained.adaptation.heads import Head, LevelsHead, LinearHead, level_maps
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.data.patches import Case
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import lowest_value
+from mots_pretrained.inference.sliding_window import window_starts
+from mots_pretrained.tasks import IGNORED
+
+OnFit = Callable[[int, int], None]
+"""Callback that receives how many windows and fitting steps are done, of how many."""
+
+_VOXELS = 256  # of each class a window
+_BACKGROUND = 2048  # of the background a window
+_MOST_VOXELS = 400_000  # in memory, of all windows
+_BATCH = 4096  # voxels a fitting step
+_RATE = 3e-3  # AdamW's highest rate in one cycle
+_DECAY = 1e-2
+_DROPOUT = 0.2  # of the hidden layer while it is fitted
+_PRIOR = 0.4  # share of the way from the sampled classes' frequencies to the true ones
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """What fitting a head did.
+
+    Attributes:
+        voxels: Voxels that it was fitted to.
+        loss: Mean cross-entropy over the last tenth of the steps.
+    """
+
+    voxels: int
+    loss: float
+
+
+def fit_head(
+    segmenter: Segmenter,
+    cases: Sequence[Case],
+    *,
+    steps: int = 2500,
+    overlap: float = 0.5,
+    seed: int = 0,
+    on_fit: OnFit | None = None,
+) -> FittedHead:
+    """Fit a segmenter's head to labelled cases in place; the backbone stays as it is.
+
+    The backbone runs once over the windows that prediction would see. From each, voxels are
+    sampled class by class; their features are standardised, the head is fitted to them by AdamW
+    over one cycle of the rate, and the standardisation is folded into its first layer. Since
+    rare classes are sampled more often than they occur, the head's last bias is moved a part of
+    the way towards the true frequencies.
+
+    Args:
+        segmenter: Its configuration says whether classes exclude each other.
+        cases: On the segmenter's contract; ``target`` as training takes it. Voxels of value
+            ``IGNORED`` are left out.
+        steps: Fitting steps.
+        overlap: Share of a window that the next one covers again.
+        seed: Random seed for voxels and fitting.
+        on_fit: Called while windows are read and while the head is fitted.
+
+    Returns:
+        What was done.
+
+    Raises:
+        UserError: If the cases label nothing but background.
+
+    Example:
+        >>> model = Segmenter.from_pretrained(
+        ...     "transdodnet.phantom", classes=["liver"], head="levels"
+        ... )
+        >>> fit_head(model, cases)  # doctest: +SKIP
+    """
+    device = next(segmenter.parameters()).device
+    was_training = segmenter.training
+    segmenter.eval()
+    try:
+        samples = _sample(segmenter, cases, overlap, seed, on_fit)
+        if int(samples.counts[1:].sum()) == 0:
+            raise UserError("the cases label nothing but background; there is nothing to fit to")
+        fitted = _fit(segmenter, samples, steps, seed, on_fit)
+    finally:
+        segmenter.train(was_training)
+        segmenter.to(device)
+    return fitted
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Features ``(n, C)`` float16, targets ``(n, K)`` uint8, and voxels a class in all windows."""
+
+    features: Tensor
+    targets: Tensor
+    counts: NDArray[np.int64]
+
+
+@torch.inference_mode()
+def _sample(
+    segmenter: Segmenter, cases: Sequence[Case], overlap: float, seed: int, on_fit: OnFit | None
+) -> _Samples:
+    """Run the backbone over all windows and sample voxels of each class."""
+    device = next(segmenter.parameters()).device
+    window = segmenter.config.preprocessing.window
+    layout = [_starts(case, window, overlap) for case in cases]
+    windows = sum(len(starts) for starts in layout)
+    share = min(1.0, _MOST_VOXELS / (windows * (_BACKGROUND + 4 * _VOXELS)))
+    most = (max(1, round(share * _BACKGROUND)), max(1, round(share * _VOXELS)))
+    rng = np.random.default_rng([seed, 7])
+    features, targets = [], []
+    counts = np.zeros(_classes(segmenter), np.int64)
+    done = 0
+    for case, starts in zip(cases, layout, strict=True):
+        for image, target in _windows(case, starts, window, lowest_value(
+            segmenter.config.preprocessing
+        )):  # fmt: skip
+            counts += _count(target, len(counts), segmenter.config.exclusive)
+            chosen = _choose(target, most, rng, segmenter.config.exclusive)
+            if len(chosen):
+                out = segmenter.backbone(torch.from_numpy(image)[None].to(device))
+                maps = level_maps(out) if isinstance(segmenter.head, LevelsHead) else [out.decoder]
+                at = np.stack(np.unravel_index(chosen, window), axis=1)
+                features.append(_features_at(maps, torch.from_numpy(at), window).half().cpu())
+                flat = target.reshape(len(target), -1)[:, chosen].T
+                targets.append(torch.from_numpy(np.ascontiguousarray(flat)))
+            done += 1
+            if on_fit is not None:
+                on_fit(done, windows)
+    return _Samples(torch.cat(features), torch.cat(targets), counts)
+
+
+def _starts(case: Case, window: tuple[int, int, int], overlap: float) -> list[tuple[int, int, int]]:
+    along = [
+        window_starts(max(size, length), length, overlap)
+        for size, length in zip(case.shape, window, strict=True)
+    ]
+    return [(z, y, x) for z, y, x in itertools.product(*along)]
+
+
+def _windows(
+    case: Case, starts: list[tuple[int, int, int]], window: tuple[int, int, int], fill: float
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Yield image ``(C, *window)`` and target ``(K, *window)`` of each window of a case."""
+    image, target = np.asarray(case.image), np.asarray(case.target)
+    short = [(0, max(0, w - n)) for n, w in zip(case.shape, window, strict=True)]
+    if any(end for _, end in short):
+        image = np.pad(image, [(0, 0), *short], mode="edge")
+        target = np.pad(target, [(0, 0), *short], constant_values=IGNORED)
+    for start in starts:
+        place = (slice(None), *(slice(a, a + n) for a, n in zip(start, window, strict=True)))
+        yield np.ascontiguousarray(image[place], np.float32), target[place]
+
+
+def _classes(segmenter: Segmenter) -> int:
+    """Count the background and the classes."""
+    return 1 + len(segmenter.config.classes)
+
+
+def _count(target: NDArray[np.uint8], classes: int, exclusive: bool) -> NDArray[np.int64]:
+    """Count known voxels: background and each class, or all and each region."""
+    if exclusive:
+        return np.bincount(target.ravel(), minlength=IGNORED + 1)[:classes]
+    known = (target != IGNORED).all(axis=0)
+    regions = ((target == 1) & known).reshape(len(target), -1).sum(axis=1)
+    return np.array([known.sum(), *regions])
+
+
+def _choose(
+    target: NDArray[np.uint8], most: tuple[int, int], rng: np.random.Generator, exclusive: bool
+) -> NDArray[np.int64]:
+    """Choose voxels of the background and of each class, or of each combination of regions."""
+    known = (target != IGNORED).all(axis=0).ravel()
+    flat = target.reshape(len(target), -1)
+    if exclusive:
+        group = flat[0].astype(np.int64)
+    else:
+        group = (flat == 1).T @ (1 << np.arange(len(flat), dtype=np.int64))
+    chosen = []
+    for value in np.unique(group[known]):
+        there = np.flatnonzero(known & (group == value))
+        limit = most[0] if value == 0 else most[1]
+        chosen.append(there if len(there) <= limit else rng.choice(there, limit, replace=False))
+    return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
+
+
+def _features_at(maps: Sequence[Tensor], at: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """Interpolate maps ``(1, C, ...)`` trilinearly at voxels ``(n, 3)``; return ``(n, C)``."""
+    size = torch.tensor(window)
+    place = ((2 * at + 1) / size - 1).flip(1).to(maps[0])[None, :, None, None]
+    return torch.cat(
+        [
+            F.grid_sample(x, place, padding_mode="border", align_corners=False)[0, :, :, 0, 0].T
+            for x in maps
+        ],
+        dim=1,
+    )
+
+
+def _fit(
+    segmenter: Segmenter, samples: _Samples, steps: int, seed: int, on_fit: OnFit | None
+) -> FittedHead:
+    """Fit the head as a small network on standardised features and fold it back."""
+    exclusive, head = segmenter.config.exclusive, segmenter.head
+    x, y = samples.features, samples.targets
+    mean, deviation = _moments(x)
+    outside = torch.get_rng_state()
+    torch.manual_seed(seed)
+    net = _flat_head(head, x.shape[1])
+    optimizer = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    last: list[Tensor] = []
+    for step in range(steps):
+        chosen = torch.randint(len(x), (min(_BATCH, len(x)),))
+        logits = net((x[chosen].float() - mean) / deviation)
+        if exclusive:
+            loss = F.cross_entropy(logits, y[chosen, 0].long())
+        else:
+            loss = F.binary_cross_entropy_with_logits(logits, y[chosen].float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step >= steps - max(1, steps // 10):
+            last.append(loss.detach())
+        if on_fit is not None and (step + 1) % 50 == 0:
+            on_fit(step + 1, steps)
+    torch.set_rng_state(outside)
+    _fold(head, net, mean, deviation, _prior_shift(samples, exclusive))
+    return FittedHead(len(x), float(torch.stack(last).mean()))
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature; constant features are left alone."""
+    total, square = torch.zeros(x.shape[1]).double(), torch.zeros(x.shape[1]).double()
+    for part in x.split(65_536):
+        values = part.double()
+        total += values.sum(0)
+        square += values.square().sum(0)
+    mean = total / len(x)
+    deviation = (square / len(x) - mean.square()).clamp(min=1e-8).sqrt()
+    return mean.float(), deviation.float()
+
+
+def _flat_head(head: Head, features: int) -> nn.Sequential:
+    """Return the head as layers on vectors, initialised afresh."""
+    if isinstance(head, LinearHead):
+        return nn.Sequential(nn.Linear(features, head.out_channels))
+    hidden = len(head.bias)
+    return nn.Sequential(
+        nn.Linear(features, hidden),
+        nn.ReLU(),
+        nn.Dropout(_DROPOUT),
+        nn.Linear(hidden, head.last.out_channels),
+    )
+
+
+@torch.no_grad()
+def _fold(head: Head, net: nn.Sequential, mean: Tensor, deviation: Tensor, shift: Tensor) -> None:
+    """Write fitted layers, and the standardisation before them, into the head."""
+    first, last = cast(nn.Linear, net[0]), cast(nn.Linear, net[-1])
+    weight = first.weight / deviation
+    bias = first.bias - weight @ mean
+    if isinstance(head, LinearHead):
+        layers: list[nn.Module] = [head]
+        widths = [head.in_channels]
+        cast(Tensor, head.bias).copy_(bias + shift)
+    else:
+        layers = list(head.levels)
+        widths = [cast(nn.Conv3d, level).in_channels for level in layers]
+        head.bias.copy_(bias)
+        head.last.weight.copy_(last.weight[..., None, None, None])
+        cast(Tensor, head.last.bias).copy_(last.bias + shift)
+    for layer, part in zip(layers, weight.split(widths, dim=1), strict=True):
+        cast(nn.Conv3d, layer).weight.copy_(part[..., None, None, None])
+
+
+def _prior_shift(samples: _Samples, exclusive: bool) -> Tensor:
+    """Return what to add to the last bias for the classes' frequencies in whole windows."""
+    y, counts = samples.targets, torch.from_numpy(samples.counts).double()
+    if exclusive:
+        sampled = torch.bincount(y[:, 0].long(), minlength=len(counts)).double()
+        true, drawn = counts / counts.sum(), sampled / sampled.sum()
+        shift = torch.log(true.clamp(min=1e-9)) - torch.log(drawn.clamp(min=1e-9))
+        shift[sampled == 0] = 0
+    else:
+        true, drawn = counts[1:] / counts[0], y.double().mean(0)
+        shift = torch.logit(true, eps=1e-9) - torch.logit(drawn, eps=1e-9)
+    return (_PRIOR * shift).float()
