@@ -2,6 +2,7 @@
 
 from mots_pretrained.phantom.brain import BrainPhantom, brain
 from mots_pretrained.phantom.labels import TORSO_LABELS, task_target
+from mots_pretrained.phantom.paint_map import paint
 from mots_pretrained.phantom.torso import Phantom, torso
 
-__all__ = ["TORSO_LABELS", "BrainPhantom", "Phantom", "brain", "task_target", "torso"]
+__all__ = ["TORSO_LABELS", "BrainPhantom", "Phantom", "brain", "paint", "task_target", "torso"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mots_pretrained.phantom.space import Floats, Grid
+from mots_pretrained.phantom.space import Floats
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,16 @@ class Scan:
             padding=padding if circle else None,
         )
 
-    def take(self, rng: np.random.Generator, grid: Grid, image: Floats) -> Floats:
+    def take(
+        self, rng: np.random.Generator, image: Floats, spacing: tuple[float, float, float]
+    ) -> Floats:
         """Blur by point spread and slice profile, add noise, streaks and drift; in HU."""
-        width = np.array([self.slice_mm, self.blur_mm, self.blur_mm]) / 2.355 / grid.spacing
+        width = np.array([self.slice_mm, self.blur_mm, self.blur_mm]) / 2.355 / spacing
         image = blur(image, np.minimum(width, 1.6))
         if self.gamma != 1.0:
             unit = np.clip((image + 325) * np.float32(1 / 650), 0, 1)
             image += (unit ** np.float32(self.gamma) - unit) * np.float32(650)
-        image += self.grain(rng, image.shape, tuple(grid.spacing.tolist()))
+        image += self.grain(rng, image.shape, spacing)
         if self.streak > 0:
             lines = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
             # Photons starve along the wide axis of shoulders and hips.
@@ -104,7 +106,7 @@ class Scan:
             tilt = np.linspace(-1, 1, image.shape[1], dtype=np.float32) * rng.normal()
             image += np.float32(self.bias) * (ramp + tilt[:, None])
         np.clip(image, -1024, 3071, out=image)
-        if self.padding is not None and min(grid.spacing[1:] * image.shape[1:]) > 250:
+        if self.padding is not None and min(np.multiply(spacing, image.shape)[1:]) > 250:
             radius = min(image.shape[1], image.shape[2]) / 2
             rows = np.arange(image.shape[1])[:, None] - (image.shape[1] - 1) / 2
             columns = np.arange(image.shape[2]) - (image.shape[2] - 1) / 2

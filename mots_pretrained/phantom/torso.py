@@ -94,9 +94,10 @@ def torso(
     grid = _view(view_rng, habits, anatomy, shape, spacing, focus, float(randomise))
     canvas = Canvas(grid, look, *(lattice.on_axes(grid.axes) for lattice in anatomy.uneven))
     anatomy.paint(canvas, paint_rng, float(randomise))
-    image = scan.take(scan_rng, grid, canvas.image)
+    placed: Triple = tuple(grid.spacing.tolist())
+    image = scan.take(scan_rng, canvas.image, placed)
     nearest = PHASES[int(np.argmax(look.phase))]
-    return Phantom(image, canvas.labels, tuple(grid.spacing.tolist()), domain, nearest)
+    return Phantom(image, canvas.labels, placed, domain, nearest)
 
 
 def _checked(
