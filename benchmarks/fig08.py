@@ -20,8 +20,7 @@ from table09 import NAMES
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mots_pretrained.evaluation.seeds import over_seeds
-from mots_pretrained.evaluation.table import aligned
+from mots_pretrained.evaluation.results import aligned
 from mots_pretrained.methods import configured
 from mots_pretrained.networks import build
 from mots_pretrained.report.trade_off import MethodPoint, draw_trade_off
@@ -116,9 +115,8 @@ def accuracy(path: str | None) -> dict[str, float]:
     for setting in sorted(settings):
         table = LongTable(Path(path), "table09", setting)
         for title in NAMES:
-            means = [one.table().mean_over_categories for one in table.results(title).values()]
-            if (spread := over_seeds(means)) is not None:
-                found[title] = 100 * spread.mean
+            if (mean := table.results(title).mean_dice) is not None:
+                found[title] = 100 * mean
     return found
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 import mots_pretrained as mots
 from mots_pretrained.data.patches import draw_start, extract
-from mots_pretrained.evaluation.paired import compare
+from mots_pretrained.evaluation.compare import compare
 from mots_pretrained.model.encoder import STRIDE
 from mots_pretrained.tasks import MOTS_TASKS
 from mots_pretrained.training.sources import TorsoSource

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from record import COLUMNS, machine
 from trial import METRICS, parts
 
 from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.table import (
+    Line,
+    from_lines,
+    machine,
+    read_lines,
+    to_lines,
+    write_lines,
+)
 from mots_pretrained.tasks import MOTS_CATEGORIES
 
 ELSEWHERE = " elsewhere"
@@ -19,8 +25,6 @@ ELSEWHERE = " elsewhere"
 
 CURVE = "validation_dice"
 """The metric of lines that are points of a training's curve."""
-
-Line = dict[str, str]
 
 
 class LongTable:
@@ -45,10 +49,7 @@ class LongTable:
     ) -> None:
         self.path, self.table, self.setting = path, table, setting
         self.categories, self.metrics = categories, metrics
-        self.lines: list[Line] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.lines = list(csv.DictReader(file))
+        self.lines: list[Line] = read_lines(path) if path.exists() else []
 
     def add(
         self,
@@ -72,23 +73,14 @@ class LongTable:
         }
         own, elsewhere = parts(results)
         count = {"table": self.table, "metric": "parameters", "value": str(parameters)}
-        self.lines.append(dict.fromkeys(COLUMNS, "") | shared | count)
+        self.lines.append(shared | count)
         for name, part in ((self.table, own), (self.table + ELSEWHERE, elsewhere)):
-            for case, scores in part.cases.items():
-                for category, found in scores.items():
-                    for metric, value in found.items():
-                        cell = {
-                            "table": name,
-                            "case": case,
-                            "category": category,
-                            "metric": metric,
-                            "value": "" if value is None else repr(value),
-                        }
-                        self.lines.append(shared | cell)
+            self.lines += [line | shared for line in to_lines(part, table=name, row=row)]
         for step, value in curve:
             point = {"metric": CURVE, "value": repr(value), "steps": str(step)}
-            self.lines.append(dict.fromkeys(COLUMNS, "") | shared | {"table": self.table} | point)
-        self._write()
+            self.lines.append(shared | {"table": self.table} | point)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_lines(self.path, self.lines)
 
     def done_any(self, row: str) -> bool:
         """Tell whether a row was finished with some seed at this setting."""
@@ -98,18 +90,16 @@ class LongTable:
         """Tell whether a row was finished with a seed at this setting."""
         return any(line["seed"] == str(seed) for line in self._of(row))
 
-    def results(self, row: str, *, elsewhere: bool = False) -> dict[int, Results]:
-        """Return a row's scores by seed."""
-        found: dict[int, Results] = {}
-        for line in self._of(row, elsewhere=elsewhere):
-            if line["metric"] not in self.metrics:
-                continue
-            one = found.setdefault(int(line["seed"]), Results(self.categories, self.metrics))
-            case = one.cases.setdefault(line["case"], {})
-            value = float(line["value"]) if line["value"] else None
-            case.setdefault(line["category"], {})[line["metric"]] = value
-            one.groups[line["case"]] = line["case"].split(" ")[0]
-        return found
+    def results(self, row: str, *, parts: Sequence[str] = ("",)) -> Results:
+        """Return a row's scores of all seeds.
+
+        Args:
+            row: Name of the row.
+            parts: What is scored: "" where a case's collection labels it, ``ELSEWHERE``, or both.
+        """
+        found = from_lines(line for part in parts for line in self._of(row, part=part))
+        cases = [replace(case, group=case.name.split(" ")[0]) for case in found.cases]
+        return Results(self.categories, self.metrics, cases=cases)
 
     def curve(self, row: str) -> list[tuple[int, float]]:
         """Return a row's validations as step and Dice, the mean over its seeds."""
@@ -119,16 +109,6 @@ class LongTable:
                 found.setdefault(int(line["steps"]), []).append(float(line["value"]))
         return [(step, fmean(values)) for step, values in sorted(found.items())]
 
-    def _of(self, row: str, *, elsewhere: bool = False) -> Iterable[Line]:
-        table = self.table + ELSEWHERE * elsewhere
-        wanted = {"table": table, "row": row, "setting": self.setting}
+    def _of(self, row: str, *, part: str = "") -> Iterable[Line]:
+        wanted = {"table": self.table + part, "row": row, "setting": self.setting}
         return (x for x in self.lines if all(x[key] == value for key, value in wanted.items()))
-
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
-            table.writerows(self.lines)
-        os.replace(temporary, self.path)

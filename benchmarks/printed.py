@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from statistics import fmean
 
 import torch
-from long_table import LongTable
+from long_table import ELSEWHERE, LongTable
 from settings import SETTINGS, Row, Table
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.evaluation.domains import domain_means, domain_text
-from mots_pretrained.evaluation.paired import compare
-from mots_pretrained.evaluation.results import Results
-from mots_pretrained.evaluation.seeds import Spread, over_seeds
-from mots_pretrained.evaluation.table import aligned
-from mots_pretrained.evaluation.table9 import MethodScores, table9_text
+from mots_pretrained.evaluation.compare import compare
+from mots_pretrained.evaluation.results import Results, Spread, aligned, shown
 from mots_pretrained.networks import build
-from mots_pretrained.tasks import MOTS_CATEGORIES
+from mots_pretrained.published.table9 import method_scores, table9_text
 
 
 def parameters(config: ModelConfig, *, generated: bool = False) -> int:
@@ -33,94 +28,65 @@ def table_text(table: Table, results: LongTable) -> str:
     """Return the table, a line a row that has results."""
     what = "generated" if table.generated else "M parameters"
     head = ["row", what, f"{what}, paper", "mDice", "mDice, paper", "mHD mm", "mHD, paper"]
-    head += ["missed", f"mDice less {table.final}'s, 95 % interval"]
+    head += ["missed", "clean", "false ml", f"mDice less {table.final}'s, 95 % interval"]
     lines = [head]
     final = results.results(table.final)
     for row in table.rows:
         found = results.results(row.name)
-        if not found:
+        if not found.cases:
             continue
-        dice = over_seeds([one.table("dice").mean_over_categories for one in found.values()])
-        hd = over_seeds([one.table("hd").mean_over_categories for one in found.values()])
-        missed = sum(one.missed(name) for one in found.values() for name in MOTS_CATEGORIES)
         cells = [_count(table, row), figure_text(row.paper, "parameters")]
-        cells += [spread_text(dice, 100), figure_text(row.paper, "dice")]
-        cells += [spread_text(hd, 1), figure_text(row.paper, "hd"), str(missed)]
+        cells += [spread_text(found.spread(None, "dice"), 100), figure_text(row.paper, "dice")]
+        cells += [spread_text(found.spread(None, "hd"), 1), figure_text(row.paper, "hd")]
+        cells += counts_text(found)
         lines.append([row.name, *cells, difference_text(found, final, row.name == table.final)])
     return aligned(lines)
+
+
+def counts_text(results: Results) -> list[str]:
+    """Return how many organs or tumours were missed, and what was predicted where there is none."""
+    missed = sum(results.missed(name) for name in results.categories)
+    false = shown(results.clean_share(None), 2), shown(results.false_volume(None), 2)
+    return [str(missed), *false]
 
 
 def elsewhere_text(table: Table, results: LongTable) -> str:
     """Return what the paper could not measure: Dice where a case's collection has no labels."""
     lines = [["row", "mDice, labelled there", "mDice, labelled elsewhere"]]
     for row in table.rows:
-        both = [results.results(row.name, elsewhere=flag) for flag in (False, True)]
-        means = [[one.table().mean_over_categories for one in part.values()] for part in both]
-        if means[1]:
-            lines.append([row.name, *(spread_text(over_seeds(values), 100) for values in means)])
+        both = [results.results(row.name, parts=(part,)) for part in ("", ELSEWHERE)]
+        if both[1].cases:
+            lines.append([row.name, *(spread_text(part.spread(None), 100) for part in both)])
     if len(lines) == 1:
         return ""
-    whole = [
-        _joined(one, results.results(table.final, elsewhere=True)[seed])
-        for seed, one in results.results(table.final).items()
-    ]
-    by_domain = domain_text(domain_means(whole)) if whole else ""
-    return f"{aligned(lines)}\n\n{table.final}, Dice by domain\n{by_domain}"
+    whole = results.results(table.final, parts=("", ELSEWHERE))
+    return f"{aligned(lines)}\n\n{table.final}, Dice by domain\n{whole.groups_as_text()}"
 
 
 def by_category_text(table: Table, results: LongTable) -> str:
     """Return Table 9 in the paper's shape, the paper's lines marked."""
-    methods = {row.name: _scores(results.results(row.name)) for row in table.rows}
-    return table9_text({k: v for k, v in methods.items() if v.dice}, paper=True)
-
-
-def case_means(
-    results: Mapping[int, Results], metric: str = "dice"
-) -> dict[tuple[str, str], float]:
-    """Return each case's mean over seeds by case and category; what was missed is left out."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for one in results.values():
-        for case, scores in one.cases.items():
-            for category, found in scores.items():
-                if (value := found[metric]) is not None and isfinite(value):
-                    values.setdefault((case, category), []).append(value)
-    return {key: fmean(found) for key, found in values.items()}
+    methods = {row.name: results.results(row.name) for row in table.rows}
+    return table9_text(
+        {name: method_scores(found) for name, found in methods.items() if found.cases}
+    )
 
 
 def difference_text(
-    found: Mapping[int, Results],
-    final: Mapping[int, Results],
+    found: Results,
+    final: Results,
     is_final: bool,
     *,
     metric: str = "dice",
     factor: float = 100.0,
 ) -> str:
     """Return how much more a row scores than the final one, and the difference's interval."""
-    own, best = case_means(found, metric), case_means(final, metric)
+    own, best = found.by_case(metric), final.by_case(metric)
     if is_final or not own.keys() & best.keys():
         return ""
     mean = compare(own, best)[-1]
     low, high = factor * mean.low, factor * mean.high
     interval = f"[{low:+.2f}, {high:+.2f}]" if isfinite(low) else "[too few cases]"
     return f"{factor * mean.difference:+.2f} {interval}{'*' if mean.decided else ' '}"
-
-
-def _scores(results: Mapping[int, Results]) -> MethodScores:
-    by_metric = {}
-    for metric, factor in (("dice", 100.0), ("hd", 1.0)):
-        spreads = {
-            name: over_seeds([one.mean(name, metric) for one in results.values()])
-            for name in MOTS_CATEGORIES
-        }
-        by_metric[metric] = {k: factor * v.mean for k, v in spreads.items() if v is not None}
-    return MethodScores(by_metric["dice"], by_metric["hd"])
-
-
-def _joined(own: Results, elsewhere: Results) -> Results:
-    joined = Results(own.categories, own.metrics, own.rule, own.tolerance)
-    for case, scores in own.cases.items():
-        joined.add(case, {**scores, **elsewhere.cases.get(case, {})}, group=own.groups[case])
-    return joined
 
 
 def _count(table: Table, row: Row) -> str:

@@ -1,45 +1,23 @@
-"""What every benchmark shares: one long table of results, and the name of the machine."""
+"""What every benchmark shares: where its long table of results lies, and clocks."""
 
 from __future__ import annotations
 
-import csv
-import os
-import platform
 import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-COLUMNS = (
-    *("table", "row", "setting", "seed", "case", "category"),
-    *("metric", "value", "steps", "seconds", "machine"),
-)
+from mots_pretrained.evaluation.table import machine, write_lines
+
+RESULTS = Path(__file__).parent / "results"
+"""Folder of the CSV files."""
 
 
 def write(name: str, rows: list[dict[str, object]]) -> Path:
     """Write results/NAME.csv; columns that a row lacks stay empty."""
-    path = Path(__file__).parent / "results" / f"{name}.csv"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows({"machine": machine(), **row} for row in rows)
-    return path
-
-
-def machine() -> str:
-    """Name processor, cores and torch, and say how busy the machine is besides."""
-    import torch
-
-    model = platform.processor() or "unknown"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if "model name" in x), model)
-    if torch.cuda.is_available():
-        model = torch.cuda.get_device_name()
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}{load}"
+    lines = [{"machine": machine(), **{k: str(v) for k, v in row.items()}} for row in rows]
+    RESULTS.mkdir(exist_ok=True)
+    return write_lines(RESULTS / f"{name}.csv", lines)
 
 
 def clocked(work: Callable[[], object]) -> dict[str, float]:

@@ -9,7 +9,7 @@ decoders are halved, as in the paper. By category the table is printed in the pa
 from runner import main
 from settings import Row, Table, method
 
-from mots_pretrained.evaluation.table9 import PAPER_MEANS
+from mots_pretrained.published.table9 import PAPER_MEANS
 
 NAMES = {
     "Multi-Nets": "multi_nets",

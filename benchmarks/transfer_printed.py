@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from long_table import LongTable
-from printed import difference_text, figure_text, spread_text
+from printed import counts_text, difference_text, figure_text, spread_text
 from transfer import FINAL, NAMES, Transfer
 from transfer_data import Material
 
 from mots_pretrained.evaluation.metrics import METRICS
-from mots_pretrained.evaluation.results import Results
-from mots_pretrained.evaluation.seeds import over_seeds
-from mots_pretrained.evaluation.table import aligned
+from mots_pretrained.evaluation.results import Results, aligned
 from mots_pretrained.images.volume import read_channels, read_volume
 from mots_pretrained.phantom.collections import BRAIN_LABELS
 from mots_pretrained.report.curves import draw_curves
@@ -33,12 +31,12 @@ def table_text(table: Transfer, results: LongTable) -> str:
     head = ["row"]
     for metric in table.metrics:
         head += [f"m{METRICS[metric].title}", "paper's"]
-    head += ["missed", f"Dice less {FINAL}'s, 95 % interval"]
+    head += ["missed", "clean", "false ml", f"Dice less {FINAL}'s, 95 % interval"]
     head.append(f"{METRICS[table.metrics[1]].title} less {FINAL}'s, 95 % interval")
     lines = [head]
     for name, paper in table.printed.items():
         figures = [cell for m in table.metrics for cell in ("-", figure_text(paper, m))]
-        lines.append([f"{name}, the paper's line", *figures, "", "", ""])
+        lines.append([f"{name}, the paper's line", *figures, *[""] * 5])
     final = results.results(FINAL)
     for name, paper in table.rows.items():
         if results.done_any(name):
@@ -50,21 +48,19 @@ def _line(
     table: Transfer,
     name: str,
     paper: Mapping[str, float],
-    found: Mapping[int, Results],
-    final: Mapping[int, Results],
+    found: Results,
+    final: Results,
 ) -> list[str]:
     cells = []
     for metric in table.metrics:
-        means = [one.table(metric).mean_over_categories for one in found.values()]
-        factor = 100.0 if METRICS[metric].unit == "share" else 1.0
-        cells += [spread_text(over_seeds(means), factor), figure_text(paper, metric)]
-    missed = sum(one.missed(c) for one in found.values() for c in one.categories)
+        factor = 1.0 if METRICS[metric].is_distance else 100.0
+        cells += [spread_text(found.spread(None, metric), factor), figure_text(paper, metric)]
     is_final, distance = name == FINAL, table.metrics[1]
     differences = [
         difference_text(found, final, is_final),
         difference_text(found, final, is_final, metric=distance, factor=1.0),
     ]
-    return [name, *cells, str(missed), *differences]
+    return [name, *cells, *counts_text(found), *differences]
 
 
 def draw_fig10(table: Transfer, results: LongTable, path: Path) -> bool:

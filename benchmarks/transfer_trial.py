@@ -17,7 +17,7 @@ from trial import Trial
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.evaluation.metrics import measure
-from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.images.volume import read_channels, read_volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.submission import save_submission
@@ -164,8 +164,9 @@ def scored(folder: Path, material: Material, kind: Kind, device: str) -> Results
     path = maps / "scores.json"
     if not path.exists():
         found = _score(folder, maps, material, kind, device)
-        write_whole(path, json.dumps(found.cases))
-    return Results(tuple(CLASSES[kind]), METRICS, cases=json.loads(path.read_text("utf-8")))
+        write_whole(path, json.dumps([asdict(case) for case in found.cases]))
+    cases = [ScoredCase(**case) for case in json.loads(path.read_text("utf-8"))]
+    return Results(tuple(CLASSES[kind]), METRICS, cases=cases)
 
 
 def _score(folder: Path, maps: Path, material: Material, kind: Kind, device: str) -> Results:

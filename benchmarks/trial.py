@@ -16,7 +16,7 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.dataset import Source
 from mots_pretrained.data.patches import Case
 from mots_pretrained.data.store import PreparedSet
-from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.networks import load
 from mots_pretrained.tasks import MOTS_CATEGORIES, Task
@@ -24,16 +24,14 @@ from mots_pretrained.training.log import write_whole
 from mots_pretrained.training.pretrain_mots import RECORD, Run, pretrain
 from mots_pretrained.training.pretraining import Pretraining
 from mots_pretrained.training.recipes import RECIPES, Recipe
-from mots_pretrained.training.score_phantoms import score_phantoms
-from mots_pretrained.training.score_prepared import score_prepared
-from mots_pretrained.training.scoring import Scoring
+from mots_pretrained.training.score import Scoring, score_phantoms, score_prepared
 from mots_pretrained.training.sources import Phantoms, Prepared, Supply
 from mots_pretrained.training.start import Carried
 
 WORK = Path(__file__).resolve().parent.parent / "runs" / "benchmarks"
 """Where trained networks lie by default."""
 
-METRICS = ("dice", "hd", "hd95_voxels")
+METRICS = ("dice", "hd", "hd95_published")
 """The paper's two, and the published code's Hausdorff distance."""
 
 
@@ -148,9 +146,9 @@ def scored(
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if what not in kept:
         found = _score(net, data, held_out, cases=cases, device=device)
-        kept[what] = {"cases": found.cases, "groups": found.groups}
+        kept[what] = [asdict(case) for case in found.cases]
         write_whole(path, json.dumps(kept))
-    return Results(MOTS_CATEGORIES, METRICS, **kept[what])
+    return Results(MOTS_CATEGORIES, METRICS, cases=[ScoredCase(**case) for case in kept[what]])
 
 
 def _score(
@@ -171,15 +169,14 @@ def parts(results: Results) -> tuple[Results, Results]:
 
     Cases of prepared data have only the first kind, and need no group.
     """
-    own, elsewhere = (
-        Results(results.categories, results.metrics, results.rule, results.tolerance) for _ in "12"
-    )
     labelled = {task.name: task.categories for task in Phantoms().supply().tasks}
-    for case, scores in results.cases.items():
-        group = results.groups.get(case, "")
-        known = labelled.get(group, tuple(scores))
+    own, elsewhere = (replace(results, cases=[]) for _ in "12")
+    for case in results.cases:
+        known = labelled.get(case.group, tuple(case.scores))
         for part, inside in ((own, True), (elsewhere, False)):
-            chosen = {name: found for name, found in scores.items() if (name in known) is inside}
+            chosen = {
+                name: found for name, found in case.scores.items() if (name in known) is inside
+            }
             if chosen:
-                part.add(case, chosen, group=group)
+                part.cases.append(replace(case, scores=chosen))
     return own, elsewhere

@@ -15,7 +15,7 @@ from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS
 
 if TYPE_CHECKING:
     from mots_pretrained.adaptation.segmenter import Segmenter
-    from mots_pretrained.evaluation.table import Table
+    from mots_pretrained.evaluation.results import Results
     from mots_pretrained.inference.predictor import Prediction
     from mots_pretrained.methods import Method
     from mots_pretrained.phantom.collections import Case
@@ -238,14 +238,14 @@ class _Run:
         settings = Finetuning(steps=own.steps, batch=own.batch, seed=own.seed)
         return finetune(segmenter, cases, settings, on_step=tell)
 
-    def _evaluate(self, segmenter: Segmenter, test: list[Case], start: str) -> Table:
+    def _evaluate(self, segmenter: Segmenter, test: list[Case], start: str) -> Results:
         """Score on scans that were not trained on, each on its own grid."""
-        from mots_pretrained.evaluation.dice import label_dice
-        from mots_pretrained.evaluation.table import Table
+        from mots_pretrained.evaluation.metrics import measure
+        from mots_pretrained.evaluation.results import Results
         from mots_pretrained.images.volume import read_volume
         from mots_pretrained.inference.predictor import Predictor
 
-        table, predictor = Table(BCV_ORGANS), Predictor(segmenter, overlap=0.25)
+        results, predictor = Results(BCV_ORGANS), Predictor(segmenter, overlap=0.25)
         for number, case in enumerate(test):
             prediction = predictor(self.phantoms / case.images[0])
             if number == 0:
@@ -255,10 +255,19 @@ class _Run:
                     f"13 organs in {case.images[0]}, begun with {STARTS[start]}",
                 )
             truth = read_volume(self._truth(case)).array
-            table.add(case.identifier, label_dice(prediction.labels, truth, prediction.values))
-        mean = table.mean_dice
+            scores = {
+                name: measure(
+                    prediction.mask(name),
+                    truth == value,
+                    spacing=prediction.spacing,
+                    metrics=("dice",),
+                )
+                for value, name in enumerate(BCV_ORGANS, start=1)
+            }
+            results.add(case.identifier, scores)
+        mean = results.mean_dice
         self.say(f"   mean Dice on {len(test)} unseen phantoms: {mean or 0:.3f}")
-        return table
+        return results
 
     def _truth(self, case: Case) -> Path:
         return self.phantoms / str(case.label)
@@ -283,7 +292,7 @@ class _Run:
 
 def _score(prediction: Prediction, complete: Path, net: Method) -> dict[str, float | None]:
     """Score a phantom for every task of MOTS, its complete labels being known."""
-    from mots_pretrained.evaluation.dice import dice
+    from mots_pretrained.evaluation.metrics import dice
     from mots_pretrained.images.volume import read_volume
     from mots_pretrained.phantom.labels import task_target
 

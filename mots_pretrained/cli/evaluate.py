@@ -10,104 +10,109 @@ from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.data.store import Split
+    from mots_pretrained.evaluation.metrics import Rule
     from mots_pretrained.evaluation.results import Results
-    from mots_pretrained.evaluation.rules import Rule
-    from mots_pretrained.training.scoring import Scoring
+    from mots_pretrained.training.score import Scoring
 
 PHANTOMS = "phantoms"
-"""In place of a folder: phantoms made on the fly."""
+"""Input that stands for phantoms made on the fly, in place of a folder."""
 
 
 def evaluate(
     given: Annotated[
         str,
         typer.Option(
-            "-i", "--input", help="Label maps (file or folder), a prepared folder, or: phantoms"
+            "-i",
+            "--input",
+            help="Predicted label maps (file or folder), a prepared folder, or the word phantoms",
         ),
     ],
-    truth: Annotated[str, typer.Option(help="True label maps, file or folder")] = "",
+    truth: Annotated[str, typer.Option(help="True label maps: file or folder")] = "",
     labels: Annotated[
-        str, typer.Option(help="What the values mean: mots, bcv, ... or a JSON file")
+        str,
+        typer.Option(
+            help="Names of the label values: mots, bcv, brats, a task of MOTS, or a JSON file; "
+            "by default labels.json or dataset.json beside the files"
+        ),
     ] = "",
     truth_labels: Annotated[
-        str, typer.Option(help="The same of the truth, where its values differ")
+        str, typer.Option(help="Names of the truth's label values, where they differ")
     ] = "",
     model: Annotated[
-        str, typer.Option("-m", "--model", help="To run: name, folder or Hub repository")
+        str,
+        typer.Option("-m", "--model", help="Model to run: name, folder or Hub repository"),
     ] = "",
-    split: Annotated[str, typer.Option(help="Of a prepared folder: test, train or all")] = "test",
-    task: Annotated[str, typer.Option(help="Of a prepared folder: this task's cases only")] = "",
-    cases: Annotated[int, typer.Option(help="Phantoms a seed; 42 are 6 a collection")] = 14,
+    split: Annotated[str, typer.Option(help="Split of a prepared folder: test, train, all")] = (
+        "test"
+    ),
+    task: Annotated[str, typer.Option(help="Score only this task of a prepared folder")] = "",
+    cases: Annotated[
+        int, typer.Option(help="Number of phantoms a seed; they imitate 7 collections in turn")
+    ] = 14,
     seeds: Annotated[
-        str, typer.Option("--seeds", "--seed", help="Of the phantoms, by commas: 0,1,2")
+        str, typer.Option("--seeds", "--seed", help="Random seeds of the phantoms, e.g. 0,1,2")
     ] = "0",
-    randomise: Annotated[float, typer.Option(help="How implausible phantoms may be, 0 to 1")] = 0.0,
+    randomise: Annotated[
+        float, typer.Option(help="How far phantoms leave plausible anatomy and contrast, 0 to 1")
+    ] = 0.0,
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="Score every category on every phantom")
     ] = False,
-    metrics: Annotated[str, typer.Option(help="By commas, e.g. dice,hd95; or: all")] = "all",
+    metrics: Annotated[
+        str, typer.Option(help="Metrics to compute, e.g. dice,hd95; all computes every one")
+    ] = "all",
     rule: Annotated[
-        str, typer.Option(help="Of empty masks: standard, or published (the authors' code)")
+        str, typer.Option(help="How empty masks score: standard, or published (authors' code)")
     ] = "standard",
-    tolerance: Annotated[float, typer.Option(help="Of surface Dice, in mm")] = 2.0,
+    tolerance: Annotated[float, typer.Option(help="Tolerance of surface Dice (nsd) in mm")] = 2.0,
     postprocess: Annotated[
         bool,
-        typer.Option("--postprocess", help="Keep largest parts, as the published testing does"),
+        typer.Option("--postprocess", help="Clean predictions as the published testing does"),
     ] = False,
     flips: Annotated[
-        bool, typer.Option("--flips", help="Average over eight mirror images; eight times slower")
+        bool,
+        typer.Option("--flips", help="Average predictions over mirror images; 8 times slower"),
     ] = False,
-    overlap: Annotated[float, typer.Option(help="Of neighbouring windows, 0 to below 1")] = 0.5,
-    batch: Annotated[int, typer.Option(help="Windows at once")] = 1,
+    overlap: Annotated[float, typer.Option(help="Overlap of windows, 0 to below 1")] = 0.5,
+    batch: Annotated[int, typer.Option(help="Number of windows predicted at once")] = 1,
     output: Annotated[
-        str, typer.Option("-o", "--output", help="CSV file: a line a case, category and metric")
+        str,
+        typer.Option("-o", "--output", help="CSV to write: a line a case, category and metric"),
     ] = "",
-    table9: Annotated[
-        bool, typer.Option("--table9", help="Print in the shape of the paper's Table 9")
-    ] = False,
     paper: Annotated[
-        bool, typer.Option("--paper", help="The same, with the paper's figures beside")
+        bool, typer.Option("--paper", help="Print Table 9 too, with the paper's figures")
     ] = False,
     against: Annotated[
-        str, typer.Option(help="Another run's CSV: print Dice differences case by case")
+        str, typer.Option(help="CSV of another run to compare Dice with, case by case")
     ] = "",
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps; auto: the best there is")] = "auto",
-    threads: Annotated[int, typer.Option(help="Of arithmetic; 0: torch's choice")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that make phantoms ahead")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto (the best there is)")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Score label maps against the truth, or a model on a prepared split or unseen phantoms.
 
-    Dice, Hausdorff distances, mean surface distance and surface Dice, per case and category.
+    Dice, Hausdorff distances, mean surface distance and surface Dice by category, and what is
+    predicted falsely in cases that lack the category.
     """
     from mots_pretrained.cli.score_report import ScoreReport
-    from mots_pretrained.evaluation.metrics import METRICS, check_metrics
-    from mots_pretrained.evaluation.rules import as_rule
+    from mots_pretrained.evaluation.metrics import METRICS, check_metrics, check_rule
 
     names = tuple(METRICS) if metrics == "all" else tuple(m.strip() for m in metrics.split(","))
-    wanted, known_rule = check_metrics(names), as_rule(rule)
-    setting = " ".join(filter(None, [given, split if model and given != PHANTOMS else "", rule]))
-    report = ScoreReport(
-        name=model or given,
-        setting=setting,
-        csv=output,
-        against=against,
-        table9=table9 or paper,
-        paper=paper,
-        json=json,
-    )
+    wanted, known_rule = check_metrics(names), check_rule(rule)
+    report = ScoreReport(model or given, csv=output, against=against, paper=paper, json=json)
     report.check(wanted, known_rule)
+    setting = [f"rule {rule}", f"tolerance {tolerance:g} mm"]
     if not model:
         sides = (given, truth, labels, truth_labels)
-        report.show({0: _score_files(sides, wanted, known_rule, tolerance)})
+        results = _score_files(sides, wanted, known_rule, tolerance)
+        report.show(results, setting=[f"{given} against {truth}", *setting], grid="the truth's")
         return
     if truth or labels or truth_labels:
         raise UserError("--truth and --labels are for files; a model is scored by its cases")
     from mots_pretrained.training.machine import best_device, prepare_machine
-    from mots_pretrained.training.scoring import Scoring
+    from mots_pretrained.training.score import Scoring
 
     chosen = best_device(device)
-    prepare_machine(chosen, threads=threads)
+    workers = 0 if chosen == "cpu" else prepare_machine(chosen)
     scoring = Scoring(
         metrics=wanted,
         rule=known_rule,
@@ -118,11 +123,14 @@ def evaluate(
         batch=batch,
         device=chosen,
     )
+    setting += [f"overlap {overlap:g}", *["flips"] * flips, *["postprocessed"] * postprocess]
     if given == PHANTOMS:
         results = _on_phantoms(model, scoring, cases, seeds, randomise, everywhere, workers)
+        setting.insert(0, f"{cases} phantoms, randomise {randomise:g}{', everywhere' * everywhere}")
     else:
-        results = {0: _on_prepared(given, model, scoring, split, task)}
-    report.show(results, everywhere=everywhere)
+        results = _on_prepared(given, model, scoring, split, task)
+        setting.insert(0, f"{given} {split}{f' {task}' if task else ''}")
+    report.show(results, setting=setting, grid="the model's", by_group=everywhere)
 
 
 def _score_files(
@@ -158,36 +166,30 @@ def _on_phantoms(
     randomise: float,
     everywhere: bool,
     workers: int,
-) -> dict[int, Results]:
+) -> Results:
     from mots_pretrained.cli import console
     from mots_pretrained.networks import load
-    from mots_pretrained.training.score_phantoms import score_phantoms
+    from mots_pretrained.training.score import score_phantoms
 
-    if not all(seed.strip().isdigit() for seed in seeds.split(",")):
+    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise UserError(f"seeds are whole numbers parted by commas, not {seeds!r}")
-    numbers = list(dict.fromkeys(int(seed) for seed in seeds.split(",")))
-    net = load(model)
-    results = {}
-    for seed in numbers:
-        console.say(f"seed {seed}")
-        results[seed] = score_phantoms(
-            net,
-            scoring,
-            cases=cases,
-            seed=seed,
-            randomise=randomise,
-            everywhere=everywhere,
-            workers=workers,
-            on_case=lambda done, of: console.say(f"case {done} of {of}"),
-        )
-    return results
+    return score_phantoms(
+        load(model),
+        scoring,
+        cases=cases,
+        seeds=tuple(dict.fromkeys(int(seed) for seed in seeds.split(","))),
+        randomise=randomise,
+        everywhere=everywhere,
+        workers=workers,
+        on_case=lambda done, of: console.say(f"case {done} of {of}"),
+    )
 
 
 def _on_prepared(folder: str, model: str, scoring: Scoring, split: str, task: str) -> Results:
     from mots_pretrained.cli import console
     from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.networks import load
-    from mots_pretrained.training.score_prepared import score_prepared
+    from mots_pretrained.training.score import score_prepared
 
     chosen: dict[str, Split | None] = {"test": "test", "train": "train", "all": None}
     if split not in chosen:

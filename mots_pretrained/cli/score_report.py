@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import os
-import platform
-from collections.abc import Mapping
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mots_pretrained.cli import console
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.evaluation.domains import domain_means, domain_text
-from mots_pretrained.evaluation.long_csv import case_scores, read_case_scores, write_long_csv
-from mots_pretrained.evaluation.metrics import METRICS
-from mots_pretrained.evaluation.paired import Difference, compare, comparison_text
+from mots_pretrained.evaluation.compare import Difference, compare, comparison_text
+from mots_pretrained.evaluation.metrics import METRICS, Rule
 from mots_pretrained.evaluation.results import Results
-from mots_pretrained.evaluation.rules import Rule
-from mots_pretrained.evaluation.seeds import seeds_as_json, seeds_as_text
-from mots_pretrained.evaluation.table9 import hausdorff_column, over_results, table9_text
+from mots_pretrained.evaluation.table import (
+    from_lines,
+    machine,
+    read_lines,
+    to_lines,
+    write_lines,
+)
+from mots_pretrained.published.table9 import hausdorff_column, method_scores, table9_text
 
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What is wanted of an evaluation's results.
+    """What is wanted of the results of an evaluation.
 
     Attributes:
         name: Who made the predictions: the model, or the folder.
-        setting: What was scored, and how.
         csv: File to write every value of every case to, or nothing.
-        against: Another run's CSV to compare with case by case, or nothing.
-        table9: Whether to print in the shape of Table 9.
-        paper: Whether to put the paper's figures beside.
+        against: CSV of another run to compare with case by case, or nothing.
+        paper: Whether to print the shape of Table 9, with the paper's figures.
         json: Whether to print one JSON object instead of tables.
     """
 
     name: str
-    setting: str = ""
     csv: str = ""
     against: str = ""
-    table9: bool = False
     paper: bool = False
     json: bool = False
 
@@ -46,70 +45,87 @@ class ScoreReport:
         """Find fault with what is wanted before the work rather than after it.
 
         Raises:
-            FileNotFoundError: If the CSV has no folder, or the one to compare with is not there.
-            ValueError: If a metric that a table needs is not measured.
+            MissingFileError: If the CSV has no folder, or the one to compare with is not there.
+            UserError: If a metric that a table needs is not measured.
         """
         folder = os.path.dirname(self.csv) or "."
         if not os.path.isdir(folder):
             raise MissingFileError(f"no such folder: {folder}; make it, or write elsewhere")
         if os.path.isdir(self.csv):
             raise UserError(f"{self.csv} is a folder; give a CSV file to write")
-        needed = ["dice", hausdorff_column(rule)] if self.table9 else []
+        needed = ["dice", hausdorff_column(rule)] if self.paper else []
         needed += ["dice"] if self.against else []
         if missing := [name for name in needed if name not in metrics]:
             raise UserError(f"that table needs {missing[0]}; add it to --metrics")
         if self.against:
-            read_case_scores(self.against)
+            from_lines(read_lines(self.against))
 
-    def show(self, results: Mapping[int, Results], *, everywhere: bool = False) -> None:
+    def show(
+        self, results: Results, *, setting: Sequence[str], grid: str, by_group: bool = False
+    ) -> None:
         """Write the CSV file, and print the rest.
 
         Args:
-            results: By seed.
-            everywhere: Whether every category was scored on every domain.
+            results: The scores.
+            setting: What was scored, and how, in words.
+            grid: Whose grid was scored on.
+            by_group: Whether to print a column a domain as well.
         """
+        if results.missing:
+            total = len(results.missing) + len(results.cases)
+            warnings.warn(
+                f"{len(results.missing)} of {total} true label maps have no prediction and are not "
+                f"in the means: {', '.join(results.missing)}",
+                stacklevel=2,
+            )
         if self.csv:
-            machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-            write_long_csv(self.csv, results, row=self.name, setting=self.setting, machine=machine)
-        differences = self._differences(results)
+            lines = to_lines(
+                results,
+                table="evaluate",
+                row=self.name,
+                setting=", ".join(setting),
+                machine=machine(),
+            )
+            write_lines(self.csv, lines)
+        differences: tuple[Difference, ...] = ()
+        if self.against:
+            differences = compare(results.by_case(), from_lines(read_lines(self.against)).by_case())
         if self.json:
-            console.show_json(self._json(results, differences, everywhere))
+            console.show_json(self._json(results, differences, by_group))
             return
-        first = next(iter(results.values()))
-        console.show(seeds_as_text(results) if len(results) > 1 else first.as_text())
-        if everywhere:
-            for metric in first.metrics:
-                means = domain_means(results.values(), metric)
-                console.show(f"\n{domain_text(means, metric=metric)}")
-        if self.table9:
-            rows = {self.name: over_results(results.values())}
-            hd = METRICS[hausdorff_column(first.rule)].title
-            console.show(f"\n{table9_text(rows, paper=self.paper)}")
-            console.show(f"HD of {self.name}: {hd}; the paper gives no unit, its code takes voxels")
+        console.show(results.as_text())
+        if any(map(results.absent_cases, results.categories)):
+            console.show(
+                "without: cases that lack the category; clean: share of them where none of it is "
+                "predicted; false ml: median volume predicted there"
+            )
+        if by_group:
+            for metric in results.metrics:
+                console.show(f"\n{results.groups_as_text(metric)}")
+        if self.paper:
+            console.show(f"\n{table9_text({self.name: method_scores(results)})}")
+            hd = METRICS[hausdorff_column(results.rule)].title
+            console.show(
+                f"HD of {self.name}: {hd}, on {grid} grid; the published testing takes HD95 in "
+                "voxels, both directions pooled, on the scans' own grids"
+            )
         if self.against:
             other = os.path.basename(self.against)
             console.show(f"\nDice\n{comparison_text(differences, names=(self.name, other))}")
         if self.csv:
             console.show(f"\nevery case: {self.csv}")
 
-    def _differences(self, results: Mapping[int, Results]) -> tuple[Difference, ...]:
-        if not self.against:
-            return ()
-        return compare(case_scores(results), read_case_scores(self.against))
-
     def _json(
-        self, results: Mapping[int, Results], differences: tuple[Difference, ...], everywhere: bool
+        self, results: Results, differences: tuple[Difference, ...], by_group: bool
     ) -> dict[str, Any]:
-        first = next(iter(results.values()))
-        values = seeds_as_json(results) if len(results) > 1 else first.as_json()
-        values = {"name": self.name, **values}
-        if everywhere:
-            values["domains"] = {m: domain_means(results.values(), m) for m in first.metrics}
+        values = {"name": self.name, **results.as_json()}
+        if by_group:
+            values["domains"] = {metric: results.by_group(metric) for metric in results.metrics}
         if self.against:
             values["differences"] = [_without_nan(asdict(one)) for one in differences]
         return values
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    """Replace an interval that is not there by nulls, JSON having no NaN."""
+    """Replace an interval that is not there by nulls, since JSON has no NaN."""
     return {key: None if value != value else value for key, value in values.items()}

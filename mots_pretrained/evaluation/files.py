@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.evaluation.metrics import METRICS, measure
+from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
 from mots_pretrained.evaluation.names import LabelNames, names_beside
 from mots_pretrained.evaluation.results import Results
-from mots_pretrained.evaluation.rules import Rule
-from mots_pretrained.evaluation.surface_dice import TOLERANCE
-from mots_pretrained.images.volume import SAME_GRID, Volume, list_volumes, read_volume, stem
+from mots_pretrained.images.volume import SAME_GRID, Volume, list_volumes, read_labels, stem
 
 
 def score_files(
@@ -31,86 +31,99 @@ def score_files(
     """Score every predicted label map against the true one of the same case.
 
     Classes meet by name, whatever their values on either side. Voxels that the truth marks as
-    ignored are scored neither way.
+    ignored are scored neither way. A true label map without a prediction is one of the results'
+    ``missing``.
 
     Args:
-        predictions: A NIfTI label map, or a folder of them, as ``mots predict`` leaves them.
-        truth: A label map, or a folder of them. A case is the same if the names agree, apart from
-            ``_seg`` at the end, and ``img``, ``image``, ``label`` or ``seg`` before the number.
+        predictions: A label map, or a folder of them, as ``mots predict`` leaves them.
+        truth: A label map, or a folder of them; see ``case_key`` for names that make one case.
         names: What the values mean; of the truth as well, unless that has names of its own. By
             default each side's ``labels.json`` or ``dataset.json`` says. Where one side has
-            neither, the other's hold for both, and where neither has, the truth's values are the
-            classes.
+            neither, the other's hold for both, and where neither has, each value is a class.
         truth_names: What the truth's values mean, where they differ.
         metrics: Names of ``METRICS``.
         rule: How empty masks are scored.
-        tolerance: Of the normalised surface Dice, in mm.
+        tolerance: Tolerance of the normalised surface Dice, in mm.
 
     Raises:
-        FileNotFoundError: If a folder, or the truth of a prediction, is missing.
-        ValueError: If two files of a case have different grids, one has several channels, a value
-            has no name, or the two sides share no class.
+        MissingFileError: If a folder, or the truth of a prediction, is missing.
+        UserError: If two files of a case have different grids, one has several channels, a value
+            has no name, the two sides share no class, or names that one side lends the other
+            cannot be meant.
     """
-    pairs = _pairs(Path(predictions), Path(truth))
-    own, true_names = _both_names(Path(predictions), Path(truth), names, truth_names)
-    if own is None or true_names is None:
-        own = true_names = _names_in([true for _, true in pairs.values()])
-    shared = tuple(name for name in true_names.classes if name in own.classes)
+    predictions, truth = Path(predictions), Path(truth)
+    pairs, missing = _pairs(predictions, truth)
+    own, theirs = _both_names(predictions, truth, names, truth_names)
+    if own is None or theirs is None:
+        own = theirs = _names_in(path for pair in pairs.values() for path in pair)
+    shared = tuple(name for name in theirs.classes if name in own.classes)
     if not shared:
         raise UserError(
-            f"predictions name {', '.join(own.classes)}, the truth "
-            f"{', '.join(true_names.classes)}: no class is in both; say with --labels and "
-            "--truth-labels which values mean what"
+            f"predictions name {', '.join(own.classes)}, the truth {', '.join(theirs.classes)}: "
+            "no class is in both; say with --labels and --truth-labels which values mean what"
         )
-    results = Results(shared, tuple(metrics), rule, tolerance)
+    results = Results(shared, tuple(metrics), rule, tolerance, missing=missing)
+    found: tuple[set[int], set[int]] = (set(), set())
     for case, (predicted, true) in pairs.items():
-        one, other = _read_labels(predicted), _read_labels(true)
+        one, other = read_labels(predicted), read_labels(true)
         _check_grids(one, other, predicted, true)
-        _check_values(one, predicted, own)
-        _check_values(other, true, true_names)
-        scored = ~np.isin(other.array, true_names.ignore) if true_names.ignore else True
-        results.add(
-            case,
-            {
-                name: measure(
-                    own.mask(one.array, name) & scored,
-                    true_names.mask(other.array, name) & scored,
-                    spacing=other.spacing,
-                    metrics=metrics,
-                    rule=rule,
-                    tolerance=tolerance,
-                )
-                for name in shared
-            },
-        )
+        found[0].update(_named_values(one, predicted, own, "--labels"))
+        found[1].update(_named_values(other, true, theirs, "--truth-labels"))
+        scored = ~np.isin(other.array, theirs.ignore) if theirs.ignore else True
+        scores = {
+            name: measure(
+                own.mask(one.array, name) & scored,
+                theirs.mask(other.array, name) & scored,
+                spacing=other.spacing,
+                metrics=metrics,
+                rule=rule,
+                tolerance=tolerance,
+            )
+            for name in shared
+        }
+        results.add(case, scores)
+    if own is theirs and own.source and names is None and truth_names is None:
+        _check_lent_names(own, (predictions, found[0]), (truth, found[1]))
     return results
 
 
 def case_key(path: str | os.PathLike[str]) -> str:
-    """Return what two files of one case have in common in their names.
+    """Return what the names of two files of one case have in common.
+
+    Left out are ``_seg`` at the end, and before the number ``img``, ``image``, ``imaging``,
+    ``volume``, ``label``, ``seg`` or ``segmentation``.
 
     Example:
         >>> case_key("out/img0001_seg.nii.gz"), case_key("label/label0001.nii.gz")
         ('0001', '0001')
     """
     name = stem(path).removesuffix("_seg")
-    return re.sub(r"^(img|image|label|seg)(?=[-_]?\d)", "", name)
+    return re.sub(r"^(img|image|imaging|volume|label|seg|segmentation)(?=[-_]?\d)", "", name)
 
 
-def _pairs(predictions: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
-    """Pair files by case, in the order of their names."""
+def _pairs(predictions: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], tuple[str, ...]]:
+    """Pair files by case, in the order of their names; and name the truths left over."""
     true: dict[str, Path] = {}
     for path in _label_maps(truth):
-        first = true.setdefault(case_key(path), path)
-        if first != path:
+        if (first := true.setdefault(case_key(path), path)) != path:
             raise UserError(f"{first} and {path} are named as one case; leave one of them")
     predicted = _label_maps(predictions)
     if len(predicted) == len(true) == 1 and predictions.is_file():
-        return {stem(predictions): (predictions, next(iter(true.values())))}
+        return {stem(predictions): (predictions, next(iter(true.values())))}, ()
+    of: dict[str, Path] = {}
     for path in predicted:
-        if case_key(path) not in true:
-            raise MissingFileError(f"{path} has no truth of its name in {truth}")
-    return {stem(path): (path, true[case_key(path)]) for path in predicted}
+        key = case_key(path)
+        if key not in true:
+            key = key.removesuffix("_0000")  # nnU-Net's images are CASE_0000, its label maps CASE
+        if key not in true:
+            raise MissingFileError(
+                f"{path} has no truth of its name in {truth}; it would be called {key}.nii.gz"
+            )
+        if (first := of.setdefault(key, path)) != path:
+            raise UserError(f"{first} and {path} are named as one case; leave one of them")
+    missing = tuple(stem(path) for key, path in true.items() if key not in of)
+    pairs = {stem(path): (path, true[key]) for key, path in of.items()}
+    return pairs, () if predictions.is_file() else missing
 
 
 def _label_maps(path: Path) -> list[Path]:
@@ -124,27 +137,48 @@ def _label_maps(path: Path) -> list[Path]:
     return found
 
 
-def _names_in(paths: list[Path]) -> LabelNames:
-    values = sorted({int(v) for path in paths for v in np.unique(_read_labels(path).array)} - {0})
+def _values(array: NDArray[np.integer]) -> set[int]:
+    """Return the values present; counting them is many times faster than sorting them."""
+    if array.min() < 0:
+        return {int(value) for value in np.unique(array)}
+    return {int(value) for value in np.flatnonzero(np.bincount(array.ravel()))}
+
+
+def _names_in(paths: Iterable[Path]) -> LabelNames:
+    """Make each value found a class of its own."""
+    values = sorted(set().union(*(_values(read_labels(path).array) for path in paths)) - {0})
     if not values:
-        raise UserError("the truth holds nothing but background; there is nothing to score")
+        raise UserError("all label maps hold nothing but background; there is nothing to score")
     return LabelNames({f"label_{value}": (value,) for value in values})
-
-
-def _read_labels(path: Path) -> Volume:
-    volume = read_volume(path, dtype=np.int32)
-    if volume.array.ndim != 3:
-        raise UserError(f"{path} has {volume.channels} channels; a label map has one")
-    return volume
 
 
 def _both_names(
     predictions: Path, truth: Path, names: LabelNames | None, truth_names: LabelNames | None
 ) -> tuple[LabelNames | None, LabelNames | None]:
-    """Return what the values mean in predictions and truth; None for both if nothing says."""
+    """Return what the values mean in predictions and truth; None for both if nothing says.
+
+    Names read from a file, rather than given, follow the other side in what a class includes.
+    """
+    ours = names or names_beside(predictions, predicted=True)
     theirs = truth_names or names or names_beside(truth)
-    ours = names or names_beside(predictions)
-    return ours or theirs, theirs or ours
+    if ours is None or theirs is None:
+        return ours or theirs, theirs or ours
+    if truth_names is None and names is None:
+        theirs = _nested(theirs, ours, truth)
+    if names is None:
+        ours = _nested(ours, theirs, predictions)
+    return ours, theirs
+
+
+def _nested(own: LabelNames, other: LabelNames, path: Path) -> LabelNames:
+    nested = own.nested_like(other)
+    if changed := [name for name, values in nested.classes.items() if values != own.classes[name]]:
+        warnings.warn(
+            f"in {path}, {', '.join(changed)} are read with what lies in them, as in "
+            f"{other.source}; --labels and --truth-labels say it otherwise",
+            stacklevel=4,
+        )
+    return nested
 
 
 def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> None:
@@ -160,13 +194,46 @@ def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> Non
     )
 
 
-def _check_values(volume: Volume, path: Path, names: LabelNames) -> None:
-    strange = sorted({int(value) for value in np.unique(volume.array)} - names.known)
-    if strange:
+def _named_values(volume: Volume, path: Path, names: LabelNames, option: str) -> set[int]:
+    """Return the values of a label map; refuse one without a name."""
+    values = _values(volume.array)
+    if strange := sorted(values - names.known):
+        listed = (f"{' '.join(map(str, v))} {name}" for name, v in names.classes.items())
         raise UserError(
-            f"{path} holds label value {strange[0]}, which has no name; named are "
-            + ", ".join(f"{' '.join(map(str, v))} {name}" for name, v in names.classes.items())
+            f"{path} holds label value {strange[0]}, which has no name in {names.source}; named "
+            f"are {', '.join(listed)}; say with {option} what the values of {path.parent} mean"
         )
+    return values
+
+
+def _check_lent_names(
+    names: LabelNames, predictions: tuple[Path, set[int]], truth: tuple[Path, set[int]]
+) -> None:
+    """Doubt names that hold for both sides though they were found beside one alone.
+
+    Raises:
+        UserError: If no value is on both sides: the values then hardly mean the same.
+    """
+    from_truth = names_beside(predictions[0]) is None
+    (path, lent), option = (predictions, "--labels") if from_truth else (truth, "--truth-labels")
+    predicted, true = predictions[1] - {0}, truth[1] - {0}
+    extra = predicted - true
+    if not extra or not true or (from_truth and predicted & true):
+        return
+    meaning = "; ".join(f"{value} is {names.named(value)}" for value in sorted(lent - {0}))
+    text = f"{path} has no names of its own and is read by {names.source}: {meaning}"
+    if not predicted & true:
+        values = [", ".join(map(str, sorted(side))) for side in (predicted, true)]
+        raise UserError(
+            f"{text}; but the predictions hold {values[0]} and the truth {values[1]}; say with "
+            f"{option} what the values in {path} mean"
+        )
+    listed = ", ".join(f"{value} ({names.named(value)})" for value in sorted(extra))
+    warnings.warn(
+        f"{text}; the predictions also hold {listed}; if its values mean something else, say so "
+        f"with {option}",
+        stacklevel=3,
+    )
 
 
 def _mm(volume: Volume) -> str:

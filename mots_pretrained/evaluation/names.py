@@ -1,45 +1,38 @@
-"""What the values of a label map are called, whoever made it; regions may share values."""
+"""Names of the values of a label map, whoever made it; regions may share values."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.tasks import (
-    BCV_ORGANS,
-    BRATS_REGIONS,
-    MOTS_CATEGORIES,
-    MOTS_TASKS,
-    Task,
-)
+from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
 
 
 @dataclass(frozen=True)
 class LabelNames:
-    """Names of a label map's values.
+    """Names of the values of a label map.
 
     Attributes:
-        classes: The values that make up each class; several for a region that contains others.
+        classes: Values that make up each class; several for a region that contains others.
         ignore: Values that are neither a class nor background: what lies there is not scored.
+        source: File or word that gives the names, for messages.
     """
 
     classes: Mapping[str, tuple[int, ...]]
     ignore: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, values: Mapping[str, int]) -> LabelNames:
-        """Make names of one value a class."""
-        return cls({name: (value,) for name, value in values.items()})
+    source: str = field(default="", compare=False)
 
     @property
     def known(self) -> set[int]:
@@ -51,6 +44,27 @@ class LabelNames:
         values = self.classes[name]
         return labels == values[0] if len(values) == 1 else np.isin(labels, values)
 
+    def named(self, value: int) -> str:
+        """Return the names of a value, that of the class which it stands for first."""
+        own = sorted(self.classes.items(), key=lambda item: (len(item[1]), item[1][0] != value))
+        return ", ".join(name for name, values in own if value in values)
+
+    def nested_like(self, other: LabelNames) -> LabelNames:
+        """Return the names with each class holding those that it holds in the other's.
+
+        Where liver and liver tumour exclude each other here and the other's liver includes its
+        tumour, the liver gets the tumour's values.
+        """
+        shared = [name for name in self.classes if name in other.classes]
+        classes = dict(self.classes)
+        for outer in shared:
+            for inner in shared:
+                holds = {*other.classes[inner]} < {*other.classes[outer]}
+                if holds and not {*self.classes[inner]} & {*self.classes[outer]}:
+                    classes[outer] += self.classes[inner]
+        classes = {name: tuple(dict.fromkeys(values)) for name, values in classes.items()}
+        return replace(self, classes=classes)
+
 
 def _of_task(task: Task) -> LabelNames:
     """Return how a collection of Table 1 numbers its own organ and tumour."""
@@ -58,83 +72,106 @@ def _of_task(task: Task) -> LabelNames:
     return LabelNames({name: values for name, values in both.items() if name is not None})
 
 
-_MOTS = {name: (value,) for value, name in enumerate(MOTS_CATEGORIES, start=1)}
-_LIVER = ("liver", "liver_tumour", "hepatic_vessel", "hepatic_vessel_tumour")
+_MOTS = ModelConfig().label_values
 
 NAMED: dict[str, LabelNames] = {
     "mots": LabelNames(_MOTS),
-    "mots-whole": LabelNames(
-        {
-            **_MOTS,
-            "liver": tuple(_MOTS[name][0] for name in _LIVER),
-            "kidney": (*_MOTS["kidney"], *_MOTS["kidney_tumour"]),
-            "pancreas": (*_MOTS["pancreas"], *_MOTS["pancreas_tumour"]),
-        }
-    ),
     **{task.name: _of_task(task) for task in MOTS_TASKS},
-    "bcv": LabelNames.of({name: value for value, name in enumerate(BCV_ORGANS, start=1)}),
+    "bcv": LabelNames({name: (value,) for value, name in enumerate(BCV_ORGANS, start=1)}),
     "brats": LabelNames(BRATS_REGIONS),
 }
-"""Names known by a word: the values that ``mots predict`` writes, as they are or each organ with
-what lies in it; those of the seven collections; BCV's; and BraTS's nested regions."""
+"""Names known by a word: the values that ``mots predict`` writes for the tasks of MOTS, an organ
+with all that lies in it; those of the seven collections; BCV's; and BraTS's nested regions."""
 
 
 def label_names(text: str) -> LabelNames:
-    """Return what a word of ``NAMED`` stands for, or what a JSON file tells.
+    """Return what a word of ``NAMED`` stands for, or what a JSON file says.
 
     Raises:
-        FileNotFoundError: If it is neither.
-        ValueError: If the file names no classes.
+        MissingFileError: If it is neither.
+        UserError: If the file names no classes.
     """
-    return NAMED[text] if text in NAMED else read_label_names(text)
+    return replace(NAMED[text], source=text) if text in NAMED else read_label_names(text)
 
 
 def read_label_names(path: str | os.PathLike[str]) -> LabelNames:
     """Read names from JSON: name to value or values, value to name, or a list from 1 on.
 
-    The ``labels`` of a ``dataset.json`` of the Decathlon or of nnU-Net will do, nested regions
+    The ``labels`` of a ``dataset.json`` of the Decathlon or of nnU-Net are such, nested regions
     included. Background is left out; nnU-Net's ``ignore`` is no class.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it says something else.
+        MissingFileError: If there is no such file.
+        UserError: If it says something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"no such file: {path}; give a JSON file, or {', '.join(NAMED)}")
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error})") from None
-    if isinstance(content, dict) and isinstance(content.get("labels"), dict | list):
-        content = content["labels"]
+    content = _content(Path(path))
     if isinstance(content, list):
         content = {str(name): value for value, name in enumerate(content, start=1)}
     classes = _classes(content) if isinstance(content, dict) else {}
     ignore = classes.pop("ignore", ())
     if not classes:
         raise UserError(f'{path} names no classes; write {{"liver": 1, "spleen": [2, 3]}}, say')
-    return LabelNames(classes, ignore)
+    return LabelNames(classes, ignore, f"{path}")
 
 
-def names_beside(path: Path) -> LabelNames | None:
-    """Return what a file beside a label map or folder, or in the folder above, says of them."""
+def names_beside(path: Path, *, predicted: bool = False) -> LabelNames | None:
+    """Return what a file beside a label map or folder, or in the folder above, says of them.
+
+    Args:
+        path: A label map or a folder of them.
+        predicted: Whether they are predictions. A labels.json of version 0.1.0 gave each category
+            of MOTS its own value alone; it is read as whole organs, with a warning.
+    """
     folder = path.parent if path.is_file() else path
     for place in (folder, folder.parent):
         for name in _FILES:
             if (place / name).is_file():
-                return read_label_names(place / name)
+                names = read_label_names(place / name)
+                return _whole_organs(names) if predicted and name == _FILES[0] else names
     return None
+
+
+def _whole_organs(names: LabelNames) -> LabelNames:
+    """Read the numbering of MOTS with one value a category as ``NAMED["mots"]``."""
+    if not all(values == _MOTS.get(name, ())[:1] for name, values in names.classes.items()):
+        return names
+    whole = {name: tuple(v for v in _MOTS[name] if v in names.known) for name in names.classes}
+    if whole == names.classes:
+        return names
+    changed = [name for name, values in whole.items() if values != names.classes[name]]
+    warnings.warn(
+        f"{names.source} gives one value a category, as version 0.1.0 wrote it; "
+        f"{', '.join(changed)} are read with what lies in them; write lists of values, or say "
+        "with --labels what they mean, for another reading",
+        stacklevel=3,
+    )
+    return replace(names, classes=whole)
+
+
+def _content(path: Path) -> Any:
+    if not path.is_file():
+        raise MissingFileError(f"no such file: {path}; give a JSON file, or {', '.join(NAMED)}")
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error})") from None
+    if isinstance(content, dict) and isinstance(content.get("labels"), dict | list):
+        return content["labels"]
+    return content
 
 
 def _classes(content: dict[Any, Any]) -> dict[str, tuple[int, ...]]:
     """Read name and value in either order; nothing at all if an entry is neither."""
     classes: dict[str, tuple[int, ...]] = {}
     for key, value in content.items():
-        name, given = (value, key) if str(key).isdigit() else (key, value)
+        name, given = (value, key) if str(key).isdecimal() else (key, value)
         numbers = given if isinstance(given, list) else [given]
-        if not isinstance(name, str) or not numbers or not all(str(n).isdigit() for n in numbers):
+        if not isinstance(name, str) or not numbers or not all(map(_is_value, numbers)):
             return {}
         if values := tuple(int(number) for number in numbers if int(number) != 0):
             classes[name] = values
     return classes
+
+
+def _is_value(number: Any) -> bool:
+    return str(number).isdecimal() and not isinstance(number, bool)

@@ -1,111 +1,172 @@
-"""Scores of many cases by category, as a table and as one JSON object (Table 9)."""
+"""The long table of results, one value a line, that evaluations and benchmarks write alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean
-from typing import Any
+import csv
+import io
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.evaluation.rules import Rule
+from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.evaluation.metrics import FALSE_ML, METRICS
+from mots_pretrained.evaluation.results import Results, ScoredCase
+from mots_pretrained.files import write_text
 
-Scores = Mapping[str, float | None]
-"""Dice by category; None where the truth is empty and the case is left out of the mean."""
+COLUMNS = (
+    *("table", "row", "setting", "seed", "case", "category"),
+    *("metric", "value", "steps", "seconds", "machine"),
+)
+
+MISSING = "missing"
+"""Metric of the line of a case that has a truth but no prediction; it has no value."""
+
+Line = dict[str, str]
+"""A line of the table: text by column; columns that it lacks are empty."""
 
 
-@dataclass
-class Table:
-    """Collects one case's scores after another's.
+def to_lines(
+    results: Results,
+    *,
+    table: str,
+    row: str,
+    setting: str = "",
+    steps: str = "",
+    machine: str = "",
+) -> list[Line]:
+    """Return every value of every case as a line.
 
-    Attributes:
-        categories: All categories, in the order of the rows.
-        rule: How empty masks were scored.
-        cases: Each case's scores; a case need not have all categories.
-
-    Example:
-        >>> table = Table(("liver", "spleen"))
-        >>> table.add("case 1", {"liver": 0.75})
-        >>> table.add("case 2", {"liver": None, "spleen": 0.25})
-        >>> table.mean_dice, table.left_out("liver")
-        (0.5, 1)
+    Args:
+        results: The scores.
+        table: Name of the table.
+        row: Who made the predictions: the model, the method, or the folder.
+        setting: What was scored, and how.
+        steps: Steps of the training behind it.
+        machine: Where the seconds were measured.
     """
-
-    categories: tuple[str, ...]
-    rule: Rule = "standard"
-    cases: dict[str, dict[str, float | None]] = field(default_factory=dict)
-
-    def add(self, case: str, scores: Scores) -> None:
-        """Add a case.
-
-        Raises:
-            KeyError: If it has a category that the table has not.
-            ValueError: If there is a case of that name already.
-        """
-        strange = [name for name in scores if name not in self.categories]
-        if strange:
-            raise UnknownNameError(f"{case}: unknown category {strange[0]!r}")
-        if case in self.cases:
-            raise UserError(f"case {case!r} is there twice")
-        self.cases[case] = dict(scores)
-
-    def scored(self, category: str) -> list[float]:
-        """Return the scores that make up a category's mean."""
-        found = (scores.get(category) for scores in self.cases.values())
-        return [score for score in found if score is not None]
-
-    def left_out(self, category: str) -> int:
-        """Return how many cases had an empty truth and so no score."""
-        return sum(
-            category in scores and scores[category] is None for scores in self.cases.values()
-        )
-
-    def mean(self, category: str) -> float | None:
-        """Return a category's mean over its scored cases; None if there is none."""
-        scores = self.scored(category)
-        return fmean(scores) if scores else None
-
-    @property
-    def mean_dice(self) -> float | None:
-        """Mean over the categories' mean Dice; None if nothing was scored."""
-        return self.mean_over_categories
-
-    @property
-    def mean_over_categories(self) -> float | None:
-        """Mean over the categories' means; None if nothing was scored."""
-        means = [mean for mean in map(self.mean, self.categories) if mean is not None]
-        return fmean(means) if means else None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return one JSON object: ``mean_dice``, ``dice`` by category, counts and every case."""
-        return {
-            "mean_dice": self.mean_dice,
-            "dice": {category: self.mean(category) for category in self.categories},
-            "scored": {category: len(self.scored(category)) for category in self.categories},
-            "left_out": {category: self.left_out(category) for category in self.categories},
-            "rule": self.rule,
-            "cases": self.cases,
+    shared = {"table": table, "row": row, "setting": setting, "steps": steps, "machine": machine}
+    lines = [
+        {
+            **shared,
+            "seed": str(case.seed),
+            "case": case.name,
+            "category": category,
+            "metric": metric,
+            "value": "" if value is None else repr(float(value)),
+            "seconds": "" if case.seconds is None else f"{case.seconds:.3f}",
         }
-
-    def as_text(self) -> str:
-        """Return the table as lines of text, a category a line, the mean last."""
-        rows: list[Sequence[str]] = [("category", "Dice", "cases", "left out")]
-        for category in self.categories:
-            counts = str(len(self.scored(category))), str(self.left_out(category) or "")
-            rows.append((category, shown(self.mean(category)), *counts))
-        rows.append(("mean", shown(self.mean_dice), str(len(self.cases)), ""))
-        return aligned(rows)
+        for case in results.cases
+        for category, scores in case.scores.items()
+        for metric, value in scores.items()
+    ]
+    return lines + [{**shared, "case": name, "metric": MISSING} for name in results.missing]
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as lines of text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
-    )
+def from_lines(lines: Iterable[Line]) -> Results:
+    """Return the scores in the lines of one row; lines of other metrics are passed over.
+
+    Raises:
+        UserError: If a case is there several times for a seed, or a value is no number.
+    """
+    found: dict[tuple[int, str], dict[str, dict[str, float | None]]] = {}
+    for line in lines:
+        if line["metric"] not in METRICS and line["metric"] != FALSE_ML:
+            continue
+        seed, case, category = line["seed"] or "0", line["case"], line["category"]
+        if not seed.isdecimal():
+            raise UserError(f"a line of case {case} has {seed!r} where a seed should be")
+        scores = found.setdefault((int(seed), case), {}).setdefault(category, {})
+        if line["metric"] in scores:
+            raise UserError(
+                f"{case} {category} is there twice for seed {seed}; say which table, row or "
+                "setting is meant"
+            )
+        scores[line["metric"]] = _number(line["value"])
+    categories = dict.fromkeys(name for scores in found.values() for name in scores)
+    measured = {m for case in found.values() for scores in case.values() for m in scores}
+    cases = [ScoredCase(name, scores, seed) for (seed, name), scores in found.items()]
+    return Results(tuple(categories), tuple(m for m in METRICS if m in measured), cases=cases)
 
 
-def shown(score: float | None, digits: int = 3) -> str:
-    """Return a score as text, or a dash where there is none."""
-    return "-" if score is None else f"{score:.{digits}f}"
+def write_lines(path: str | os.PathLike[str], lines: Iterable[Line]) -> Path:
+    """Write a long table, whole or not at all.
+
+    Raises:
+        MissingFileError: If there is no such folder.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise MissingFileError(f"no such folder: {path.parent}; make it, or write elsewhere")
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(lines)
+    write_text(path, text.getvalue())
+    return path
+
+
+def read_lines(
+    path: str | os.PathLike[str],
+    *,
+    table: str | None = None,
+    row: str | None = None,
+    setting: str | None = None,
+) -> list[Line]:
+    """Read the lines of a long table.
+
+    Args:
+        path: The CSV file.
+        table: Only the lines of this table; all by default, as for the next two.
+        row: Only those of this row.
+        setting: Only those of this setting.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        UserError: If it is no long table, or holds no such line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"no such file: {path}; write one with: mots evaluate -o")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise UserError(f"{path} has no column {missing[0]!r}; wanted are {','.join(COLUMNS)}")
+        wanted = {"table": table, "row": row, "setting": setting}
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        lines = [line for line in reader if all(line[k] == value for k, value in wanted.items())]
+    if not lines:
+        named = "".join(f" of {key} {value}" for key, value in wanted.items())
+        raise UserError(f"{path} holds no line{named}")
+    return lines
+
+
+def machine() -> str:
+    """Name the processor, its cores, the versions that matter, and how busy it is besides."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if "model name" in x), model)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        model = torch.cuda.get_device_name()
+    names = [model, f"{os.cpu_count()} cores"]
+    for package in ("torch", "mots_pretrained"):
+        try:
+            names.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    if hasattr(os, "getloadavg"):
+        names.append(f"load {os.getloadavg()[0]:.1f}")
+    return ", ".join(names)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text) if text else float("nan")
+    except ValueError:
+        raise UserError(f"the table holds {text!r} where a number should be") from None
+    return None if value != value else value

@@ -19,7 +19,7 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.layouts.folders import LabelledScan, find_scans
 from mots_pretrained.data.shelf import Shelf
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.evaluation.table import Table
+from mots_pretrained.evaluation.results import Results
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.training.downstream import Choices, Downstream, Split, describe, folds, split
 from mots_pretrained.training.finetune import Finetuning, finetune
@@ -165,7 +165,7 @@ def finetune_folds(
     output, begun = Path(output), time.monotonic()
     task = describe(find_scans(data), start.config().preprocessing, choices)
     parts = folds(task.scans, count, settings.seed)
-    together = Table(tuple(task.classes))
+    together = Results(tuple(task.classes))
     complete = True
     with Shelf(task.read, output) as shelf:
         for number, part in enumerate(parts):
@@ -174,8 +174,8 @@ def finetune_folds(
             job = _Job(task, output / FOLD.format(number), settings, start, own)
             history = _train(job, part, shelf)
             complete = complete and history.complete
-            for case, scores in ({} if history.best is None else history.best.cases).items():
-                together.add(f"fold {number}: {case}", scores)
+            for case in [] if history.best is None else history.best.cases:
+                together.add(f"fold {number}: {case.name}", case.scores)
     history = History(validations=[(0, together)], complete=complete)
     record = {"folds": count, "complete": complete, "scores": together.as_json()}
     (output / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -245,9 +245,7 @@ def _known_history(known: dict[str, Any], record: dict[str, Any], path: Path) ->
                 "choose another folder"
             )
     scores = known["scores"]
-    best = [] if scores is None else [
-        (known["best_step"], Table(tuple(scores["dice"]), cases=scores["cases"]))
-    ]  # fmt: skip
+    best = [] if scores is None else [(known["best_step"], Results.from_json(scores))]
     return History(validations=best, best_step=known["best_step"])
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.patches import Case
-from mots_pretrained.evaluation.table import Table
+from mots_pretrained.evaluation.results import Results
 from mots_pretrained.training.loop import Progress
 from mots_pretrained.training.validation import score_case
 
@@ -29,14 +29,14 @@ class History:
     """
 
     progress: list[Progress] = field(default_factory=list)
-    validations: list[tuple[int, Table]] = field(default_factory=list)
+    validations: list[tuple[int, Results]] = field(default_factory=list)
     best_step: int = 0
     complete: bool = True
 
     @property
-    def best(self) -> Table | None:
+    def best(self) -> Results | None:
         """Scores of the best validation."""
-        return next((table for step, table in self.validations if step == self.best_step), None)
+        return next((found for step, found in self.validations if step == self.best_step), None)
 
 
 class Watch:
@@ -68,10 +68,10 @@ class Watch:
 
     def resume(self) -> None:
         """Go on from what was kept."""
-        kept, classes = self.kept, self.segmenter.config.classes
+        kept = self.kept
         self.history.progress = [Progress(**line) for line in kept["progress"]]
         self.history.validations = [
-            (step, Table(classes, cases=cases)) for step, cases in kept["scores"]
+            (step, Results.from_json(values)) for step, values in kept["scores"]
         ]
         self.history.best_step = kept["best_step"]
 
@@ -89,13 +89,13 @@ class Watch:
         return not self.kept["patient"]
 
     def _validate(self, step: int) -> None:
-        table = Table(self.segmenter.config.classes)
+        results = Results(self.segmenter.config.classes)
         self.segmenter.eval()
         for index, case in enumerate(self.cases):
-            table.add(f"{index} {case.name}", score_case(self.segmenter, case, overlap=0.25))
-        self.history.validations.append((step, table))
-        self.kept["scores"].append((step, table.cases))
-        mean = table.mean_dice or 0.0
+            results.add(f"{index} {case.name}", score_case(self.segmenter, case, overlap=0.25))
+        self.history.validations.append((step, results))
+        self.kept["scores"].append((step, results.as_json()))
+        mean = results.mean_dice or 0.0
         if mean > self.kept["best"]:
             self.history.best_step = step
             weights = copy.deepcopy(self.segmenter.state_dict())

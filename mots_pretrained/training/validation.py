@@ -8,15 +8,15 @@ from torch import Tensor
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.patches import Case
-from mots_pretrained.evaluation.dice import dice
+from mots_pretrained.evaluation.metrics import Scores, measure
 from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.tasks import IGNORED
 
 
 @torch.no_grad()
-def score_case(net: Segmenter, case: Case, *, overlap: float = 0.5) -> dict[str, float | None]:
-    """Return the Dice of every class on a case, at the contract's resolution.
+def score_case(net: Segmenter, case: Case, *, overlap: float = 0.5) -> dict[str, Scores]:
+    """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
 
     Args:
         net: The network, in evaluation mode; it stays on its device.
@@ -42,12 +42,11 @@ def score_case(net: Segmenter, case: Case, *, overlap: float = 0.5) -> dict[str,
     ]
     found = np.concatenate(planes, axis=1)
     found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
-    if config.exclusive:
-        return {
-            name: dice(found[0] == value, target[0] == value)
-            for value, name in enumerate(config.classes, start=1)
-        }
-    return {
-        name: dice(mask, true == 1)
-        for name, mask, true in zip(config.classes, found, target, strict=True)
-    }
+    spacing, scores = config.preprocessing.spacing, {}
+    for index, name in enumerate(config.classes):
+        if config.exclusive:
+            mask, true = found[0] == index + 1, target[0] == index + 1
+        else:
+            mask, true = found[index], target[index] == 1
+        scores[name] = measure(mask, true, spacing=spacing, metrics=("dice",))
+    return scores

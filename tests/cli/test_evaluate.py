@@ -38,7 +38,10 @@ def test_json(folders, capsys):
     values = json.loads(capsys.readouterr().out)
     assert values["mean_dice"] == 0.5
     assert values["dice"] == {"liver": 0.5, "spleen": None}
-    assert values["left_out"] == {"liver": 0, "spleen": 1}
+    assert values["absent_cases"] == {"liver": 0, "spleen": 1}
+    assert values["false_volume_ml"] == {"liver": None, "spleen": 0.0}
+    assert values["clean_share"] == {"liver": None, "spleen": 1.0}
+    assert values["missing"] == []
 
 
 def test_the_published_rule_scores_an_empty_truth_zero(folders, capsys):
@@ -92,6 +95,7 @@ def test_two_runs_are_compared_case_by_case(folders, capsys):
         ("a_seg", "liver", "hd", "2.0"),
         ("a_seg", "spleen", "dice", ""),
         ("a_seg", "spleen", "hd", ""),
+        ("a_seg", "spleen", "false_ml", "0.0"),
     ]
     assert evaluate(folders, "--against", str(path), "--json") == 0
     liver, mean = json.loads(capsys.readouterr().out)["differences"]
@@ -110,6 +114,36 @@ def test_the_truth_may_have_values_of_its_own(folders, capsys):
     (folders / "theirs.json").write_text('{"hepar": 3, "liver": [1, 2]}')
     assert evaluate(folders, "--truth-labels", str(folders / "theirs.json"), "--json") == 0
     assert json.loads(capsys.readouterr().out)["dice"] == {"liver": 0.5}
+
+
+@pytest.mark.filterwarnings("always")
+def test_scans_without_a_prediction_are_named(folders, capsys):
+    truth = folders / "truth/a.nii.gz"
+    (folders / "truth/b.nii.gz").write_bytes(truth.read_bytes())
+    assert evaluate(folders, "--json", "-o", str(folders / "a.csv")) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["missing"] == ["b"]
+    assert captured.err.splitlines() == [
+        "warning: 1 of 2 true label maps have no prediction and are not in the means: b"
+    ]
+    assert "b,,missing" in (folders / "a.csv").read_text()
+    assert evaluate(folders, "--metrics", "dice") == 0
+    assert "1 of 2" in capsys.readouterr().out.splitlines()[-2]
+
+
+def test_false_volumes_are_explained(folders, capsys):
+    assert evaluate(folders, "--metrics", "dice") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["category", "Dice", "cases", "without", "clean", "false", "ml"]
+    assert lines[-1].startswith("without: cases that lack the category; clean: share of them")
+
+
+def test_control_characters_of_names_are_not_printed(folders, capsys):
+    (folders / "names.json").write_text(json.dumps({"liv\x1b[2Jer": 1}))
+    assert evaluate(folders, "--metrics", "dice") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "liv\\x1b[2Jer" in out
 
 
 @pytest.fixture(scope="module")

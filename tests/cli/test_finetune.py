@@ -7,7 +7,7 @@ import pytest
 
 from mots_pretrained.cli import main
 from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
-from mots_pretrained.evaluation.table import Table
+from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.history import History
@@ -106,9 +106,9 @@ def test_errors_are_one_line_and_nothing_is_written(
 def pretend(called):
     def run(folder, output, settings, **options):
         called.update(options, settings=settings)
-        table = Table(("liver",))
-        table.add("a", {"liver": 0.5})
-        return History(validations=[(7, table)], best_step=7)
+        results = Results(("liver",))
+        results.add("a", {"liver": {"dice": 0.5}})
+        return History(validations=[(7, results)], best_step=7)
 
     return run
 

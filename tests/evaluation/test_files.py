@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.evaluation.files import case_key, score_files
 from mots_pretrained.evaluation.names import NAMED, LabelNames
 from mots_pretrained.images.volume import Volume, write_like
+from mots_pretrained.tasks import MOTS_TASKS
 
 LIVER = np.zeros((4, 4, 4), np.uint8)
 LIVER[:2] = 1
@@ -17,6 +19,10 @@ def write(path, array, spacing=(3.0, 2.0, 1.0)):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_like(path, array, Volume.with_spacing(array, spacing))
     return path
+
+
+def cases(results):
+    return {case.name: case.scores for case in results.cases}
 
 
 def folders(tmp_path):
@@ -29,18 +35,19 @@ def folders(tmp_path):
 
 
 def test_folders_are_paired_by_name(tmp_path):
-    names = LabelNames.of({"liver": 1, "spleen": 2})
+    names = LabelNames({"liver": (1,), "spleen": (2,)})
     results = score_files(*folders(tmp_path), names=names, metrics=["dice"])
-    assert results.cases == {
-        "img0001_seg": {"liver": {"dice": 1.0}, "spleen": {"dice": None}},
-        "img0002_seg": {"liver": {"dice": 0.5}, "spleen": {"dice": None}},
+    absent = {"dice": None, "false_ml": 0.0}
+    assert cases(results) == {
+        "img0001_seg": {"liver": {"dice": 1.0}, "spleen": absent},
+        "img0002_seg": {"liver": {"dice": 0.5}, "spleen": absent},
     }
     assert results.mean_dice == 0.75
-    assert results.as_json()["left_out"] == {"liver": 0, "spleen": 2}
+    assert results.as_json()["absent_cases"] == {"liver": 0, "spleen": 2}
 
 
 def test_distances_are_in_millimetres_of_the_truths_grid(tmp_path):
-    results = score_files(*folders(tmp_path), metrics=["hd", "hd_voxels", "sd_voxels"])
+    results = score_files(*folders(tmp_path), metrics=["hd", "hd_voxels"])
     assert results.mean("label_1", "hd") == 1.5  # 0, and one plane of 3 mm
     assert results.mean("label_1", "hd_voxels") == 0.5
 
@@ -48,7 +55,7 @@ def test_distances_are_in_millimetres_of_the_truths_grid(tmp_path):
 def test_two_files_need_no_common_name(tmp_path):
     one, other = write(tmp_path / "a.nii.gz", LIVER), write(tmp_path / "b.nii", LIVER)
     results = score_files(one, other, metrics=["dice", "hd"])
-    assert results.cases == {"a": {"label_1": {"dice": 1.0, "hd": 0.0}}}
+    assert cases(results) == {"a": {"label_1": {"dice": 1.0, "hd": 0.0}}}
 
 
 def test_names_lie_beside_the_truth(tmp_path):
@@ -66,7 +73,8 @@ def test_names_lie_beside_the_truth(tmp_path):
         ("liver_12_seg.nii.gz", "liver_12"),
         ("liver_12.nii.gz", "liver_12"),
         ("imaging.nii.gz", "imaging"),
-        ("segmentation-3.nii", "segmentation-3"),
+        ("segmentation-3.nii", "-3"),
+        ("volume-3_seg.nii.gz", "-3"),
         ("label0001.nii.gz", "0001"),
     ],
 )
@@ -79,7 +87,7 @@ def test_faults_name_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         score_files(tmp_path / "none", truth)
     with pytest.raises(ValueError, match=r"img0001_seg.nii.gz holds label value 1.* 2 spleen"):
-        score_files(out, truth, names=LabelNames.of({"spleen": 2}))
+        score_files(out, truth, names=LabelNames({"spleen": (2,)}))
     write(truth / "label0002.nii.gz", LIVER, spacing=(3.0, 2.0, 2.0))
     with pytest.raises(ValueError, match=r"img0002_seg.nii.gz lies on another grid"):
         score_files(out, truth)
@@ -97,7 +105,7 @@ def test_each_side_is_read_by_its_own_names(tmp_path):
     write(true / "a.nii.gz", np.array([0, 2, 1], np.uint8)[organs])
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"1": "spleen", "2": "liver"}}))
     results = score_files(predicted, true, metrics=["dice"])
-    assert results.cases == {"a_seg": {"spleen": {"dice": 1.0}, "liver": {"dice": 1.0}}}
+    assert cases(results) == {"a_seg": {"spleen": {"dice": 1.0}, "liver": {"dice": 1.0}}}
 
 
 def test_sides_without_a_common_class_are_refused(tmp_path):
@@ -130,7 +138,7 @@ def test_what_the_truth_ignores_is_scored_neither_way(tmp_path):
         json.dumps({"labels": {"background": 0, "liver": 1, "ignore": 7}})
     )
     results = score_files(one, other, metrics=["dice", "hd"])
-    assert results.cases == {"a": {"liver": {"dice": 1.0, "hd": 0.0}}}
+    assert cases(results) == {"a": {"liver": {"dice": 1.0, "hd": 0.0}}}
 
 
 @pytest.mark.parametrize(
@@ -179,3 +187,168 @@ def test_several_channels_and_two_truths_of_a_name_are_refused(tmp_path):
     write(tmp_path / "t/label1.nii.gz", LIVER)
     with pytest.raises(ValueError, match="are named as one case"):
         score_files(one, tmp_path / "t")
+
+
+def name(folder, **values):
+    (folder / "labels.json").write_text(json.dumps(values))
+
+
+def test_a_label_map_scores_1_against_a_truth_that_it_equals_for_every_task(tmp_path):
+    """A whole liver with its tumour, vessel and vessel tumour, and so on, written and scored."""
+    values = ModelConfig().label_values
+    for task in MOTS_TASKS:
+        drawn = np.zeros((6, 6, 6), np.uint8)
+        predicted = np.zeros((6, 6, 6), np.uint8)
+        for category, own, position in ((task.organ, task.organ_values, np.s_[1:5]),
+                                        (task.tumour, task.tumour_values, np.s_[2:4])):  # fmt: skip
+            if category is not None:
+                drawn[position, 1:5, 1:5] = own[0]
+                predicted[position, 1:5, 1:5] = values[category][0]
+        if task.name == "liver":
+            predicted[1, 2, 2], predicted[4, 2, 2] = values["hepatic_vessel"][0], 6
+        write(tmp_path / task.name / "out/a_seg.nii.gz", predicted)
+        name(tmp_path / task.name / "out", **{n: list(v) for n, v in values.items()})
+        write(tmp_path / task.name / "truth/a.nii.gz", drawn)
+        results = score_files(
+            tmp_path / task.name / "out", tmp_path / task.name / "truth",
+            truth_names=NAMED[task.name], metrics=["dice"],
+        )  # fmt: skip
+        assert {n: results.mean(n) for n in task.categories} == dict.fromkeys(task.categories, 1.0)
+        if task.name == "liver":  # likewise from a labels.json of version 0.1.0, and by the word
+            name(tmp_path / "liver/out", **{n: v[0] for n, v in values.items()})
+            pair = tmp_path / "liver/out", tmp_path / "liver/truth"
+            with pytest.warns(UserWarning, match=r"version 0.1.0"):
+                results = score_files(*pair, truth_names=NAMED["liver"], metrics=["dice"])
+            assert results.mean("liver") == 1.0
+            results = score_files(*pair, names=NAMED["mots"], truth_names=NAMED["liver"])
+            assert results.mean("liver") == 1.0
+
+
+def test_a_truth_whose_organ_leaves_out_its_tumour_is_read_as_the_predictions_have_it(tmp_path):
+    truth = np.zeros((4, 4, 4), np.uint8)
+    truth[:2], truth[0] = 6, 17
+    write(tmp_path / "out/a_seg.nii.gz", np.where(truth == 17, 2, truth // 6).astype(np.uint8))
+    name(tmp_path / "out", liver=[1, 2], liver_tumour=[2])
+    write(tmp_path / "truth/a.nii.gz", truth)
+    (tmp_path / "truth/labels.json").write_text('{"6": "liver", "17": "liver_tumour"}')
+    with pytest.warns(UserWarning, match="liver are read with what lies in them"):
+        results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
+    assert results.mean_dice == 1.0
+    given = LabelNames({"liver": (6,), "liver_tumour": (17,)})
+    results = score_files(tmp_path / "out", tmp_path / "truth", truth_names=given, metrics=["dice"])
+    assert results.mean("liver") == pytest.approx(2 / 3)  # what the user says is left as it is
+
+
+def test_nested_regions_score_1_by_the_label_map_that_is_written_of_them(tmp_path):
+    regions = ("enhancing_tumour", "tumour_core", "whole_tumour")
+    brats = np.zeros((8, 8, 8), np.uint8)
+    brats[1:7, 1:7, 1:7], brats[2:6, 2:6, 2:6], brats[3:5, 3:5, 3:5] = 2, 1, 4
+    write(tmp_path / "out/a_seg.nii.gz", np.array([0, 2, 3, 0, 1], np.uint8)[brats])
+    write(tmp_path / "truth/a.nii.gz", brats)
+    pair = tmp_path / "out", tmp_path / "truth"
+    name(tmp_path / "out", enhancing_tumour=[1], tumour_core=[2, 1], whole_tumour=[3, 2, 1])
+    results = score_files(*pair, truth_names=NAMED["brats"], metrics=["dice"])
+    assert [results.mean(region) for region in regions] == [1.0] * 3
+    labels = {"background": 0, "whole_tumour": [1, 2, 4], "tumour_core": [1, 4]}
+    (tmp_path / "truth/dataset.json").write_text(
+        json.dumps({"labels": {**labels, "enhancing_tumour": 4}})
+    )
+    results = score_files(*pair, metrics=["dice"])
+    assert [results.mean(region) for region in regions] == [1.0] * 3
+    name(tmp_path / "out", enhancing_tumour=1, tumour_core=2, whole_tumour=3)  # version 0.1.0
+    with pytest.warns(UserWarning, match="tumour_core, whole_tumour are read with what lies in"):
+        results = score_files(*pair, truth_names=NAMED["brats"], metrics=["dice"])
+    assert [results.mean(region) for region in regions] == [1.0] * 3
+
+
+@pytest.mark.parametrize("values", [(255,), (1, 3), (2, 3), (2,), (205, 420)])
+def test_values_of_the_users_own_are_scored_by_the_predictions_names(tmp_path, values):
+    labels = np.zeros((4, 4, 4), np.uint16)
+    for plane, value in enumerate(values):
+        labels[plane] = value
+    for where in ("out/a_seg.nii.gz", "truth/a.nii.gz"):
+        path = tmp_path / where
+        path.parent.mkdir()
+        write_like(path, labels, Volume.with_spacing(labels, (1, 1, 1)), dtype=np.uint16)
+    name(tmp_path / "out", **{f"class_{value}": [value] for value in values})
+    results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
+    assert results.mean_dice == 1.0
+    assert results.categories == tuple(f"class_{value}" for value in values)
+
+
+def test_a_value_without_a_name_is_refused_with_what_to_do(tmp_path):
+    write(tmp_path / "out/a_seg.nii.gz", LIVER)
+    name(tmp_path / "out", organ=[1])
+    write(tmp_path / "truth/a.nii.gz", 255 * LIVER)
+    with pytest.raises(ValueError, match=r"255, which has no name .* say with --truth-labels"):
+        score_files(tmp_path / "out", tmp_path / "truth")
+
+
+def test_names_of_the_predictions_are_not_lent_to_a_truth_of_other_values(tmp_path):
+    write(tmp_path / "out/a_seg.nii.gz", 11 * LIVER)
+    name(tmp_path / "out", liver=1, spleen=11)
+    write(tmp_path / "spleens/a.nii.gz", LIVER)
+    pair = tmp_path / "out", tmp_path / "spleens"
+    with pytest.raises(ValueError, match=r"read by .*1 is liver; but the predictions hold 11"):
+        score_files(*pair)
+    results = score_files(*pair, truth_names=NAMED["spleen"], metrics=["dice"])
+    assert results.mean("spleen") == 1.0
+    both = 11 * LIVER
+    both[3] = 1
+    write(tmp_path / "out/a_seg.nii.gz", both)
+    with pytest.warns(UserWarning, match=r"1 is liver; the predictions also hold 11 \(spleen\)"):
+        score_files(*pair)
+
+
+def test_names_of_the_truth_are_lent_to_predictions_without_any(tmp_path):
+    write(tmp_path / "out/a_seg.nii.gz", 2 * LIVER)
+    write(tmp_path / "truth/a.nii.gz", LIVER)
+    (tmp_path / "truth/labels.json").write_text('{"liver": 1, "spleen": 2}')
+    with pytest.raises(ValueError, match=r"out has no names of its own .* --labels what the val"):
+        score_files(tmp_path / "out", tmp_path / "truth")
+
+
+def test_without_names_each_value_of_either_side_is_a_class(tmp_path):
+    predicted = LIVER.copy()
+    predicted[3] = 2
+    one, other = write(tmp_path / "p.nii.gz", predicted), write(tmp_path / "t.nii.gz", LIVER)
+    results = score_files(one, other, metrics=["dice"])
+    assert cases(results) == {
+        "p": {"label_1": {"dice": 1.0}, "label_2": {"dice": None, "false_ml": 16 * 6 / 1000}}
+    }
+
+
+def test_true_label_maps_without_a_prediction_are_named(tmp_path):
+    results = score_files(*folders(tmp_path), metrics=["dice"])
+    assert results.missing == ("label0003",)
+    assert len(results.cases) == 2
+    one = score_files(tmp_path / "out/img0001_seg.nii.gz", tmp_path / "truth", metrics=["dice"])
+    assert one.missing == ()
+
+
+def test_files_named_as_nnu_net_does_find_their_truth(tmp_path):
+    for case in ("a", "b"):
+        write(tmp_path / f"truth/{case}.nii.gz", LIVER)
+    write(tmp_path / "out/a_0000_seg.nii.gz", LIVER)
+    write(tmp_path / "out/b.nii.gz", LIVER)
+    results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
+    assert [case.name for case in results.cases] == ["a_0000_seg", "b"]
+    write(tmp_path / "out/a_seg.nii.gz", LIVER)
+    with pytest.raises(ValueError, match="are named as one case"):
+        score_files(tmp_path / "out", tmp_path / "truth")
+
+
+def test_names_that_end_in_four_digits_stay_apart(tmp_path):
+    for case in ("scan_0000", "scan_0001"):
+        write(tmp_path / f"truth/{case}.nii.gz", LIVER)
+        write(tmp_path / f"out/{case}_seg.nii.gz", LIVER)
+    results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
+    assert [case.name for case in results.cases] == ["scan_0000_seg", "scan_0001_seg"]
+
+
+def test_label_values_a_rounding_off_are_read(tmp_path):
+    near = LIVER.astype(np.float32) * np.float32(1.0000001)
+    path = tmp_path / "p.nii.gz"
+    write_like(path, near, Volume.with_spacing(near, (3.0, 2.0, 1.0)), dtype=np.float32)
+    results = score_files(path, write(tmp_path / "t.nii.gz", LIVER), metrics=["dice"])
+    assert results.mean_dice == 1.0

@@ -5,7 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from mots_pretrained.evaluation.names import NAMED, LabelNames, label_names, read_label_names
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.evaluation.names import (
+    NAMED,
+    LabelNames,
+    label_names,
+    names_beside,
+    read_label_names,
+)
 
 
 def written(tmp_path, content):
@@ -43,7 +50,8 @@ def test_regions_and_ignored_values(tmp_path):
 def test_words():
     assert label_names("bcv").classes["liver"] == (6,)
     assert label_names("mots").classes["spleen"] == (11,)
-    assert label_names("mots-whole").classes["liver"] == (1, 2, 5, 6)
+    assert label_names("mots").classes == ModelConfig().label_values
+    assert label_names("mots").classes["liver"] == (1, 2, 5, 6)
     assert label_names("liver").classes == {"liver": (1, 2), "liver_tumour": (2,)}
     assert label_names("colon").classes == {"colon_tumour": (1,)}
     assert NAMED["brats"].classes["tumour_core"] == (1, 4)
@@ -56,8 +64,43 @@ def test_what_names_nothing_is_refused(tmp_path, content):
 
 
 def test_what_is_no_file_or_no_json_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="give a JSON file, or mots, mots-whole, liver"):
+    with pytest.raises(FileNotFoundError, match="give a JSON file, or mots, liver"):
         label_names("btcv")
     (tmp_path / "names.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
         read_label_names(tmp_path / "names.json")
+
+
+def test_predictions_of_version_0_1_are_read_as_whole_organs_with_a_warning(tmp_path):
+    own = {"liver": 1, "liver_tumour": 2, "hepatic_vessel": 5, "hepatic_vessel_tumour": 6}
+    (tmp_path / "labels.json").write_text(json.dumps(own | {"spleen": 11}))
+    with pytest.warns(UserWarning, match="version 0.1.0 wrote it; liver are read with what lies"):
+        names = names_beside(tmp_path, predicted=True)
+    assert names.classes["liver"] == (1, 2, 5, 6)
+    assert names.classes["hepatic_vessel"] == (5,)
+    assert names_beside(tmp_path).classes["liver"] == (1,)  # of a truth they are the user's own
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"liver": [1, 2], "liver_tumour": [2]}, {"liver": 1, "spleen": 11}, {"liver": 1, "other": 2}],
+)
+def test_names_that_need_no_reading_are_kept(tmp_path, content):
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    names = names_beside(tmp_path, predicted=True)
+    assert names == read_label_names(tmp_path / "labels.json")
+
+
+def test_classes_nest_as_the_others_do():
+    apart = LabelNames({"liver": (6,), "liver_tumour": (17,), "bone": (1,)})
+    whole = LabelNames({"liver": (1, 2), "liver_tumour": (2,)})
+    assert apart.nested_like(whole).classes == {
+        "liver": (6, 17), "liver_tumour": (17,), "bone": (1,)
+    }  # fmt: skip
+    assert whole.nested_like(apart) == whole
+    assert apart.nested_like(apart) == apart
+
+
+def test_a_value_is_named_by_the_smallest_class_first():
+    assert NAMED["mots"].named(2) == "liver_tumour, liver"
+    assert NAMED["mots"].named(1) == "liver"

@@ -72,7 +72,7 @@ def test_the_best_and_not_the_last_weights_are_kept_and_patience_ends_it(segment
 
     def score(net, case, overlap):
         weights.append(net.head.weight.detach().clone())
-        return {"box": next(scores)}
+        return {"box": {"dice": next(scores)}}
 
     monkeypatch.setattr(module, "score_case", score)
     settings = Finetuning(steps=50, batch=1, validate_every=10, patience=2)

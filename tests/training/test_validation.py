@@ -35,15 +35,22 @@ class Above(Segmenter):
 
 def test_a_network_that_is_right_scores_one(tiny):
     net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
-    assert score_case(net, bright_case()) == {"a": 1.0, "b": 1.0}
+    assert score_case(net, bright_case()) == {"a": {"dice": 1.0}, "b": {"dice": 1.0}}
     case = bright_case()
+    false = (case.target == 2).sum() * np.prod(tiny.preprocessing.spacing) / 1000
     case.target[case.target == 2] = 0
     case.target[:, 4:12] = 0  # half of the other
-    assert score_case(net, case) == {"a": pytest.approx(2 / 3), "b": None}
+    assert score_case(net, case) == {
+        "a": {"dice": pytest.approx(2 / 3)},
+        "b": {"dice": None, "false_ml": pytest.approx(false)},
+    }
 
 
 def test_nested_regions(tiny):
     net = Above.from_scratch(tiny, classes=("whole", "core"), exclusive=False).eval()
     case = bright_case()
     nested = np.concatenate([case.target > 0, case.target > 1]).astype(np.uint8)
-    assert score_case(net, Case(case.image, nested)) == {"whole": 1.0, "core": 1.0}
+    assert score_case(net, Case(case.image, nested)) == {
+        "whole": {"dice": 1.0},
+        "core": {"dice": 1.0},
+    }

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mots_pretrained.evaluation.paired import MEAN, compare, comparison_text
+from mots_pretrained.evaluation.compare import MEAN, compare, comparison_text
 
 
 def scores(category, values, prefix=""):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.evaluation.table import aligned, shown
+from mots_pretrained.evaluation.results import aligned, shown
 
 Method = Literal["percentile", "BCa"]
 MEAN = "mean"

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from mots_pretrained.evaluation.results import Results
-from mots_pretrained.evaluation.rules import Rule
-from mots_pretrained.evaluation.table import aligned
+from mots_pretrained.evaluation.metrics import Rule
+from mots_pretrained.evaluation.results import Results, aligned, shown
 from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS
 
 _AT_ONCE = 3  # tasks a block, as the paper prints them
@@ -79,36 +78,31 @@ PAPER_MEANS: dict[str, tuple[float, float]] = {
 
 def hausdorff_column(rule: Rule) -> str:
     """Return the metric in the columns HD: the maximum in mm, or what the published code takes."""
-    return "hd95_voxels" if rule == "published" else "hd"
+    return "hd95_published" if rule == "published" else "hd"
 
 
-def over_results(results: Iterable[Results]) -> MethodScores:
-    """Return the row of an evaluation, the mean over its seeds; Dice and HD must be measured."""
-    every = tuple(results)
-    hd = hausdorff_column(every[0].rule)
-    names = every[0].categories
-
-    def mean(name: str, metric: str, factor: float) -> float | None:
-        overall = _mean(one.mean(name, metric) for one in every)
-        return None if overall is None else factor * overall
-
+def method_scores(results: Results) -> MethodScores:
+    """Return the row of an evaluation; Dice and ``hausdorff_column`` must be measured."""
+    hd, names = hausdorff_column(results.rule), results.categories
+    dice = {name: results.mean(name, "dice") for name in names}
     return MethodScores(
-        {name: mean(name, "dice", 100) for name in names},
-        {name: mean(name, hd, 1) for name in names},
+        {name: None if mean is None else 100 * mean for name, mean in dice.items()},
+        {name: results.mean(name, hd) for name in names},
     )
 
 
-def table9_text(methods: Mapping[str, MethodScores], *, paper: bool = False) -> str:
-    """Return methods in the shape of Table 9: blocks of tasks, a method a line, averages last.
+def table9_text(methods: Mapping[str, MethodScores]) -> str:
+    """Return methods in the shape of Table 9, below the paper's own lines, which are marked.
+
+    The table has two blocks of tasks, a method a line; the averages are the last columns.
 
     Args:
         methods: Scores by the method's name.
-        paper: Whether to put the paper's figures beside, each of its lines marked as the paper's.
     """
-    rows = {f"{name} (paper)": scores for name, scores in PAPER_TABLE_9.items()} if paper else {}
-    means: dict[str, tuple[float | None, float | None]] = {}
-    if paper:
-        means |= {f"{name} (paper)": mean for name, mean in PAPER_MEANS.items()}
+    rows = {f"{name} (paper)": scores for name, scores in PAPER_TABLE_9.items()}
+    means: dict[str, tuple[float | None, float | None]] = {
+        f"{name} (paper)": mean for name, mean in PAPER_MEANS.items()
+    }
     for name, scores in methods.items():
         rows[name] = scores
         means[name] = _mean(scores.dice.values()), _mean(scores.hd.values())
@@ -127,7 +121,7 @@ def table9_text(methods: Mapping[str, MethodScores], *, paper: bool = False) -> 
         if last == len(MOTS_TASKS):
             heads += ["mDice", "mHD"]
             for line in lines:
-                line += map(_shown, means[line[0]])
+                line += (shown(mean, 2) for mean in means[line[0]])
         named = ", ".join(f"{n} {t.name}" for n, t in enumerate(MOTS_TASKS, 1) if first < n <= last)
         blocks.append(f"Tasks {named}\n{aligned([heads, *lines])}")
     return "\n\n".join(blocks)
@@ -135,14 +129,10 @@ def table9_text(methods: Mapping[str, MethodScores], *, paper: bool = False) -> 
 
 def _cells(scores: MethodScores, columns: Sequence[tuple[str, str, str]]) -> list[str]:
     by_metric = {"Dice": scores.dice, "HD": scores.hd}
-    return [_shown(by_metric[metric].get(name)) for _, metric, name in columns]
+    return [shown(by_metric[metric].get(name), 2) for _, metric, name in columns]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """Return the mean over the values there are."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,346 @@
+"""Scoring a network on unseen phantoms or on a prepared split (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.data.patches import Case
+from mots_pretrained.data.store import PreparedSet, Split
+from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.errors import UserError
+from mots_pretrained.evaluation.metrics import TOLERANCE, Rule, check_metrics, check_rule, measure
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.images.volume import Volume
+from mots_pretrained.inference.postprocess import PUBLISHED_CLEANING
+from mots_pretrained.inference.predictor import Network, Prediction, Predictor
+from mots_pretrained.phantom import Phantom, torso
+from mots_pretrained.phantom.collections import bcv_label, source_label
+from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task
+
+OnCase = Callable[[int, int], None]
+"""Callback that receives how many cases are done, and of how many."""
+
+Truth = dict[str, NDArray[np.bool_]]
+"""True mask of each category that is labelled."""
+
+_BCV_DOMAINS = ("liver", "spleen", "pancreas")  # portal venous scans, as BCV's are
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How cases are predicted and scored.
+
+    Attributes:
+        metrics: Names of ``evaluation.metrics.METRICS``.
+        rule: How empty masks are scored.
+        tolerance: Tolerance of the normalised surface Dice, in mm.
+        postprocess: Whether predictions are cleaned as in the published testing.
+        overlap: Share of a window that the next one covers again.
+        flips: Whether to average over eight mirror images.
+        batch: Windows predicted at once.
+        device: Device of the network; None leaves it where it is.
+    """
+
+    metrics: tuple[str, ...] = ("dice",)
+    rule: Rule = "standard"
+    tolerance: float = TOLERANCE
+    postprocess: bool = False
+    overlap: float = 0.5
+    flips: bool = False
+    batch: int = 1
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        check_metrics(self.metrics)
+        check_rule(self.rule)
+
+    def predictor(self, net: Network, task: Task | None = None) -> Predictor:
+        """Return a predictor of one task, and of those that cleaning it looks at; None: of all."""
+        return Predictor(
+            net,
+            device=_place(net) if self.device is None else self.device,
+            tasks=_needed(net.config, task, self.postprocess),
+            overlap=self.overlap,
+            flips=self.flips,
+            batch=self.batch,
+            postprocess=self.postprocess,
+        )
+
+    def results(self, categories: tuple[str, ...]) -> Results:
+        """Return results for these categories, without any case so far."""
+        return Results(categories, self.metrics, self.rule, self.tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """A case to be scored: how it is predicted, and its truth where voxels count."""
+
+    name: str
+    group: str
+    task: Task | None
+    predict: Callable[[Predictor], Prediction]
+    truth: Truth
+    spacing: tuple[float, float, float]
+    seed: int = 0
+    counted: NDArray[np.bool_] | None = None
+
+
+def score_phantoms(
+    net: Network,
+    scoring: Scoring | None = None,
+    *,
+    cases: int = 14,
+    seeds: tuple[int, ...] = (0,),
+    randomise: float = 0.0,
+    everywhere: bool = False,
+    workers: int = 0,
+    on_case: OnCase | None = None,
+) -> Results:
+    """Run a network over phantoms that no pretraining of ours has seen, and score it.
+
+    A network of MOTS tasks gets the seven collections' look-alikes in turn, and each case is
+    scored where its own collection labels it. A segmenter of BCV's organs gets scans like BCV's.
+
+    Args:
+        net: The network.
+        scoring: How to predict and score; Dice alone by default.
+        cases: Phantoms a seed; 14 are two of each collection.
+        seeds: Random seeds of the phantoms; each gives other ones.
+        randomise: How far they leave the plausible, 0 to 1.
+        everywhere: Score every category of every task on every case, which the phantoms' complete
+            truth allows: a spleen on a scan like LiTS's, say.
+        workers: Processes that make phantoms ahead; the result is the same.
+        on_case: Called after each case.
+
+    Raises:
+        UserError: If there is no case or no seed, phantoms have no truth for the segmenter's
+            classes, or a process that makes phantoms was ended.
+    """
+    scoring = scoring or Scoring()
+    if cases < 1 or not seeds:
+        raise UserError(f"evaluation needs at least 1 case and 1 seed, not {cases} and {seeds}")
+    classes, tasks = net.config.classes, net.config.tasks
+    if strange := [name for name in classes if name not in BCV_ORGANS]:
+        raise UserError(f"phantoms have no truth for the class {strange[0]!r}; score files instead")
+    domains = _BCV_DOMAINS if classes else tuple(task.name for task in tasks)
+    spacing = net.config.preprocessing.spacing
+    make = partial(_phantom, domains, spacing, randomise)
+    wanted = [(seed, index) for seed in seeds for index in range(cases)]
+
+    def items() -> Iterator[_Item]:
+        for (seed, index), phantom in zip(wanted, _made(make, wanted, workers), strict=True):
+            own = () if classes else tasks if everywhere else (tasks[index % len(tasks)],)
+            truth = _organs(phantom) if classes else {}
+            for each in own:
+                truth |= _drawn(phantom, each)
+            volume = Volume.with_spacing(np.rint(phantom.image), spacing)
+            task = own[0] if len(own) == 1 else None
+            name = f"{phantom.domain} {seed}-{index}"
+            predict = partial(_whole, volume)
+            yield _Item(name, phantom.domain, task, predict, truth, spacing, seed)
+
+    results = scoring.results(categories_of(net.config))
+    return _score(net, scoring, results, items(), len(wanted), on_case)
+
+
+def score_prepared(
+    net: Network,
+    prepared: PreparedSet,
+    scoring: Scoring | None = None,
+    *,
+    split: Split | None = "test",
+    task: str | None = None,
+    on_case: OnCase | None = None,
+) -> Results:
+    """Run a network over a prepared split and score it on the prepared grid.
+
+    Each case is scored where its own collection labels it; a segmenter where it has a class of
+    that name. The published testing scores on each scan's own grid: predict the scans' files and
+    score those for that.
+
+    Args:
+        net: The network.
+        prepared: Folder that ``mots prepare`` has written.
+        scoring: How to predict and score; Dice alone by default.
+        split: ``"train"`` or ``"test"``; None for both.
+        task: Score only the cases of this task.
+        on_case: Called after each case.
+
+    Raises:
+        UserError: If the cases were prepared for another contract, there is none in the split,
+            the network knows nothing that they label, or there is no such task.
+    """
+    scoring = scoring or Scoring()
+    _check_contract(net.config, prepared)
+    tasks = {known.name: known for known in prepared.tasks}
+    known = categories_of(net.config)
+    selected = prepared.select(split=split, task=task)
+    if not selected:
+        raise UserError(
+            f"{prepared.folder} has no case to score in the split {split or 'all'}"
+            f"{f' and the task {task}' if task else ''}; mots prepare --split says which are where"
+        )
+    records = [r for r in selected if {*tasks[r.task].categories} & {*known}]
+    present = [one for name, one in tasks.items() if any(r.task == name for r in records)]
+    labelled = tuple(dict.fromkeys(n for one in present for n in one.categories if n in known))
+    if not labelled:
+        raise UserError(
+            f"the model knows {', '.join(known)}, and {prepared.folder} labels none of it"
+        )
+
+    def items() -> Iterator[_Item]:
+        for record in records:
+            case, own = prepared.read(record), tasks[record.task]
+            counted = (case.target != IGNORED).all(axis=0)
+            predict = partial(_prepared, case.image, record.spacing)
+            yield _Item(
+                record.identifier, record.collection, own, predict, _truth(case, own),
+                record.spacing, counted=counted,
+            )  # fmt: skip
+
+    return _score(net, scoring, scoring.results(labelled), items(), len(records), on_case)
+
+
+def categories_of(config: ModelConfig) -> tuple[str, ...]:
+    """Return what a network predicts."""
+    return config.classes or tuple(name for task in config.tasks for name in task.categories)
+
+
+def _score(
+    net: Network,
+    scoring: Scoring,
+    results: Results,
+    items: Iterator[_Item],
+    total: int,
+    on_case: OnCase | None,
+) -> Results:
+    """Predict and score items, where a category has both a truth and a prediction."""
+    for done, item in enumerate(items, start=1):
+        start = time.perf_counter()
+        prediction = item.predict(scoring.predictor(net, item.task))
+        counted: NDArray[np.bool_] | bool = True if item.counted is None else item.counted
+        scores = {
+            name: measure(
+                prediction.mask(name) & counted,
+                mask & counted,
+                spacing=item.spacing,
+                metrics=scoring.metrics,
+                rule=scoring.rule,
+                tolerance=scoring.tolerance,
+            )
+            for name, mask in item.truth.items()
+            if name in prediction.names
+        }
+        seconds = time.perf_counter() - start
+        results.add(item.name, scores, seed=item.seed, group=item.group, seconds=seconds)
+        if on_case is not None:
+            on_case(done, total)
+    return results
+
+
+def _place(net: Network) -> torch.device:
+    """Return where a network's parameters lie."""
+    parameters = net.parameters() if isinstance(net, torch.nn.Module) else iter(())
+    return next((p.device for p in parameters), torch.device("cpu"))
+
+
+def _whole(volume: Volume, predictor: Predictor) -> Prediction:
+    return predictor(volume)
+
+
+def _prepared(
+    image: NDArray[np.float32], spacing: tuple[float, float, float], predictor: Predictor
+) -> Prediction:
+    return predictor.prepared(image, spacing=spacing)
+
+
+def _needed(config: ModelConfig, own: Task | None, postprocess: bool) -> list[str] | None:
+    """Return the tasks to predict; None stands for all, and for a segmenter's classes."""
+    if own is None or config.classes:
+        return None
+    around = {
+        PUBLISHED_CLEANING[name].inside
+        for name in own.categories
+        if postprocess and name in PUBLISHED_CLEANING
+    }
+    wanted = {*own.categories} | around
+    return [task.name for task in config.tasks if {*task.categories} & wanted]
+
+
+def _truth(case: Case, task: Task) -> Truth:
+    """Return the masks that a prepared case's collection labels."""
+    both = zip((task.organ, task.tumour), case.target, case.labelled, strict=True)
+    return {name: channel == 1 for name, channel, labelled in both if name and labelled}
+
+
+def _drawn(phantom: Phantom, task: Task) -> Truth:
+    """Return the masks that a task's annotators would have drawn of a phantom."""
+    drawn = source_label(phantom.labels, task)
+    both = {task.organ: task.organ_values, task.tumour: task.tumour_values}
+    return {name: np.isin(drawn, values) for name, values in both.items() if name is not None}
+
+
+def _organs(phantom: Phantom) -> Truth:
+    organs = bcv_label(phantom.labels)
+    return {name: organs == value for value, name in enumerate(BCV_ORGANS, start=1)}
+
+
+def _phantom(
+    domains: tuple[str, ...],
+    spacing: tuple[float, float, float],
+    randomise: float,
+    case: tuple[int, int],
+) -> Phantom:
+    seed, index = case
+    return torso(
+        int(np.random.default_rng([seed, 4, index]).integers(2**31)),
+        domain=domains[index % len(domains)],
+        spacing=spacing,
+        randomise=randomise,
+    )
+
+
+def _made(
+    make: Callable[[tuple[int, int]], Phantom], wanted: list[tuple[int, int]], workers: int
+) -> Iterator[Phantom]:
+    """Yield phantoms in order, made here or a few ahead in other processes."""
+    if workers < 1:
+        yield from map(make, wanted)
+        return
+    context = get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
+            jobs = (pool.submit(make, case) for case in wanted)
+            ahead = list(islice(jobs, 2 * workers))
+            while ahead:
+                yield ahead.pop(0).result()
+                ahead += islice(jobs, 1)
+    except BrokenProcessPool:
+        raise UserError(
+            f"one of the {workers} processes that make phantoms was ended, as happens when memory "
+            "is short; run it again with fewer --workers"
+        ) from None
+
+
+def _check_contract(config: ModelConfig, prepared: PreparedSet) -> None:
+    """Refuse cases that were prepared for another network."""
+    ours, theirs = config.preprocessing, prepared.contract
+    for field in ("spacing", "orientation", "intensity", "clip", "channels"):
+        if getattr(ours, field) != getattr(theirs, field):
+            raise UserError(
+                f"{prepared.folder} was prepared with {field} {getattr(theirs, field)}, the model "
+                f"expects {getattr(ours, field)}; prepare it anew with: mots prepare --contract "
+                "and the model's name"
+            )
