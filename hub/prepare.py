@@ -6,7 +6,7 @@ r"""Fill hub/NAME from a training's folder, and pin it in the catalogue.
 RUN is what ``mots pretrain -o RUN`` left, scores.json what ``mots evaluate --json`` printed.
 Writes config.json, model.safetensors, README.md, fingerprint.json, training_scans.json,
 training.json and log.csv, then checksum, size and scores to mots_pretrained/weights/shipped.json.
-Without --scores, --summary and --training the card of RUN, or the one already there, is kept.
+What is not given is kept as the card of RUN says it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import argparse
 import json
 from pathlib import Path
 
-from mots_pretrained.publishing import Description, prepare_folder
-from mots_pretrained.weights.card import read_scores
+from mots_pretrained.files import write_json
+from mots_pretrained.publishing import prepare_folder
+from mots_pretrained.weights.card import Description, read_scores
 from mots_pretrained.weights.catalog import PINS
 from mots_pretrained.weights.download import checksum
 
@@ -32,7 +33,6 @@ def main() -> None:
     parser.add_argument("--dataset", default="", help="what the scores were measured on")
     parser.add_argument("--summary", default="")
     parser.add_argument("--training", type=Path, help="markdown on the training")
-    parser.add_argument("--trained-on", help="folder of mots prepare")
     parser.add_argument("--half", action="store_true")
     options = parser.parse_args()
 
@@ -40,22 +40,20 @@ def main() -> None:
     before = pins.get(options.name, {})
     scores = read_scores(options.scores) if options.scores else before.get("scores", {})
     dataset = options.dataset or before.get("dataset", "")
-    description = None
-    if options.scores or options.summary or options.training:
-        description = Description(
-            name=options.name,
-            summary=options.summary,
-            training=options.training.read_text("utf-8").strip() if options.training else "",
-            scores=scores,
-            dataset=dataset,
-        )
     folder = HUB / options.name
     prepare_folder(
         options.run,
         folder,
-        description=description,
-        trained_on=options.trained_on,
+        said=Description(
+            name=options.name,
+            summary=options.summary,
+            training=options.training.read_text("utf-8").strip() if options.training else "",
+            scores=scores if options.scores else {},
+            dataset=dataset if options.scores else "",
+            license="apache-2.0",
+        ),
         half=options.half,
+        with_case_names=True,  # phantoms have none
     )
     weights = folder / "model.safetensors"
     pins[options.name] = {
@@ -64,7 +62,7 @@ def main() -> None:
         "dataset": dataset,
         "scores": {name: round(score, 3) for name, score in scores.items()},
     }
-    PINS.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
+    write_json(PINS, pins)
 
 
 if __name__ == "__main__":

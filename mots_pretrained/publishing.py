@@ -1,20 +1,17 @@
-"""A folder fit to be published: card, fingerprint and training scans beside the weights."""
+"""A folder fit to be published, made of a training's, and whether it computes what it should."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_text
 from mots_pretrained.networks import from_state
-from mots_pretrained.weights.card import check_card, model_card
+from mots_pretrained.weights.card import Description, check_card, renewed_card
 from mots_pretrained.weights.checkpoint import CARD, load_folder, save_folder
 from mots_pretrained.weights.fingerprint import (
     FINGERPRINT,
@@ -25,76 +22,75 @@ from mots_pretrained.weights.fingerprint import (
     weights_sha256,
 )
 from mots_pretrained.weights.provenance import (
+    CASES,
+    RECORD,
     TRAINING_SCANS,
     TrainingScans,
     find_training_scans,
+    nameless,
+    read_record,
     read_training_scans,
+    tell_record,
 )
-
-_RECORD, _LOG = "training.json", "log.csv"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a card says besides the configuration; all may be left out.
-
-    Attributes:
-        name: The model's name; that of the folder by default.
-        summary: One or two sentences on what it is.
-        training: What it was trained on and how; from training.json by default.
-        scores: Mean Dice, 0 to 1, by category.
-        dataset: What the scores were measured on.
-        license: Of the weights, by the Hub's name for it.
-    """
-
-    name: str = ""
-    summary: str = ""
-    training: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    dataset: str = ""
-    license: str = "apache-2.0"
 
 
 def prepare_folder(
     source: str | Path,
     output: str | Path,
     *,
-    description: Description | None = None,
-    trained_on: str | Path | None = None,
+    said: Description | None = None,
+    scans: Mapping[str, str] | None = None,
     half: bool = False,
+    with_case_names: bool = False,
 ) -> Path:
     """Write a stored network with all that is published beside it.
 
     Args:
         source: Folder with config.json and model.safetensors, such as a training's.
-        output: Folder to write; may be the same one.
-        description: For the card. None keeps the source's own card, where it has one.
-        trained_on: Prepared folder whose training scans the network has seen.
+        output: Folder to write; another one, unless names of cases are kept.
+        said: For the card; what it leaves out is taken from the card in ``source``, then from
+            training.json.
+        scans: Further scans that the weights were trained on, ``collection/identifier`` by hash;
+            those that ``source`` lists stay.
         half: Store float16.
+        with_case_names: Keep the names of cases, which are often those of patients.
 
     Returns:
         The folder, ready for :func:`~mots_pretrained.weights.upload.upload_folder`.
 
     Raises:
         FileNotFoundError: If there is no network in ``source``.
-        ValueError: If it does not load strictly, or its card's header is not valid.
+        ValueError: If it does not load strictly, its card's header is not valid, or its list of
+            scans is of other weights.
     """
     source, output = Path(source), Path(output)
+    if output.resolve() == source.resolve() and not with_case_names:
+        raise UserError(f"{output} would lose its names of cases; give another folder to write")
     config, state = load_folder(source)
     if half:  # the fingerprint is of what loads later
         state = {name: value.half().float() for name, value in state.items()}
-    network = from_state(config, state)
-    extra = {name: (source / name).read_text("utf-8") for name in _kept(source)}
-    record = json.loads(extra.get(_RECORD, "{}"))
-    printed = fingerprint(network, config, state)
-    extra[FINGERPRINT] = to_text(printed)
-    scans = _training_scans(source, trained_on)
-    if scans is not None:
-        extra[TRAINING_SCANS] = scans.to_text(printed["weights_sha256"])
-    card = _card(source, output, config, record, description)
+    printed = fingerprint(from_state(config, state), config, state)
+    known = _training_scans(source, scans)
+    own = source / CARD
+    card = renewed_card(
+        own.read_text("utf-8") if own.is_file() else None,
+        config,
+        said or Description(),
+        name=output.resolve().name,
+        told=tell_record(read_record(source)),
+        seen="" if known is None else known.statement,
+    )
     check_card(card)
+    kept = (RECORD, "log.csv", *((CASES,) if with_case_names else ()))
+    extra = {name: (source / name).read_text("utf-8") for name in kept if (source / name).is_file()}
+    extra[FINGERPRINT] = to_text(printed)
+    if known is not None:
+        extra[TRAINING_SCANS] = known.to_text(printed["weights_sha256"])
     dtype = torch.float16 if half else None
-    return save_folder(output, config, state, dtype=dtype, card=card, extra=extra)
+    save_folder(output, config, state, dtype=dtype, card=card, extra=extra)
+    for name, text in ({} if with_case_names else nameless(output)).items():
+        write_text(output / name, text)
+    return output
 
 
 @dataclass(frozen=True)
@@ -147,51 +143,8 @@ def verify(
     )
 
 
-def _kept(source: Path) -> list[str]:
-    names = (_RECORD, _LOG)
-    return [name for name in names if (source / name).is_file()]
-
-
-def _training_scans(source: Path, trained_on: str | Path | None) -> TrainingScans | None:
-    """Return what the source says of its scans, and those of a prepared folder beside them."""
-    if trained_on is not None:
-        prepared = PreparedSet.open(trained_on)
-        further = TrainingScans(prepared.hashes(prepared.select(split="train")))
-        return further.and_those_of(find_training_scans(source))
-    known = (source / TRAINING_SCANS).is_file()
-    return read_training_scans(source) if known else None
-
-
-def _card(
-    source: Path,
-    output: Path,
-    config: ModelConfig,
-    record: Mapping[str, Any],
-    description: Description | None,
-) -> str:
-    own = source / CARD
-    if description is None and own.is_file():
-        return own.read_text("utf-8")
-    said = description or Description()
-    return model_card(
-        config,
-        name=said.name or output.resolve().name,
-        summary=said.summary,
-        training=said.training or _training(record),
-        scores=said.scores,
-        dataset=said.dataset,
-        license=said.license,
-    )
-
-
-def _training(record: Mapping[str, Any]) -> str:
-    """Tell a training.json in words."""
-    if not record:
-        return ""
-    settings = record.get("settings", {})
-    told = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-    place = f"{record.get('steps_done')} steps in {record.get('seconds', 0) / 60:.0f} minutes"
-    return (
-        f"By `mots pretrain` on {record.get('data', 'data of its own')}: {told}.\n\n"
-        f"{place} on {record.get('device')}; `training.json` lies beside."
-    )
+def _training_scans(source: Path, further: Mapping[str, str] | None) -> TrainingScans | None:
+    """Return what the source says of its scans, and further ones beside them."""
+    if further is not None:
+        return TrainingScans(further).and_those_of(find_training_scans(source))
+    return read_training_scans(source) if (source / TRAINING_SCANS).is_file() else None

@@ -37,7 +37,7 @@ def convert(
     from mots_pretrained.networks import from_state
     from mots_pretrained.published import convert as convert_weights
     from mots_pretrained.published import inspect, read_checkpoint
-    from mots_pretrained.weights.card import model_card
+    from mots_pretrained.weights.card import Description, model_card
     from mots_pretrained.weights.checkpoint import save_folder
     from mots_pretrained.weights.fingerprint import FINGERPRINT, fingerprint, to_text
 
@@ -46,15 +46,14 @@ def convert(
     found = inspect(weights, arguments)
     config, state = convert_weights(weights, arguments)
     network = from_state(config, state)
-    card = model_card(
-        config,
+    said = Description(
         name=Path(output).resolve().name,
         summary=f"The authors' {config.architecture} network, converted by mots convert.",
         training="By its authors, with the published code; see the paper.",
         license="other",
     )
     extra = {FINGERPRINT: to_text(fingerprint(network, config, state))}
-    folder = save_folder(output, config, state, card=card, extra=extra)
+    folder = save_folder(output, config, state, card=model_card(config, said), extra=extra)
     parameters = sum(value.numel() for value in state.values())
     if json:
         told = {name: getattr(found, name) for name in ("inferred", "given", "assumed")}

@@ -167,7 +167,7 @@ def _overlap(words: list[str], output: str, json: bool) -> None:
         console.show_json({**values, "seen": seen, "unread": unread})
         return
     for path, identifier in seen.items():
-        console.show(f"{path}: seen in training, as {identifier}")
+        console.show(f"{path}: seen in training{f', as {identifier}' if identifier else ''}")
     for path in unread:
         console.show(f"{path}: not readable, so nobody knows")
     console.say(f"{name} was trained on: {known.statement}")

@@ -25,10 +25,16 @@ def push(
         str, typer.Option(help="Scores: what mots evaluate --json printed, in a file")
     ] = "",
     dataset: Annotated[str, typer.Option(help="What the scores were measured on")] = "",
-    license: Annotated[str, typer.Option(help="Of the weights")] = "apache-2.0",
-    trained_on: Annotated[
-        str, typer.Option(help="Folder of mots prepare that it was trained on, for its scans")
+    license: Annotated[
+        str, typer.Option(help="Licence of the weights by the Hub's name; the card's own if none")
     ] = "",
+    trained_on: Annotated[
+        str, typer.Option(help="Folder of mots prepare to add to the list of its training scans")
+    ] = "",
+    with_case_names: Annotated[
+        bool,
+        typer.Option("--with-case-names", help="Send names of training cases, often patients'"),
+    ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make a new one private")] = False,
     revision: Annotated[str, typer.Option(help="Branch to commit to; main by default")] = "",
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16")] = False,
@@ -36,42 +42,59 @@ def push(
 ) -> None:
     """Publish a model: weights, configuration, card, fingerprint and the list of training scans.
 
-    The card is filled from the configuration, training.json and --scores; without --summary,
-    --training or --scores a card that lies in the folder is kept. The token is that of
-    `hf auth login` or HF_TOKEN.
+    The card is filled from the configuration, training.json and --scores; what a card in the
+    folder says besides, its licence too, is kept. training.json and training_scans.json are sent
+    without names of cases, files and folders, cases.json not at all, unless --with-case-names is
+    given. The token is that of `hf auth login` or HF_TOKEN.
     """
     import tempfile
     from pathlib import Path
 
     from mots_pretrained.cli import console
-    from mots_pretrained.publishing import Description, prepare_folder
-    from mots_pretrained.weights.card import read_scores
+    from mots_pretrained.publishing import prepare_folder
+    from mots_pretrained.weights.card import Description, read_card, read_scores
     from mots_pretrained.weights.upload import upload_folder
 
     if not repository and not output:
         raise UserError("say where to: a Hub repository org/name, or -o FOLDER")
-    description = None
-    if summary or training or scores:
-        description = Description(
-            name=repository or Path(output).resolve().name,
-            summary=summary,
-            training=Path(training).read_text("utf-8").strip() if training else "",
-            scores=read_scores(scores) if scores else {},
-            dataset=dataset,
-            license=license,
-        )
+    said = Description(
+        name=repository or Path(output).resolve().name,
+        summary=summary,
+        training=Path(training).read_text("utf-8").strip() if training else "",
+        scores=read_scores(scores) if scores else {},
+        dataset=dataset,
+        license=license,
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        kept = output or str(Path(scratch) / Path(folder).resolve().name)
         prepared = prepare_folder(
-            folder, kept, description=description, trained_on=trained_on or None, half=half
+            folder,
+            output or Path(scratch) / (Path(folder).resolve().name or "model"),
+            said=said,
+            scans=_scans(trained_on) if trained_on else None,
+            half=half,
+            with_case_names=with_case_names,
         )
         console.say(f"written: {', '.join(sorted(path.name for path in prepared.iterdir()))}")
+        if read_card((prepared / "README.md").read_text("utf-8")).license == "unknown":
+            console.say("the card states no licence of the weights; --license NAME states one")
         address = ""
         if repository:
             address = upload_folder(
-                prepared, repository, private=private, revision=revision or None
+                prepared,
+                repository,
+                private=private,
+                revision=revision or None,
+                with_case_names=with_case_names,
             )
     if json:
         console.show_json({"folder": output or None, "commit": address or None})
     else:
         console.show(address or f"{output} is ready to be pushed")
+
+
+def _scans(prepared: str) -> dict[str, str]:
+    """Return the training scans of a prepared folder by the hash of their voxels."""
+    from mots_pretrained.data.store import PreparedSet
+
+    opened = PreparedSet.open(prepared)
+    return opened.hashes(opened.select(split="train"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +17,64 @@ For research on partially labelled data and transfer learning: as it is, or as p
 under a head of one's own. It takes one scan of the kind described under Input.
 """
 
+NOT_RECORDED = "Not recorded."
+
 LIMITS = """\
-Research software, not a medical device. Trained on procedural phantoms unless the training data
-above says otherwise; then no patient's data was seen, and no accuracy on patients is claimed.
+Research software, not a medical device. Scores hold for the data that they were measured on; no
+accuracy on patients is claimed.
 """
 
+UNKNOWN = "unknown"
+"""The Hub's name for a licence that nobody has stated."""
 
-def model_card(
-    config: ModelConfig,
-    *,
-    name: str = "model",
-    summary: str = "",
-    training: str = "",
-    scores: Mapping[str, float] | None = None,
-    dataset: str = "",
-    license: str = "apache-2.0",
-) -> str:
+
+@dataclass(frozen=True)
+class Description:
+    """What a card says besides the configuration; all may be left out.
+
+    Attributes:
+        name: The model's name.
+        summary: One or two sentences on what it is.
+        training: What it was trained on and how, with the command if there is one.
+        scores: Mean Dice, 0 to 1, by category, as measured on ``dataset``.
+        dataset: What the scores were measured on.
+        license: Of the weights, by the Hub's name for it; "other" for weights that are not ours.
+    """
+
+    name: str = ""
+    summary: str = ""
+    training: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    dataset: str = ""
+    license: str = ""
+
+
+def model_card(config: ModelConfig, said: Description | None = None, *, seen: str = "") -> str:
     """Write the text of a model card.
 
     Args:
         config: The network's configuration; its contract and its labels are listed.
-        name: Name of the model.
-        summary: One or two sentences on what it is.
-        training: What it was trained on and how, with the command if there is one.
-        scores: Mean Dice, 0 to 1, by category, as measured on ``dataset``.
-        dataset: Where the scores were measured.
-        license: Of the weights, by the Hub's name for it; "other" for weights that are not ours.
+        said: What else is known.
+        seen: Statement on the scans that the weights were trained on.
 
     Returns:
         Markdown with a YAML header; with scores, the header holds a model-index.
 
     Example:
-        >>> print(model_card(ModelConfig(), name="mine").splitlines()[1])
-        license: apache-2.0
+        >>> print(model_card(ModelConfig(), Description(license="mit")).splitlines()[2])
+        license: mit
     """
+    said = said or Description()
+    name, license = said.name or "model", said.license or UNKNOWN
     return "\n".join(
         [
-            _header(config, name, scores or {}, dataset, license),
+            "---",
+            _header(config, name, said),
+            "---",
+            "",
             f"# {name}",
             "",
-            summary or f"A {config.architecture} network stored by mots_pretrained.",
+            said.summary or f"A {config.architecture} network stored by mots_pretrained.",
             "",
             "```python",
             "import mots_pretrained as mots",
@@ -75,20 +95,90 @@ def model_card(
             USE,
             "## Training",
             "",
-            training or "Not recorded.",
+            said.training or NOT_RECORDED,
             "",
-            *_scores(scores or {}, dataset),
+            _seen_line(seen),
+            "",
+            *_scores(said.scores, said.dataset),
             "## Limits",
             "",
             LIMITS,
             "## Source",
             "",
             "Xie, Zhang, Xia, Shen: Learning from partially labeled data for multi-organ and tumor",
-            "segmentation, arXiv 2211.06894. Code: Apache-2.0. "
-            + ("Weights: as their authors say." if license == "other" else f"Weights: {license}."),
+            "segmentation, arXiv 2211.06894. Code: Apache-2.0. Weights: "
+            + ("as their authors say." if license == "other" else f"{license}."),
             "",
         ]
     )
+
+
+def renewed_card(
+    own: str | None, config: ModelConfig, said: Description, *, name: str, told: str, seen: str
+) -> str:
+    """Write a card for weights that may have one already, and lose nothing that it says.
+
+    Args:
+        own: The card that lies beside the weights. It stays as it is, but for what it says of
+            scans, a training that was not recorded, and the licence if there is a new one.
+        config: The network's configuration.
+        said: What is to be said anew; with more than a licence, the card is written anew with
+            this and with what ``own`` says besides.
+        name: The model's name where nothing else gives one.
+        told: What training.json says of the training, in words.
+        seen: Statement on the scans that the weights were trained on.
+
+    Raises:
+        ValueError: If the header of ``own`` is not valid.
+    """
+    if own is None:
+        known = Description(name=name, training=told)
+    else:
+        check_card(own)
+        if said == Description(name=said.name, license=said.license):
+            return _refreshed(own, license=said.license, told=told, seen=seen)
+        known = read_card(own)
+        known = replace(known, training=known.training or told)
+    given = {key: value for key, value in vars(said).items() if value}
+    if "scores" in given and "dataset" not in given:
+        given["dataset"] = ""  # the old scores' is not theirs
+    return model_card(config, replace(known, **given), seen=seen)
+
+
+def read_card(text: str) -> Description:
+    """Read what a card says besides the configuration, as far as :func:`model_card` wrote it."""
+    from huggingface_hub import ModelCard
+
+    data: Any = ModelCard(text).data
+    results = data.eval_results or []
+    title = re.search(r"^# (.+)$\s*^((?:.|\n)*?)\s*^```python$", text, re.MULTILINE)
+    training = re.search(
+        r"^## Training\s+((?:.|\n)*?)\s*^(?:Seen in training:|## )", text, re.MULTILINE
+    )
+    told = training[1] if training else ""
+    return Description(
+        name=title[1] if title else "",
+        summary=title[2] if title else "",
+        training="" if told == NOT_RECORDED else told,
+        scores={r.metric_name.removeprefix("Dice, "): r.metric_value for r in results},
+        dataset=results[0].dataset_name if results else "",
+        license=str(data.license or ""),
+    )
+
+
+def _refreshed(own: str, *, license: str, told: str, seen: str) -> str:
+    text = re.sub(r"(?m)^Seen in training: .*$", lambda _: _seen_line(seen), own)
+    text = text.replace(
+        f"## Training\n\n{NOT_RECORDED}\n", f"## Training\n\n{told or NOT_RECORDED}\n"
+    )
+    if license:
+        text = re.sub(r"(?m)^license: .*$", f"license: {license}", text, count=1)
+        text = re.sub(r"(?m)( Weights: )[^.\n]*\.$", rf"\g<1>{license}.", text)
+    return text
+
+
+def _seen_line(seen: str) -> str:
+    return f"Seen in training: {seen or 'not recorded.'}"
 
 
 def read_scores(path: str | Path) -> dict[str, float]:
@@ -134,33 +224,29 @@ def check_card(text: str) -> None:
             )
 
 
-def _header(
-    config: ModelConfig, name: str, scores: Mapping[str, float], dataset: str, license: str
-) -> str:
-    lines = [
-        "---",
-        f"license: {license}",
-        "library_name: mots_pretrained",
-        "pipeline_tag: image-segmentation",
-        "tags:",
-        *(f"- {tag}" for tag in ("medical-imaging", "3d", "segmentation", config.architecture)),
+def _header(config: ModelConfig, name: str, said: Description) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    source = said.dataset or "not recorded"
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            dataset_type=source,
+            dataset_name=source,
+            metric_type="dice",
+            metric_name=f"Dice, {category}",
+            metric_value=round(score, 4),
+        )
+        for category, score in said.scores.items()
     ]
-    if scores:
-        # JSON strings are YAML strings, so names need no other quoting.
-        source = json.dumps(dataset or "not recorded")
-        lines += [
-            "model-index:",
-            f"- name: {json.dumps(name)}",
-            "  results:",
-            "  - task: {type: image-segmentation}",
-            f"    dataset: {{type: {source}, name: {source}}}",
-            "    metrics:",
-            *(
-                f"    - {{type: dice, name: {json.dumps('Dice, ' + category)}, value: {score:.4f}}}"
-                for category, score in scores.items()
-            ),
-        ]
-    return "\n".join([*lines, "---", ""])
+    return ModelCardData(
+        license=said.license or UNKNOWN,
+        library_name="mots_pretrained",
+        pipeline_tag="image-segmentation",
+        tags=["medical-imaging", "3d", "segmentation", config.architecture],
+        model_name=name if results else None,
+        eval_results=results or None,
+    ).to_yaml()
 
 
 def _contract(config: ModelConfig) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import replacing_by_name, replacing_folder, write_text
-from mots_pretrained.weights.card import model_card
+from mots_pretrained.weights.card import Description, model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -49,7 +49,7 @@ def save_folder(
     """
     texts = {
         **(extra or {}),
-        CARD: model_card(config, name=Path(folder).name) if card is None else card,
+        CARD: model_card(config, Description(name=Path(folder).name)) if card is None else card,
         CONFIG: config.to_json(),
     }
     strange = [name for name in texts if Path(name).name != name or name == WEIGHTS]

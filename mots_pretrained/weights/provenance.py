@@ -1,4 +1,4 @@
-"""Which scans weights were trained on: hashes of their voxels, bound to the weights by a hash."""
+"""Where weights come from: the scans they were trained on, by hash, and how they were trained."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import write_text
+from mots_pretrained.weights.catalog import CATALOG
 from mots_pretrained.weights.checkpoint import load_folder
+from mots_pretrained.weights.download import REPOSITORY
 from mots_pretrained.weights.fingerprint import weights_sha256
 
 TRAINING_SCANS = "training_scans.json"
 """Name of the file beside the weights."""
+
+RECORD = "training.json"
+"""Name of the file beside the weights that says how they were trained."""
+
+CASES = "cases.json"
+"""Name of the file beside the weights that names the cases of a training; never sent unasked."""
 
 _VERSION = 2  # 1 did not say which weights it was about
 _DIGITS = frozenset("0123456789abcdef")
@@ -143,3 +152,87 @@ def read_training_scans(folder: str | Path) -> TrainingScans:
             "whoever trained them, or list their scans with `mots push --trained-on`"
         )
     return TrainingScans(scans, complete)
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """Read a model folder's training.json; empty where there is none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is damaged; remove it to go without")
+    return record
+
+
+def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a training's record without names of cases, files and folders, only their number."""
+    return {key: _public(key, value) for key, value in record.items() if key not in _PRIVATE}
+
+
+def nameless(folder: str | Path) -> dict[str, str]:
+    """Return the texts of a folder's training.json and training_scans.json without cases' names.
+
+    Raises:
+        ValueError: If one is damaged, or the scans are not those of the weights.
+    """
+    texts: dict[str, str] = {}
+    if record := read_record(folder):
+        texts[RECORD] = json.dumps(public_record(record), indent=2) + "\n"
+    if (Path(folder) / TRAINING_SCANS).is_file():
+        scans = read_training_scans(folder).without_identifiers()
+        texts[TRAINING_SCANS] = scans.to_text(weights_sha256(load_folder(folder)[1]))
+    return texts
+
+
+def tell_record(record: Mapping[str, Any]) -> str:
+    """Say in a sentence or two what a training's record says, names of cases left out."""
+    if not record:
+        return ""
+    public = public_record(record)
+    start = public.get("start")
+    base = public.get("from") or (start or {}).get("from") or "random weights"
+    cases, held = public.get("cases", public.get("train")), public.get("validation")
+    cases, held = cases or public.get("scans"), public.get("cases_held_out", held)
+    on = "phantoms" if public.get("data") == "phantoms" else f"{cases} cases" if cases else "cases"
+    if isinstance(held, int):
+        on += f", {held} held out"
+    told = [f"{'Fine-tuned' if 'classes' in public else 'Trained'} from {base} on {on}."]
+    if steps := public.get("steps_done"):
+        minutes = f" in {public['seconds'] / 60:.0f} min" if "seconds" in public else ""
+        device = f" on {public['device']}" if "device" in public else ""
+        told.append(f"{steps} steps{minutes}{device}.")
+    return " ".join([*told, f"`{RECORD}` has the settings."])
+
+
+_PRIVATE = {"identity"}
+_NAMES = {"train", "validation", "cases", "held_out"}  # of cases
+
+
+def _public(key: str, value: Any) -> Any:
+    if key in _NAMES and isinstance(value, list | tuple | dict):
+        return len(value)
+    if key in ("from", "start") and isinstance(value, str):
+        return _public_base(value)
+    if key == "data" and value != "phantoms":
+        return None
+    if isinstance(value, Mapping):
+        return public_record(value)
+    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return None  # a path, or a sentence with one
+    return value
+
+
+def _public_base(name: str) -> str:
+    """Return the name of the weights begun from; a folder's is nobody's business."""
+    if name in CATALOG:
+        return name
+    is_repository = REPOSITORY.fullmatch(name) and not Path(name).exists()
+    return name if is_repository else "weights in a folder"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.checkpoint import load_config, save_folder
-from mots_pretrained.weights.download import FILES
-from mots_pretrained.weights.hub_errors import plain_hub_errors
+from mots_pretrained.weights.download import FILES, plain_hub_errors
+from mots_pretrained.weights.provenance import CASES, nameless
 
 
 def upload(
@@ -58,8 +58,12 @@ def upload_folder(
     token: str | None = None,
     private: bool = False,
     revision: str | None = None,
+    with_case_names: bool = False,
 ) -> str:
     """Commit a stored network's folder to a repository, made if need be.
+
+    Names of cases are often those of patients: training.json and training_scans.json are sent
+    without them, unless asked for.
 
     Args:
         folder: As ``save_folder`` writes it; only files that belong to a model are sent.
@@ -67,29 +71,37 @@ def upload_folder(
         token: Token with write access; the stored login by default.
         private: Whether a new repository is private.
         revision: Branch to commit to, made if need be; main by default.
+        with_case_names: Whether to send the names of cases, cases.json included.
 
     Returns:
         The address of the commit.
 
     Raises:
         FileNotFoundError: If the folder holds no network.
-        ValueError: If the name is no repository's, the token may not write there, or the card's
-            header is not valid.
+        ValueError: If the name is no repository's, the token may not write there, or a file of
+            the folder is damaged.
         ConnectionError: If the Hub cannot be reached.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
+    folder = Path(folder)
     config = load_config(folder)
+    contents: dict[str, bytes | Path] = {
+        name: folder / name for name in (*FILES, CASES) if (folder / name).is_file()
+    }
+    if not with_case_names:
+        contents.pop(CASES, None)
+        contents |= {name: text.encode() for name, text in nameless(folder).items()}
+    operations = [CommitOperationAdd(name, content) for name, content in contents.items()]
     api = HfApi(token=token)
     with plain_hub_errors(repository, revision, writing=True):
         api.create_repo(repository, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repository, branch=revision, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
+        commit = api.create_commit(
+            repository,
+            operations,
             revision=revision,
-            allow_patterns=list(FILES),
             commit_message=f"Upload a {config.architecture} with mots_pretrained",
         )
     return str(commit.commit_url)

@@ -91,7 +91,7 @@ def test_by_name_by_revision_and_offline_after(hub, client, start, files, cache)
     assert contents(asked("org/net", revision=first)) == files
     assert len(hub.asked("GET /cdn/")) == 1  # what is the same in all commits is sent once
     told = asked("org/net@v9")
-    assert told["error"] == "ValueError"
+    assert told["error"] == "UserError"
     assert "org/net has no revision 'v9'" in told["told"]
     assert "no repository org/none that this token may read" in asked("org/none")["told"]
     hub.add("org/other", {"config.json": b"{}"})
@@ -127,7 +127,7 @@ def test_gated_and_private_repositories(hub, client, start, files, cache):
     hub.add("org/private", files, private=True)
     for token in (None, "stranger"):  # the Hub answers 401 and 403
         told = client.ask("resolve", "org/gated", token=token, cache_dir=cache)
-        assert told["error"] == "ValueError"
+        assert told["error"] == "UserError"
         assert "org/gated is gated: ask for access" in told["told"]
         told = client.ask("resolve", "org/private", token=token, cache_dir=cache)
         assert "no repository org/private that this token may read" in told["told"]
@@ -187,7 +187,7 @@ def test_pushed_and_loaded_back_bit_for_bit(hub, client, network, files, tmp_pat
     save_folder(folder, network.config, network.state_dict(), extra={"checkpoint.pt": "private"})
     for token, status in ((None, 401), ("reader", 403)):
         told = client.ask("push_folder", "me/net", folder=folder, token=token)
-        assert told["error"] == "ValueError"
+        assert told["error"] == "UserError"
         assert f"refused to write to me/net (status {status})" in told["told"]
     address = client.ask("push_folder", "me/net", folder=folder, token="writer", private=True)
     held = hub.repositories["me/net"]
