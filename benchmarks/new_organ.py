@@ -18,8 +18,7 @@ import torch
 
 import mots_pretrained as mots
 from mots_pretrained.adaptation.new_task import add_task
-from mots_pretrained.data.cases import make_case
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case, make_case
 from mots_pretrained.evaluation.metrics import dice
 from mots_pretrained.inference.predictor import Network
 from mots_pretrained.phantom import torso

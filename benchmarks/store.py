@@ -21,7 +21,8 @@ from record import clocked, write
 from scipy import ndimage
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.patches import Case, extract
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.patches import extract
 from mots_pretrained.data.stored_case import StoredCase, write_case
 from mots_pretrained.images.preprocess import scale_hounsfield
 
@@ -76,6 +77,7 @@ def settings(folder: Path) -> dict[str, tuple[list[Path], Callable[[], Case]]]:
     def stored() -> Case:
         return StoredCase.at(
             place,
+            name="scan",
             channels=1,
             shape=SHAPE,
             labelled=(True, True),

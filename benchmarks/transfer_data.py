@@ -7,9 +7,9 @@ from pathlib import Path
 
 from transfer import DRAWN, Kind, Transfer
 
+from mots_pretrained.data.layouts import CaseFiles
 from mots_pretrained.data.layouts.bcv import BCV_VALIDATION, find_bcv
-from mots_pretrained.data.layouts.brats import find_brats, find_brats_images
-from mots_pretrained.data.layouts.labelled import LabelledScan
+from mots_pretrained.data.layouts.brats import find_brats
 from mots_pretrained.images.volume import list_volumes, stem
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.training.downstream import split
@@ -116,8 +116,9 @@ def scans_to_score(kind: Kind, root: Path) -> tuple[Scored, ...]:
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder: {root}; give the folder of the test set")
     if kind == "brats":
-        cases = find_brats_images(root)
-        found = [Scored(name, images, _beside(images, name)) for name, images in cases.items()]
+        brats = find_brats(root)
+        cases = () if brats is None else brats.cases
+        found = [Scored(case.name, case.images, case.label) for case in cases]
     else:
         folder = root / "img" if (root / "img").is_dir() else root
         found = []
@@ -129,16 +130,11 @@ def scans_to_score(kind: Kind, root: Path) -> tuple[Scored, ...]:
     return tuple(found)
 
 
-def _beside(images: tuple[Path, ...], name: str) -> Path | None:
-    path = images[0].with_name(images[0].name.replace(f"{name}_t1", f"{name}_seg"))
-    return path if path.is_file() else None
-
-
-def _labelled(kind: Kind, folder: Path) -> tuple[LabelledScan, ...]:
+def _labelled(kind: Kind, folder: Path) -> tuple[CaseFiles, ...]:
     found = find_bcv(folder) if kind == "bcv" else find_brats(folder)
     if found is None:
         raise ValueError(f"{folder} holds no labelled scans of {kind}")
-    return found.scans
+    return found.labelled
 
 
 def _draw(kind: Kind, folder: Path, cases: int, *, seed: int, setting: str) -> None:

@@ -13,9 +13,9 @@ import torch
 from settings import Row, Setting, Table
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.dataset import Source
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.stream import Source
 from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.networks import load

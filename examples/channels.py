@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 import mots_pretrained as mots
-from mots_pretrained.data.cases import make_case
+from mots_pretrained.data.case import make_case
 from mots_pretrained.data.patches import draw_start, extract
-from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.phantom import brain
 from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS
@@ -29,7 +28,7 @@ def main() -> dict[str, float]:
     scan = mots.Volume.with_spacing(phantom.images, phantom.spacing)
     case = make_case(scan, phantom.labels, contract, BRATS_REGIONS, exclusive=False)
     start = draw_start(case, PATCH, np.random.default_rng(0), foreground=1.0)
-    patch, regions = extract(case, start, PATCH, fill=lowest_value(contract))
+    patch, regions = extract(case, start, PATCH)
     image, target = torch.from_numpy(patch)[None], torch.from_numpy(regions)[None].float()
 
     losses = {}

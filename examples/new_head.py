@@ -8,7 +8,7 @@ import torch
 import mots_pretrained as mots
 from mots_pretrained.adaptation.freezing import freeze, parts
 from mots_pretrained.adaptation.segmenter import drop_transformer
-from mots_pretrained.data.cases import make_case
+from mots_pretrained.data.case import make_case
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.training.finetune import Finetuning, finetune

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import mots_pretrained as mots
-from mots_pretrained.data.cases import make_case
+from mots_pretrained.data.case import make_case
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.training.new_task import TaskLearning, learn_task

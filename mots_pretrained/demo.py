@@ -214,17 +214,19 @@ class _Run:
         return Segmenter.from_pretrained(self.settings.model, classes=BCV_ORGANS)
 
     def _finetune(self, segmenter: Segmenter, training: list[Case]) -> History:
-        from mots_pretrained.data.cases import read_case
-        from mots_pretrained.data.layouts.folders import Classes, LabelledScan
+        from mots_pretrained.data.case import read_case
+        from mots_pretrained.data.layouts import CaseFiles
+        from mots_pretrained.data.layouts.collection import numbered
+        from mots_pretrained.data.partial_labels import Targets
         from mots_pretrained.training.finetune import Finetuning, finetune
 
-        classes: Classes = {name: (value,) for value, name in enumerate(BCV_ORGANS, start=1)}
+        targets = Targets.of_classes(numbered(BCV_ORGANS))
         contract = segmenter.config.preprocessing
         scans = [
-            LabelledScan(case.identifier, (self.phantoms / case.images[0],), self._truth(case))
+            CaseFiles(case.identifier, (self.phantoms / case.images[0],), self._truth(case))
             for case in training
         ]
-        cases = [read_case(scan, contract, classes) for scan in scans]
+        cases = [read_case(scan, contract, targets) for scan in scans]
 
         def tell(progress: Progress) -> None:
             if progress.step % 20 == 0 or progress.step == progress.steps:

@@ -36,3 +36,6 @@ Logits = Float[Tensor, "batch _task _target depth height width"]
 
 TaskLogits = Float[Tensor, "batch _target depth height width"]
 """The logits of one task a sample, or of a segmenter's output channels."""
+
+Size = tuple[int, int, int]
+"""Voxels along (D, H, W)."""

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.store import (
+    PREPARING_VERSION,
     CaseRecord,
     PreparedSet,
     Provenance,
@@ -22,7 +24,9 @@ from mots_pretrained.data.stored_case import write_case
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
 _AFFINE = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
-_SOURCE = Provenance("a", "b", "0", "1", 1, 2, "3", (1, 1, 1), (1.0, 1.0, 1.0), "RAS", _AFFINE)
+_SOURCE = Provenance(
+    *(("a",), ("b",), "0", "1", (1, 2), (3, 4), "5", (1, 1, 1), (1.0, 1.0, 1.0), "RAS", _AFFINE)
+)
 
 
 def write_prepared(
@@ -50,7 +54,8 @@ def write_prepared(
             step, classes = write_case(place, case)
             source = replace(_SOURCE, content_hash=sha256(case.name.encode()).hexdigest())
             record = CaseRecord(
-                *(case.name, task.name, task.name, shape, contract.spacing),
+                *(case.name, task.name, task.name, contract, Targets.of_task(task)),
+                *(PREPARING_VERSION, shape, contract.spacing),
                 *(task.labelled, step, classes, source),
             )
             write_record(place, record)

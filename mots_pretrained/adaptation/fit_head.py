@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from mots_pretrained.adaptation.heads import Head, LevelsHead, LinearHead, level_maps
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.inference.sliding_window import window_starts

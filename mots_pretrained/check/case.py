@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from mots_pretrained.check.anatomy import HU_RANGES, Reading, judge, read_anatomy
 from mots_pretrained.check.landmarks import Landmarks, find_landmarks, thinned
-from mots_pretrained.data.layouts import SourceCase
+from mots_pretrained.data.layouts import CaseFiles
+from mots_pretrained.data.partial_labels import count_values
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import SAME_GRID, Volume, read_volume
+from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_labels
 from mots_pretrained.tasks import Task
 
 Picture = Callable[[Volume, NDArray[Any], Mapping[str, int]], bytes]
@@ -80,12 +81,15 @@ class CaseCheck:
     picture: bytes | None = None
 
 
-def check_case(case: SourceCase, task: Task, *, picture: Picture | None = None) -> CaseCheck:
+def check_case(
+    case: CaseFiles, task: Task, collection: str, *, picture: Picture | None = None
+) -> CaseCheck:
     """Check one labelled case; whatever is wrong with its files becomes a finding.
 
     Args:
         case: A case with a label map.
         task: The task that its collection supervises.
+        collection: The collection's name.
         picture: Draws the case, if asked for.
     """
     found: list[Finding] = []
@@ -93,13 +97,13 @@ def check_case(case: SourceCase, task: Task, *, picture: Picture | None = None) 
         warnings.simplefilter("always", UserWarning)
         try:
             if case.label is None:
-                raise UserError(f"{case.identifier} has no label map")
-            volume, labels = read_volume(case.image), read_volume(case.label)
-            if volume.array.ndim != 3 or labels.array.ndim != 3:
-                raise UserError(f"{case.image} or its label map has several channels; one is read")
+                raise UserError(f"{case.name} has no label map")
+            volume, labels = read_channels(case.images), read_labels(case.label)
+            if volume.array.ndim != 3:
+                raise UserError(f"{case.images[0]} has several channels; one is read")
         except (ValueError, OSError) as error:
-            finding = Finding("file", str(error), case.identifier, case.collection)
-            return CaseCheck(case.identifier, case.collection, findings=(finding,))
+            finding = Finding("file", str(error), case.name, collection)
+            return CaseCheck(case.name, collection, findings=(finding,))
     found += [Finding("file", str(warning.message), problem=False) for warning in caught]
     landmarks = find_landmarks(volume.array, volume.spacing)
     masks, counts, faults = _categories(labels.array, task)
@@ -112,8 +116,8 @@ def check_case(case: SourceCase, task: Task, *, picture: Picture | None = None) 
         marks, values = _one_map(masks, volume.shape)
         drawn = picture(volume, marks, values)
     return CaseCheck(
-        case.identifier,
-        case.collection,
+        case.name,
+        collection,
         volume.shape,
         volume.spacing,
         (float(volume.array.min()), float(volume.array.max())),
@@ -122,13 +126,9 @@ def check_case(case: SourceCase, task: Task, *, picture: Picture | None = None) 
         content_hash(volume),
         readings,
         judge(readings),
-        tuple(_of(case, finding) for finding in found),
+        tuple(replace(finding, case=case.name, collection=collection) for finding in found),
         drawn,
     )
-
-
-def _of(case: SourceCase, finding: Finding) -> Finding:
-    return Finding(finding.kind, finding.text, case.identifier, case.collection, finding.problem)
 
 
 def _categories(
@@ -136,10 +136,7 @@ def _categories(
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, int], list[Finding]]:
     """Split a label map into masks; also the voxels of each category, and what is wrong."""
     values = {0, *task.organ_values, *task.tumour_values, *task.background_values}
-    counts: dict[float, int] = {}
-    for plane in labels:
-        for value, count in zip(*np.unique(plane, return_counts=True), strict=True):
-            counts[value.item()] = counts.get(value.item(), 0) + int(count)
+    counts = count_values(labels)
     found = []
     strange = sorted(value for value in counts if value not in values)
     if strange:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mots_pretrained.check.anatomy import AXES
 from mots_pretrained.check.case import CaseCheck, Finding, Picture, check_case
-from mots_pretrained.data.layouts import Collection, SourceCase
-from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.data.layouts import CaseFiles, Collection
+from mots_pretrained.data.workers import work_off
 from mots_pretrained.tasks import Task
 
 _FEW = 5  # cases, of which none can be called an outlier
@@ -71,18 +69,27 @@ def check_collections(
     """Check every labelled case by itself, and the cases against each other.
 
     Args:
-        collections: What `sources.find_collections` found.
+        collections: What `layouts.find_collections` found.
         split: ``"train"`` or ``"test"`` by identifier: no scan may be in both.
         workers: Processes; 1 for this one alone.
         picture: Draws a case; a function that other processes can import.
-        progress: Called as ``progress(identifier, done, total)`` after every case.
+        progress: Callback ``progress(name, done, total)`` after every case.
+
+    Raises:
+        UserError: If a collection is not of organ and tumour.
+        RuntimeError: If a worker process died.
     """
-    jobs = [(case, collection.task) for collection in collections for case in collection.labelled]
-    cases = []
-    for check in _run(jobs, workers, picture):
-        cases.append(check)
+    jobs = [
+        _Job(case, collection.supervises, collection.name)
+        for collection in collections
+        for case in collection.labelled
+    ]
+    done: dict[_Job, CaseCheck] = {}
+    for job, check in work_off(partial(_check, picture=picture), jobs, workers=workers):
+        done[job] = check
         if progress is not None:
-            progress(check.identifier, len(cases), len(jobs))
+            progress(check.identifier, len(done), len(jobs))
+    cases = [done[job] for job in jobs]
     findings = [finding for check in cases for finding in check.findings]
     findings += _duplicates(cases, split)
     for collection in collections:
@@ -92,24 +99,16 @@ def check_collections(
     return CheckReport(tuple(collections), tuple(cases), tuple(findings))
 
 
-def _run(
-    jobs: Sequence[tuple[SourceCase, Task]], workers: int, picture: Picture | None
-) -> Iterator[CaseCheck]:
-    check = partial(_check_job, picture=picture)
-    if workers == 1 or len(jobs) < 2:
-        yield from map(check, jobs)
-        return
-    # a forked process could hold a lock of a thread that it has not
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=context, initializer=end_with_parent
-    ) as pool:
-        yield from pool.map(check, jobs)
+class _Job(NamedTuple):
+    """A case to check."""
+
+    case: CaseFiles
+    task: Task
+    collection: str
 
 
-def _check_job(job: tuple[SourceCase, Task], picture: Picture | None) -> CaseCheck:
-    case, task = job
-    return check_case(case, task, picture=picture)
+def _check(job: _Job, *, picture: Picture | None) -> CaseCheck:
+    return check_case(job.case, job.task, job.collection, picture=picture)
 
 
 def _duplicates(cases: Iterable[CaseCheck], split: Mapping[str, str]) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ def _as_json(report: CheckReport) -> dict[str, Any]:
         "collections": [
             {
                 "name": collection.name,
-                "source": collection.task.source,
+                "source": collection.supervises.source,
                 "cases": len(report.of(collection)),
                 "unlabelled": len(collection.cases) - len(collection.labelled),
                 "orientation": report.orientation(collection),

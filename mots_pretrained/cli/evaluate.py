@@ -9,7 +9,7 @@ import typer
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
-    from mots_pretrained.data.store import Split
+    from mots_pretrained.data.split import Split
     from mots_pretrained.evaluation.metrics import Rule
     from mots_pretrained.evaluation.results import Results
     from mots_pretrained.training.score import Scoring

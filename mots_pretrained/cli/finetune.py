@@ -69,7 +69,7 @@ def finetune(
 ) -> None:
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
     from mots_pretrained.cli.training_bar import training_bar
-    from mots_pretrained.data.layouts.folders import find_scans
+    from mots_pretrained.data.layouts import find_labelled
     from mots_pretrained.training.downstream import Choices, named_classes
     from mots_pretrained.training.finetune import Finetuning
     from mots_pretrained.training.finetune_folder import (
@@ -95,7 +95,7 @@ def finetune(
     )
     choices = Choices(named_classes(classes), _held_out(val), _spacing(spacing))
     start = Start(source, size, channel_init)  # type: ignore[arg-type]
-    count = len(find_scans(data).scans)
+    count = len(find_labelled(data).cases)
     chosen = best_device(device)
     prepare_machine(chosen, workers=workers, threads=threads)
     console.say(f"Fine-tuning {source} on {count} cases on {chosen}")

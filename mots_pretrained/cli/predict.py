@@ -125,12 +125,12 @@ def _scans(given: list[str], output: str) -> list[list[str]]:
         if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
     )
     if not names:
-        from mots_pretrained.data.layouts.brats import find_brats_images
+        from mots_pretrained.data.layouts.brats import find_brats
 
-        cases = find_brats_images(Path(folder)).values()
-        if not cases:
+        found = find_brats(Path(folder))
+        if found is None:
             raise UserError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
-        return [[os.fspath(path) for path in case] for case in cases]
+        return [[os.fspath(path) for path in case.images] for case in found.cases]
     by_stem: dict[str, str] = {}
     for name in names:
         other = by_stem.setdefault(name.lower().removesuffix(".gz").removesuffix(".nii"), name)

@@ -1,42 +1,175 @@
-"""From a collection's label map to what it says about one task (Table 1; Sec. 3.1)."""
+"""From the values of a label map to the channels of a target (Table 1; Secs. 3.1 and 4.5)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from mots_pretrained.data.layouts.collection import Classes, exclude_each_other
 from mots_pretrained.errors import UserError
-from mots_pretrained.tasks import Task
+from mots_pretrained.images.resample import resample_labels
+from mots_pretrained.shapes import Size
+from mots_pretrained.tasks import IGNORED, Task
+
+Form = Literal["task", "classes", "regions"]
 
 
-def partial_labels(labels: ArrayLike, task: Task) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Split a label map into the organ and the tumour channel of its task.
+@dataclass(frozen=True)
+class Targets:
+    """What the values of a label map become.
 
-    Args:
-        labels: ``(D, H, W)`` integer label map, in the values of the task's own collection.
-        task: The task that the collection supervises; its values say what is what.
+    Attributes:
+        names: Of the classes, in the order of the target's numbers or channels.
+        values: The label values that make up each.
+        form: ``"task"``: channels (organ, tumour), of which the tumour wins a shared voxel and
+            stays in its organ. ``"classes"``: one channel of class numbers from 1. ``"regions"``:
+            one binary channel a class, which may overlap.
+        labelled: Which channels are annotated; the others hold zeros.
+        ignore: Label value of voxels that count neither way: ``IGNORED`` in every channel.
+        background: Further label values that are known and of no class.
+    """
 
-    Returns:
-        ``(2, D, H, W)`` in {0, 1}, organ first, zeros where the collection annotates nothing, and
-        ``(2,)`` bool, which of the two it annotates.
+    names: tuple[str, ...]
+    values: tuple[tuple[int, ...], ...]
+    form: Form = "classes"
+    labelled: tuple[bool, ...] = (True,)
+    ignore: int | None = None
+    background: tuple[int, ...] = ()
 
-    Raises:
-        ValueError: If the map holds a value that the collection does not use.
+    @classmethod
+    def of_task(cls, task: Task) -> Targets:
+        """Return the targets of a partially labelled collection: organ and tumour."""
+        return cls(
+            ("organ", "tumour"),
+            (task.organ_values, task.tumour_values),
+            "task",
+            task.labelled,
+            background=task.background_values,
+        )
+
+    @classmethod
+    def of_classes(
+        cls,
+        classes: Mapping[str, tuple[int, ...]],
+        *,
+        exclusive: bool | None = None,
+        ignore: int | None = None,
+    ) -> Targets:
+        """Return the targets of downstream classes.
+
+        Args:
+            classes: The label values that make up each, in the order of the network's outputs.
+            exclusive: Whether they become one map of class numbers, or one binary channel each;
+                by default the former, unless any two share a label value.
+            ignore: Label value of voxels that count neither way.
+
+        Raises:
+            UserError: If there are more classes than a target's numbers.
+        """
+        if exclusive is None:
+            exclusive = exclude_each_other(dict(classes))
+        if exclusive and len(classes) >= IGNORED:
+            raise UserError(f"at most {IGNORED - 1} classes can be learned, not {len(classes)}")
+        form: Form = "classes" if exclusive else "regions"
+        labelled = (True,) * (1 if exclusive else len(classes))
+        return cls(tuple(classes), tuple(classes.values()), form, labelled, ignore)
+
+    @property
+    def classes(self) -> Classes:
+        """Label values by class name."""
+        return dict(zip(self.names, self.values, strict=True))
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """Every label value that may occur, rising."""
+        listed = {0, *self.background, *(value for group in self.values for value in group)}
+        return tuple(sorted(listed if self.ignore is None else listed | {self.ignore}))
+
+    def check(self, counts: Mapping[int, int], where: object) -> None:
+        """Refuse label values that are in no class; ``where`` names the label map.
+
+        Raises:
+            UserError: If there is one.
+        """
+        known = self.known
+        strange = sorted(value for value in counts if value not in known)
+        if strange:
+            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            raise UserError(
+                f"{where} holds label value {strange[0]}{more}, which is in no class; known are "
+                f"{', '.join(map(str, known))}: name it, or correct the file"
+            )
+
+    def target(self, labels: NDArray[np.integer], size: Size) -> NDArray[np.uint8]:
+        """Make a target of a label map, resampled to ``size``.
+
+        Args:
+            labels: ``(D, H, W)`` whole numbers; values of no class are background.
+            size: Voxels wanted along (D, H, W).
+
+        Returns:
+            ``(K, *size)``: class numbers, or binary channels.
+
+        Example:
+            >>> targets = Targets.of_classes({"organ": (1, 2), "tumour": (2,)})
+            >>> targets.target(np.array([[[0, 1, 2]]]), (1, 1, 3))[:, 0, 0].tolist()
+            [[0, 1, 1], [0, 0, 1]]
+        """
+        if self.form == "regions":
+            masks = (_coded(labels, dict.fromkeys(own, 1)) for own in self.values)
+            target = np.stack([resample_labels(mask, size) for mask in masks])
+        elif self.form == "classes":
+            numbers = {v: n for n, own in enumerate(self.values, start=1) for v in own}
+            target = resample_labels(_coded(labels, numbers), size)[None]
+        else:
+            # One map for both channels: where either could win a voxel the tumour does, and it
+            # stays in its organ.
+            organ, tumour = self.values
+            codes = {v: (v in organ) + 2 * (v in tumour) for v in (*organ, *tumour)}
+            both = resample_labels(_coded(labels, codes), size)
+            target = np.stack([both & 1, both >> 1])
+        if self.ignore is not None:
+            unsure = resample_labels(_coded(labels, {self.ignore: 1}), size)
+            target[:, unsure == 1] = IGNORED
+        return target
+
+
+def count_values(labels: NDArray[np.integer]) -> dict[int, int]:
+    """Count the voxels of every value of a label map, slice by slice.
 
     Example:
-        >>> from mots_pretrained.tasks import task_named
-        >>> target, labelled = partial_labels([[[0, 1, 2]]], task_named("liver"))
-        >>> target[:, 0, 0].tolist(), labelled.tolist()
-        ([[0, 1, 1], [0, 0, 1]], [True, True])
+        >>> count_values(np.array([[[0, 2]], [[2, -1]]]))
+        {-1: 1, 0: 1, 2: 2}
     """
-    values = np.asarray(labels)
-    known = {0, *task.organ_values, *task.tumour_values, *task.background_values}
-    found = np.unique(values)
-    strange = [value for value in found.tolist() if value not in known]
-    if strange:
-        raise UserError(
-            f"label value {strange[0]} means nothing in task {task.name}; "
-            f"allowed are {', '.join(map(str, sorted(known)))}"
-        )
-    target = np.stack([np.isin(values, task.organ_values), np.isin(values, task.tumour_values)])
-    return target.astype(np.uint8), np.array(task.labelled)
+    low, high = int(labels.min()), int(labels.max())
+    if high - low > _WIDEST:
+        found, counts = np.unique(labels, return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    total = np.zeros(high - low + 1, np.int64)
+    for plane in labels:
+        total += np.bincount((plane.astype(np.intp) - low).ravel(), minlength=len(total))
+    return {int(at) + low: int(total[at]) for at in np.flatnonzero(total)}
+
+
+_WIDEST = 1 << 16  # values beyond which a table costs more than sorting
+
+
+def _coded(labels: NDArray[np.integer], codes: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Replace label values by codes, those without one by 0."""
+    low, high = int(labels.min()), int(labels.max())
+    result = np.zeros(labels.shape, np.uint8)
+    if high - low > _WIDEST:
+        for value, code in codes.items():
+            result[labels == value] = code
+        return result
+    table = np.zeros(high - low + 1, np.uint8)
+    for value, code in codes.items():
+        if low <= value <= high:
+            table[value - low] = code
+    for plane, coded in zip(labels, result, strict=True):
+        coded[:] = table[plane.astype(np.intp) - low]
+    return result

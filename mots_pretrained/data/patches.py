@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mots_pretrained.data.case import Case
+from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
 
-Size = tuple[int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A scan brought to a model's contract, with its labels on the same grid.
-
-    Attributes:
-        image: ``(C, D, H, W)`` float32, scaled as the contract says; here and below, anything
-            with ``shape``, ``dtype`` and slices will do.
-        target: ``(K, D, H, W)`` uint8: one channel a binary target, or a single channel of class
-            values.
-        labelled: ``(K,)``, which target channels are annotated; the others hold zeros.
-        tasks: Indices of the case's tasks in the model's task list, two channels each; empty
-            where the target is no MOTS task's.
-        name: What to call it in messages.
-    """
-
-    image: NDArray[np.float32]
-    target: NDArray[np.uint8]
-    labelled: tuple[bool, ...] = (True,)
-    tasks: tuple[int, ...] = ()
-    name: str = "case"
-
-    @property
-    def shape(self) -> Size:
-        """Voxels along (D, H, W)."""
-        depth, height, width = self.image.shape[1:]
-        return depth, height, width
-
-    @cached_property
-    def foreground(self) -> tuple[NDArray[np.int64], ...]:
-        """Flat voxel positions of every present class: channel by channel, value by value."""
-        return tuple(positions for _, _, positions in present_classes(self.target))
-
-
-def present_classes(target: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """Yield channel, value and flat voxel positions of every class that a target holds.
-
-    Args:
-        target: ``(K, D, H, W)``; 0 and ``IGNORED`` are no class.
-    """
-    for number, channel in enumerate(target.reshape(len(target), -1)):
-        positions = np.flatnonzero(channel)
-        values = channel[positions]
-        for value in np.unique(values):
-            if value != IGNORED:
-                yield number, int(value), positions[values == value]
+Pad = float | Literal["edge"]
+"""Image outside a scan: a constant, or the scan's outermost voxels repeated."""
 
 
 def draw_start(
@@ -96,55 +50,74 @@ def extract(
     start: Size,
     patch: Size,
     *,
-    fill: float = -1.0,
+    pad: Pad = "edge",
     matrix: NDArray[np.float64] | None = None,
+    orders: tuple[int, int] = (1, 0),
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Cut a patch out of a case, scaled and turned about its centre if asked to.
 
-    Only the box that the patch needs is read, so that the case's arrays may lie on disk.
+    Only the box that the patch needs is read, so that the case's arrays may lie on disk. What lies
+    outside the scan is unknown: ``IGNORED`` in the target.
 
     Args:
         case: The case to cut from.
         start: First voxel along (D, H, W), as drawn by ``draw_start``.
         patch: Voxels of the patch along (D, H, W).
-        fill: Image value outside the scan: the contract's lowest. Targets are 0 there.
+        pad: Image outside the scan.
         matrix: ``(3, 3)``, takes a step in the patch to a step in the scan, in voxels; None for
             a plain cut.
+        orders: With a matrix, order of the splines through the image, and through each class of
+            the target (0: nearest voxel; 1: the class that fills half of the voxel).
 
     Returns:
-        Image ``(C, *patch)`` (linear interpolation) and target ``(K, *patch)`` (nearest).
+        Image ``(C, *patch)`` and target ``(K, *patch)``.
     """
     if matrix is None:
-        return _cut(case.image, start, patch, fill), _cut(case.target, start, patch, 0)
+        return _cut(case.image, start, patch, pad), _cut(case.target, start, patch, IGNORED)
     half = (np.array(patch) - 1) / 2
     centre = np.array(start) + half
     reach = np.abs(matrix) @ half
-    # The box that the turned patch needs, and a voxel more for rounding; never an empty one.
-    size = np.array(case.shape)
-    low = (np.floor(centre - reach) - 1).astype(int).clip(0, size - 1)
-    high = (np.ceil(centre + reach) + 2).astype(int).clip(low + 1, size)
+    # The box that the turned patch needs, and some voxels more for splines; never an empty one.
+    size, more = np.array(case.shape), 1 if orders[0] < 2 else 8
+    low = (np.floor(centre - reach) - more).astype(int).clip(0, size - 1)
+    high = (np.ceil(centre + reach) + more + 1).astype(int).clip(low + 1, size)
     box = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
     offset = centre - matrix @ half - low
 
-    def turn(channel: NDArray, order: int, outside: float) -> NDArray:
+    def turn(channel: NDArray[Any], order: int, outside: Pad) -> NDArray[Any]:
+        mode, value = ("nearest", 0.0) if outside == "edge" else ("grid-constant", float(outside))
         return ndimage.affine_transform(
-            channel, matrix, offset, patch, order=order, mode="constant", cval=outside
+            channel, matrix, offset, patch, order=order, mode=mode, cval=value
         )
 
-    image = np.stack([turn(channel, 1, fill) for channel in case.image[box]])
-    return image, np.stack([turn(channel, 0, 0) for channel in case.target[box]])
+    image = np.stack([turn(channel, orders[0], pad) for channel in case.image[box]])
+    target = case.target[box]
+    turned = np.empty((len(target), *patch), np.uint8)
+    for channel, result in zip(target, turned, strict=True):
+        if orders[1] == 0:
+            result[:] = turn(channel, 0, IGNORED)
+            continue
+        result[:] = 0
+        for value in np.flatnonzero(np.bincount(channel.ravel(), minlength=IGNORED + 1)):
+            if value not in (0, IGNORED):
+                share = turn((channel == value).astype(np.float32), orders[1], 0.0)
+                result[share >= 0.5] = value
+        unknown = turn((channel == IGNORED).astype(np.float32), orders[1], 1.0)
+        result[unknown >= 0.5] = IGNORED
+    return image, turned
 
 
-def _cut(array: NDArray, start: Size, patch: Size, fill: float) -> NDArray:
-    """Copy a box of the last three axes; what lies outside the array is ``fill``."""
-    source, place = [slice(None)], [slice(None)]
+def _cut(array: NDArray[Any], start: Size, patch: Size, pad: Pad) -> NDArray[Any]:
+    """Copy a box of the last three axes; what lies outside the array is padded."""
+    source, beyond = [slice(None)], [(0, 0)]
     for first, extent, size in zip(start, patch, array.shape[1:], strict=True):
-        begin, end = max(first, 0), min(first + extent, size)
-        source.append(slice(begin, max(begin, end)))
-        place.append(slice(begin - first, max(begin, end) - first))
+        begin = min(max(first, 0), size - 1)
+        end = max(min(first + extent, size), begin + 1)
+        source.append(slice(begin, end))
+        beyond.append((begin - first, first + extent - end))
     inside = array[tuple(source)]
     if inside.shape[1:] == patch:
         return np.array(inside)
-    cut = np.full((len(array), *patch), fill, dtype=array.dtype)
-    cut[tuple(place)] = inside
-    return cut
+    if pad == "edge":
+        return np.pad(inside, beyond, mode="edge")
+    return np.pad(inside, beyond, constant_values=pad)

@@ -1,37 +1,43 @@
-"""From the original collections to one prepared folder, resumably and in parallel (Sec. 4.1)."""
+"""From original scans to one prepared folder, resumably and in parallel (Sec. 4.1)."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import re
+import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts import Collection
-from mots_pretrained.data.prepare_case import Job, Outcome, prepare_case, prepared_before
-from mots_pretrained.data.prepared_folder import alone, check_folder, sweep
-from mots_pretrained.data.split import split_cases, validation_cases
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.prepare_case import Job, prepare_case, prepared_before
+from mots_pretrained.data.split import Split, split_cases, validation_cases
 from mots_pretrained.data.store import (
     CaseRecord,
     Fold,
     PreparedSet,
     SetAside,
-    Split,
+    read_index,
+    same_contract,
     write_index,
 )
-from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.data.workers import work_off
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import locked
+from mots_pretrained.parse import from_dict
+from mots_pretrained.tasks import Task
+
+Part = tuple[Split, Fold | None]
+"""Split of a case, and its fold of the training split."""
 
 OnCase = Callable[[int, int, str, str], None]
-"""Told how many cases are done, of how many, the last one's identifier, and why it was set aside
-(empty if it was not)."""
+"""Callback that receives how many cases are done, of how many, the last one's identifier, and why
+it was set aside (empty if it was not)."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,12 @@ def supervision(
     split, validation = _split(collections, preparation)
     lines = []
     for collection in collections:
-        names = [case.identifier for case in collection.labelled]
+        names = [case.name for case in collection.labelled]
         lines.append(
             Supervision(
                 collection.name,
-                collection.task.organ,
-                collection.task.tumour,
+                collection.supervises.organ,
+                collection.supervises.tumour,
                 train=sum(split[name] == "train" for name in names),
                 validation=sum(name in validation for name in names),
                 test=sum(split[name] == "test" for name in names),
@@ -109,57 +115,252 @@ def prepare(
     workers: int = 0,
     on_case: OnCase | None = None,
 ) -> PreparedSet:
-    """Prepare every labelled case of some collections.
+    """Prepare every labelled case of some collections for pretraining.
 
     Killed at any moment and run again, it goes on where it stopped and ends with the same bytes as
     an uninterrupted run, for any number of workers. Further collections may be added later. A case
     that cannot be prepared is set aside with its reason, and tried again by the next run.
 
     Args:
-        collections: What ``sources.find_collections`` found.
+        collections: What ``layouts.find_collections`` found.
         folder: Where to write; new, empty, or of an earlier run with the same ``preparation``.
         preparation: Contract, split and seed; the paper's by default.
         workers: Processes; 0 or 1 works in this one. They are started afresh, so a script's own
             code must stand under ``if __name__ == "__main__"``.
-        on_case: Told of every case.
+        on_case: Callback after every case.
 
     Raises:
-        ValueError: If there is no labelled case, or the folder holds something else, or was
+        UserError: If there is no labelled case, or the folder holds something else, or was
             prepared otherwise, or is being written by another process.
         RuntimeError: If a worker died.
     """
     preparation = preparation or Preparation()
-    folder = Path(folder)
-    planned = _plan(collections, preparation, folder)
-    settings = json.loads(json.dumps(dataclasses.asdict(preparation)))
-    tasks = tuple(collection.task for collection in collections)
-    check_folder(folder, settings, tasks, {job.identifier for job, _, _ in planned})
-    folder.mkdir(parents=True, exist_ok=True)
-    prepared = PreparedSet(folder, preparation.contract, tasks, ())
-    with alone(folder):
-        sweep(folder)
-        outcomes = {job.identifier: prepared_before(job) for job, _, _ in planned}
-        missing = [job for job, _, _ in planned if outcomes[job.identifier] is None]
-        if missing:
-            write_index(prepared, settings, complete=False)
-            (folder / "cases").mkdir(exist_ok=True)
-        reasons = _work(missing, outcomes, workers, on_case)
-        prepared = dataclasses.replace(
-            prepared,
-            records=tuple(
-                dataclasses.replace(record, split=split, fold=fold)
-                for job, split, fold in planned
-                if (record := outcomes[job.identifier]) is not None
-            ),
-            set_aside=tuple(
-                SetAside(job.identifier, job.collection, reasons[job.identifier])
-                for job, _, _ in planned
-                if job.identifier in reasons
-            ),
-        )
-        sweep(folder)
-        write_index(prepared, settings)
+    split, validation = _split(collections, preparation)
+    jobs: list[Job] = []
+    parts: dict[str, Part] = {}
+    for collection in collections:
+        task = collection.supervises
+        for case in collection.labelled:
+            fold: Fold | None = None
+            if split[case.name] == "train":
+                fold = "validation" if case.name in validation else "train"
+            parts[case.name] = split[case.name], fold
+            jobs.append(
+                Job(
+                    case,
+                    *(collection.name, collection.folder, preparation.contract, Path(folder)),
+                    targets=Targets.of_task(task),
+                    task=task.name,
+                )
+            )
+    tasks = tuple(collection.supervises for collection in collections)
+    wanted = PreparedSet(Path(folder), preparation.contract, tasks)
+    settings = dataclasses.asdict(preparation)
+    return _fill(wanted, jobs, settings, parts=parts, workers=workers, on_case=on_case)
+
+
+def prepare_folder(
+    collection: Collection,
+    folder: str | os.PathLike[str],
+    contract: Preprocessing,
+    targets: Targets | None = None,
+    *,
+    workers: int = 0,
+    on_case: OnCase | None = None,
+    replace: bool = False,
+) -> PreparedSet:
+    """Prepare one folder's cases with downstream classes, or scans without labels.
+
+    As resumable as ``prepare``; a case is read only if its files, the contract, the targets or
+    this package's way of preparing have changed.
+
+    Args:
+        collection: What ``layouts.find_labelled`` or ``find_bare`` found.
+        folder: Where to write; new, empty, or of an earlier run.
+        contract: What to bring the cases to.
+        targets: What the label values become; None reads no labels.
+        workers: As in ``prepare``.
+        on_case: Callback after every case.
+        replace: Prepare anew what the folder holds of another contract or other targets, and
+            remove cases that are not the collection's, instead of refusing the folder.
+
+    Returns:
+        The set, all of whose cases are of the split "train" and the fold "train". Cases that could
+        not be prepared are in ``set_aside``.
+
+    Raises:
+        UserError: As ``prepare``, or if no label map holds anything but background.
+        RuntimeError: If a worker died.
+
+    Warns:
+        UserWarning: If no case holds a certain class.
+    """
+    jobs = [
+        Job(case, collection.name, collection.folder, contract, Path(folder), targets)
+        for case in (collection.cases if targets is None else collection.labelled)
+    ]
+    wanted = PreparedSet(Path(folder), contract, targets=targets)
+    settings = {
+        "contract": dataclasses.asdict(contract),
+        "targets": None if targets is None else dataclasses.asdict(targets),
+    }
+    prepared = _fill(wanted, jobs, settings, replace=replace, workers=workers, on_case=on_case)
+    if targets is not None and prepared.records:
+        _check_present(prepared, targets, collection.folder)
     return prepared
+
+
+def _fill(
+    wanted: PreparedSet,
+    jobs: Sequence[Job],
+    settings: Mapping[str, Any],
+    *,
+    parts: Mapping[str, Part] | None = None,
+    replace: bool = False,
+    workers: int,
+    on_case: OnCase | None,
+) -> PreparedSet:
+    """Prepare what is missing of a set into its folder, and write its index."""
+    if not jobs:
+        raise UserError("there is no labelled case to prepare; name collections with label maps")
+    told = json.loads(json.dumps(settings))
+    check_folder(wanted, told, jobs, replace=replace)
+    folder = wanted.folder
+    with locked(folder):
+        _sweep(folder, {job.place.name for job in jobs} if replace else None)
+        known = {job.files.name: prepared_before(job) for job in jobs}
+        missing = [job for job in jobs if known[job.files.name] is None]
+        if missing:
+            write_index(wanted, told, complete=False)
+            (folder / "cases").mkdir(exist_ok=True)
+        reasons = _work(missing, known, workers, on_case)
+        records = []
+        for job in jobs:
+            record = known[job.files.name]
+            if record is not None:
+                split, fold = parts[job.files.name] if parts else ("train", "train")
+                records.append(dataclasses.replace(record, split=split, fold=fold))
+        aside = [
+            SetAside(job.files.name, job.collection, reasons[job.files.name])
+            for job in jobs
+            if job.files.name in reasons
+        ]
+        prepared = dataclasses.replace(wanted, records=tuple(records), set_aside=tuple(aside))
+        write_index(prepared, told)
+    return prepared
+
+
+def _work(
+    missing: list[Job],
+    known: dict[str, CaseRecord | None],
+    workers: int,
+    on_case: OnCase | None,
+) -> dict[str, str]:
+    """Prepare what is missing into ``known``; return the reasons of those set aside."""
+    reasons: dict[str, str] = {}
+    done = len(known) - len(missing)
+    if on_case is not None and done:
+        on_case(done, len(known), "", "")
+    again = ", it goes on where it stopped"
+    for job, outcome in work_off(prepare_case, missing, workers=workers, again=again):
+        done += 1
+        name = job.files.name
+        known[name] = outcome.record
+        if outcome.record is None:
+            reasons[name] = outcome.reason
+        for message in outcome.warnings:
+            warnings.warn(f"{name}: {message}", stacklevel=4)
+        if on_case is not None:
+            on_case(done, len(known), name, outcome.reason)
+    return reasons
+
+
+def check_folder(
+    wanted: PreparedSet, settings: Mapping[str, Any], jobs: Sequence[Job], *, replace: bool
+) -> None:
+    """Refuse a folder that holds anything but an earlier run of this very preparation.
+
+    Args:
+        wanted: What is to be prepared; its folder need not be there, and an earlier run may have
+            had fewer tasks.
+        settings: What an earlier run must have been made with.
+        jobs: The cases that the folder is to hold.
+        replace: Whether another preparation may be replaced.
+
+    Raises:
+        NotADirectoryError: If it is a file.
+        UserError: If it holds something else; the message says what.
+    """
+    folder = wanted.folder
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file; give a folder to write into")
+    if not (folder / "prepared.json").is_file():
+        visible = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
+        if visible:
+            raise UserError(
+                f"{folder} holds {visible[0].name} and no prepared.json; give a new or empty folder"
+            )
+        return
+    if replace:
+        return
+    where = f"{folder / 'prepared.json'}"
+    index = read_index(folder)
+    before = index["settings"]
+    if not same_contract(from_dict(Preprocessing, index["contract"], where), wanted.contract):
+        raise UserError(
+            f"{folder} was prepared with {_contract_told(index['contract'])}, now it is to be "
+            f"{_contract_told(settings['contract'])}; use the same, or another folder"
+        )
+    for name in {*before, *settings} - {"contract"}:
+        if before.get(name) != settings.get(name):
+            raise UserError(
+                f"{folder} was prepared with {name} {before.get(name)!r}, now it is to be {name} "
+                f"{settings.get(name)!r}; use the same, or another folder"
+            )
+    now = {task.name: task for task in wanted.tasks}
+    for values in index["tasks"]:
+        task = from_dict(Task, values, where)
+        if now.get(task.name, task) != task:
+            raise UserError(
+                f"{folder} was prepared with other label values of {task.name}; give another folder"
+            )
+    there = {path.name for path in folder.glob("cases/[!.]*")}
+    other = sorted(there - {job.place.name for job in jobs})
+    if other:
+        raise UserError(
+            f"{folder} holds {len(other)} cases that the collections given do not, such as "
+            f"{other[0]}; name these as well, or another folder"
+        )
+
+
+def _check_present(prepared: PreparedSet, targets: Targets, where: Path) -> None:
+    """Refuse labels that are all background, and warn of classes that no case has."""
+    exclusive = targets.form == "classes"
+    present = {
+        found.value - 1 if exclusive else found.channel
+        for record in prepared.records
+        for found in record.foreground
+    }
+    if not present:
+        first = prepared.records[0].source.labels[0]
+        raise UserError(
+            f"{where / first} and all other label maps hold nothing of "
+            f"{', '.join(targets.names)}; give labels, or name the values that they hold"
+        )
+    absent = [name for at, name in enumerate(targets.names) if at not in present]
+    if absent:
+        warnings.warn(
+            f"no label map of {where} holds {', '.join(absent)}; it can't be learned", stacklevel=3
+        )
+
+
+def _sweep(folder: Path, kept: set[str] | None) -> None:
+    """Remove what killed processes have left half-done, and, if names are given, other cases."""
+    for path in folder.glob("cases/*"):
+        if path.name.startswith(".") or (kept is not None and path.name not in kept):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".*prepared.json*"):
+        path.unlink(missing_ok=True)
 
 
 def _split(
@@ -169,78 +370,6 @@ def _split(
     return split, validation_cases(collections, split, seed=preparation.seed)
 
 
-def _plan(
-    collections: Sequence[Collection], preparation: Preparation, folder: Path
-) -> list[tuple[Job, Split, Fold | None]]:
-    """List the labelled cases with their part of the split and their fold."""
-    split, validation = _split(collections, preparation)
-    planned: list[tuple[Job, Split, Fold | None]] = []
-    for collection in collections:
-        for case in collection.labelled:
-            name = case.identifier
-            if not re.fullmatch(r"\w[\w.+ -]*", name):
-                raise UserError(
-                    f"{case.image}: {name!r} cannot be a folder's name; rename the case"
-                )
-            fold: Fold | None = None
-            if split[name] == "train":
-                fold = "validation" if name in validation else "train"
-            paths = (collection.folder, case.image, Path(case.label or ""))
-            job = Job(
-                *(name, collection.name, collection.task, *paths),
-                contract=preparation.contract,
-                prepared=folder,
-            )
-            planned.append((job, split[name], fold))
-    if not planned:
-        raise UserError("there is no labelled case to prepare; name collections with label maps")
-    return planned
-
-
-def _work(
-    missing: list[Job],
-    outcomes: dict[str, CaseRecord | None],
-    workers: int,
-    on_case: OnCase | None,
-) -> dict[str, str]:
-    """Prepare what is missing into ``outcomes``; return the reasons of those set aside."""
-    reasons: dict[str, str] = {}
-    done = len(outcomes) - len(missing)
-    if on_case is not None and done:
-        on_case(done, len(outcomes), "", "")
-    for job, outcome in _outcomes(missing, workers):
-        done += 1
-        outcomes[job.identifier] = outcome.record
-        if outcome.record is None:
-            reasons[job.identifier] = outcome.reason
-        for message in outcome.warnings:
-            warnings.warn(f"{job.identifier}: {message}", stacklevel=3)
-        if on_case is not None:
-            on_case(done, len(outcomes), job.identifier, outcome.reason)
-    return reasons
-
-
-def _outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
-    """Prepare cases, in the order in which they come to an end."""
-    if workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield job, prepare_case(job)
-        return
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=context, initializer=end_with_parent
-    ) as pool:
-        running = {pool.submit(prepare_case, job): job for job in jobs}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        except BrokenProcessPool:
-            raise RuntimeError(
-                "a worker process died, perhaps for lack of memory; run the same command with "
-                "fewer workers, it goes on where it stopped"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _contract_told(contract: Mapping[str, Any]) -> str:
+    spacing, clip = contract.get("spacing"), contract.get("clip")
+    return f"a contract of {spacing} mm, clip {clip}, channels {contract.get('channels')}"

@@ -1,12 +1,13 @@
-"""From one original scan and label map to a prepared case's folder (Sec. 4.1)."""
+"""From the files of one scan to a prepared case's folder (Sec. 4.1)."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +15,24 @@ from pathlib import Path
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.partial_labels import partial_labels
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import bring_to_contract, read_files
+from mots_pretrained.data.layouts import CaseFiles
+from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.store import (
+    PREPARING_VERSION,
     CaseRecord,
     Provenance,
     case_folder,
     read_record,
+    same_contract,
     write_record,
 )
 from mots_pretrained.data.stored_case import write_case
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.nifti import read_grid
-from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.resample import resample_labels
-from mots_pretrained.images.volume import SAME_GRID, Volume, read_volume
-from mots_pretrained.tasks import Task
+from mots_pretrained.images.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,33 @@ class Job:
     """One case to prepare.
 
     Attributes:
-        identifier: The case's name, and its folder's.
+        files: Where it lies.
         collection: Its collection's name.
-        task: What the collection supervises.
-        source: The collection's folder.
-        image: The scan.
-        label: Its label map.
+        source: The collection's folder, to which the record's file names are relative.
         contract: What to bring it to.
         prepared: The prepared folder.
+        targets: What its label values become; None for a scan without labels.
+        task: Name of the task that its collection supervises, if any.
     """
 
-    identifier: str
+    files: CaseFiles
     collection: str
-    task: Task
     source: Path
-    image: Path
-    label: Path
     contract: Preprocessing
     prepared: Path
+    targets: Targets | None = None
+    task: str = ""
+
+    @property
+    def place(self) -> Path:
+        """The case's own folder in the prepared one."""
+        return case_folder(self.prepared, self.files.name)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All its files, images first."""
+        labels = () if self.targets is None else self.files.label_files
+        return (*self.files.images, *labels)
 
 
 @dataclass(frozen=True)
@@ -70,108 +81,112 @@ class Outcome:
 def prepare_case(job: Job) -> Outcome:
     """Prepare one case; its folder appears whole or not at all, with the same bytes every time.
 
-    What is wrong with the case is the outcome's reason. What is wrong with the machine (a full
-    disk, say) is raised.
+    A case that is there already, from files of the same checksums, is left as it is. What is wrong
+    with the case is the outcome's reason. What is wrong with the machine (a full disk, say) is
+    raised.
     """
-    place = case_folder(job.prepared, job.identifier)
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            with _one_thread():
+            if (known := _same_checksums(job)) is not None:
+                return Outcome(known)
+            with _one_thread(), replacing_folder(job.place) as draft:
                 record = _write(job, draft)
-        except (ValueError, FileNotFoundError, PermissionError) as error:
-            shutil.rmtree(draft)
-            shutil.rmtree(place, ignore_errors=True)  # made of other files than those there now
+        except (UserError, FileNotFoundError, PermissionError) as error:
+            shutil.rmtree(job.place, ignore_errors=True)  # made of other files than those there now
             return Outcome(None, _relative(str(error), job), _told(caught))
-    if place.exists():
-        shutil.rmtree(place)
-    draft.rename(place)
     return Outcome(record, warnings=_told(caught))
 
 
 def prepared_before(job: Job) -> CaseRecord | None:
     """Return the record of a case that an earlier run has prepared from these very files.
 
-    The files are known by name and size, so that nothing need be read again; None if the case is
-    to be prepared (again).
+    The files are known by name, size and time of change, so that nothing need be read again; None
+    if the case is to be looked at by `prepare_case`.
     """
-    place = case_folder(job.prepared, job.identifier)
+    record = _same_preparation(job)
+    if record is None or record.source.mtimes_ns != _stats(job)[1]:
+        return None
+    return record
+
+
+def _same_preparation(job: Job) -> CaseRecord | None:
+    """Return an earlier record of files of these names and sizes, brought to the same contract."""
     try:
-        record = read_record(place)
-        sizes = job.image.stat().st_size, job.label.stat().st_size
+        record = read_record(job.place)
+        sizes, _ = _stats(job)
     except (OSError, ValueError):
         return None
     source = record.source
-    found = (source.image, source.label, source.image_bytes, source.label_bytes)
-    same = found == (_below(job.image, job), _below(job.label, job), *sizes)
-    return record if same and record.labelled == job.task.labelled else None
+    images, labels = _names(job)
+    same = (
+        record.version == PREPARING_VERSION
+        and record.targets == job.targets
+        and same_contract(record.contract, job.contract)
+        and (source.images, source.labels, source.bytes) == (images, labels, sizes)
+    )
+    return record if same else None
+
+
+def _same_checksums(job: Job) -> CaseRecord | None:
+    """Return an earlier record of files of another time but the same content, times renewed."""
+    record = _same_preparation(job)
+    if record is None:
+        return None
+    source, count = record.source, len(job.files.images)
+    found = _checksum(job.paths[:count]), _checksum(job.paths[count:])
+    if found != (source.image_sha256, source.label_sha256):
+        return None
+    source = dataclasses.replace(source, mtimes_ns=_stats(job)[1])
+    record = dataclasses.replace(record, source=source)
+    write_record(job.place, record)
+    return record
 
 
 def _write(job: Job, draft: Path) -> CaseRecord:
     """Write image, target, foreground and record of a case into a folder that is there."""
-    volume = read_volume(job.image)
-    case = _bring_to_contract(volume, _read_labels(job, volume), job)
+    sizes, times = _stats(job)  # before reading: a change meanwhile is seen by the next run
+    files = job.files
+    volume, labels = read_files(files, job.targets, channels=job.contract.channels)
+    case = bring_to_contract(volume, labels, job.contract, job.targets, name=files.name)
     step, foreground = write_case(draft, case)
     depth, height, width = (
         size * spacing / now
         for size, spacing, now in zip(volume.shape, volume.spacing, case.shape, strict=True)
     )
     record = CaseRecord(
-        identifier=job.identifier,
+        identifier=files.name,
         collection=job.collection,
-        task=job.task.name,
+        task=job.task,
+        contract=job.contract,
+        targets=job.targets,
+        version=PREPARING_VERSION,
         shape=case.shape,
         spacing=(depth, height, width),
         labelled=case.labelled,
         step=step,
         foreground=foreground,
-        source=_provenance(job, volume),
+        source=_provenance(job, volume, sizes, times),
     )
     write_record(draft, record)
     return record
 
 
-def _read_labels(job: Job, volume: Volume) -> np.ndarray:
-    """Read organ + 2 x tumour on the scan's grid; both where a tumour lies in its organ."""
-    labels = read_volume(job.label, dtype=np.int32)
-    if labels.array.ndim != 3:
-        raise UserError(f"{job.label} has {labels.channels} channels; a label map has one")
-    if labels.apart(volume) > SAME_GRID:
-        raise UserError(
-            f"{job.label} lies on another grid than {job.image} ({labels.shape} and "
-            f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"
-        )
-    try:
-        (organ, tumour), _ = partial_labels(labels.array, job.task)
-    except ValueError as error:
-        raise UserError(f"{job.label}: {error}") from None
-    return organ + 2 * tumour
-
-
-def _bring_to_contract(volume: Volume, labels: np.ndarray, job: Job) -> Case:
-    image = preprocess(volume, job.contract)
-    # One map for both channels: where either could win a voxel the tumour does, and it stays in
-    # its organ.
-    both = resample_labels(labels, image.shape[1:])
-    target = np.stack([both & 1, both >> 1])
-    return Case(image, target, job.task.labelled, (), job.identifier)
-
-
-def _provenance(job: Job, volume: Volume) -> Provenance:
+def _provenance(
+    job: Job, volume: Volume, sizes: tuple[int, ...], times: tuple[int, ...]
+) -> Provenance:
     import nibabel as nib
 
-    shape, affine = read_grid(job.image)
+    shape, affine = read_grid(job.files.images[0])
     width, height, depth = (float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
+    images, labels = _names(job)
     return Provenance(
-        image=_below(job.image, job),
-        label=_below(job.label, job),
-        image_sha256=_checksum(job.image),
-        label_sha256=_checksum(job.label),
-        image_bytes=job.image.stat().st_size,
-        label_bytes=job.label.stat().st_size,
+        images=images,
+        labels=labels,
+        image_sha256=_checksum(job.paths[: len(images)]),
+        label_sha256=_checksum(job.paths[len(images) :]),
+        bytes=sizes,
+        mtimes_ns=times,
         content_hash=content_hash(volume),
         shape=(shape[0], shape[1], shape[2]),
         spacing=(width, height, depth),
@@ -180,14 +195,26 @@ def _provenance(job: Job, volume: Volume) -> Provenance:
     )
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _stats(job: Job) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return size and time of change of every file."""
+    found = [path.stat() for path in job.paths]
+    return tuple(one.st_size for one in found), tuple(one.st_mtime_ns for one in found)
 
 
-def _below(path: Path, job: Job) -> str:
-    """Name a file relative to its collection, so that the record says nothing of the machine."""
-    return Path(os.path.relpath(path, job.source)).as_posix()
+def _names(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the files relative to their collection: the record says nothing of the machine."""
+    names = tuple(Path(os.path.relpath(path, job.source)).as_posix() for path in job.paths)
+    return names[: len(job.files.images)], names[len(job.files.images) :]
+
+
+def _checksum(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of some files one after the other; "" of none."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest() if paths else ""
 
 
 def _relative(reason: str, job: Job) -> str:

@@ -10,10 +10,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from mots_pretrained.data.layouts import SOURCES, Collection
+from mots_pretrained.data.layouts import Collection
 from mots_pretrained.errors import UserError
+from mots_pretrained.tasks import MOTS_TASKS
 
 Split = Literal["train", "test"]
+
+_MOTS = frozenset(task.name for task in MOTS_TASKS)
 
 KINDS: tuple[str, ...] = ("published", "seeded", "all-test")
 """What splits there are."""
@@ -39,7 +42,7 @@ def split_cases(
     """Split the labelled cases of every collection.
 
     Args:
-        collections: What `sources.find_collections` found.
+        collections: What `layouts.find_collections` found.
         kind: ``"published"`` takes the seven collections of MOTS as published and splits others as
             ``"seeded"`` does: 80 % of each collection train and 20 % test, chosen by a hash of
             seed and identifier. ``"all-test"`` trains on none.
@@ -56,10 +59,10 @@ def split_cases(
         raise UserError(f"unknown split {kind!r}; there are: {', '.join(KINDS)}")
     split: dict[str, Split] = {}
     for collection in collections:
-        names = [case.identifier for case in collection.labelled]
+        names = [case.name for case in collection.labelled]
         if kind == "all-test":
             split |= dict.fromkeys(names, "test")
-        elif kind == "published" and collection.name in SOURCES:
+        elif kind == "published" and collection.name in _MOTS:
             split |= _as_published(names, collection)
         else:
             tested = _held_out(names, f"test {seed}")
@@ -83,7 +86,7 @@ def validation_cases(
     """
     chosen: set[str] = set()
     for collection in collections:
-        names = [case.identifier for case in collection.labelled]
+        names = [case.name for case in collection.labelled]
         trained = [name for name in names if split[name] == "train"]
         chosen |= _held_out(trained, f"validation {seed}")
     return frozenset(chosen)

@@ -1,32 +1,46 @@
-"""Prepared cases on disk: what the folder says of itself, and its cases by split and task.
+"""The store of prepared cases, from which pretraining, fine-tuning and BYOL-3D train.
 
-A prepared folder holds ``prepared.json`` (contract, tasks, one record a case, cases set aside) and
-``cases/IDENTIFIER/`` with ``image.b2nd``, ``target.b2nd``, ``foreground.npy`` and ``case.json``.
+``PreparedSet.open(folder)`` opens what ``data.prepare`` has written: ``prepare`` the collections of
+MOTS, ``prepare_folder`` one folder of scans with downstream classes or without labels. ``select``
+gives records by split, fold and task, ``case`` a case that is read by slices, ``read`` one in
+memory. Every image is stored in the same 16-bit form.
+
+A prepared folder holds ``prepared.json`` (contract, tasks or targets, one record a case, cases set
+aside) and ``cases/NAME/`` with ``image.b2nd``, ``target.b2nd``, ``foreground.npy``, ``case.json``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mots_pretrained import files
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.split import Split
 from mots_pretrained.data.stored_case import Foreground, StoredCase
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.parse import from_dict
+from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import Task
 
-FORMAT_VERSION = 1
-"""Version of prepared.json that this package writes, and the newest that it reads."""
+FORMAT_VERSION = 2
+"""Version of prepared.json that this package writes and reads."""
 
-Size = tuple[int, int, int]
-Split = Literal["train", "test"]
+PREPARING_VERSION = 2
+"""Raised whenever the same files would give other arrays: cases of another one are made anew."""
+
 Fold = Literal["train", "validation"]
+
+_CONTRACT = ("spacing", "orientation", "intensity", "clip", "channels")  # what preparing depends on
 
 
 @dataclass(frozen=True)
@@ -34,12 +48,13 @@ class Provenance:
     """Where a case comes from.
 
     Attributes:
-        image: The scan's file, relative to its collection's folder.
-        label: The label map's file, likewise.
-        image_sha256: Checksum of the scan's file.
-        label_sha256: Checksum of the label map's file.
-        image_bytes: Size of the scan's file.
-        label_bytes: Size of the label map's file.
+        images: The scan's files, one or one a channel, relative to its collection's folder.
+        labels: The label map's file, or the masks', likewise; empty without labels.
+        image_sha256: Checksum of the scan's file, or of its files one after the other.
+        label_sha256: Likewise of the label map or the masks; "" without labels.
+        bytes: Size of each file, images first.
+        mtimes_ns: When each file was last changed, nanoseconds. Files of the same size and time
+            are taken for the same; else the checksums tell.
         content_hash: Of the scan's voxels and grid, whatever the file's packing.
         shape: Voxels along the file's own three axes.
         spacing: Millimetres along the file's own axes.
@@ -47,12 +62,12 @@ class Provenance:
         affine: ``(4, 4)``, from the file's voxels to world millimetres (RAS+).
     """
 
-    image: str
-    label: str
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
     image_sha256: str
     label_sha256: str
-    image_bytes: int
-    label_bytes: int
+    bytes: tuple[int, ...]
+    mtimes_ns: tuple[int, ...]
     content_hash: str
     shape: Size
     spacing: tuple[float, float, float]
@@ -65,12 +80,15 @@ class CaseRecord:
     """What a prepared set says of one case.
 
     Attributes:
-        identifier: The collection's own name of it, and that of its folder.
+        identifier: The case's own name.
         collection: Name of the collection it belongs to.
-        task: Name of the task that the collection supervises.
+        task: Name of the task that the collection supervises; "" where it is none of MOTS's kind.
+        contract: What the case was brought to.
+        targets: What its label values became; None without labels.
+        version: ``PREPARING_VERSION`` of the code that made it.
         shape: Voxels along (D, H, W).
         spacing: Millimetres along (D, H, W): the contract's, to within a part of a voxel.
-        labelled: Which target channels (organ, tumour) the collection annotates.
+        labelled: Which target channels are annotated; empty without labels.
         step: What the stored whole numbers of the image are multiplied by.
         foreground: The classes present, in the order of ``Case.foreground``.
         source: Where it comes from.
@@ -81,6 +99,9 @@ class CaseRecord:
     identifier: str
     collection: str
     task: str
+    contract: Preprocessing
+    targets: Targets | None
+    version: int
     shape: Size
     spacing: tuple[float, float, float]
     labelled: tuple[bool, ...]
@@ -102,14 +123,16 @@ class SetAside:
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """A folder that ``mots prepare`` has written.
+    """A folder of prepared cases.
 
     Attributes:
         folder: Where it lies.
         contract: The preprocessing that its cases have gone through.
-        tasks: What its collections supervise, in the order of Table 1, then others.
+        tasks: What its collections supervise, in the order of Table 1, then others; empty where
+            it was prepared for downstream classes, or from scans without labels.
         records: Its cases.
         set_aside: The cases that could not be prepared.
+        targets: The downstream classes; None where there are none.
 
     Example:
         >>> prepared = PreparedSet.open("prepared")  # doctest: +SKIP
@@ -118,32 +141,39 @@ class PreparedSet:
 
     folder: Path
     contract: Preprocessing
-    tasks: tuple[Task, ...]
-    records: tuple[CaseRecord, ...]
+    tasks: tuple[Task, ...] = ()
+    records: tuple[CaseRecord, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
+    targets: Targets | None = None
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> PreparedSet:
         """Open a prepared folder; no voxel is read.
 
         Raises:
-            FileNotFoundError: If the folder is none that ``mots prepare`` has written.
-            ValueError: If its preparation has not ended, or its ``prepared.json`` is damaged or
-                of a newer version.
+            MissingFileError: If the folder is none that was prepared.
+            UserError: If its preparation has not ended, or its ``prepared.json`` is damaged or
+                of another version.
         """
         content = read_index(Path(folder))
+        if content["format_version"] < FORMAT_VERSION:
+            raise UserError(
+                f"{folder} was prepared by an older version of this package; run the same mots "
+                "prepare command again, which prepares it anew"
+            )
         if not content["complete"]:
             raise UserError(
                 f"{folder} is only partly prepared; run the same mots prepare command again, "
                 "which goes on where it stopped"
             )
-        where = f"{Path(folder) / 'prepared.json'}"
+        where, targets = f"{Path(folder) / 'prepared.json'}", content.get("targets")
         return cls(
             Path(folder),
             from_dict(Preprocessing, content["contract"], where),
             tuple(from_dict(Task, task, where) for task in content["tasks"]),
             tuple(from_dict(CaseRecord, record, where) for record in content["records"]),
             tuple(from_dict(SetAside, case, where) for case in content["set_aside"]),
+            None if targets is None else from_dict(Targets, targets, where),
         )
 
     @staticmethod
@@ -157,7 +187,7 @@ class PreparedSet:
         """Return the records of a split, a fold of the training split, or a task.
 
         Raises:
-            KeyError: If no collection of the set supervises that task.
+            UnknownNameError: If no collection of the set supervises that task.
         """
         if task is not None and task not in [known.name for known in self.tasks]:
             known = ", ".join(known.name for known in self.tasks)
@@ -170,6 +200,36 @@ class PreparedSet:
             and (task is None or record.task == task)
         )
 
+    def named(self, names: Iterable[str]) -> tuple[CaseRecord, ...]:
+        """Return the records of these identifiers, in their order.
+
+        Raises:
+            UnknownNameError: If there is none of a name.
+        """
+        by_name = {record.identifier: record for record in self.records}
+        for name in (names := tuple(names)):
+            if name not in by_name:
+                raise UnknownNameError(
+                    f"no case {name!r} in {self.folder}; there are {', '.join(sorted(by_name))}"
+                )
+        return tuple(by_name[name] for name in names)
+
+    def check_contract(self, contract: Preprocessing) -> None:
+        """Refuse a network for which the cases were not prepared.
+
+        Patch and window are the network's own; nothing prepared depends on them.
+
+        Raises:
+            UserError: If the contracts differ in anything else.
+        """
+        for name in _CONTRACT:
+            there, here = getattr(self.contract, name), getattr(contract, name)
+            if there != here:
+                raise UserError(
+                    f"{self.folder} was prepared with {name} {there}, the model expects {here}; "
+                    "prepare it anew with: mots prepare --contract and the model's name"
+                )
+
     def case(self, record: CaseRecord, *, tasks: tuple[Task, ...] | None = None) -> Case:
         """Return a case whose voxels are read where they are asked for, patch by patch.
 
@@ -180,19 +240,20 @@ class PreparedSet:
             tasks: The model's tasks, in which the case's is looked up; the set's by default.
 
         Raises:
-            KeyError: If the case's task is none of these.
+            UnknownNameError: If the case's task is none of these.
         """
         names = [task.name for task in (self.tasks if tasks is None else tasks)]
-        if record.task not in names:
+        if record.task and record.task not in names:
             raise UnknownNameError(
                 f"{record.identifier} is of task {record.task!r}; known are {', '.join(names)}"
             )
         return StoredCase.at(
             case_folder(self.folder, record.identifier),
+            name=record.identifier,
             channels=len(self.contract.channels),
             shape=record.shape,
             labelled=record.labelled,
-            tasks=(names.index(record.task),),
+            tasks=(names.index(record.task),) if record.task else (),
             step=record.step,
             classes=record.foreground,
         )
@@ -203,16 +264,33 @@ class PreparedSet:
         return Case(case.image[:], case.target[:], case.labelled, case.tasks, case.name)
 
 
+def same_contract(one: Preprocessing, other: Preprocessing) -> bool:
+    """Tell whether two contracts give the same prepared arrays; patch and window may differ."""
+    return all(getattr(one, name) == getattr(other, name) for name in _CONTRACT)
+
+
 def case_folder(folder: Path, identifier: str) -> Path:
-    """Return where a prepared folder keeps a case."""
-    return folder / "cases" / identifier
+    """Return where a prepared folder keeps a case; no two identifiers share a place.
+
+    Example:
+        >>> case_folder(Path("p"), "site 1/ct").as_posix()
+        'p/cases/site 1%2Fct'
+    """
+    name = re.sub(r"[^\w.+ -]|^\.|[. ]$", lambda match: f"%{ord(match[0]):02X}", identifier)
+    if len(name.encode()) > 180:  # file systems take 255 bytes
+        name = f"{name.encode()[:100].decode(errors='ignore')}%{_digest(identifier)}"
+    return folder / "cases" / name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def write_record(folder: Path, record: CaseRecord) -> None:
     """Write a case's ``case.json``: all that does not depend on the other cases."""
     values = dataclasses.asdict(record)
     del values["split"], values["fold"]
-    (folder / "case.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    files.write_json(folder / "case.json", values, indent=1)
 
 
 def read_record(folder: Path) -> CaseRecord:
@@ -225,8 +303,8 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read ``prepared.json``, whether its preparation has ended or not.
 
     Raises:
-        FileNotFoundError: If the folder is none that ``mots prepare`` has written.
-        ValueError: If the file is damaged or of a newer version.
+        MissingFileError: If the folder is none that was prepared.
+        UserError: If the file is damaged or of a newer version.
     """
     path = folder / "prepared.json"
     if not path.is_file():
@@ -266,9 +344,7 @@ def write_index(prepared: PreparedSet, settings: dict[str, Any], *, complete: bo
         "settings": settings,
         **values,
     }
-    temporary = prepared.folder / ".prepared.json"
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, prepared.folder / "prepared.json")
+    files.write_json(prepared.folder / "prepared.json", content, indent=1)
 
 
 _INDEX = {

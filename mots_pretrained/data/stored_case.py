@@ -15,7 +15,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mots_pretrained.data.patches import Case, present_classes
+from mots_pretrained.data.case import Case, present_classes
+from mots_pretrained.shapes import Size
 
 FOREGROUND_CAP = 10_000
 """Voxel positions kept of each class; of more, a random choice that the identifier seeds."""
@@ -61,19 +62,24 @@ class StoredCase(Case):
         cls,
         folder: Path,
         *,
+        name: str,
         channels: int,
-        shape: tuple[int, int, int],
+        shape: Size,
         labelled: tuple[bool, ...],
         tasks: tuple[int, ...],
         step: float,
         classes: tuple[Foreground, ...],
     ) -> StoredCase:
-        """Return the case of a folder, which bears its name; no file is opened yet."""
+        """Return the case of a folder; no file is opened yet."""
         image = _Voxels(folder / "image.b2nd", (channels, *shape), np.float32, step)
         target = _Voxels(folder / "target.b2nd", (len(labelled), *shape), np.uint8)
+        if not labelled:  # a scan without labels has no file of them
+            return cls(
+                cast(Any, image), np.zeros((0, *shape), np.uint8), (), (), name, folder=folder
+            )
         # Arrays to all who read them: shape, dtype, slices.
         arrays = cast(Any, image), cast(Any, target)
-        return cls(*arrays, labelled, tasks, folder.name, folder=folder, classes=classes)
+        return cls(*arrays, labelled, tasks, name, folder=folder, classes=classes)
 
 
 def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]:
@@ -88,7 +94,8 @@ def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]
     """
     step = max(_STEP, float(np.abs(case.image).max()) / np.iinfo(np.int16).max)
     _write_array(folder / "image.b2nd", np.rint(case.image / step).astype(np.int16))
-    _write_array(folder / "target.b2nd", case.target)
+    if len(case.target):
+        _write_array(folder / "target.b2nd", case.target)
     rng = np.random.default_rng([*case.name.encode()])
     classes: list[Foreground] = []
     listed = [np.zeros(0, np.int64)]

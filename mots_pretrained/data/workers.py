@@ -1,10 +1,55 @@
-"""What every worker process needs: to end when the process that started it is killed."""
+"""Work shared out to worker processes, which end with the process that started them."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+def work_off(
+    work: Callable[[J], R], jobs: Sequence[J], *, workers: int = 0, again: str = ""
+) -> Iterator[tuple[J, R]]:
+    """Do jobs in worker processes, and yield each with its result as it comes to an end.
+
+    Args:
+        work: Does one job; a function that other processes can import.
+        jobs: The jobs, picklable.
+        workers: Processes; 0 or 1 works in this one. They are started afresh, so a script's own
+            code must stand under ``if __name__ == "__main__"``.
+        again: What a user is told to do if a worker dies, beside taking fewer workers.
+
+    Raises:
+        RuntimeError: If a worker died.
+    """
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            yield job, work(job)
+        return
+    # a forked process could hold a lock of a thread that it has not
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=context, initializer=end_with_parent
+    ) as pool:
+        running = {pool.submit(work, job): job for job in jobs}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                "a worker process died, perhaps for lack of memory; run the same command with "
+                f"fewer workers{again}"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def end_with_parent(_: int = 0) -> None:

@@ -86,7 +86,8 @@ def _page(report: CheckReport, title: str) -> Iterator[str]:
         findings[finding.case].append(finding)
     for collection in report.collections:
         yield f"<h2>{escape(collection.name)}</h2>"
-        yield f'<p class="muted">{escape(collection.task.source)}: {_legend(collection.task)}</p>'
+        task = collection.supervises
+        yield f'<p class="muted">{escape(task.source)}: {_legend(task)}</p>'
         yield '<div class="cases">'
         yield from (_case(check, findings[check.identifier]) for check in report.of(collection))
         yield "</div>"

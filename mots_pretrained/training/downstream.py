@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.cases import read_case
-from mots_pretrained.data.layouts.folders import Classes, LabelledFolder, LabelledScan, numbered
-from mots_pretrained.data.layouts.labelled import exclude_each_other
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case, read_case
+from mots_pretrained.data.layouts import CaseFiles, Classes, Collection
+from mots_pretrained.data.layouts.collection import numbered
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.survey import Facts, survey
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.names import read_label_names
-from mots_pretrained.images.volume import read_channels, read_spacing, read_volume
 
-Split = tuple[list[LabelledScan], list[LabelledScan]]
+Split = tuple[list[CaseFiles], list[CaseFiles]]
 """Cases to train on and cases to validate with."""
 
 _AIR = -200  # HU; what has voxels below is a CT, for MRI hardly knows numbers below 0
@@ -46,28 +46,37 @@ class Downstream:
     """A downstream task as its folder describes it.
 
     Attributes:
-        scans: The labelled cases, by name.
-        classes: The values that make up each class, in the order of the network's outputs.
-        exclusive: Whether the classes exclude each other; else they are regions that overlap.
+        found: The folder's labelled cases.
+        targets: What their label values become, in the order of the network's outputs.
         contract: What the network's input has to keep.
-        ignore: Label value that counts neither way.
     """
 
-    scans: tuple[LabelledScan, ...]
-    classes: Classes
-    exclusive: bool
+    found: Collection
+    targets: Targets
     contract: Preprocessing
-    ignore: int | None = None
 
-    def read(self, scan: LabelledScan) -> Case:
+    @property
+    def scans(self) -> tuple[CaseFiles, ...]:
+        """The labelled cases, by name."""
+        return self.found.cases
+
+    @property
+    def classes(self) -> Classes:
+        """The values that make up each class, in the order of the network's outputs."""
+        return self.targets.classes
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the classes exclude each other; else they are regions that overlap."""
+        return self.targets.form == "classes"
+
+    def read(self, scan: CaseFiles) -> Case:
         """Read a case and bring it to the contract."""
-        return read_case(
-            scan, self.contract, self.classes, exclusive=self.exclusive, ignore=self.ignore
-        )
+        return read_case(scan, self.contract, self.targets)
 
 
 def describe(
-    found: LabelledFolder, contract: Preprocessing, choices: Choices | None = None
+    found: Collection, contract: Preprocessing, choices: Choices | None = None
 ) -> Downstream:
     """Tell what a folder asks of a network that has had another contract.
 
@@ -79,17 +88,22 @@ def describe(
             message names a file.
     """
     choices = choices or Choices()
-    classes = choices.classes or found.classes or _values_found(found)
-    contract = contract_for(found, contract)
+    facts = survey(
+        found,
+        intensities=3 if found.channels is None else 0,
+        values=choices.classes is None and found.classes is None,
+    )
+    classes = choices.classes or found.classes or _values_found(found, facts)
+    contract = _contract_for(found, contract, facts)
     if choices.spacing is not None:
         low, high = _SPACING
         if not all(low <= step <= high for step in choices.spacing):
             raise UserError(f"spacing must be {low} to {high} mm, not {choices.spacing}")
         contract = dataclasses.replace(contract, spacing=choices.spacing)
-    return Downstream(found.scans, classes, exclude_each_other(classes), contract, found.ignore)
+    return Downstream(found, Targets.of_classes(classes, ignore=found.ignore), contract)
 
 
-def contract_for(found: LabelledFolder, contract: Preprocessing) -> Preprocessing:
+def contract_for(found: Collection, contract: Preprocessing) -> Preprocessing:
     """Return the contract for a folder's scans: the weights' own for CT, z-scores for MRI.
 
     MRI keeps its own spacing, the median over the cases, unless the weights are MRI's, too; patch
@@ -98,38 +112,44 @@ def contract_for(found: LabelledFolder, contract: Preprocessing) -> Preprocessin
     Raises:
         ValueError: If a case has another channel count than the first, or than dataset.json names.
     """
-    first, *others = found.scans
-    for scan in others:
-        if len(scan.images) != len(first.images):
+    facts = survey(found, intensities=3 if found.channels is None else 0)
+    return _contract_for(found, contract, facts)
+
+
+def _contract_for(
+    found: Collection, contract: Preprocessing, facts: Mapping[str, Facts]
+) -> Preprocessing:
+    first = found.cases[0]
+    count = facts[first.name].channels
+    for scan in found.cases:
+        if facts[scan.name].channels != count:
             raise UserError(
-                f"{scan.images[0]}: case {scan.name} has {len(scan.images)} channel(s), "
-                f"{first.name} has {len(first.images)}"
+                f"{scan.images[0]}: case {scan.name} has {facts[scan.name].channels} channel(s), "
+                f"{first.name} has {count}"
             )
-    volume = read_channels(first.images)
-    names = found.channels or tuple(f"channel_{i}" for i in range(volume.channels))
-    if len(names) != volume.channels:
+    names = found.channels or tuple(f"channel_{i}" for i in range(count))
+    if len(names) != count:
         raise UserError(
-            f"{first.images[0]} has {volume.channels} channel(s), wanted are {len(names)} "
+            f"{first.images[0]} has {count} channel(s), wanted are {len(names)} "
             f"({', '.join(names)})"
         )
     if found.channels is not None:
         ct = all(name.split("_")[0] == "ct" for name in names)
     else:
-        ct = volume.channels == 1 and _has_air(found.scans[:3])
+        looked = [known.lowest for known in facts.values() if known.lowest is not None]
+        ct = count == 1 and any(lowest < _AIR for lowest in looked)
     if ct:
         names = names if found.channels else ("ct",)
         return dataclasses.replace(contract, intensity="ct", channels=names)
     spacing = contract.spacing
     if contract.intensity == "ct":
-        spacings = [read_spacing(scan.images[0]) for scan in found.scans]
+        spacings = [known.spacing for known in facts.values()]
         depth, height, width = np.median(spacings, axis=0).tolist()
         spacing = depth, height, width
     return dataclasses.replace(contract, intensity="zscore", channels=names, spacing=spacing)
 
 
-def split(
-    scans: Sequence[LabelledScan], held_out: int | tuple[str, ...] | None, seed: int
-) -> Split:
+def split(scans: Sequence[CaseFiles], held_out: int | tuple[str, ...] | None, seed: int) -> Split:
     """Split cases into those to train on and those to validate with; see ``Choices.held_out``.
 
     Raises:
@@ -159,7 +179,7 @@ def split(
     return _parted(scans, held)
 
 
-def folds(scans: Sequence[LabelledScan], count: int, seed: int) -> list[Split]:
+def folds(scans: Sequence[CaseFiles], count: int, seed: int) -> list[Split]:
     """Part cases into folds, each of which is held out once.
 
     Raises:
@@ -174,7 +194,7 @@ def folds(scans: Sequence[LabelledScan], count: int, seed: int) -> list[Split]:
     return [_parted(scans, {*order[fold::count]}) for fold in range(count)]
 
 
-def check_several(scans: Sequence[LabelledScan]) -> None:
+def check_several(scans: Sequence[CaseFiles]) -> None:
     """Refuse a single case, which leaves none to validate with.
 
     Raises:
@@ -204,28 +224,20 @@ def named_classes(text: str) -> Classes | None:
     return numbered(names)
 
 
-def _order(scans: Sequence[LabelledScan], seed: int) -> list[int]:
+def _order(scans: Sequence[CaseFiles], seed: int) -> list[int]:
     order: list[int] = np.random.default_rng([seed, 5]).permutation(len(scans)).tolist()
     return order
 
 
-def _parted(scans: Sequence[LabelledScan], held: set[int]) -> Split:
+def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Split:
     return (
         [scan for index, scan in enumerate(scans) if index not in held],
         [scan for index, scan in enumerate(scans) if index in held],
     )
 
 
-def _has_air(scans: Sequence[LabelledScan]) -> bool:
-    return any(read_volume(scan.images[0]).array.min() < _AIR for scan in scans)
-
-
-def _values_found(found: LabelledFolder) -> Classes:
-    scans = found.scans
-    values = sorted(
-        {int(v) for scan in scans for v in np.unique(read_volume(scan.label, dtype=np.int32).array)}
-        - {0, found.ignore}
-    )
+def _values_found(found: Collection, facts: Mapping[str, Facts]) -> Classes:
+    values = sorted({v for known in facts.values() for v in known.values or ()} - {0, found.ignore})
     if not values:
-        raise UserError(f"{scans[0].label} and all others hold nothing but background")
+        raise UserError(f"{found.cases[0].label} and all others hold nothing but background")
     return {f"class_{value}": (value,) for value in values}

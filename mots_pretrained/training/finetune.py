@@ -17,12 +17,12 @@ from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
 from mots_pretrained.data.augment import Augmentation
-from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
-from mots_pretrained.data.patches import Case, Size
+from mots_pretrained.data.case import Case
 from mots_pretrained.data.sides import mirrored_classes
+from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.losses import DiceCE, dice_ce
+from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.history import History, Watch
 from mots_pretrained.training.loop import LoopSettings, Progress, Training
@@ -222,7 +222,6 @@ def patch_stream(
     sampling = Sampling(
         patch=settings.patch or contract.patch,
         spacing=contract.spacing,
-        fill=lowest_value(contract),
         patches_per_case=_PATCHES_A_CASE,
         cases_per_block=max(4, min(len(cases), 16)),
         augmentation=augmentation if settings.augment else None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from mots_pretrained.adaptation.ensemble import FOLD
 from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.layouts.folders import LabelledScan, find_scans
-from mots_pretrained.data.shelf import Shelf
+from mots_pretrained.data.layouts import find_labelled
+from mots_pretrained.data.prepare import prepare_folder
+from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.model.pretrained import load_config_and_state
@@ -27,6 +30,9 @@ from mots_pretrained.training.history import History
 from mots_pretrained.training.loop import Progress
 from mots_pretrained.training.presets import SIZES
 from mots_pretrained.training.pretrain_mots import RECORD
+
+CASES = ".cases"
+"""Folder within a training's own that holds its prepared cases while it runs."""
 
 SCRATCH = "none"
 """In place of a model's name: random weights, the baseline."""
@@ -109,7 +115,7 @@ def finetune_folder(
     """Fine-tune on a folder of labelled scans and save the best network.
 
     Args:
-        data: Folder in one of the layouts of ``find_scans``.
+        data: Folder in one of the layouts of ``find_labelled``.
         output: Folder for config.json, model.safetensors, ``training.json`` and ``log.csv``.
         settings: How to fine-tune.
         start: What to start from; the default model if None.
@@ -126,10 +132,11 @@ def finetune_folder(
     """
     settings, start, running = settings or Finetuning(), start or Start(), running or Running()
     choices = choices or Choices()
-    task = describe(find_scans(data), start.config().preprocessing, choices)
+    task = describe(find_labelled(data), start.config().preprocessing, choices)
     parts = split(task.scans, choices.held_out, settings.seed)
-    with Shelf(task.read, Path(output)) as shelf:
-        return _train(_Job(task, Path(output), settings, start, running), parts, shelf)
+    job = _Job(task, Path(output), settings, start, running)
+    with _prepared(task, Path(output), running) as prepared:
+        return _train(job, parts, prepared)
 
 
 def finetune_folds(
@@ -163,16 +170,16 @@ def finetune_folds(
     """
     settings, start, running = settings or Finetuning(), start or Start(), running or Running()
     output, begun = Path(output), time.monotonic()
-    task = describe(find_scans(data), start.config().preprocessing, choices)
+    task = describe(find_labelled(data), start.config().preprocessing, choices)
     parts = folds(task.scans, count, settings.seed)
     together = Results(tuple(task.classes))
     complete = True
-    with Shelf(task.read, output) as shelf:
+    with _prepared(task, output, running) as prepared:
         for number, part in enumerate(parts):
             running.say(f"Fold {number + 1} of {count}, {len(part[1])} cases held out")
             own = _with_time_left(running, begun, count - number)
             job = _Job(task, output / FOLD.format(number), settings, start, own)
-            history = _train(job, part, shelf)
+            history = _train(job, part, prepared)
             complete = complete and history.complete
             for case in [] if history.best is None else history.best.cases:
                 together.add(f"fold {number}: {case.name}", case.scores)
@@ -203,14 +210,30 @@ class _Job:
         }
 
 
-def _train(job: _Job, parts: Split, read: Callable[[list[LabelledScan]], list[Any]]) -> History:
+@contextmanager
+def _prepared(task: Downstream, output: Path, running: Running) -> Iterator[PreparedSet]:
+    """Prepare the cases beside the training, and remove them when it ends without an error."""
+    place = output / CASES
+    prepared = prepare_folder(
+        *(task.found, place, task.contract, task.targets), workers=running.workers, replace=True
+    )
+    if prepared.set_aside:
+        raise UserError(f"{task.found.folder}: {prepared.set_aside[0].reason}")
+    yield prepared
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _train(job: _Job, parts: Split, prepared: PreparedSet) -> History:
     """Fine-tune one network, save it and say beside it how it came about."""
     path, running, record = job.output / RECORD, job.running, job.record(parts)
     if running.resume and path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
         if known.get("complete"):
             return _known_history(known, record, path)
-    train, held = (read(scans) for scans in parts)
+    train, held = (
+        [prepared.case(record) for record in prepared.named(scan.name for scan in scans)]
+        for scans in parts
+    )
     torch.manual_seed(job.settings.seed)
     segmenter = job.start.segmenter(job.task)
     history = finetune(

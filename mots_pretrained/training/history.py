@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.training.loop import Progress
 from mots_pretrained.training.validation import score_case

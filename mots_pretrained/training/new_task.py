@@ -13,11 +13,11 @@ import torch
 
 from mots_pretrained.adaptation.extended import ExtendedTransDoDNet
 from mots_pretrained.data.augment import Augmentation
-from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling
-from mots_pretrained.data.patches import Case, Size
+from mots_pretrained.data.case import Case
 from mots_pretrained.data.sides import mirrored_classes
+from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.preprocess import lowest_value
+from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import Task
 from mots_pretrained.training.loop import LoopSettings, Progress, Training
 
@@ -124,7 +124,6 @@ def _stream(
     sampling = Sampling(
         patch=settings.patch or contract.patch,
         spacing=contract.spacing,
-        fill=lowest_value(contract),
         patches_per_case=2,
         cases_per_block=max(4, min(len(cases), 16)),
         augmentation=augmentation if settings.augment else None,

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.dataset import Sampling
+from mots_pretrained.data.stream import Sampling
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import feature_widths
 from mots_pretrained.training.byol import Byol, ByolLoss, byol_loss
@@ -79,7 +78,6 @@ class SelfSupervision:
         sampling = Sampling(
             patch=contract.patch,
             spacing=contract.spacing,
-            fill=lowest_value(contract),
             patches_per_case=supply.patches_per_case,
         )
         labelled = dataclasses.replace(self.network, tasks=supply.tasks or self.network.tasks)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 
-from mots_pretrained.data.dataset import PatchStream
+from mots_pretrained.data.stream import PatchStream
 from mots_pretrained.errors import UserError
 from mots_pretrained.methods import Method
 from mots_pretrained.model.stages import stage_of

@@ -9,11 +9,9 @@ import torch
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.augment import Augmentation
-from mots_pretrained.data.augment_library import check_installed
-from mots_pretrained.data.dataset import PatchStream, Sampling
 from mots_pretrained.data.sides import Order, mirrored_tasks
+from mots_pretrained.data.stream import PatchStream, Sampling
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.tasks import Task
 from mots_pretrained.training.presets import SIZES, configuration
@@ -85,12 +83,9 @@ class Pretraining:
         """Return the stream of patches that a network sees."""
         recipe, contract = self.chosen_recipe, config.preprocessing
         augmentation, sides = mirroring(AUGMENTATIONS[recipe.augmentation], config.tasks)
-        if augmentation is not None and augmentation.engine == "batchgeneratorsv2":
-            check_installed()  # here, rather than in a worker process
         sampling = Sampling(
             patch=contract.patch,
             spacing=contract.spacing,
-            fill=lowest_value(contract),
             foreground=recipe.foreground,
             patches_per_case=supply.patches_per_case,
             augmentation=augmentation,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from mots_pretrained.data.augment import Augmentation
+from mots_pretrained.data.augment import PUBLISHED, Augmentation
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.training.loop import Precision
 
@@ -24,8 +24,8 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
         low_resolution=(0.0, (1.0, 1.0)),
         gamma=(0.0, (1, 1)),
     ),
-    # The published code: no rotation, all three axes mirrored, by the library itself.
-    "published": Augmentation(mirror=(0, 1, 2), engine="batchgeneratorsv2"),
+    # The published code: no rotation, all three axes mirrored, by cubic splines.
+    "published": PUBLISHED,
     "none": None,
 }
 """Augmentation by the name that recipes and the command line use."""

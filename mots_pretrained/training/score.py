@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.patches import Case
-from mots_pretrained.data.store import PreparedSet, Split
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.split import Split
+from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.data.workers import end_with_parent
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.metrics import TOLERANCE, Rule, check_metrics, check_rule, measure
@@ -183,7 +184,7 @@ def score_prepared(
             the network knows nothing that they label, or there is no such task.
     """
     scoring = scoring or Scoring()
-    _check_contract(net.config, prepared)
+    prepared.check_contract(net.config.preprocessing)
     tasks = {known.name: known for known in prepared.tasks}
     known = categories_of(net.config)
     selected = prepared.select(split=split, task=task)
@@ -332,15 +333,3 @@ def _made(
             f"one of the {workers} processes that make phantoms was ended, as happens when memory "
             "is short; run it again with fewer --workers"
         ) from None
-
-
-def _check_contract(config: ModelConfig, prepared: PreparedSet) -> None:
-    """Refuse cases that were prepared for another network."""
-    ours, theirs = config.preprocessing, prepared.contract
-    for field in ("spacing", "orientation", "intensity", "clip", "channels"):
-        if getattr(ours, field) != getattr(theirs, field):
-            raise UserError(
-                f"{prepared.folder} was prepared with {field} {getattr(theirs, field)}, the model "
-                f"expects {getattr(ours, field)}; prepare it anew with: mots prepare --contract "
-                "and the model's name"
-            )

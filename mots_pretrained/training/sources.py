@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.data.dataset import Cycle, Source
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.stream import Cycle, Source
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import scale_hounsfield
 from mots_pretrained.phantom import Phantom, task_target, torso
@@ -139,7 +139,7 @@ class Prepared:
             groups = [tuple(record for group in groups for record in group)]
 
         def source(config: ModelConfig) -> Source:
-            check_contract(prepared, config.preprocessing)
+            prepared.check_contract(config.preprocessing)
             case = partial(prepared.case, tasks=config.tasks)
             cycles = [Cycle(Opened(group, case), seed) for group in groups]
             return cycles[0] if len(cycles) == 1 else InTurn(tuple(cycles))
@@ -183,20 +183,6 @@ class InTurn:
         """Return case number ``index``."""
         case, which = divmod(index, len(self.sources))
         return self.sources[which](case)
-
-
-def check_contract(prepared: PreparedSet, contract: Preprocessing) -> None:
-    """Raise a ValueError if a folder was prepared otherwise than a network's input must be.
-
-    Patch and window are the network's own; nothing prepared depends on them.
-    """
-    for name in ("spacing", "orientation", "intensity", "clip", "channels"):
-        there, here = getattr(prepared.contract, name), getattr(contract, name)
-        if there != here:
-            raise UserError(
-                f"{prepared.folder} is prepared with {name} {there}, the network needs {here}; "
-                "prepare the data again with the network's --contract, or choose another --size"
-            )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.metrics import Scores, measure
 from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.inference.sliding_window import sliding_window

@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mots_pretrained.data.augment import Augmentation, change_appearance
-from mots_pretrained.data.dataset import PatchStream
-from mots_pretrained.data.patches import Case, Size, draw_start, extract
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.patches import Pad, draw_start, extract
+from mots_pretrained.data.stream import PatchStream
 from mots_pretrained.model.encoder import STRIDE
+from mots_pretrained.shapes import Size
 
 APPEARANCE = Augmentation(
-    noise=(0.5, 0.05),
+    noise=(0.5, 0.2),
     blur=(0.5, (0.5, 1.0)),
     brightness=(0.5, (0.7, 1.3)),
     shift=(0.5, 0.1),
     contrast=(0.5, (0.65, 1.5)),
     low_resolution=(0.25, (0.5, 1.0)),
     gamma=(0.5, (0.7, 1.5)),
+    channels=1.0,
 )
 """How a view's appearance is changed: more often than for segmentation, since telling two views
 apart by it is what must not help. Nothing is mirrored: left and right are part of what a place is,
@@ -53,7 +56,7 @@ class ViewStream(PatchStream):
 
     def draw(self, case: Case, rng: np.random.Generator) -> tuple[Any, ...]:
         """Cut two crops: images ``(2, C, *patch)`` float32 and the shift between them in cells."""
-        return draw_views(case, self.sampling.patch, rng, fill=self.sampling.fill)
+        return draw_views(case, self.sampling.patch, rng, pad=self.sampling.pad)
 
     def sample(self, *arrays: Any) -> Views:
         """Make what ``draw`` returned a batch of one."""
@@ -72,7 +75,7 @@ def draw_views(
     patch: Size,
     rng: np.random.Generator,
     *,
-    fill: float = -1.0,
+    pad: Pad = "edge",
     appearance: Augmentation | None = APPEARANCE,
 ) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
     """Cut two crops that share at least one cell along each axis, and most of them on average.
@@ -81,7 +84,7 @@ def draw_views(
         case: The scan; its targets are not looked at.
         patch: Voxels along (D, H, W), whole cells of 16, 32, 32.
         rng: Where the chance comes from.
-        fill: Image value outside the scan.
+        pad: Image outside the scan.
         appearance: How each crop is changed; None leaves it.
 
     Returns:
@@ -97,7 +100,7 @@ def draw_views(
         shift.append(int(rng.integers(low, high + 1)))
     depth, height, width = (a + s * c for a, s, c in zip(first, shift, STRIDE, strict=True))
     crops = [
-        extract(case, begin, patch, fill=fill)[0].astype(np.float32)
+        extract(case, begin, patch, pad=pad)[0].astype(np.float32)
         for begin in (first, (depth, height, width))
     ]
     if appearance is not None:

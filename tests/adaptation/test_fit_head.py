@@ -9,7 +9,7 @@ from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.fit_head import _features_at, _moments, fit_head
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import IGNORED
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
-from mots_pretrained.data.patches import Case, draw_start, extract
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.patches import draw_start, extract
+from mots_pretrained.tasks import IGNORED
 
 sizes = st.tuples(*[st.integers(1, 12)] * 3)
 
@@ -42,7 +44,8 @@ def test_a_patch_leaves_the_scan_only_where_the_scan_is_smaller(shape, patch, se
             assert 0 <= first <= size - extent
         else:
             assert size - extent <= first <= 0
-    image, target = extract(case, start, patch, fill=-1.0)
+    image, target = extract(case, start, patch, pad=-1.0)
+    assert ((target == IGNORED) == (image < 0)).all()
     assert image.shape == target.shape == (1, *patch)
     assert (image >= 0).sum() == np.prod(np.minimum(shape, patch))  # every voxel that fits, once
 
@@ -69,8 +72,8 @@ def test_without_labels_a_patch_lies_anywhere():
 
 def test_the_identity_matrix_gives_the_plain_cut():
     case = case_of((7, 8, 9), [(3, 3, 3), (4, 4, 4)])
-    plain = extract(case, (1, 2, 3), (5, 4, 6), fill=-1.0)
-    turned = extract(case, (1, 2, 3), (5, 4, 6), fill=-1.0, matrix=np.eye(3))
+    plain = extract(case, (1, 2, 3), (5, 4, 6), pad=-1.0)
+    turned = extract(case, (1, 2, 3), (5, 4, 6), pad=-1.0, matrix=np.eye(3))
     for a, b in zip(plain, turned, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
         assert a.dtype == b.dtype
@@ -87,12 +90,60 @@ def test_scaling_keeps_the_patch_centre_and_image_on_labels():
 
 
 @pytest.mark.parametrize("start", [(-2, 0, 0), (0, 3, -1)])
-def test_targets_are_zero_and_images_lowest_outside(start):
+def test_what_lies_outside_is_unknown_and_padded_with_a_constant_if_asked_for(start):
     case = case_of((3, 4, 4))
     case.target[:] = 1
-    image, target = extract(case, start, (5, 4, 4), fill=-7.0)
-    np.testing.assert_array_equal(image == -7.0, target == 0)
+    image, target = extract(case, start, (5, 4, 4), pad=-7.0)
+    np.testing.assert_array_equal(image == -7.0, target == IGNORED)
     assert (image == -7.0).any()
+    turned = extract(case, start, (5, 4, 4), pad=-7.0, matrix=np.eye(3))
+    np.testing.assert_array_equal(turned[0], image)
+    np.testing.assert_array_equal(turned[1], target)
+
+
+def test_a_thin_scan_repeats_its_end_slices_where_nothing_is_known():
+    """Fault 17, and thin scans: two slices in a patch of five, in each place that they can have."""
+    case = case_of((2, 3, 3), [(1, 1, 1)])
+    low, high = case.image[0]
+    for first, expected in (
+        (0, [low, high, high, high, high]),
+        (-2, [low, low, low, high, high]),
+        (-3, [low, low, low, low, high]),
+    ):
+        for matrix in (None, np.eye(3)):
+            image, target = extract(case, (first, 0, 0), (5, 3, 3), matrix=matrix)
+            np.testing.assert_array_equal(image[0], expected)
+            known = np.zeros(5, bool)
+            known[-first : 2 - first] = True
+            assert (target[0][~known] == IGNORED).all()
+            np.testing.assert_array_equal(target[0][known], case.target[0])
+
+
+def test_a_zoom_out_of_a_thin_scan_learns_from_the_scan_alone():
+    case = case_of((4, 30, 30))
+    case.target[:] = 1
+    _, target = extract(case, (-4, 9, 9), (12, 12, 12), matrix=np.eye(3) * 1.25)
+    assert (target == IGNORED).any(axis=(0, 2, 3)).tolist() == [True] * 4 + [False] * 4 + [True] * 4
+
+
+def test_cubic_splines_and_labels_by_shares():
+    """Order 3 hits a parabola that order 1 misses; order 1 cuts a class where half of it is."""
+    depth = np.arange(16, dtype=np.float32)
+    case = case_of((16, 4, 4))
+    case.image[:] = (depth**2)[None, :, None, None]
+    case.target[0, 4:8] = 2
+    case.target[0, 12:] = IGNORED
+    matrix = np.diag([0.5, 1, 1])
+    centre = 6 + (np.arange(8) - 3.5) / 2 - 0.5  # of a patch of 8 from voxel 2
+    cubic, target = extract(case, (2, 0, 0), (8, 4, 4), matrix=matrix, orders=(3, 1))
+    linear, nearest = extract(case, (2, 0, 0), (8, 4, 4), matrix=matrix)
+    np.testing.assert_allclose(cubic[0, :, 1, 1], centre**2, atol=0.02)
+    assert np.abs(linear[0, :, 1, 1] - centre**2).max() > 0.15
+    assert target[0, :, 1, 1].tolist() == [2 * (3.5 <= c <= 7.5) for c in centre]
+    np.testing.assert_array_equal(target[:, 1:], nearest[:, 1:])
+    beyond = extract(case, (9, 0, 0), (8, 4, 4), matrix=matrix, orders=(3, 1))[1]
+    assert beyond[0, -1, 1, 1] == IGNORED
+    assert {*np.unique(beyond)} == {0, IGNORED}
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,10 +158,14 @@ def test_reading_the_box_of_a_turned_patch_gives_the_whole_case_s_values(shape, 
     matrix = np.eye(3) + rng.uniform(-0.6, 0.6, (3, 3))
     half = (np.array(patch) - 1) / 2
     offset = np.array(start) + half - matrix @ half
-    image, target = extract(case, start, patch, fill=-5.0, matrix=matrix)
+    image, target = extract(case, start, patch, pad=-5.0, matrix=matrix)
     for channel, got in zip(case.image, image, strict=True):
-        whole = affine_transform(channel, matrix, offset, patch, order=1, cval=-5.0)
+        whole = affine_transform(
+            channel, matrix, offset, patch, order=1, mode="grid-constant", cval=-5.0
+        )
         np.testing.assert_allclose(got, whole, atol=1e-5)
     for channel, got in zip(case.target, target, strict=True):
-        whole = affine_transform(channel, matrix, offset, patch, order=0, cval=0)
+        whole = affine_transform(
+            channel, matrix, offset, patch, order=0, mode="grid-constant", cval=IGNORED
+        )
         np.testing.assert_array_equal(got, whole)

@@ -1,9 +1,7 @@
 """Preparing: what is in the originals is in the set, whatever stopped or spoiled the work."""
 
-import fcntl
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,9 +11,10 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.layouts import Collection, SourceCase, find_collections
+from mots_pretrained.data.layouts import CaseFiles, Collection, find_collections
 from mots_pretrained.data.prepare import Preparation, prepare, supervision
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.files import locked
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.volume import read_volume, write_nifti
 from mots_pretrained.phantom.collections import write_collection
@@ -52,12 +51,12 @@ def write(folder, name, labels, *, image=None, axes=("L", "A", "S")):
 def collection(folder, names, task=LIVER):
     return Collection(
         task.name,
-        task,
         folder,
         tuple(
-            SourceCase(n, task.name, folder / f"{n}_image.nii.gz", folder / f"{n}_label.nii.gz")
+            CaseFiles(n, (folder / f"{n}_image.nii.gz",), folder / f"{n}_label.nii.gz")
             for n in names
         ),
+        task,
     )
 
 
@@ -93,9 +92,10 @@ def test_values_and_geometry_come_back(tmp_path):
     )
     file = tmp_path / "x_image.nii.gz"
     source = record.source
-    assert (source.image, source.label) == ("x_image.nii.gz", "x_label.nii.gz")
+    assert (source.images, source.labels) == (("x_image.nii.gz",), ("x_label.nii.gz",))
     assert source.image_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert source.image_bytes == file.stat().st_size
+    assert source.bytes[0] == file.stat().st_size
+    assert source.mtimes_ns[0] == file.stat().st_mtime_ns
     assert source.content_hash == content_hash(read_volume(file))
     assert (source.shape, source.spacing, source.orientation) == (
         (16, 10, 6),
@@ -165,7 +165,7 @@ def spoil(livers, name, how):
     ("how", "reason"),
     [
         ("truncated", "b_image.nii.gz"),
-        ("value", "b_label.nii.gz: label value 7 means nothing in task liver; allowed are 0, 1, 2"),
+        ("value", "b_label.nii.gz holds label value 7, which is in no class; known are 0, 1, 2"),
         ("grid", "b_label.nii.gz lies on another grid than b_image.nii.gz"),
         ("gone", "b_label.nii.gz"),
     ],
@@ -208,7 +208,7 @@ def test_what_a_killed_run_has_left_is_swept_away(tmp_path, livers):
     (out / "cases" / "c").rename(out / "cases" / ".c.4711")
     (out / "cases" / ".b.4711").mkdir()
     (out / "cases" / "b" / "case.json").unlink()
-    (out / ".prepared.json").write_text("{")
+    (out / ".4711.prepared.json").write_text("{")
     index = json.loads((out / "prepared.json").read_text())
     (out / "prepared.json").write_text(json.dumps(index | {"complete": False, "records": []}))
     prepare([livers], out, FINE)
@@ -256,16 +256,16 @@ def test_folders_of_others_are_refused(tmp_path, livers):
     with pytest.raises(ValueError, match="no labelled case"):
         prepare([], tmp_path / "out", FINE)
     (tmp_path / "out").mkdir()
-    handle = os.open(tmp_path / "out", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(ValueError, match="another run is writing"):
+    with (
+        locked(tmp_path / "out"),
+        pytest.raises(ValueError, match="another run is writing"),
+    ):
         prepare([livers], tmp_path / "out", FINE)
-    os.close(handle)
 
 
 def test_the_plan_counts_every_case(livers):
-    bare = SourceCase("d", "liver", livers.folder / "d_image.nii.gz", None)
-    all_four = Collection("liver", LIVER, livers.folder, (*livers.cases, bare))
+    bare = CaseFiles("d", (livers.folder / "d_image.nii.gz",))
+    all_four = Collection("liver", livers.folder, (*livers.cases, bare), LIVER)
     (line,) = supervision([all_four], FINE)
     assert (line.organ, line.tumour) == ("liver", "liver_tumour")
     assert (line.train + line.test, line.unlabelled) == (3, 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mots_pretrained.data.layouts import Collection, SourceCase
+from mots_pretrained.data.layouts import CaseFiles, Collection
 from mots_pretrained.data.split import published_split, split_cases, validation_cases
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 
@@ -13,10 +13,9 @@ PREFIX = {"hepatic_vessel": "hepaticvessel"}
 
 def collection(task, names, unlabelled=()):
     cases = [
-        SourceCase(name, task.name, Path(name), None if name in unlabelled else Path(name))
-        for name in names
+        CaseFiles(name, (Path(name),), None if name in unlabelled else Path(name)) for name in names
     ]
-    return Collection(task.name, task, Path("folder"), tuple(cases))
+    return Collection(task.name, Path("folder"), tuple(cases), task)
 
 
 def numbered(task, count):
@@ -39,7 +38,7 @@ def test_the_published_split_is_table_1():
     split = split_cases(collections, "published")
     assert len(split) == 1155
     for found in collections:
-        parts = [split[case.identifier] for case in found.cases]
+        parts = [split[case.name] for case in found.cases]
         assert (parts.count("train"), parts.count("test")) == (found.task.train, found.task.test)
     assert list(split.values()).count("train") == 920
     assert list(split.values()).count("test") == 235
@@ -87,7 +86,7 @@ def test_validation_is_a_fifth_of_the_training_cases_of_each_collection():
     split = split_cases(collections, "published")
     chosen = validation_cases(collections, split)
     assert {split[name] for name in chosen} == {"train"}
-    per_task = [sum(case.identifier in chosen for case in c.cases) for c in collections]
+    per_task = [sum(case.name in chosen for case in c.cases) for c in collections]
     assert per_task == [21, 34, 48, 45, 20, 10, 6]
     assert chosen == validation_cases(collections[::-1], split)
     assert chosen != validation_cases(collections, split, seed=1)

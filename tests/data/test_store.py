@@ -9,8 +9,11 @@ import pytest
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data import stored_case
-from mots_pretrained.data.patches import Case, draw_start, extract
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.data.store import (
+    PREPARING_VERSION,
     CaseRecord,
     PreparedSet,
     Provenance,
@@ -25,8 +28,8 @@ from mots_pretrained.data.stored_case import write_case
 from mots_pretrained.tasks import MOTS_TASKS, task_named
 
 SOURCE = Provenance(
-    *("a.nii.gz", "b.nii.gz", "00", "11", 1, 2, "22", (40, 40, 20), (0.8, 0.8, 1.5), "LPS"),
-    tuple(tuple(row) for row in np.eye(4).tolist()),
+    *(("a.nii.gz",), ("b.nii.gz",), "00", "11", (1, 2), (3, 4), "22"),
+    *((40, 40, 20), (0.8, 0.8, 1.5), "LPS", tuple(tuple(row) for row in np.eye(4).tolist())),
 )
 TASKS = (task_named("liver"), task_named("colon"))
 
@@ -45,7 +48,8 @@ def put(root, case, *, split="train", fold="train", task="liver"):
     folder.mkdir(parents=True)
     step, classes = write_case(folder, case)
     record = CaseRecord(
-        *(case.name, "LiTS", task, case.shape, (1.5, 0.8, 0.8), case.labelled, step, classes),
+        *(case.name, "LiTS", task, Preprocessing(), Targets.of_task(task_named(task))),
+        *(PREPARING_VERSION, case.shape, (1.5, 0.8, 0.8), case.labelled, step, classes),
         source=SOURCE,
     )
     write_record(folder, record)
@@ -169,6 +173,7 @@ def test_folders_that_are_no_set_are_refused(tmp_path, prepared):
     for change, error in (
         ({"complete": False}, "only partly prepared"),
         ({"format_version": 99}, "upgrade with"),
+        ({"format_version": 1}, "older version of this package; run the same mots prepare"),
         ({"tasks": [{"name": 7}]}, "name must be str"),
     ):
         path.write_text(json.dumps(content | change))

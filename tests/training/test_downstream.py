@@ -1,12 +1,13 @@
 """What a folder asks of a network: modality, classes, spacing, and which cases are held out."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.layouts.folders import LabelledFolder, LabelledScan
+from mots_pretrained.data.layouts import CaseFiles, Collection
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BRATS_REGIONS
@@ -29,34 +30,38 @@ def written(root, name, values, spacing=(3.0, 2.0, 1.0), count=1):
         images.append(root / f"{name}_{index}.nii.gz")
         volume = Volume.with_spacing(np.full((8, 8, 8), values, np.int16), spacing)
         write_like(images[-1], volume.array, volume, dtype=np.int16)
-    return LabelledScan(name, tuple(images), images[0])
+    return CaseFiles(name, tuple(images), images[0])
+
+
+def collection(cases, classes=None, channels=None):
+    return Collection("data", Path("data"), cases, classes=classes, channels=channels)
 
 
 def scans_named(count):
-    return [LabelledScan(f"c{index}", (), None) for index in range(count)]
+    return [CaseFiles(f"c{index}", (), None) for index in range(count)]
 
 
 def test_one_channel_is_a_ct_if_it_has_air(tmp_path):
-    ct = LabelledFolder((written(tmp_path, "ct", -1000),))
+    ct = collection((written(tmp_path, "ct", -1000),))
     assert contract_for(ct, WEIGHTS) == WEIGHTS
-    mri = contract_for(LabelledFolder((written(tmp_path, "mr", 400),)), WEIGHTS)
+    mri = contract_for(collection((written(tmp_path, "mr", 400),)), WEIGHTS)
     assert (mri.intensity, mri.channels) == ("zscore", ("channel_0",))
     assert mri.spacing == pytest.approx((3.0, 2.0, 1.0))
 
 
 def test_the_folders_word_counts_for_more_than_its_intensities(tmp_path):
     scan = written(tmp_path, "x", 400)
-    assert contract_for(LabelledFolder((scan,), None, ("ct",)), WEIGHTS).intensity == "ct"
-    air = LabelledFolder((written(tmp_path, "y", -1000),), None, ("t2",))
+    assert contract_for(collection((scan,), None, ("ct",)), WEIGHTS).intensity == "ct"
+    air = collection((written(tmp_path, "y", -1000),), None, ("t2",))
     assert contract_for(air, WEIGHTS).intensity == "zscore"
-    phases = LabelledFolder((written(tmp_path, "z", 40, count=2),), None, ("ct_early", "ct_late"))
+    phases = collection((written(tmp_path, "z", 40, count=2),), None, ("ct_early", "ct_late"))
     assert contract_for(phases, WEIGHTS).intensity == "ct"
     assert contract_for(phases, WEIGHTS).channels == ("ct_early", "ct_late")
 
 
 def test_mri_has_the_median_spacing_unless_the_weights_are_mris(tmp_path):
     scans = [written(tmp_path, f"s{i}", 400, (step, 1.0, 1.0)) for i, step in enumerate((2, 5, 3))]
-    folder = LabelledFolder(tuple(scans))
+    folder = collection(tuple(scans))
     assert contract_for(folder, WEIGHTS).spacing == pytest.approx((3.0, 1.0, 1.0))
     assert contract_for(folder, MRI).spacing == WEIGHTS.spacing
     classes = {"x": (1,)}
@@ -67,7 +72,7 @@ def test_mri_has_the_median_spacing_unless_the_weights_are_mris(tmp_path):
 
 
 def test_the_classes_say_whether_they_exclude_each_other(tmp_path):
-    folder = LabelledFolder((written(tmp_path, "b", 400, count=4),), dict(BRATS_REGIONS))
+    folder = collection((written(tmp_path, "b", 400, count=4),), dict(BRATS_REGIONS))
     assert not describe(folder, WEIGHTS).exclusive
     merged = Choices(classes={"kidneys": (2, 3), "liver": (6,)})
     assert describe(folder, WEIGHTS, merged).exclusive
@@ -76,9 +81,9 @@ def test_the_classes_say_whether_they_exclude_each_other(tmp_path):
 def test_differing_channels_name_the_file(tmp_path):
     one, two = written(tmp_path, "a", 1, count=2), written(tmp_path, "b", 1)
     with pytest.raises(ValueError, match=r"b_0.nii.gz: case b has 1 channel\(s\), a has 2"):
-        contract_for(LabelledFolder((one, two)), WEIGHTS)
+        contract_for(collection((one, two)), WEIGHTS)
     with pytest.raises(ValueError, match=r"a_0.nii.gz has 2 channel\(s\), wanted are 1 \(ct\)"):
-        contract_for(LabelledFolder((one,), None, ("ct",)), WEIGHTS)
+        contract_for(collection((one,), None, ("ct",)), WEIGHTS)
 
 
 def test_splits_are_seeded_and_leave_something_to_train_on():
@@ -126,10 +131,10 @@ def test_names_of_classes(tmp_path):
 
 
 def test_brats_phantoms_are_mri_with_nested_regions(tmp_path):
-    from mots_pretrained.data.layouts.folders import find_scans
+    from mots_pretrained.data.layouts import find_labelled
 
     write_collection("brats", tmp_path, cases=2, shape=(31, 48, 48))
-    task = describe(find_scans(tmp_path), WEIGHTS)
+    task = describe(find_labelled(tmp_path), WEIGHTS)
     assert {scan.label.parts[-3] for scan in task.scans} == {"HGG", "LGG"}
     assert task.contract.channels == ("t1", "t1ce", "t2", "flair")
     assert task.contract.spacing == pytest.approx((5.0, 5.0, 5.0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.training import history as module
 from mots_pretrained.training.finetune import (
     Finetuning,

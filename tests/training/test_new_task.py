@@ -10,7 +10,7 @@ import torch
 from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.new_task import add_task
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.training.new_task import TaskLearning, learn_task
 

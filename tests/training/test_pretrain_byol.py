@@ -14,7 +14,7 @@ from torso_once import torso_once
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.cli import main
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE
 from mots_pretrained.training import byol, presets, sources

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.layouts.folders import LabelledFolder, LabelledScan
+from mots_pretrained.data.layouts import CaseFiles, Collection
 from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.model.pretrained import load_config_and_state
@@ -19,8 +19,10 @@ from mots_pretrained.training.downstream import describe
 def task(shared):
     folder = shared / "data" / "brats_TCGA-FG-6692"
     images = tuple(folder / f"TCGA-FG-6692_{name}.nii.gz" for name in ("t1", "t1c", "t2", "fla"))
-    scan = LabelledScan("TCGA-FG-6692", images, folder / "TCGA-FG-6692_seg_simple.nii.gz")
-    found = LabelledFolder((scan,), dict(BRATS_REGIONS), BRATS_MODALITIES)
+    scan = CaseFiles("TCGA-FG-6692", images, folder / "TCGA-FG-6692_seg_simple.nii.gz")
+    found = Collection(
+        *("brain", folder, (scan,)), classes=dict(BRATS_REGIONS), channels=BRATS_MODALITIES
+    )
     return describe(found, load_config_and_state("transdodnet.phantom")[0].preprocessing)
 
 
@@ -45,7 +47,7 @@ def test_a_pretrained_network_learns_from_it(task):
     )
     case = coarse.read(task.scans[0])
     start = draw_start(case, (32, 32, 32), np.random.default_rng(0), foreground=1.0)
-    image, target = extract(case, start, (32, 32, 32), fill=0.0)
+    image, target = extract(case, start, (32, 32, 32))
     assert target.reshape(3, -1).any(axis=1).all()
     net = Segmenter.from_pretrained(
         "transdodnet.phantom",

@@ -11,7 +11,7 @@ import torch
 
 import mots_pretrained.training.score as module
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.methods import METHODS
 from mots_pretrained.tasks import IGNORED, task_named

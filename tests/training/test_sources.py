@@ -167,7 +167,7 @@ def test_data_that_does_not_fit_is_told(folder, tmp_path):
         Prepared(str(tmp_path)).supply()
     supply = Prepared(folder).supply()
     other = replace(CONTRACT, spacing=(4.0, 3.0, 3.0))
-    with pytest.raises(ValueError, match=r"spacing \(12.0, 12.0, 12.0\), the network needs \(4.0"):
+    with pytest.raises(ValueError, match=r"spacing \(12.0, 12.0, 12.0\), the model expects \(4.0"):
         supply.source(replace(config_of(supply), preprocessing=other))
     for fields, message in (({"fold": "test"}, "fold 'test'"), ({"balance": "x"}, "sampling 'x'")):
         with pytest.raises(ValueError, match=message):

@@ -1,58 +1,76 @@
-"""The seven collections of MOTS, found by the layouts in which they unpack (Table 1)."""
+"""How data sets lie on disk: the collections of MOTS, and folders of labelled or bare scans.
+
+``LAYOUTS`` lists every layout; each module has one function that finds it in a folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import Collection, SourceCase
+from mots_pretrained.data.layouts.bcv import find_bcv
+from mots_pretrained.data.layouts.brats import find_brats
+from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collection
 from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.layouts.kits import WANTED as KITS_WANTED
-from mots_pretrained.data.layouts.kits import holds_kits, read_kits
+from mots_pretrained.data.layouts.kits import find_kits
 from mots_pretrained.data.layouts.lits import WANTED as LITS_WANTED
-from mots_pretrained.data.layouts.lits import holds_lits, read_lits
+from mots_pretrained.data.layouts.lits import find_lits
+from mots_pretrained.data.layouts.masks import find_masks
 from mots_pretrained.data.layouts.msd import WANTED as MSD_WANTED
-from mots_pretrained.data.layouts.msd import holds_msd, read_msd
+from mots_pretrained.data.layouts.msd import find_msd
+from mots_pretrained.data.layouts.nnunet import find_nnunet
+from mots_pretrained.data.layouts.pairs import find_pairs
+from mots_pretrained.data.layouts.walk import folders_below
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
+from mots_pretrained.images.volume import list_volumes
+from mots_pretrained.tasks import MOTS_TASKS
 
-__all__ = ["SOURCES", "Collection", "Source", "SourceCase", "find_collections"]
+__all__ = [
+    "LAYOUTS",
+    "CaseFiles",
+    "Classes",
+    "Collection",
+    "Layout",
+    "find_bare",
+    "find_collections",
+    "find_labelled",
+]
 
 
 @dataclass(frozen=True)
-class Source:
-    """How one collection lies on disk.
+class Layout:
+    """How a collection lies on disk.
 
     Attributes:
-        holds: Tells whether the collection's files lie in a very folder.
-        read: Reads the collection out of all folders that hold it.
+        find: Returns the collection that a folder holds in this layout, or None.
         wanted: The layout in words.
-        parts: Whether the files may be spread over several folders.
     """
 
-    holds: Callable[[Path], bool]
-    read: Callable[[Sequence[Path]], Collection]
+    find: Callable[[Path], Collection | None]
     wanted: str
-    parts: bool = False
 
 
-def _decathlon(task: str) -> Source:
-    return Source(partial(holds_msd, task), partial(read_msd, task), MSD_WANTED)
-
-
-SOURCES: dict[str, Source] = {
-    "liver": Source(holds_lits, read_lits, LITS_WANTED, parts=True),
-    "kidney": Source(holds_kits, read_kits, KITS_WANTED),
-    "hepatic_vessel": _decathlon("hepatic_vessel"),
-    "pancreas": _decathlon("pancreas"),
-    "colon": _decathlon("colon"),
-    "lung": _decathlon("lung"),
-    "spleen": _decathlon("spleen"),
+LAYOUTS: dict[str, Layout] = {
+    "nnunet": Layout(find_nnunet, "a dataset.json (Decathlon, nnU-Net)"),
+    "bcv": Layout(find_bcv, "img/ and label/ (BCV)"),
+    "pairs": Layout(find_pairs, "images/ and labels/"),
+    "brats": Layout(find_brats, "HGG/ and LGG/ (BraTS)"),
+    "masks": Layout(find_masks, "CASE/ct.nii.gz with CASE/segmentations/ (TotalSegmentator)"),
+    "msd": Layout(find_msd, MSD_WANTED),
+    "kits": Layout(find_kits, KITS_WANTED),
+    "lits": Layout(find_lits, LITS_WANTED),
 }
-"""Layout by the task that a collection supervises, in the order of Table 1."""
+"""Every layout by name, in the order in which a folder is tried."""
 
-_DEPTH = 3  # a collection lies one or two levels below the root, LiTS's batches one deeper
+_MOTS = dict.fromkeys((task.name for task in MOTS_TASKS), "msd") | {
+    "liver": "lits",
+    "kidney": "kits",
+}  # the layout of each collection
 
 
 def find_collections(
@@ -74,63 +92,118 @@ def find_collections(
         The collections in the order of Table 1, then the described ones. No voxel is read.
 
     Raises:
-        KeyError: If ``named`` names a task that is none of the seven.
-        FileNotFoundError: If a folder is missing, or holds no collection.
-        ValueError: If a collection lies there twice or by half, or two share a name.
+        UnknownNameError: If ``named`` names a task that is none of the seven.
+        MissingFileError: If a folder is missing, or holds no collection.
+        UserError: If a collection lies there twice or by half, or two share a name.
     """
     named = named or {}
     for task in named:
-        if task not in SOURCES:
-            raise UnknownNameError(f"unknown task {task!r}; there are: {', '.join(SOURCES)}")
-    below = [] if root is None else list(_folders(root))
-    found = [
-        collection
-        for task in SOURCES
-        if (collection := _named(task, named[task]) if task in named else _read(task, below))
-    ]
+        if task not in _MOTS:
+            raise UnknownNameError(f"unknown task {task!r}; there are: {', '.join(_MOTS)}")
+    wanted = [task for task in _MOTS if task not in named]
+    by_task = {} if root is None else _below(root, wanted)
+    for task, folder in named.items():
+        own = _below(folder, [task])
+        if not own:
+            raise MissingFileError(
+                f"{folder} does not hold the {task} collection; looked for: "
+                f"{LAYOUTS[_MOTS[task]].wanted}"
+            )
+        by_task |= own
+    found = [by_task[task] for task in _MOTS if task in by_task]
     if root is not None and not found and not descriptions:
-        wanted = "; ".join(sorted({source.wanted for source in SOURCES.values()}))
+        looked = "; ".join(LAYOUTS[name].wanted for name in sorted({*_MOTS.values()}))
         raise MissingFileError(
-            f"{root} holds none of the seven collections of MOTS; looked for: {wanted}"
+            f"{root} holds none of the seven collections of MOTS; looked for: {looked}"
         )
     found += [read_described(path) for path in descriptions]
     _check_names(found)
     return tuple(found)
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Yield the root and the folders below it that may hold a collection."""
-    if not root.is_dir():
-        raise MissingFileError(f"no such folder: {root}; give the one that holds the collections")
-    level = [root]
-    for _ in range(_DEPTH + 1):
-        yield from level
-        level = [
-            path
-            for folder in level
-            for path in sorted(folder.iterdir())
-            if path.is_dir() and not path.name.startswith(".")
-        ]
+def find_labelled(folder: str | os.PathLike[str]) -> Collection:
+    """Find the labelled cases of one folder in any layout of ``LAYOUTS``; no voxel is read.
 
+    - Decathlon or nnU-Net: ``dataset.json``, ``imagesTr`` and ``labelsTr``; one file a channel
+      (``X_0000.nii.gz``, ``X_0001.nii.gz``) or all in one.
+    - BCV: ``img/imgNNNN.nii.gz`` and ``label/labelNNNN.nii.gz``, 13 organs.
+    - Plain: ``images`` and ``labels`` with the same file names.
+    - BraTS 2018: ``HGG/CASE/CASE_t1.nii.gz`` and so on, ``LGG`` likewise, three nested regions.
+    - TotalSegmentator: ``CASE/ct.nii.gz`` and ``CASE/segmentations/ORGAN.nii.gz``.
+    - KiTS and LiTS as they unpack, with the classes of their task.
 
-def _named(task: str, folder: Path) -> Collection:
-    collection = _read(task, list(_folders(folder)))
-    if collection is None:
-        raise MissingFileError(
-            f"{folder} does not hold the {task} collection; looked for: {SOURCES[task].wanted}"
-        )
-    return collection
+    Returns:
+        The labelled cases alone, with the classes that the folder names.
 
+    Raises:
+        MissingFileError: If there is no such folder.
+        UserError: If the layout is unknown, or no case has labels; the message names one.
 
-def _read(task: str, folders: Sequence[Path]) -> Collection | None:
-    source = SOURCES[task]
-    holding = [folder for folder in folders if source.holds(folder)]
-    if len(holding) > 1 and not source.parts:
+    Warns:
+        UserWarning: If some cases have no labels; the message names one.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"no such folder: {folder}")
+    found = next((c for layout in LAYOUTS.values() if (c := layout.find(folder))), None)
+    if found is None:
+        wanted = ", ".join(layout.wanted for layout in LAYOUTS.values())
         raise UserError(
-            f"the {task} collection lies in both {holding[0]} and {holding[1]}; take one away, or "
-            f"name the right one with --{task.replace('_', '-')}"
+            f"{folder} holds no labelled scans in a known layout; wanted is one of: {wanted}"
         )
-    return source.read(holding) if holding else None
+    bare = [case for case in found.cases if not case.label_files]
+    if bare and not found.labelled:
+        raise UserError(f"{bare[0].images[0]} has no label map, nor has any other of {folder}")
+    if bare:
+        warnings.warn(
+            f"{len(bare)} of {len(found.cases)} cases have no label map and are left out, such as "
+            f"{bare[0].images[0]}",
+            stacklevel=2,
+        )
+    classes = found.classes
+    if classes is None and found.task is not None:
+        task = found.task
+        both = ((task.tumour, task.tumour_values), (task.organ, task.organ_values))
+        classes = {name: values for name, values in both if name is not None}
+    return dataclasses.replace(found, cases=found.labelled, classes=classes)
+
+
+def find_bare(folder: str | os.PathLike[str]) -> Collection:
+    """Find all NIfTI files below a folder, none of which needs a label.
+
+    Raises:
+        MissingFileError: If there is no such folder, or no scan in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"no such folder: {folder}; give a folder of NIfTI files")
+    places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
+    hidden = [p for p in places if any(part[0] == "." for part in p.relative_to(folder).parts)]
+    files = sorted(path for place in places if place not in hidden for path in list_volumes(place))
+    if not files:
+        raise MissingFileError(f"{folder} holds no .nii or .nii.gz file at any depth")
+    cases = tuple(CaseFiles(path.relative_to(folder).as_posix(), (path,)) for path in files)
+    return Collection(folder.name, folder, cases)
+
+
+def _below(root: Path, tasks: Sequence[str]) -> dict[str, Collection]:
+    """Find the collections of some tasks in a folder and below it."""
+    found: dict[str, Collection] = {}
+    if "liver" in tasks and (lits := find_lits(root)):
+        found["liver"] = lits
+    for folder in folders_below(root):
+        for name in ("kits", "msd"):
+            collection = LAYOUTS[name].find(folder)
+            if collection is None or collection.name not in tasks:
+                continue
+            other = found.setdefault(collection.name, collection)
+            if other is not collection:
+                task = collection.name
+                raise UserError(
+                    f"the {task} collection lies in both {other.folder} and {folder}; take one "
+                    f"away, or name the right one with --{task.replace('_', '-')}"
+                )
+    return found
 
 
 def _check_names(collections: Sequence[Collection]) -> None:
@@ -144,9 +217,9 @@ def _check_names(collections: Sequence[Collection]) -> None:
             )
         names.add(collection.name)
         for case in collection.cases:
-            other = cases.setdefault(case.identifier, collection.name)
+            other = cases.setdefault(case.name, collection.name)
             if other != collection.name:
                 raise UserError(
-                    f"{case.identifier} is a case of {other} and of {collection.name}; give the "
+                    f"{case.name} is a case of {other} and of {collection.name}; give the "
                     "described collection another name"
                 )

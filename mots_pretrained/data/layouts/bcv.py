@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mots_pretrained.data.layouts.labelled import LabelledFolder, numbered
+from mots_pretrained.data.layouts.collection import Collection, numbered
 from mots_pretrained.data.layouts.pairs import pair_files
 from mots_pretrained.tasks import BCV_ORGANS
 
@@ -28,13 +28,16 @@ BCV_VALIDATION: tuple[str, ...] = (
 """The other half, to validate with."""
 
 
-def find_bcv(root: Path) -> LabelledFolder | None:
-    """Find ``img/imgNNNN.nii.gz`` with ``label/labelNNNN.nii.gz``; None in another layout."""
-    if not ((root / "img").is_dir() and (root / "label").is_dir()):
+def find_bcv(folder: Path) -> Collection | None:
+    """Find ``img/imgNNNN.nii.gz`` with ``label/labelNNNN.nii.gz``; None in another layout.
+
+    Raises:
+        UserError: If there is no image, or one without its label.
+    """
+    if not ((folder / "img").is_dir() and (folder / "label").is_dir()):
         return None
-    return LabelledFolder(
-        pair_files(root / "img", root / "label"), numbered(BCV_ORGANS), channels=("ct",)
-    )
+    cases = pair_files(folder / "img", folder / "label")
+    return Collection(folder.name, folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))
 
 
 def split_bcv(seed: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,62 +1,114 @@
-"""What every source gives: one partially labelled collection and where its cases lie (Table 1)."""
+"""What every layout gives: a folder's cases, where each lies, and what its label values mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import Task
 
+Classes = dict[str, tuple[int, ...]]
+"""The label values that make up each class, by name; several for regions that overlap."""
+
 
 @dataclass(frozen=True)
-class SourceCase:
-    """Where one case of a collection lies.
+class CaseFiles:
+    """Where one case lies.
 
     Attributes:
-        identifier: The case's name in the published split, e.g. ``"kidney_00008"``; no other
-            collection has it.
-        collection: Name of its collection.
-        image: The scan.
-        label: Its label map; None where the collection keeps that to itself.
+        name: What to call it; of a case of MOTS its name in the published split, e.g.
+            ``"kidney_00008"``. No other case of its folder has it.
+        images: The scan, or one file a channel in order.
+        label: Its label map; None where it has none.
+        masks: In place of a label map, one binary file for each class.
     """
 
-    identifier: str
-    collection: str
-    image: Path
-    label: Path | None
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict, hash=False)
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """The label map, or the masks by name; empty where nothing is labelled."""
+        if self.label is not None:
+            return (self.label,)
+        return tuple(self.masks[name] for name in sorted(self.masks))
 
 
 @dataclass(frozen=True)
 class Collection:
-    """One partially labelled collection as it lies on disk.
+    """The cases of one folder, and what it says of them.
 
     Attributes:
-        name: Name of the task that it supervises, e.g. ``"hepatic_vessel"``.
-        task: That task; its values say what the label maps mean.
+        name: Name of the task that it supervises, e.g. ``"hepatic_vessel"``; else the folder's.
         folder: The folder that holds all its files.
-        cases: Its cases by identifier, those without a label map included.
+        cases: Its cases by name, those without labels included.
+        task: What its label values mean for pretraining; None where it is none of MOTS's kind.
+        classes: Label values by class name; None where the folder does not say. Of cases with
+            masks the numbers that their classes get.
+        channels: Names of the input channels; None where the folder does not say.
+        ignore: Label value of voxels that are to count neither way; None where there is none.
     """
 
     name: str
-    task: Task
     folder: Path
-    cases: tuple[SourceCase, ...]
+    cases: tuple[CaseFiles, ...]
+    task: Task | None = None
+    classes: Classes | None = None
+    channels: tuple[str, ...] | None = None
+    ignore: int | None = None
 
     @property
-    def labelled(self) -> tuple[SourceCase, ...]:
-        """The cases that have a label map: what training and test are made of."""
-        return tuple(case for case in self.cases if case.label is not None)
+    def labelled(self) -> tuple[CaseFiles, ...]:
+        """The cases that have labels: what training and test are made of."""
+        return tuple(case for case in self.cases if case.label_files)
+
+    @property
+    def supervises(self) -> Task:
+        """Its task.
+
+        Raises:
+            UserError: If it has none.
+        """
+        if self.task is None:
+            raise UserError(
+                f"{self.folder} is no collection of organ and tumour; describe it in a file and "
+                "give that with --collection"
+            )
+        return self.task
 
 
-def pair_cases(
-    collection: str, images: Mapping[str, Path], labels: Mapping[str, Path], *, hint: str
-) -> tuple[SourceCase, ...]:
-    """Pair images and label maps by identifier.
+def numbered(names: Sequence[str]) -> Classes:
+    """Return classes whose values are 1, 2 and so on.
+
+    Example:
+        >>> numbered(("liver", "spleen"))
+        {'liver': (1,), 'spleen': (2,)}
+    """
+    return {name: (value,) for value, name in enumerate(names, start=1)}
+
+
+def exclude_each_other(classes: Classes) -> bool:
+    """Tell whether no label value belongs to two classes, as it does where regions are nested.
+
+    Example:
+        >>> exclude_each_other({"organ": (1, 2), "tumour": (2,)})
+        False
+    """
+    values = [value for group in classes.values() for value in group]
+    return len({*values}) == len(values)
+
+
+def pair(
+    images: Mapping[str, Path], labels: Mapping[str, Path], *, hint: str
+) -> tuple[CaseFiles, ...]:
+    """Pair images and label maps by name.
 
     Raises:
-        ValueError: If an image has no label map or a label map no image; ``hint`` says what to do.
+        UserError: If an image has no label map or a label map no image; ``hint`` says what to do.
     """
     halves = sorted(set(images) ^ set(labels))
     if halves:
@@ -65,15 +117,15 @@ def pair_cases(
         path = images.get(name) or labels[name]
         more = f" (and {len(halves) - 1} more cases are halves)" if len(halves) > 1 else ""
         raise UserError(f"{path} has no {lacks}{more}; {hint}")
-    return tuple(SourceCase(name, collection, images[name], labels[name]) for name in images)
+    return tuple(CaseFiles(name, (images[name],), labels[name]) for name in images)
 
 
-def add_once(found: dict[str, Path], identifier: str, path: Path) -> None:
-    """Add a file under its case's identifier.
+def add_once(found: dict[str, Path], name: str, path: Path) -> None:
+    """Add a file under its case's name.
 
     Raises:
-        ValueError: If the case has one already; the message names both.
+        UserError: If the case has one already; the message names both.
     """
-    if identifier in found:
-        raise UserError(f"{found[identifier]} and {path} are both {identifier}; keep one of them")
-    found[identifier] = path
+    if name in found:
+        raise UserError(f"{found[name]} and {path} are both {name}; keep one of them")
+    found[name] = path

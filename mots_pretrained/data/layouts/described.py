@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.data.layouts.collection import Collection, add_once, pair_cases
+from mots_pretrained.data.layouts.collection import Collection, add_once, pair
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import list_volumes
 from mots_pretrained.tasks import Task
@@ -47,13 +47,12 @@ def read_described(path: Path) -> Collection:
         raise UserError(f"{path}: no file fits image: {content['image']} below {folder}")
     labels = _find(folder, str(content["label"]), path)
     hint = f"complete the pair, or correct the patterns of {path}"
-    cases = pair_cases(
-        task.name,
+    cases = pair(
         {f"{task.name}_{case}": file for case, file in images.items()},
         {f"{task.name}_{case}": file for case, file in labels.items()},
         hint=hint,
     )
-    return Collection(task.name, task, folder, cases)
+    return Collection(task.name, folder, cases, task)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

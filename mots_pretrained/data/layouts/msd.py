@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import Collection, pair_cases
-from mots_pretrained.data.layouts.folders import find_scans
-from mots_pretrained.errors import MissingFileError
+from mots_pretrained.data.layouts.collection import Collection, pair
+from mots_pretrained.data.layouts.nnunet import DESCRIPTION, find_nnunet
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import list_volumes, stem
 from mots_pretrained.tasks import task_named
 
 WANTED = "imagesTr/NAME_N.nii.gz, labelsTr/NAME_N.nii.gz and dataset.json"
 
 MSD_NAMES: dict[str, str] = {
-    "hepatic_vessel": "hepaticvessel",
+    "hepaticvessel": "hepatic_vessel",
     "pancreas": "pancreas",
     "colon": "colon",
     "lung": "lung",
     "spleen": "spleen",
 }
-"""What the cases of each task that comes from the Decathlon are called, before their number."""
+"""Task by what the Decathlon's cases are called before their number."""
 
 
-def holds_msd(task: str, folder: Path) -> bool:
-    """Tell whether a folder is the Decathlon's of this task, by the names of its cases."""
-    return any(
-        _is_case(task, path)
-        for part in ("imagesTr", "labelsTr")
-        if (folder / part).is_dir()
-        for path in list_volumes(folder / part)
-    )
+def find_msd(folder: Path) -> Collection | None:
+    """Find one of the Decathlon's tasks that MOTS takes, told by the names of its cases.
 
-
-def read_msd(task: str, folders: Sequence[Path]) -> Collection:
-    """Read one task of the Decathlon; ``imagesTs``, which has no labels, gives no cases.
+    ``imagesTs``, which has no labels, gives no cases.
 
     Raises:
-        FileNotFoundError: If a file that dataset.json lists, or a folder, is missing.
-        ValueError: If an image has no label map, a label map no image, or dataset.json is damaged.
+        MissingFileError: If a file that dataset.json lists, or a folder, is missing.
+        UserError: If an image has no label map, a label map no image, or dataset.json is damaged.
     """
-    (folder,) = folders
+    parts = [folder / "imagesTr", folder / "labelsTr"]
+    files = [_cases(part) if part.is_dir() else {} for part in parts]
+    names = {name for listed in files for each in listed if (name := _task(each))}
+    if not names:
+        return None
+    if len(names) > 1:
+        raise UserError(f"{folder} holds cases of {' and of '.join(sorted(names))}; part them")
+    task = task_named(names.pop())
     hint = f"unpack the collection again into {folder}"
-    files: list[dict[str, Path]] = []
-    for part in ("imagesTr", "labelsTr"):
-        if not (folder / part).is_dir():
-            raise MissingFileError(f"{folder} has no folder {part}; {hint}")
-        listed = [path for path in list_volumes(folder / part) if _is_case(task, path)]
-        files.append({stem(path): path for path in listed})
-    cases = pair_cases(task, *files, hint=hint)
-    if (folder / "dataset.json").is_file():
-        find_scans(folder)  # refuses a folder in which a case that dataset.json lists is missing
-    return Collection(task, task_named(task), folder, cases)
+    for part in parts:
+        if not part.is_dir():
+            raise MissingFileError(f"{folder} has no folder {part.name}; {hint}")
+    cases = pair(*files, hint=hint)
+    if (folder / DESCRIPTION).is_file():
+        find_nnunet(folder)  # refuses a folder in which a case that dataset.json lists is missing
+    return Collection(task.name, folder, cases, task)
 
 
-def _is_case(task: str, path: Path) -> bool:
-    return re.fullmatch(rf"{MSD_NAMES[task]}_\d+", stem(path)) is not None
+def _cases(folder: Path) -> dict[str, Path]:
+    return {stem(path): path for path in list_volumes(folder) if _task(stem(path))}
+
+
+def _task(name: str) -> str | None:
+    match = re.fullmatch(r"([a-z]+)_\d+", name)
+    return MSD_NAMES.get(match[1]) if match else None

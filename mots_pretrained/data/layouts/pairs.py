@@ -1,27 +1,49 @@
-"""Pairing the files of an image and a label folder by what their names have in common."""
+"""Plain folders of images and labels, paired by what the files' names have in common."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
 from pathlib import Path
 
-from mots_pretrained.data.layouts.labelled import LabelledScan
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import list_volumes, stem
 
+_PLAIN = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
 
-def pair_files(images: Path, labels: Path) -> tuple[LabelledScan, ...]:
+
+def find_pairs(folder: Path) -> Collection | None:
+    """Find ``images/NAME.nii.gz`` with ``labels/NAME.nii.gz``, or the like; None if not there.
+
+    Raises:
+        UserError: If there is no image, or one without its label; the message names it.
+    """
+    for images, labels in _PLAIN:
+        if (folder / images).is_dir() and (folder / labels).is_dir():
+            cases = pair_files(folder / images, folder / labels)
+            return Collection(folder.name, folder, cases)
+    return None
+
+
+def pair_files(images: Path, labels: Path) -> tuple[CaseFiles, ...]:
     """Pair images with label maps; several files of a case, ``X_0000``, ``X_0001``, are channels.
 
     Raises:
-        FileNotFoundError: If one of the two folders is missing.
-        ValueError: If there is no image, or one without its label; the message names it.
+        MissingFileError: If one of the two folders is missing.
+        UserError: If there is no image, or one without its label; the message names it.
+
+    Warns:
+        UserWarning: If a label map has no image; the message names it.
     """
     for folder in (images, labels):
         if not folder.is_dir():
             raise MissingFileError(f"no such folder: {folder}")
-    true = {_key(path): path for path in list_volumes(labels)}
+    true: dict[str, Path] = {}
+    for path in list_volumes(labels):
+        other = true.setdefault(_key(path), path)
+        if other != path:
+            raise UserError(f"{other} and {path} are both of {_key(path)}; keep one of them")
     groups: dict[str, list[Path]] = {}
     for path in list_volumes(images):
         key = _key(path)
@@ -33,13 +55,17 @@ def pair_files(images: Path, labels: Path) -> tuple[LabelledScan, ...]:
         groups.setdefault(key, []).append(path)
     if not groups:
         raise UserError(f"{images} holds no .nii or .nii.gz file")
+    bare = [path for key, path in true.items() if key not in groups]
+    if bare:
+        more = f" (nor have {len(bare) - 1} more)" if len(bare) > 1 else ""
+        warnings.warn(f"{bare[0]} has no image in {images}{more}; left out", stacklevel=2)
     return tuple(
-        LabelledScan(case_name(paths, true[key]), tuple(paths), true[key])
+        CaseFiles(case_name(paths, true[key]), tuple(paths), true[key])
         for key, paths in groups.items()
     )
 
 
-def case_name(images: Sequence[Path], label: Path) -> str:
+def case_name(images: list[Path] | tuple[Path, ...], label: Path) -> str:
     """Name a case after its one image, or after its label where each channel has a file."""
     return stem(images[0]) if len(images) == 1 else stem(label)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mots_pretrained.data.layouts.brats import find_brats, find_brats_images
+from mots_pretrained.data.layouts import find_labelled
+from mots_pretrained.data.layouts.brats import find_brats
 from mots_pretrained.tasks import BRATS_REGIONS
 
 
@@ -18,8 +19,8 @@ def test_both_grades(tmp_path):
     case(tmp_path, "HGG/Brats18_B_1")
     (tmp_path / "survival_data.csv").touch()
     folder = find_brats(tmp_path)
-    assert [scan.name for scan in folder.scans] == ["Brats18_A_1", "Brats18_B_1"]
-    scan = folder.scans[0]
+    assert [scan.name for scan in folder.cases] == ["Brats18_A_1", "Brats18_B_1"]
+    scan = folder.cases[0]
     assert [path.name.removeprefix("Brats18_A_1_") for path in scan.images] == [
         "t1.nii.gz", "t1ce.nii.gz", "t2.nii.gz", "flair.nii.gz",
     ]  # fmt: skip
@@ -32,9 +33,13 @@ def test_both_grades(tmp_path):
 def test_validation_cases_have_no_labels(tmp_path):
     case(tmp_path, "Brats18_C_1", ("flair", "t1", "t1ce", "t2"))
     (tmp_path / "notes").mkdir()
-    assert list(find_brats_images(tmp_path)) == ["Brats18_C_1"]
+    (case_found,) = find_brats(tmp_path).cases
+    assert (case_found.name, case_found.label, len(case_found.images)) == ("Brats18_C_1", None, 4)
     with pytest.raises(ValueError, match=r"Brats18_C_1_t1.nii.gz has no label"):
-        find_brats(tmp_path)
+        find_labelled(tmp_path)
+    case(tmp_path, "Brats18_A_1")
+    with pytest.warns(UserWarning, match=r"1 of 2 cases have no label map .*Brats18_C_1_t1.nii.gz"):
+        assert [found.name for found in find_labelled(tmp_path).cases] == ["Brats18_A_1"]
 
 
 def test_a_missing_sequence_is_named(tmp_path):

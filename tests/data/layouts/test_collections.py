@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from mots_pretrained.data.layouts import SOURCES, find_collections
+from mots_pretrained.data.layouts import find_collections
 from mots_pretrained.phantom import collections
 from mots_pretrained.phantom.torso import torso
 from mots_pretrained.tasks import MOTS_TASKS
@@ -28,7 +28,7 @@ def touch(root, *names):
 
 
 def identifiers(collection):
-    return [case.identifier for case in collection.cases]
+    return [case.name for case in collection.cases]
 
 
 def lits(root, *numbers, batch=""):
@@ -77,10 +77,10 @@ def test_the_look_alikes_are_found_as_they_lie(look_alikes):
     for entry in json.loads((look_alikes / "complete_labels/cases.json").read_text()):
         if entry["label"] is None:
             continue  # of imagesTs: no case
-        files = [(case.image, case.label) for case in by_name[entry["task"]].cases]
+        files = [(*case.images, case.label) for case in by_name[entry["task"]].cases]
         assert (look_alikes / entry["images"][0], look_alikes / entry["label"]) in files
     assert all(path.is_relative_to(c.folder) for c in found for case in c.cases
-               for path in (case.image, case.label))  # fmt: skip
+               for path in (*case.images, case.label))  # fmt: skip
 
 
 def test_collections_lie_at_the_root_or_up_to_two_levels_below(tmp_path):
@@ -98,7 +98,7 @@ def test_collections_lie_at_the_root_or_up_to_two_levels_below(tmp_path):
 def test_lits_is_read_compressed_and_with_its_label_maps_apart(tmp_path):
     touch(tmp_path, "volumes/volume-3.nii.gz", "labels/segmentation-3.nii", "volumes/notes.txt")
     (case,) = find_collections(tmp_path)[0].cases
-    assert case.image == tmp_path / "volumes/volume-3.nii.gz"
+    assert case.images == (tmp_path / "volumes/volume-3.nii.gz",)
     assert case.label == tmp_path / "labels/segmentation-3.nii"
 
 
@@ -113,7 +113,7 @@ def test_kits_keeps_its_own_test_cases_without_label(tmp_path):
     touch(kits(tmp_path, 209), "case_00210/imaging.nii.gz")
     (collection,) = find_collections(tmp_path)
     assert [case.label is None for case in collection.cases] == [False, True]
-    assert [case.identifier for case in collection.labelled] == ["kidney_00209"]
+    assert [case.name for case in collection.labelled] == ["kidney_00209"]
 
 
 def test_named_collections_come_instead_of_those_below_the_root(tmp_path):
@@ -199,7 +199,3 @@ def test_a_wrong_name_or_an_empty_named_folder_is_told(tmp_path):
         find_collections(None, named={"livre": tmp_path})
     with pytest.raises(FileNotFoundError, match="does not hold the liver collection"):
         find_collections(None, named={"liver": tmp_path})
-
-
-def test_the_registry_is_table_1():
-    assert list(SOURCES) == [task.name for task in MOTS_TASKS]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mots_pretrained.data.layouts import find_collections
-from mots_pretrained.data.partial_labels import partial_labels
+from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.tasks import Task
 
 DESCRIPTION = """
@@ -49,15 +49,15 @@ def test_a_description_gives_a_new_task(tmp_path):
         background_values=(1,),
     )
     (case,) = found.cases
-    assert case.identifier == "gallbladder_amos_0001"
-    assert (case.collection, found.name, found.folder) == ("gallbladder", "gallbladder", tmp_path)
-    assert case.image == tmp_path / FILES[0]
+    assert case.name == "gallbladder_amos_0001"
+    assert (found.name, found.folder) == ("gallbladder", tmp_path)
+    assert case.images == (tmp_path / FILES[0],)
     assert case.label == tmp_path / FILES[2]
-    target, labelled = partial_labels(np.array([[[0, 1, 4, 5]]]), found.task)
+    targets = Targets.of_task(found.task)
+    target = targets.target(np.array([[[0, 1, 4, 5]]]), (1, 1, 4))
     assert target[:, 0, 0].tolist() == [[0, 0, 1, 1], [0, 0, 0, 1]]
-    assert labelled.tolist() == [True, True]
-    with pytest.raises(ValueError, match="label value 6 means nothing in task gallbladder"):
-        partial_labels(np.array([[[6]]]), found.task)
+    assert targets.labelled == (True, True)
+    assert targets.known == (0, 1, 4, 5)
 
 
 def test_a_name_repeats_in_its_files_and_the_folder_may_lie_elsewhere(tmp_path):
@@ -74,7 +74,7 @@ tumour: lymph_node
         (tmp_path / "scans" / name).touch()
     (tmp_path / "descriptions").mkdir()
     (found,) = find_collections(None, descriptions=[write(tmp_path / "descriptions", text)])
-    assert [case.identifier for case in found.cases] == ["node_a"]
+    assert [case.name for case in found.cases] == ["node_a"]
     assert (found.task.organ, found.task.tumour) == (None, "lymph_node")
     assert found.task.tumour_values == (1,)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mots_pretrained.data.layouts.folders import find_scans
+from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.tasks import BCV_ORGANS
 
 
@@ -18,13 +18,15 @@ def touch(root, *names):
 
 def found(folder):
     return [
-        (scan.name, [path.name for path in scan.images], scan.label.name) for scan in folder.scans
+        (scan.name, [path.name for path in scan.images], scan.label.name) for scan in folder.cases
     ]
 
 
 def test_bcv(tmp_path):
     names = ("img/img0002.nii.gz", "img/img0001.nii.gz", "label/label0001.nii.gz")
-    folder = find_scans(touch(tmp_path, *names, "label/label0002.nii.gz", "img/._img0001.nii.gz"))
+    folder = find_labelled(
+        touch(tmp_path, *names, "label/label0002.nii.gz", "img/._img0001.nii.gz")
+    )
     assert found(folder) == [
         ("img0001", ["img0001.nii.gz"], "label0001.nii.gz"),
         ("img0002", ["img0002.nii.gz"], "label0002.nii.gz"),
@@ -44,7 +46,7 @@ def test_decathlon(tmp_path):
         ],
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
-    folder = find_scans(tmp_path)
+    folder = find_labelled(tmp_path)
     assert found(folder) == [("lung_001", ["lung_001.nii.gz"], "lung_001.nii.gz")]
     assert folder.classes == {"cancer": (1,)}
     assert folder.channels == ("ct",)
@@ -60,7 +62,7 @@ def test_nnunet_with_channels_and_regions(tmp_path):
         "file_ending": ".nii.gz",
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
-    folder = find_scans(tmp_path)
+    folder = find_labelled(tmp_path)
     images = ["brain_7_0000.nii.gz", "brain_7_0001.nii.gz"]
     assert found(folder) == [("brain_7", images, "brain_7.nii.gz")]
     assert list(folder.classes.items()) == [("core", (2,)), ("whole_tumour", (1, 2))]
@@ -75,21 +77,21 @@ def test_nnunets_ignore_label_is_no_class(tmp_path):
         "labels": {"background": 0, "liver": 2, "spleen": 1, "ignore": 3},
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
-    folder = find_scans(tmp_path)
+    folder = find_labelled(tmp_path)
     assert list(folder.classes.items()) == [("liver", (2,)), ("spleen", (1,))]
     assert folder.ignore == 3
 
 
 def test_brats(tmp_path):
     names = [f"HGG/B_1/B_1_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair", "seg")]
-    folder = find_scans(touch(tmp_path, *names))
-    assert [scan.name for scan in folder.scans] == ["B_1"]
+    folder = find_labelled(touch(tmp_path, *names))
+    assert [scan.name for scan in folder.cases] == ["B_1"]
     assert folder.channels == ("t1", "t1ce", "t2", "flair")
 
 
 def test_plain(tmp_path):
     touch(tmp_path, "images/b.nii", "images/a_1.nii.gz", "labels/a_1.nii.gz", "labels/b.nii.gz")
-    folder = find_scans(tmp_path)
+    folder = find_labelled(tmp_path)
     assert [name for name, *_ in found(folder)] == ["a_1", "b"]
     assert folder.classes is None
     assert folder.channels is None
@@ -136,9 +138,9 @@ def test_faults_are_named(tmp_path, files, description, error, message):
     if description is not None:
         (tmp_path / "dataset.json").write_text(description)
     with pytest.raises(error, match=message):
-        find_scans(tmp_path)
+        find_labelled(tmp_path)
 
 
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        find_scans(tmp_path / "none")
+        find_labelled(tmp_path / "none")

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.cases import make_case, read_case
-from mots_pretrained.data.layouts.folders import LabelledScan
+from mots_pretrained.data.case import make_case, read_case
+from mots_pretrained.data.layouts import CaseFiles
+from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.images.volume import Volume, write_like
 
 CONTRACT = Preprocessing(spacing=(4.0, 2.0, 2.0))
 CLASSES = {"liver": (6,), "spleen": (1,)}
+TARGETS = Targets.of_classes(CLASSES)
 
 
 def scan(shape=(8, 16, 16), spacing=(2.0, 1.0, 1.0)):
@@ -41,7 +43,7 @@ def test_classes_are_numbered_in_their_order_and_resampled_with_the_image():
 def test_regions_overlap_in_channels_of_their_own():
     volume = scan()
     regions = {"both": (1, 6), "one": (1,)}
-    case = make_case(volume, labels_of(volume), CONTRACT, regions, exclusive=False)
+    case = make_case(volume, labels_of(volume), CONTRACT, regions)
     assert case.target.shape == (2, 4, 8, 8)
     assert case.target.sum(axis=(1, 2, 3)).tolist() == [32, 16]
     assert (case.target[1] <= case.target[0]).all()
@@ -51,12 +53,12 @@ def written(tmp_path, labels, volume=None, image=None):
     volume = volume or scan()
     write_like(tmp_path / "ct.nii.gz", (image or volume).array, image or volume, dtype=np.int16)
     write_like(tmp_path / "seg.nii.gz", labels, volume)
-    return LabelledScan("a", (tmp_path / "ct.nii.gz",), tmp_path / "seg.nii.gz")
+    return CaseFiles("a", (tmp_path / "ct.nii.gz",), tmp_path / "seg.nii.gz")
 
 
 def test_files_give_what_memory_gives(tmp_path):
     volume = scan()
-    case = read_case(written(tmp_path, labels_of(volume)), CONTRACT, CLASSES)
+    case = read_case(written(tmp_path, labels_of(volume)), CONTRACT, TARGETS)
     expected = make_case(volume, labels_of(volume), CONTRACT, CLASSES)
     np.testing.assert_array_equal(case.target, expected.target)
     np.testing.assert_allclose(case.image, expected.image, atol=1e-6)
@@ -67,13 +69,13 @@ def test_faults_name_the_file(tmp_path):
     strange = labels_of(volume)
     strange[0, 0, 0] = 9
     with pytest.raises(ValueError, match=r"seg.nii.gz holds label value 9.* known are 0, 1, 6"):
-        read_case(written(tmp_path, strange), CONTRACT, CLASSES)
+        read_case(written(tmp_path, strange), CONTRACT, TARGETS)
     other = scan(shape=(8, 16, 18))
     with pytest.raises(ValueError, match=r"seg.nii.gz lies on another grid than .*ct.nii.gz"):
-        read_case(written(tmp_path, labels_of(volume), image=other), CONTRACT, CLASSES)
+        read_case(written(tmp_path, labels_of(volume), image=other), CONTRACT, TARGETS)
     moved = scan(spacing=(2.0, 1.0, 1.5))
     with pytest.raises(ValueError, match="another grid"):
-        read_case(written(tmp_path, labels_of(volume), image=moved), CONTRACT, CLASSES)
+        read_case(written(tmp_path, labels_of(volume), image=moved), CONTRACT, TARGETS)
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -92,4 +94,4 @@ def test_another_channel_count_names_the_file(tmp_path):
     two = Preprocessing(spacing=(4.0, 2.0, 2.0), intensity="zscore", channels=("t1", "t2"))
     volume = scan()
     with pytest.raises(ValueError, match=r"ct.nii.gz: case a has 1 channel.*t1, t2"):
-        read_case(written(tmp_path, labels_of(volume)), two, CLASSES)
+        read_case(written(tmp_path, labels_of(volume)), two, TARGETS)

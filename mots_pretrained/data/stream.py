@@ -18,9 +18,11 @@ from mots_pretrained.data.augment import (
     draw_matrix,
     draw_mirror,
 )
-from mots_pretrained.data.patches import Case, Size, draw_start, extract
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.patches import Pad, draw_start, extract
 from mots_pretrained.data.sides import Order
 from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.shapes import Size
 
 Source = Callable[[int], Case]
 """Gives case number i of a stream without end; a pure function, picklable for worker processes."""
@@ -33,7 +35,7 @@ class Sampling:
     Attributes:
         patch: Voxels along (D, H, W).
         spacing: Millimetres along (D, H, W), for rotations.
-        fill: Image value outside a scan: the contract's lowest.
+        pad: Image outside a scan: its outermost voxels repeated, or a constant.
         foreground: Probability that a patch is centred on something labelled.
         patches_per_case: Patches cut from a case each time that it is made or read.
         cases_per_block: Cases whose patches are shuffled together; one block more is held ready.
@@ -44,7 +46,7 @@ class Sampling:
 
     patch: Size
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    fill: float = -1.0
+    pad: Pad = "edge"
     foreground: float = 0.5
     patches_per_case: int = 4
     cases_per_block: int = 14
@@ -154,16 +156,16 @@ def draw_patch(
     """Cut one patch and augment it.
 
     Returns:
-        Image ``(C, *patch)`` float32, target ``(K, *patch)`` uint8, which of its channels are
-        labelled, and the tasks that it is of.
+        Image ``(C, *patch)`` float32, target ``(K, *patch)`` uint8 (``IGNORED`` outside the scan),
+        which of its channels are labelled, and the tasks that it is of.
     """
     start = draw_start(case, sampling.patch, rng, foreground=sampling.foreground)
     augmentation = sampling.augmentation
     if augmentation is None:
-        image, target = extract(case, start, sampling.patch, fill=sampling.fill)
+        image, target = extract(case, start, sampling.patch, pad=sampling.pad)
         return image, target, case.labelled, case.tasks
     matrix = draw_matrix(augmentation, rng, spacing=sampling.spacing)
-    image, target = extract(case, start, sampling.patch, fill=sampling.fill, matrix=matrix)
+    image, target = _scaled(case, start, sampling, augmentation, matrix)
     flipped = draw_mirror(augmentation, rng)
     axes = tuple(1 + axis for axis in flipped)
     image, target = np.flip(image, axes), np.flip(target, axes)
@@ -172,6 +174,25 @@ def draw_patch(
         labels = swap_sides(*labels, order=sampling.sides)
     image = change_appearance(image, augmentation, rng)
     return image, np.ascontiguousarray(labels[0]), *labels[1:]
+
+
+def _scaled(
+    case: Case,
+    start: Size,
+    sampling: Sampling,
+    augmentation: Augmentation,
+    matrix: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a patch, scaled and turned; with a border out of what the plain cut shows."""
+    pad = sampling.pad if augmentation.border is None else augmentation.border
+    if matrix is None or augmentation.border is None:
+        return extract(
+            case, start, sampling.patch, pad=pad, matrix=matrix, orders=augmentation.orders
+        )
+    plain = Case(*extract(case, start, sampling.patch, pad=pad))
+    return extract(
+        plain, (0, 0, 0), sampling.patch, pad=pad, matrix=matrix, orders=augmentation.orders
+    )
 
 
 def swap_sides(
@@ -236,7 +257,7 @@ def _to_batch(
 ) -> Batch:
     return Batch(
         image=torch.from_numpy(image)[None],
-        target=torch.from_numpy(target)[None].float(),
+        target=torch.from_numpy(target)[None],
         labelled=torch.tensor([labelled]),
         task=torch.tensor([tasks], dtype=torch.int64),
     )

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mots_pretrained.data.augment import Augmentation
-from mots_pretrained.data.dataset import Cycle, PatchStream, Sampling, draw_patch, swap_sides
-from mots_pretrained.data.patches import Case
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.stream import Cycle, PatchStream, Sampling, draw_patch, swap_sides
 
 # How many cores the testing machine has is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -104,7 +104,7 @@ def test_shapes_and_types():
     assert batch.image.shape == (2, 1, 4, 4, 4)
     assert batch.target.shape == (2, 2, 4, 4, 4)
     assert batch.labelled.tolist() == [[False, True]] * 2
-    assert (batch.image.dtype, batch.target.dtype) == (torch.float32, torch.float32)
+    assert (batch.image.dtype, batch.target.dtype) == (torch.float32, torch.uint8)
     assert (batch.labelled.dtype, batch.task.dtype) == (torch.bool, torch.int64)
 
 

@@ -1,0 +1,185 @@
+"""A training case: a scan brought to a model's contract, with its labels on the same grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.data.partial_labels import Targets, count_values
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_labels
+from mots_pretrained.shapes import Size
+from mots_pretrained.tasks import IGNORED
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A scan brought to a model's contract, with its labels on the same grid.
+
+    Attributes:
+        image: ``(C, D, H, W)`` float32, scaled as the contract says; here and below, anything
+            with ``shape``, ``dtype`` and slices will do.
+        target: ``(K, D, H, W)`` uint8: one channel a binary target, or a single channel of class
+            values; K is 0 for a scan without labels.
+        labelled: ``(K,)``, which target channels are annotated; the others hold zeros.
+        tasks: Indices of the case's tasks in the model's task list, two channels each; empty
+            where the target is no MOTS task's.
+        name: What to call it in messages.
+    """
+
+    image: NDArray[np.float32]
+    target: NDArray[np.uint8]
+    labelled: tuple[bool, ...] = (True,)
+    tasks: tuple[int, ...] = ()
+    name: str = "case"
+
+    @property
+    def shape(self) -> Size:
+        """Voxels along (D, H, W)."""
+        depth, height, width = self.image.shape[1:]
+        return depth, height, width
+
+    @cached_property
+    def foreground(self) -> tuple[NDArray[np.int64], ...]:
+        """Flat voxel positions of every present class: channel by channel, value by value."""
+        return tuple(positions for _, _, positions in present_classes(self.target))
+
+
+def present_classes(target: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """Yield channel, value and flat voxel positions of every class that a target holds.
+
+    Args:
+        target: ``(K, D, H, W)``; 0 and ``IGNORED`` are no class.
+    """
+    for number, channel in enumerate(target):
+        positions = np.flatnonzero(channel)
+        values = channel.ravel()[positions]
+        for value in np.flatnonzero(np.bincount(values, minlength=1)):
+            if value != IGNORED:
+                yield number, int(value), positions[values == value]
+
+
+def make_case(
+    volume: Volume,
+    labels: NDArray[np.integer],
+    contract: Preprocessing,
+    classes: Mapping[str, tuple[int, ...]] | Targets,
+    *,
+    exclusive: bool | None = None,
+    ignore: int | None = None,
+    name: str | None = None,
+) -> Case:
+    """Bring a scan and its label map, both in memory, to a contract.
+
+    Args:
+        volume: The scan, in canonical orientation.
+        labels: ``(D, H, W)`` label map on the scan's grid; values of no class are background.
+        contract: What the network expects.
+        classes: The label values that make up each class, in the order of the network's outputs;
+            or the targets themselves.
+        exclusive: As in ``Targets.of_classes``.
+        ignore: Label value of voxels that count neither way; ``IGNORED`` in every target channel.
+        name: What to call the case; the volume's name by default.
+
+    Example:
+        >>> scan = Volume.with_spacing(np.zeros((4, 4, 4), np.int16) - 1000, (1.5, 0.8, 0.8))
+        >>> make_case(scan, np.ones((4, 4, 4), int), Preprocessing(), {"x": (1,)}).target.sum()
+        64
+    """
+    if not isinstance(classes, Targets):
+        classes = Targets.of_classes(classes, exclusive=exclusive, ignore=ignore)
+    image = preprocess(volume, contract)
+    depth, height, width = image.shape[1:]
+    target = classes.target(labels, (depth, height, width))
+    return Case(image, target, classes.labelled, (), name or volume.name)
+
+
+def read_case(files: CaseFiles, contract: Preprocessing, targets: Targets | None) -> Case:
+    """Read a scan with its labels and bring both to a contract.
+
+    Raises:
+        UserError: As `read_files` does.
+    """
+    volume, labels = read_files(files, targets, channels=contract.channels)
+    return bring_to_contract(volume, labels, contract, targets, name=files.name)
+
+
+def bring_to_contract(
+    volume: Volume,
+    labels: NDArray[np.integer] | None,
+    contract: Preprocessing,
+    targets: Targets | None,
+    *,
+    name: str,
+) -> Case:
+    """Make a case of what `read_files` gave; without labels it has no target channel."""
+    if targets is not None and labels is not None:
+        return make_case(volume, labels, contract, targets, name=name)
+    image = preprocess(volume, contract)
+    return Case(image, np.zeros((0, *image.shape[1:]), np.uint8), (), (), name)
+
+
+def read_files(
+    files: CaseFiles, targets: Targets | None, *, channels: tuple[str, ...]
+) -> tuple[Volume, NDArray[np.integer] | None]:
+    """Read a scan and, if there are targets, its label map.
+
+    Args:
+        files: Where they lie.
+        targets: What the label values become; None reads no labels.
+        channels: Names of the channels that the scan must have.
+
+    Returns:
+        The scan in canonical orientation, and ``(D, H, W)`` whole numbers on its grid.
+
+    Raises:
+        UserError: If the channels are others, or the label map lies on another grid than the
+            scan, has several channels, or holds a value that is in no class; the message names
+            the file.
+    """
+    volume = read_channels(files.images)
+    if volume.channels != len(channels):
+        raise UserError(
+            f"{files.images[0]}: case {files.name} has {volume.channels} channel(s), wanted are "
+            f"{len(channels)} ({', '.join(channels)})"
+        )
+    if targets is None:
+        return volume, None
+    if files.label is not None:
+        labels = _labels_on(volume, files, files.label)
+        targets.check(count_values(labels), files.label)
+        return volume, labels
+    return volume, _of_masks(volume, files, targets)
+
+
+def _labels_on(volume: Volume, files: CaseFiles, path: Path) -> NDArray[np.integer]:
+    """Read a label map that must lie on the scan's grid."""
+    labels = read_labels(path)
+    if labels.apart(volume) > SAME_GRID:
+        raise UserError(
+            f"{path} lies on another grid than {files.images[0]} ({labels.shape} and "
+            f"{volume.shape}, or elsewhere in the scanner); bring the labels to the scan's grid"
+        )
+    return labels.array
+
+
+def _of_masks(volume: Volume, files: CaseFiles, targets: Targets) -> NDArray[np.integer]:
+    """Draw the masks of a case into one label map; where two overlap the smaller one is seen."""
+    labels = np.zeros(volume.shape, np.int32)
+    sizes = np.zeros(1 + max(value for own in targets.values for value in own), np.int64)
+    for name, (value, *_) in targets.classes.items():
+        if name not in files.masks:
+            raise UserError(f"{files.name} has no mask {name}; it has {', '.join(files.masks)}")
+        mask = _labels_on(volume, files, files.masks[name]) != 0
+        sizes[value] = mask.sum()
+        mask &= (labels == 0) | (sizes[labels] > sizes[value])
+        labels[mask] = value
+    return labels

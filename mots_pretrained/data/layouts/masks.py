@@ -1,0 +1,52 @@
+"""One mask a class: ``CASE/ct.nii.gz`` and ``CASE/segmentations/ORGAN.nii.gz``.
+
+TotalSegmentator, AbdomenAtlas and their like unpack so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, numbered
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.volume import list_volumes, stem
+
+_SEGMENTATIONS = "segmentations"
+
+
+def find_masks(folder: Path) -> Collection | None:
+    """Find case folders with one scan and a folder of masks; None in another layout.
+
+    The classes are the masks' names in alphabetical order, numbered from 1.
+
+    Raises:
+        UserError: If a case has no scan or several, or lacks a mask that others have.
+    """
+    cases = []
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith(".") or not (place / _SEGMENTATIONS).is_dir():
+            continue
+        scans = list_volumes(place)
+        if len(scans) != 1:
+            raise UserError(
+                f"{place} holds {len(scans)} scans beside {_SEGMENTATIONS}/; one is wanted, as in "
+                "ct.nii.gz"
+            )
+        masks = {stem(path): path for path in list_volumes(place / _SEGMENTATIONS)}
+        cases.append(CaseFiles(place.name, (scans[0],), masks=masks))
+    if not cases:
+        return None
+    names = sorted({name for case in cases for name in case.masks})
+    for case in cases:
+        for name in names:
+            if name not in case.masks:
+                raise UserError(
+                    f"{case.images[0].parent / _SEGMENTATIONS} lacks {name}.nii.gz, which other "
+                    "cases have; a class that is not there needs an empty mask"
+                )
+    kinds = {stem(case.images[0]).lower() for case in cases}
+    return Collection(
+        *(folder.name, folder, tuple(cases)),
+        classes=numbered(names),
+        channels=("ct",) if kinds == {"ct"} else None,
+    )

@@ -1,0 +1,144 @@
+"""Folders with a ``dataset.json``: the Decathlon's, and nnU-Net's in both of its versions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mots_pretrained.data.layouts.collection import (
+    CaseFiles,
+    Classes,
+    Collection,
+    exclude_each_other,
+)
+from mots_pretrained.data.layouts.pairs import case_name, pair_files
+from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.images.volume import list_volumes, stem
+
+DESCRIPTION = "dataset.json"
+
+
+def find_nnunet(folder: Path) -> Collection | None:
+    """Find the labelled cases that a ``dataset.json`` describes; None if there is none.
+
+    Version 1 gives value to name, version 2 name to value, or to several values for a region.
+    Regions come smallest first, so that in a label map the inner one is seen. nnU-Net's class
+    ``ignore`` is none. Cases are those that it lists, or else the files of ``imagesTr`` and
+    ``labelsTr``.
+
+    Raises:
+        MissingFileError: If a file that it lists is missing.
+        UserError: If it cannot be read, names no classes, or an image has no label.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        return None
+    description = _read(path)
+    cases = _cases(folder, description)
+    classes = _classes(description.get("labels"), path)
+    ignored = classes.pop("ignore", None)
+    if not classes:
+        raise UserError(f'{path} names no classes; it wants "labels": {{"0": "background", ...}}')
+    if not exclude_each_other(classes):
+        classes = dict(sorted(classes.items(), key=lambda item: len(item[1])))
+    return Collection(
+        *(folder.name, folder, cases),
+        classes=classes,
+        channels=_channels(description.get("channel_names", description.get("modality"))),
+        ignore=None if ignored is None else ignored[0],
+    )
+
+
+def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...]:
+    named = description.get("dataset")  # nnU-Net 2
+    if isinstance(named, dict) and named:
+        return tuple(
+            _listed(folder, item.get("images"), item.get("label"), name)
+            for name, item in named.items()
+            if isinstance(item, dict)
+        )
+    listed = description.get("training")
+    if isinstance(listed, list) and listed and all(isinstance(item, dict) for item in listed):
+        return tuple(_listed(folder, item.get("image"), item.get("label")) for item in listed)
+    return pair_files(folder / "imagesTr", folder / "labelsTr")
+
+
+def _listed(folder: Path, images: Any, label: Any, name: str | None = None) -> CaseFiles:
+    """Find the files of one case that is listed by its paths, perhaps written on Windows."""
+    wanted = [_path(folder, image) for image in (images if isinstance(images, list) else [images])]
+    found = [file for path in wanted for file in _files(path)]
+    true = _files(_path(folder, label))
+    if not all(_files(path) for path in wanted) or not wanted:
+        missing = next((path for path in wanted if not _files(path)), folder)
+        raise MissingFileError(f"{folder / DESCRIPTION} lists {missing}, which is not there")
+    if not true:
+        raise UserError(f"{wanted[0]} has no label: {_path(folder, label)} is not there")
+    return CaseFiles(name or case_name(found, true[0]), tuple(found), true[0])
+
+
+def _path(folder: Path, text: Any) -> Path:
+    return folder / str(text).replace("\\", "/")
+
+
+def _files(path: Path) -> list[Path]:
+    """Find a file as it is named, with another ending of NIfTI, or as one file a channel."""
+    if path.is_file():
+        return [path]
+    there = list_volumes(path.parent) if path.parent.is_dir() else []
+    same = [file for file in there if stem(file) == stem(path)]
+    channel = re.compile(rf"{re.escape(stem(path))}_\d{{4}}")
+    return same[:1] or [file for file in there if channel.fullmatch(stem(file))]
+
+
+def _channels(named: Any) -> tuple[str, ...] | None:
+    if isinstance(named, list) and named:
+        return tuple(str(name).lower() for name in named)
+    if not isinstance(named, dict) or not named:
+        return None
+    keys = sorted(named, key=lambda key: (len(str(key)), str(key)))  # 2 comes before 10
+    return tuple(str(named[key]).lower() for key in keys)
+
+
+def _classes(labels: Any, path: Path) -> Classes:
+    """Read ``labels`` of either version; the background is left out.
+
+    Version 1 is told by keys that are all numbers and values that are all names.
+    """
+    if not isinstance(labels, dict):
+        return {}
+    numbered = all(_number(key) is not None for key in labels)
+    first = numbered and all(isinstance(value, str) for value in labels.values())
+    classes: Classes = {}
+    for key, value in labels.items():
+        name, values = (value, key) if first else (key, value)
+        numbers = [_number(each) for each in (values if isinstance(values, list) else [values])]
+        if not name.strip() or not numbers or None in numbers:
+            raise UserError(f"{path}: the label {key!r}: {value!r} is no name with its value")
+        if name.lower() != "background" and numbers != [0]:
+            own = [number for number in numbers if number is not None]
+            classes[name] = tuple(dict.fromkeys((*classes.get(name, ()), *own)))
+    return classes
+
+
+def _number(value: Any) -> int | None:
+    """Read a whole number, also as text or as 1.0; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return int(number) if number >= 0 and number.is_integer() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())  # tells UTF-8, UTF-16 and byte order marks apart
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold an object, not {type(content).__name__}")
+    return content
