@@ -34,8 +34,8 @@ TISSUES: dict[str, tuple[float, float, float, float, float, float]] = {
     "myocardium": (48, 5, 4, 55, 55, 45),
     "liver": (58, 6, 5, 6, 57, 46),
     "spleen": (46, 5, 3, 75, 69, 52),
-    "renal_cortex": (29, 9, 2.5, 140, 190, 125),
-    "renal_medulla": (29, 9, 2.5, 38, 158, 132),
+    "renal_cortex": (29, 9, 3, 140, 190, 125),
+    "renal_medulla": (29, 9, 3, 38, 158, 132),
     "urine": (6, 5, 0, 0, 8, 260),
     "pancreas": (40, 7, 9, 68, 56, 36),
     "adrenal": (25, 10, 2, 40, 45, 32),
@@ -54,7 +54,7 @@ TISSUES: dict[str, tuple[float, float, float, float, float, float]] = {
     "liver_tumour": (38, 8, 8, 12, 26, 30),
     "liver_tumour_bright": (42, 6, 8, 72, 38, 14),
     "liver_tumour_rim": (42, 6, 5, 40, 55, 42),
-    "kidney_tumour": (29, 7, 5, 95, 78, 55),
+    "kidney_tumour": (29, 7, 3, 100, 92, 62),
     "pancreas_tumour": (36, 6, 6, 24, 34, 36),
     "colon_tumour": (42, 6, 8, 38, 54, 40),
     "lung_tumour": (36, 9, 14, 26, 36, 30),
@@ -102,7 +102,7 @@ class Look:
         native = _TABLE[:, 0] + np.clip(rng.normal(size=len(_NAMES)), -2, 2) * _TABLE[:, 1]
         native[_BLOOD] = 42 + rng.normal(0, 3)  # haematocrit
         texture = _TABLE[:, 2] * rng.uniform(0.6, 1.5) * np.exp(rng.normal(0, 0.3, len(_NAMES)))
-        _relate(rng, native, enhancement)
+        _relate(rng, native, enhancement, texture)
         hu = native + enhancement
         if randomise > 0:
             _randomise(rng, hu, texture, randomise)
@@ -127,7 +127,9 @@ def _phase(
     return (1 - share) * np.eye(4)[first] + share * np.eye(4)[other]
 
 
-def _relate(rng: np.random.Generator, native: np.ndarray, enhancement: np.ndarray) -> None:
+def _relate(
+    rng: np.random.Generator, native: np.ndarray, enhancement: np.ndarray, texture: np.ndarray
+) -> None:
     """Tie together what hangs together in a patient, in place."""
     liver, spleen, cortex, medulla, tumour = (
         _NAMES.index(name)
@@ -135,10 +137,12 @@ def _relate(rng: np.random.Generator, native: np.ndarray, enhancement: np.ndarra
     )
     native[spleen] = native[liver] - rng.normal(12, 2)
     native[medulla] = native[cortex] + rng.normal(0, 1.5)
-    # Without contrast a tumour of the kidney is told by its bulge, hardly by its grey.
+    # Without contrast a tumour of the kidney is told by its bulge, hardly by its grey or grain.
     native[tumour] = native[cortex] + rng.normal(1, 4)
+    texture[[cortex, medulla]] *= rng.uniform(1.5, 3.0) if rng.random() < 0.3 else 1.0
     enhancement[spleen] *= np.clip(rng.normal(1, 0.08), 0.8, 1.25)
     enhancement[tumour] *= rng.uniform(0.25, 0.55) if rng.random() < 0.3 else rng.uniform(0.7, 1.3)
+    texture[tumour] += 0.08 * enhancement[tumour]  # it takes contrast unevenly
     enhancement[medulla] *= rng.uniform(0.74, 1.06)  # contrast comes to the medulla late
     if rng.random() < 0.15:  # fatty liver: the organ alone, its vessels stay
         native[liver] -= rng.uniform(10, 45)
