@@ -6,15 +6,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mots_pretrained.adaptation.backbones import BACKBONES
 from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UnknownNameError
 from mots_pretrained.methods import METHODS
-from mots_pretrained.methods.dodnet_conference import ConferenceDoDNet
 from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.model.backbones import BACKBONES
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
+from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
 
 ARCHITECTURES: dict[str, type[Pretrained]] = {
     **METHODS,

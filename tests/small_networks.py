@@ -12,7 +12,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
-from mots_pretrained.model.conference_unet import conference_config
+from mots_pretrained.published.conference_unet import conference_defaults
 
 SIZE = (16, 32, 64)
 """An input size that every architecture takes, and no two axes alike."""
@@ -30,7 +30,7 @@ def small(architecture: str = "transdodnet", **changes: Any) -> ModelConfig:
     contract = Preprocessing(spacing=(6.0, 4.0, 4.0), patch=SIZE, window=SIZE)
     if architecture == "dodnet_conference" or changes.get("backbone") == "conference":
         base = dataclasses.replace(
-            conference_config(),
+            conference_defaults(),
             encoder=EncoderConfig(stem_width=16, widths=(16, 16, 16, 16)),
             decoder=DecoderConfig((16, 16, 16, 16, 16)),
             architecture="dodnet_conference",

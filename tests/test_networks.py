@@ -11,8 +11,8 @@ from small_networks import SIZE, SMALLEST, small
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, TransformerConfig
 from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.model.conference_unet import ConferenceUNet
 from mots_pretrained.networks import build, load
+from mots_pretrained.published.conference_unet import ConferenceUNet
 
 
 def parameters(config: ModelConfig) -> int:

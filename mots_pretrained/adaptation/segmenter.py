@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from mots_pretrained.adaptation.backbones import build_backbone
 from mots_pretrained.adaptation.heads import build_head
 from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
 from mots_pretrained.config import HeadKind, ModelConfig, Preprocessing
 from mots_pretrained.errors import UserError
-from mots_pretrained.model.backbones import build_backbone
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state, sized_for
 from mots_pretrained.shapes import Image, TaskLogits
 

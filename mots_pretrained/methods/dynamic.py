@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods.base import Method
-from mots_pretrained.model.backbone import BackboneOutput
-from mots_pretrained.model.backbones import build_backbone
+from mots_pretrained.model.backbone import BackboneOutput, MOTSBackbone
 from mots_pretrained.model.dynamic_head import DynamicHead
 from mots_pretrained.shapes import Image, Kernels, Logits
 
@@ -21,18 +20,22 @@ class DynamicNetwork(Method):
 
     Args:
         config: The network; subclasses build their generator from it.
+        backbone: What it stands on; the paper's encoder-decoder by default.
+        plain: Whether the head reads the decoder's map through a bare convolution with bias.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, backbone: MOTSBackbone | None = None, *, plain: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
-        self.backbone = build_backbone(config)
+        self.backbone = backbone or MOTSBackbone(config)
         self.head = DynamicHead(
             config.head,
             self.backbone.out_channels,
             act=config.activation,
             standardised=config.weight_standardisation,
-            plain=config.backbone == "conference",
+            plain=plain,
         )
 
     @abstractmethod

@@ -49,7 +49,7 @@ class _Shapes:
         return len(found)
 
 
-def transdodnet_config(weights: Mapping[str, Tensor], arguments: Arguments) -> ModelConfig:
+def read_transdodnet(weights: Mapping[str, Tensor], arguments: Arguments) -> ModelConfig:
     """Tell a published TransDoDNet's configuration from its weights and the arguments.
 
     Raises:
@@ -176,8 +176,8 @@ def _head(width: int, parameters: int, arguments: Arguments) -> HeadConfig:
     return HeadConfig(depth=depth + 1, width=width)
 
 
-def conference_config(weights: Mapping[str, Tensor], arguments: Arguments) -> ModelConfig:
-    """Tell a published 2021 DoDNet's configuration; as :func:`transdodnet_config`."""
+def read_conference(weights: Mapping[str, Tensor], arguments: Arguments) -> ModelConfig:
+    """Tell a published 2021 DoDNet's configuration; as :func:`read_transdodnet`."""
     shape = _Shapes(weights)
     arguments.infer("layers", CONFERENCE_BLOCKS)
     arguments.require("num_classes", 2)

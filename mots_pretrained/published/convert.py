@@ -11,7 +11,7 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
 from mots_pretrained.published.arguments import Arguments
-from mots_pretrained.published.config import conference_config, transdodnet_config
+from mots_pretrained.published.config import read_conference, read_transdodnet
 from mots_pretrained.published.keys import ROOT, Key, published_keys
 from mots_pretrained.published.unwrap import unwrap
 
@@ -101,7 +101,7 @@ def inspect(
     """Tell what a published checkpoint is; arguments and errors as in :func:`convert`."""
     weights = unwrap(state_dict)
     arguments = Arguments(published_args or {})
-    read = transdodnet_config if any(n.startswith(ROOT) for n in weights) else conference_config
+    read = read_transdodnet if any(n.startswith(ROOT) for n in weights) else read_conference
     config = read(weights, arguments)
     known = published_keys(config)
     _check_names("published", {entry.published for entry in known}, set(weights))

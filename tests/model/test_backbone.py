@@ -6,10 +6,10 @@ import pytest
 import torch
 from small_networks import SIZE, TRANSFORMER, small
 
+from mots_pretrained.adaptation.backbones import BACKBONES, build_backbone
 from mots_pretrained.methods.dodnet import DoDNet
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.model.backbones import BACKBONES, build_backbone
 
 
 @pytest.mark.parametrize("name", BACKBONES)

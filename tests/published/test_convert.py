@@ -15,9 +15,9 @@ from mots_pretrained.config import (
     ModelConfig,
     TransformerConfig,
 )
-from mots_pretrained.model.conference_unet import conference_config
 from mots_pretrained.networks import build
 from mots_pretrained.published import convert, inspect, to_published
+from mots_pretrained.published.conference_unet import conference_defaults
 from mots_pretrained.published.keys import published_keys
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
@@ -112,7 +112,7 @@ def test_the_default_table_gives_the_papers_network() -> None:
 
 def test_the_conference_table_gives_the_conference_network() -> None:
     config, _ = convert(numbered(key_table("D1")))
-    assert config == conference_config()
+    assert config == conference_defaults()
     assert ModelConfig.from_json(config.to_json()) == config
 
 
@@ -171,7 +171,7 @@ def test_key_counts_are_the_published_ones() -> None:
     for count, changes in ((345, {}), (349, {"pre_norm": True}), (342, {"fusion": "B"})):
         config = ModelConfig(transformer=TransformerConfig(**transformer, **changes))
         assert len(published_keys(config)) == count
-    assert len(published_keys(conference_config())) == 111
+    assert len(published_keys(conference_defaults())) == 111
 
 
 def test_arguments_are_accepted_as_one_types_them() -> None:

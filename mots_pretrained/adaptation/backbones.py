@@ -1,10 +1,10 @@
-"""The backbones by name: what methods and segmenters stand on."""
+"""The backbones by name: what segmenters stand on."""
 
 from __future__ import annotations
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.model.conference_unet import ConferenceUNet
+from mots_pretrained.published.conference_unet import ConferenceUNet
 
 BACKBONES: dict[str, type[MOTSBackbone] | type[ConferenceUNet]] = {
     "mots": MOTSBackbone,

@@ -26,7 +26,7 @@ BLOCKS = (2, 2, 2, 2)
 """Residual blocks of the four strided stages; the stem has one."""
 
 
-def conference_config() -> ModelConfig:
+def conference_defaults() -> ModelConfig:
     """Return the published network's configuration: 17,329,528 parameters.
 
     Its contract has the published test window; published training standardised the weights.
@@ -156,7 +156,7 @@ class ConferenceUNet(Pretrained):
 
     Example:
         >>> import torch
-        >>> ConferenceUNet(conference_config())(torch.zeros(1, 1, 16, 32, 48)).decoder.shape
+        >>> ConferenceUNet(conference_defaults())(torch.zeros(1, 1, 16, 32, 48)).decoder.shape
         torch.Size([1, 32, 16, 32, 48])
     """
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods.dynamic import DynamicNetwork
-from mots_pretrained.model.backbone import BackboneOutput
-from mots_pretrained.model.conference_unet import group_norm
+from mots_pretrained.model.backbone import BackboneOutput, MOTSBackbone
 from mots_pretrained.model.kernel_generator import ConvolutionKernelGenerator
+from mots_pretrained.published.conference_unet import ConferenceUNet, group_norm
 from mots_pretrained.shapes import Kernels
 
 
@@ -14,12 +16,13 @@ class ConferenceDoDNet(DynamicNetwork):
     """Kernels from pooled features and a task code, over the pre-activation U-Net.
 
     Args:
-        config: Architecture "dodnet_conference"; ``model.conference_unet.conference_config()``
-            makes one with the published widths.
+        config: Architecture "dodnet_conference"; ``conference_defaults()`` makes one with the
+            published widths.
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        backbone = cast(MOTSBackbone, ConferenceUNet(config))  # of the same interface
+        super().__init__(config, backbone, plain=True)
         width = config.decoder.widths[0]
         self.kernel_generator = ConvolutionKernelGenerator(
             width, len(config.tasks), config.head.parameters, norm=group_norm(width)

@@ -7,17 +7,17 @@ import torch
 from small_networks import SMALLEST, small
 from torch.nn import functional as F
 
-from mots_pretrained.model.conference_unet import (
+from mots_pretrained.networks import build
+from mots_pretrained.published.conference_unet import (
     ConferenceUNet,
     PreactivationBlock,
-    conference_config,
+    conference_defaults,
 )
-from mots_pretrained.networks import build
 
 
 def test_the_published_counts() -> None:
     with torch.device("meta"):
-        net = build(conference_config())
+        net = build(conference_defaults())
     assert sum(p.numel() for p in net.parameters()) == 17_329_528
     assert len(net.state_dict()) == 111
 
