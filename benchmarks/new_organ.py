@@ -20,7 +20,7 @@ import mots_pretrained as mots
 from mots_pretrained.adaptation.new_task import add_task
 from mots_pretrained.data.case import Case, make_case
 from mots_pretrained.evaluation.metrics import dice
-from mots_pretrained.inference.predictor import Network
+from mots_pretrained.inference.network import Network
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.phantom.torso import Phantom

@@ -16,7 +16,7 @@ from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS
 if TYPE_CHECKING:
     from mots_pretrained.adaptation.segmenter import Segmenter
     from mots_pretrained.evaluation.results import Results
-    from mots_pretrained.inference.predictor import Prediction
+    from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.methods import Method
     from mots_pretrained.phantom.collections import Case
     from mots_pretrained.training.finetune import History

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mots_pretrained.cli import console
-from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.cli import FAILED, console
 
 if TYPE_CHECKING:
-    from mots_pretrained.inference.predictor import Predictor
+    from mots_pretrained.inference.cohort import Failure
+    from mots_pretrained.inference.prediction import Prediction
 
-_SUFFIXES = (".nii", ".nii.gz")
 _SECONDS_A_LINE = 20.0
 
 
@@ -50,25 +47,31 @@ def predict(
         bool,
         typer.Option("--postprocess", help="Keep largest parts, as the published testing does"),
     ] = False,
-    overlap: Annotated[float, typer.Option(help="Of neighbouring windows, 0 to below 1")] = 0.5,
-    batch: Annotated[int, typer.Option(help="Windows at once")] = 1,
+    overlap: Annotated[
+        float, typer.Option(help="Share of a window that the next one covers again, 0 to below 1")
+    ] = 0.5,
+    batch: Annotated[int, typer.Option(help="Windows predicted at once")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps; auto: the best there is")] = "auto",
-    threads: Annotated[int, typer.Option(help="Of arithmetic; 0: torch's choice")] = 0,
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16 or, on cuda, float16")
+    ] = "float32",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 
-    For a folder, every NIfTI file in it is a scan, and gets files of its own; files X_0000, X_0001
-    and so on are channels of one scan, as are those of a BraTS case in a folder of its own.
+    For a folder, every NIfTI file in it is a scan; for a model of several channels the files
+    X_0000, X_0001 and so on are those of one scan, as are the files of a BraTS case in a folder of
+    its own. Scans that fail are listed in failures.csv, and the others go on.
     """
-    scans = _scans(scan, output)
+    from mots_pretrained.inference.cohort import check_places, find_scans, segment_scans
+
+    check_places(scan, output)
     from mots_pretrained.inference.predictor import Predictor
-    from mots_pretrained.inference.submission import check_submission
     from mots_pretrained.networks import load
     from mots_pretrained.training.machine import best_device, prepare_machine
 
     chosen = best_device(device)
-    prepare_machine(chosen, threads=threads)
+    prepare_machine(chosen)
     predictor = Predictor(
         load(model),
         device=chosen,
@@ -76,129 +79,79 @@ def predict(
         overlap=overlap,
         flips=flips,
         batch=batch,
+        precision=precision,  # type: ignore[arg-type]  # it is checked there
         postprocess=postprocess,
     )
-    if submission:
-        check_submission(submission, predictor.rule.names)
+    scans = find_scans(scan, len(predictor.config.preprocessing.channels))
+    write = _writer(predictor.label_values, output, masks, submission, f"segmented by {model}")
     console.say(f"Segmenting with {model} on {chosen}")
-    several = Path(scan[0]).is_dir()
-    reports, refused = [], []
-    for paths in scans:
-        try:
-            if submission:
-                reports.append(_submit(predictor, paths, output, submission))
-            else:
-                reports.append(_segment(predictor, paths, output, masks, model, several))
-        except (ValueError, FileNotFoundError) as error:
-            if not several:
-                raise
-            refused.append(str(error))
-            console.say(f"left out: {error}")
+    with _bars() as bar:
+        reports, failures = segment_scans(
+            predictor,
+            scans,
+            write,
+            output=output if Path(scan[0]).is_dir() else None,
+            on_window=bar,
+            on_scan=None if json else _show,
+        )
     if json:
-        console.show_json({"model": model, "scans": reports, "refused": refused})
-    else:
-        for report in reports:
-            _show(report)
-    if refused:
-        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
-        raise UserError(f"{len(refused)} of {len(scans)} scans were left out: {refused[0]}{more}")
+        refused = [failure._asdict() for failure in failures]
+        console.show_json({"model": model, "scans": reports, "failures": refused})
+    if failures:
+        console.complain(
+            f"{len(failures)} of {len(scans)} scans failed, the first with: {failures[0].reason} "
+            f"(all are listed in {Path(output) / 'failures.csv'})"
+        )
+        raise typer.Exit(FAILED)
 
 
-def _scans(given: list[str], output: str) -> list[list[str]]:
-    """List the scans as files a channel; the files of a folder are a scan each."""
-    if os.path.exists(output) and not os.path.isdir(output):
-        raise UserError(f"{output} is a file; give a folder for the results")
-    folders = [path for path in given if os.path.isdir(path)]
-    if not folders:
-        for path in given:
-            if not os.path.exists(path):
-                raise MissingFileError(f"no such file: {path}; give an existing .nii or .nii.gz")
-        return [given]
-    if len(given) > 1:
-        raise UserError(f"{folders[0]} is a folder; give one folder, or files only")
-    folder = folders[0]
-    if os.path.exists(output) and os.path.samefile(folder, output):
-        raise UserError(f"{output} holds the scans; give another folder for the results")
-    names = sorted(
-        name
-        for name in os.listdir(folder)
-        if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+def _writer(
+    label_values: dict[str, tuple[int, ...]], output: str, masks: bool, submission: str, title: str
+) -> Callable[[Prediction], dict[str, Any]]:
+    """Return the function that writes a prediction's files, once it is sure that it can."""
+    if submission:
+        from mots_pretrained.inference.submission import check_submission, save_submission
+
+        check_submission(submission, list(label_values))
+        return lambda found: {
+            "scan": found.volume.name,
+            "segmentation": str(save_submission(found, output, submission)),
+        }
+    from mots_pretrained.images.segmentation import check_label_values
+    from mots_pretrained.inference.cohort import write_results
+
+    check_label_values(output, label_values)
+    return lambda found: write_results(
+        found, output, masks=masks, title=f"{found.volume.name}, {title}"
     )
-    if not names:
-        from mots_pretrained.data.layouts.brats import find_brats
-
-        found = find_brats(Path(folder))
-        if found is None:
-            raise UserError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
-        return [[os.fspath(path) for path in case.images] for case in found.cases]
-    by_stem: dict[str, str] = {}
-    for name in names:
-        other = by_stem.setdefault(name.lower().removesuffix(".gz").removesuffix(".nii"), name)
-        if other != name:
-            raise UserError(f"{folder} holds {other} and {name}, whose results would be one file")
-    channels: dict[str, list[str]] = {}
-    for stem, name in by_stem.items():
-        channels.setdefault(re.sub(r"_\d{4}$", "", stem), []).append(os.path.join(folder, name))
-    if len(channels) < len(names) and all(re.search(r"_\d{4}$", stem) for stem in by_stem):
-        return list(channels.values())
-    return [[os.path.join(folder, name)] for name in names]
 
 
-def _submit(predictor: Predictor, paths: list[str], output: str, kind: str) -> dict[str, Any]:
-    """Predict one scan and write the one file that an online evaluation takes."""
-    from mots_pretrained.images.volume import read_channels
-    from mots_pretrained.inference.submission import save_submission
-
-    volume = read_channels(paths)
-    with _bar(volume.name) as progress:
-        prediction = predictor(volume, progress=progress)
-    return {
-        "scan": volume.name,
-        "segmentation": os.fspath(save_submission(prediction, output, kind)),
-    }
-
-
-def _segment(
-    predictor: Predictor, paths: list[str], output: str, masks: bool, model: str, several: bool
-) -> dict[str, Any]:
-    """Predict one scan, write its files and return what the file of volumes says, and more."""
-    from mots_pretrained.images.volume import read_channels
-    from mots_pretrained.inference.outputs import save_prediction
-    from mots_pretrained.report.overlay import draw_overlay
-
-    start = time.monotonic()
-    volume = read_channels(paths)
-    with _bar(volume.name) as progress:
-        prediction = predictor(volume, progress=progress)
-    report = save_prediction(
-        prediction,
-        output,
-        masks=masks,
-        volumes=f"{volume.name}_volumes.json" if several else "volumes.json",
-    )
-    overlay = os.path.join(output, f"{volume.name}_overlay.png")
-    draw_overlay(
-        volume,
-        prediction.labels,
-        overlay,
-        values=prediction.values,
-        volumes=prediction.volumes,
-        title=f"{volume.name}, segmented by {model}",
-    )
-    return {**report, "overlay": overlay, "seconds": round(time.monotonic() - start, 2)}
-
-
-def _show(report: dict[str, Any]) -> None:
-    if "volumes_ml" not in report:
-        console.show(report["segmentation"])
+def _show(told: dict[str, Any] | Failure) -> None:
+    if not isinstance(told, dict):
+        console.say(f"failed: {told.file}: {told.reason}")
         return
-    console.show(f"{report['segmentation']}  ({report['seconds']:.0f} s; {report['overlay']})")
-    found = {name: ml for name, ml in report["volumes_ml"].items() if ml}
+    if "volumes_ml" not in told:
+        console.show(told["segmentation"])
+        return
+    console.show(f"{told['segmentation']}  ({told['seconds']:.0f} s; {told['overlay']})")
+    found = {name: ml for name, ml in told["volumes_ml"].items() if ml}
     width = max(map(len, found), default=0)
     for name, ml in found.items():
-        console.show(f"  {report['labels'][name]:>3}  {name:<{width}}  {ml:9.1f} ml")
+        console.show(f"  {told['labels'][name][0]:>3}  {name:<{width}}  {ml:9.1f} ml")
     if not found:
         console.show("  nothing found")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Yield a function from a scan's name to what shows its windows done."""
+    with ExitStack() as bars:
+
+        def start(name: str) -> Callable[[int, int], None]:
+            bars.close()  # the last scan's
+            return bars.enter_context(_bar(name))
+
+        yield start
 
 
 @contextmanager

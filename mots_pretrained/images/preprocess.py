@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.resample import Size, resample, shape_at
+from mots_pretrained.images.resample import resample, shape_at
 from mots_pretrained.images.volume import Volume
+from mots_pretrained.shapes import Size
 
 _AIR, _TISSUE = -200, -150  # HU: every CT has voxels below the one and above the other
 _LARGEST = 1 << 31  # voxels; far above any scan, far below what exhausts memory

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-Size = tuple[int, int, int]
+from mots_pretrained.shapes import Size
 
 _CHUNK = 1 << 24  # voxels worked on at once: 64 MiB in float32
 

@@ -53,26 +53,36 @@ def task_rule(config: ModelConfig, tasks: tuple[str, ...]) -> LabelRule:
         >>> task_rule(ModelConfig(), ("liver", "spleen")).values
         (1, 2, 11)
     """
-    every = [name for task in config.tasks for name in task.categories]
+    own = {name: values[0] for name, values in config.label_values.items()}
     chosen = [task for task in config.tasks if task.name in tasks]
     names = tuple(name for task in chosen for name in task.categories)
     tumours = {task.tumour for task in chosen}
     pair = ("hepatic_vessel", "liver")
     return LabelRule(
         names=names,
-        values=tuple(every.index(name) + 1 for name in names),
+        values=tuple(own[name] for name in names),
         rank=tuple(int(name in tumours) for name in names),
         beats=((names.index(pair[0]), names.index(pair[1])),) if {*pair} <= {*names} else (),
     )
 
 
 def class_rule(config: ModelConfig) -> LabelRule:
-    """Rule of a segmenter: 1 to N in the order of its classes; if they overlap, earlier wins."""
-    count = len(config.classes)
+    """Rule of a segmenter: its classes' own values; if they overlap, the smallest region's wins.
+
+    A region is the smaller the fewer values it is made of; of equal ones the earlier wins.
+
+    Example:
+        >>> regions = {"whole": (2, 1, 4), "core": (1, 4), "enhancing": (4,)}
+        >>> class_rule(ModelConfig(architecture="segmenter", exclusive=False, tasks=(),
+        ...     classes=tuple(regions), class_values=tuple(regions.values()))).rank
+        (0, 1, 2)
+    """
+    values = config.label_values
+    largest_first = sorted(range(len(values)), key=lambda k: (-len(values[config.classes[k]]), -k))
     return LabelRule(
         names=config.classes,
-        values=tuple(range(1, count + 1)),
-        rank=(0,) * count if config.exclusive else tuple(range(count, 0, -1)),
+        values=tuple(values[name][0] for name in config.classes),
+        rank=tuple(0 if config.exclusive else largest_first.index(k) for k in range(len(values))),
         exclusive=config.exclusive,
     )
 

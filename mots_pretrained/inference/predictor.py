@@ -2,110 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.images.preprocess import lowest_value, preprocess
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.resample import resample_depth
-from mots_pretrained.images.volume import Volume, read_channels, read_volume, write_like
+from mots_pretrained.images.volume import Volume, read_channels, read_volume, straightened
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
+from mots_pretrained.inference.network import Network, Precision, Probabilities
 from mots_pretrained.inference.postprocess import postprocess
-from mots_pretrained.inference.sliding_window import Progress, check_layout, sliding_window
-from mots_pretrained.tasks import task_named
+from mots_pretrained.inference.prediction import Prediction
+from mots_pretrained.inference.sliding_window import (
+    OnWindow,
+    check_layout,
+    over_mirrors,
+    sliding_window,
+)
 
 Scan = str | os.PathLike[str] | Volume | Sequence[str | os.PathLike[str]]
 """A NIfTI file, a volume, or one file a channel."""
 
 _VOXELS_AT_ONCE = 1 << 21  # of the result: bounds the memory of deciding, 8 MiB a category
-
-
-@runtime_checkable
-class Network(Protocol):
-    """What a predictor needs of a network: its configuration, and to be called.
-
-    With tasks it is called as ``net(image, tasks=[...])`` and gives ``(B, T, 2, D, H, W)``, as a
-    segmenter as ``net(image)`` and gives ``(B, N, D, H, W)``.
-    """
-
-    config: ModelConfig
-    __call__: Callable[..., Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What was found in one scan.
-
-    Attributes:
-        labels: ``(D, H, W)`` in canonical orientation, on the scan's own grid; 0 is background.
-        volume: The scan.
-        values: Value in ``labels`` of each category predicted.
-        masks: Each category's own mask where categories may overlap, else None.
-    """
-
-    labels: NDArray[Any]
-    volume: Volume
-    values: dict[str, int]
-    masks: Masks | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The categories predicted."""
-        return tuple(self.values)
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Millimetres between voxels of ``labels`` along (D, H, W)."""
-        return self.volume.spacing
-
-    @property
-    def volumes(self) -> dict[str, float]:
-        """Millilitres of each category in the label map, where every voxel counts once."""
-        size = max(self.values.values()) + 1
-        counts = np.zeros(size, np.int64)
-        for plane in self.labels:
-            counts += np.bincount(plane.ravel(), minlength=size)
-        return {name: float(counts[value]) * self._voxel for name, value in self.values.items()}
-
-    @property
-    def mask_volumes(self) -> dict[str, float]:
-        """Millilitres of each category's own mask: an organ with its tumours, say."""
-        return {name: float(self.mask(name).sum()) * self._voxel for name in self.names}
-
-    @property
-    def _voxel(self) -> float:
-        return float(abs(np.linalg.det(self.volume.affine[:3, :3]))) / 1000
-
-    def mask(self, name: str) -> NDArray[np.bool_]:
-        """Return a category's own mask ``(D, H, W)``: all that the network takes for it.
-
-        Unlike the label map's, it keeps what another category covers there: a liver's mask
-        includes its tumours and vessels.
-
-        Raises:
-            KeyError: If the category was not predicted.
-        """
-        if name not in self.values:
-            raise UnknownNameError(f"no category {name!r} here; there are: {', '.join(self.names)}")
-        return self.labels == self.values[name] if self.masks is None else self.masks[name]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the label map with the scan's shape, affine and form codes, unsigned 8-bit."""
-        write_like(path, self.labels, self.volume, dtype=self.labels.dtype)
-
-    def save_mask(self, name: str, path: str | os.PathLike[str]) -> None:
-        """Write a category's own mask, 0 and 1, as `save` does."""
-        write_like(path, self.mask(name), self.volume)
 
 
 class Predictor:
@@ -115,18 +39,23 @@ class Predictor:
     probabilities are resampled back to the scan's own grid before anything is decided.
 
     Args:
-        net: A network with tasks or a segmenter; anything callable with a ``config`` will do.
-        device: Where the network runs, e.g. ``"cuda"``.
+        net: A network with tasks or a segmenter; anything callable with a ``config`` will do, also
+            compiled or in DataParallel.
+        device: Where to move the network, e.g. ``"cuda"``; by default it stays where it is.
         tasks: Names of the tasks wanted; all of them by default. Not for a segmenter.
         overlap: Share of a window that the next one covers again.
-        flips: Average over eight mirror images: a little better, eight times as long.
+        flips: Average over eight mirror images: a little better, eight times as long. Left and
+            right classes change places in a mirror; where a class of one side has no counterpart,
+            only the four images that keep left and right are taken.
         batch: Windows predicted at once.
+        precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast;
+            ``"float32"`` leaves the network as it is.
         postprocess: Clean the result as the published testing does.
 
     Raises:
-        KeyError: If the network has no such task.
-        ValueError: If the network makes no labels, there is no such device, or the overlap or the
-            batch is out of range.
+        UnknownNameError: If the network has no such task.
+        UserError: If the network makes no labels, there is no such device or precision, or the
+            overlap or the batch is out of range.
 
     Example:
         >>> prediction = Predictor(net)("ct.nii.gz")  # doctest: +SKIP
@@ -139,55 +68,70 @@ class Predictor:
         self,
         net: Network,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
         tasks: Sequence[str] | None = None,
         overlap: float = 0.5,
         flips: bool = False,
         batch: int = 1,
+        precision: Precision = "float32",
         postprocess: bool = False,
     ) -> None:
         self.net = net
-        self.config = net.config
-        self.device = _device(device)
         check_layout(overlap, batch)
         self.overlap, self.flips, self.batch = overlap, flips, batch
-        self.postprocess = postprocess
-        self._tasks = _chosen_tasks(self.config, tasks)
+        if device is not None:
+            chosen = _device(device)
+            if isinstance(net, torch.nn.Module):
+                net.to(chosen)
+        self._network = Probabilities(net, tasks=tasks, precision=precision)
+        self.config = self._network.config
         self.rule: LabelRule = (
-            task_rule(self.config, self._tasks) if self._tasks else class_rule(self.config)
+            task_rule(self.config, self._network.tasks)
+            if self._network.tasks
+            else class_rule(self.config)
         )
         if postprocess and self.rule.exclusive:
             raise UserError("post-processing knows the organs of MOTS; a segmenter has none of it")
-        if isinstance(net, torch.nn.Module):
-            net.to(self.device)
+        self.postprocess = postprocess
 
-    def __call__(self, scan: Scan, *, progress: Progress | None = None) -> Prediction:
+    @property
+    def label_values(self) -> dict[str, tuple[int, ...]]:
+        """Values of a label map that make up each category predicted, the one written first."""
+        values = self.config.label_values
+        return {name: values[name] for name in self.rule.names}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._network.device
+
+    def __call__(self, scan: Scan, *, on_window: OnWindow | None = None) -> Prediction:
         """Segment one scan.
 
         Args:
             scan: A NIfTI file, one file a channel in the model's order, or a volume.
-            progress: Called with the windows done and their number.
+            on_window: Called with the windows done and their number.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If the scan cannot be read or does not keep the network's contract.
         """
         volume = _read(scan)
-        return self._segment(volume, preprocess(volume, self.config.preprocessing), progress)
+        return self._segment(volume, preprocess(volume, self.config.preprocessing), on_window)
 
     def prepared(
         self,
         image: NDArray[np.float32],
         *,
         spacing: Sequence[float] | None = None,
-        progress: Progress | None = None,
+        on_window: OnWindow | None = None,
     ) -> Prediction:
         """Segment an image that has been brought to the contract already, on its own grid.
 
         Args:
             image: ``(C, D, H, W)``, in canonical orientation and scaled as the contract says.
             spacing: Its millimetres along (D, H, W); the contract's by default.
-            progress: Called with the windows done and their number.
+            on_window: Called with the windows done and their number.
 
         Raises:
             ValueError: If it has not the contract's channels.
@@ -199,86 +143,33 @@ class Predictor:
                 f"({', '.join(contract.channels)}), not {image.shape}"
             )
         volume = Volume.with_spacing(image, contract.spacing if spacing is None else spacing)
-        return self._segment(volume, image, progress)
+        return self._segment(volume, image, on_window)
 
     def _segment(
-        self, volume: Volume, image: NDArray[np.float32], progress: Progress | None
+        self, volume: Volume, image: NDArray[np.float32], on_window: OnWindow | None
     ) -> Prediction:
         """Segment ``image``, the volume on the contract's grid, and decide on the volume's own."""
-        contract = self.config.preprocessing
+        network = self._network
         slabs = sliding_window(
             torch.from_numpy(image),
-            self._probabilities,
-            window=contract.window,
+            over_mirrors(network, network.sides) if self.flips else network,
+            window=self.config.preprocessing.window,
             overlap=self.overlap,
-            flips=self.flips,
             batch=self.batch,
-            pad=lowest_value(contract),
-            progress=progress,
+            on_window=on_window,
         )
         labels = np.zeros(volume.shape, self.rule.dtype)
         masks = None if self.rule.exclusive else Masks(self.rule.names, volume.shape)
         depth, *plane = volume.shape
         most = max(1, _VOXELS_AT_ONCE // math.prod(plane))
-        with _evaluating(self.net):
+        with network.evaluating():
+            slabs = map(network.checked, slabs)
             for start, planes in resample_depth(slabs, image.shape[1], depth, most=most):
                 decide(planes, self.rule, (plane[0], plane[1]), labels, masks, start)
         if self.postprocess and masks is not None:
             postprocess(masks)
             _follow(labels, masks, self.rule)
-        values = dict(zip(self.rule.names, self.rule.values, strict=True))
-        return Prediction(labels, volume, values, masks)
-
-    @torch.no_grad()
-    def _probabilities(self, windows: Tensor) -> Tensor:
-        """Run the network; ``(B, K, D, H, W)``, of its tasks the annotated categories only."""
-        windows = windows.to(self.device)
-        logits = self.net(windows, tasks=list(self._tasks)) if self._tasks else self.net(windows)
-        if not torch.isfinite(logits.sum()):
-            raise UserError("the network gives NaN or infinite values; its weights are damaged")
-        if not self._tasks:
-            return logits.softmax(dim=1) if self.rule.exclusive else logits.sigmoid()
-        known = {task.name: task for task in self.config.tasks}
-        labelled = [channel for name in self._tasks for channel in known[name].labelled]
-        return logits.flatten(1, 2)[:, labelled].sigmoid_()
-
-
-@contextlib.contextmanager
-def _evaluating(net: Network) -> Iterator[None]:
-    """Put a network in evaluation mode, and back to what each of its parts was in."""
-    modules = list(net.modules()) if isinstance(net, torch.nn.Module) else []
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _chosen_tasks(config: ModelConfig, tasks: Sequence[str] | None) -> tuple[str, ...]:
-    """Check the tasks wanted and bring them to the model's order; none for a segmenter."""
-    if config.architecture == "backbone":
-        raise UserError(
-            "a backbone alone makes no labels; load the whole network, or put a head on it "
-            "with Segmenter.from_pretrained"
-        )
-    if config.architecture == "segmenter":
-        if tasks is not None:
-            raise UserError(
-                f"tasks are chosen for a network of tasks; this segmenter always gives its "
-                f"classes: {', '.join(config.classes)}"
-            )
-        return ()
-    names = tuple(task.name for task in config.tasks)
-    if tasks is None:
-        return names
-    if isinstance(tasks, str) or not tasks:
-        raise UserError(f"tasks must be a list of at least one of: {', '.join(names)}")
-    for task in tasks:
-        task_named(task, config.tasks)
-    return tuple(name for name in names if name in tasks)
+        return Prediction(labels, volume, self.label_values, masks)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -296,7 +187,7 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _read(scan: Scan) -> Volume:
     if isinstance(scan, Volume):
-        return scan
+        return straightened(scan)
     if isinstance(scan, str | os.PathLike):
         return read_volume(scan)
     return read_channels(scan)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypedDict
 
 import torch
@@ -16,23 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.shapes import Size
 
-Size = tuple[int, int, int]
 Predict = Callable[[Tensor], Tensor]
 """From ``(B, C, D, H, W)`` to probabilities ``(B, K, D, H, W)``."""
-Progress = Callable[[int, int], None]
-"""Told how many windows are done, of how many in all."""
+
+OnWindow = Callable[[int, int], None]
+"""Callback that receives how many windows are done, of how many in all."""
 
 THRESHOLD = 0.5
 """A voxel belongs to a category if its probability is larger, as in the published testing."""
 
-_FLIPS = tuple(
-    axes for count in range(4) for axes in itertools.combinations((-3, -2, -1), count)
-)  # the eight mirror images
-
 
 class Protocol(TypedDict):
-    """How windows are laid; spread into `sliding_window` or `Predictor`."""
+    """How windows are laid and mirrored; spread into `Predictor`."""
 
     overlap: float
     flips: bool
@@ -48,61 +45,89 @@ def sliding_window(
     *,
     window: Size,
     overlap: float = 0.5,
-    flips: bool = False,
     batch: int = 1,
-    pad: float = -1.0,
-    progress: Progress | None = None,
+    on_window: OnWindow | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Predict a volume window by window and yield its finished planes, from feet to head.
+
+    A volume smaller than the window is continued by its outermost voxels on both sides, and what
+    is predicted there is dropped: air around a thin slab of a body is nothing that a network knows.
 
     Args:
         image: ``(C, D, H, W)``; moving it to the network's device is up to ``predict``.
         predict: From windows to probabilities of K categories each.
-        window: Size of a window in voxels. A smaller volume is padded at its ends.
+        window: Size of a window in voxels.
         overlap: Share of a window that the next one covers again, 0 to below 1.
-        flips: Average over the eight mirror images of each window.
         batch: Windows predicted at once.
-        pad: Value to pad with: -1, air.
-        progress: Called after each batch.
+        on_window: Called after each batch.
 
     Yields:
         Pairs of first plane and probabilities ``(K, n, H, W)`` on the CPU, without gaps; their
         memory is used again once the next pair is asked for.
 
     Raises:
-        ValueError: If the overlap or the batch is out of range.
+        UserError: If the overlap or the batch is out of range.
     """
     check_layout(overlap, batch)
-    depth, height, width = image.shape[1:]
-    short = [max(0, w - n) for n, w in zip(image.shape[1:], window, strict=True)]
+    shape = image.shape[1:]
+    short = [max(0, w - n) for n, w in zip(shape, window, strict=True)]
+    before = [missing // 2 for missing in short]
     if any(short):
-        image = F.pad(image, (0, short[2], 0, short[1], 0, short[0]), value=pad)
+        ends = [(first, both - first) for first, both in zip(before, short, strict=True)]
+        image = F.pad(image, [*ends[2], *ends[1], *ends[0]], mode="replicate")
     sizes = image.shape[1:]
     starts = [window_starts(n, w, overlap) for n, w in zip(sizes, window, strict=True)]
     # The windows form a grid, so the sum of their weights is a product of three lines.
+    kept = [slice(first, first + n) for first, n in zip(before, shape, strict=True)]
     along_d, along_h, along_w = (
-        _coverage(n, w, s) for n, w, s in zip(sizes, window, starts, strict=True)
+        _coverage(n, w, s)[part] for n, w, s, part in zip(sizes, window, starts, kept, strict=True)
     )
-    in_plane = (along_h[:, None] * along_w)[:height, :width]
+    in_plane = along_h[:, None] * along_w
     places = list(itertools.product(starts[1], starts[2]))
     count = len(starts[0]) * len(places)
     slab = torch.empty(0)
-    for row, (z, after) in enumerate(itertools.pairwise([*starts[0], depth])):
+    for row, (z, after) in enumerate(itertools.pairwise([*starts[0], shape[0]])):
         for first in range(0, len(places), batch):
             group = places[first : first + batch]
             crops = torch.stack([_crop(image, (z, y, x), window) for y, x in group])
-            probabilities = _mean_over_flips(crops, predict, flips)
+            probabilities = predict(crops).float()
             if not slab.numel():
                 slab = probabilities.new_zeros(probabilities.shape[1], window[0], *sizes[1:])
             _add(slab, probabilities, group)
-            if progress is not None:
-                progress(row * len(places) + first + len(group), count)
+            if on_window is not None:
+                on_window(row * len(places) + first + len(group), count)
         ready = after - z
-        finished = slab[:, :ready, :height, :width].cpu()
+        finished = slab[:, before[0] : before[0] + ready, kept[1], kept[2]].cpu()
         for plane, share in zip(finished.unbind(dim=1), along_d[z:after], strict=True):
             plane /= share * in_plane
         yield z, finished
         _shift(slab, ready)
+
+
+def over_mirrors(predict: Predict, sides: Sequence[int] | None) -> Predict:
+    """Average a function of windows over their mirror images, each mirrored back.
+
+    Args:
+        predict: From windows to probabilities of K categories each.
+        sides: Which of the K categories each becomes when left and right change places: a left
+            kidney is a right one in the mirror. None leaves out the mirror images along that axis,
+            four of the eight, where this cannot be told.
+
+    Returns:
+        A function of the same kind, eight (or four) times as slow.
+    """
+    axes = (-3, -2) if sides is None else (-3, -2, -1)
+    mirrors = [m for n in range(1, len(axes) + 1) for m in itertools.combinations(axes, n)]
+
+    def mean(windows: Tensor) -> Tensor:
+        total = predict(windows).float()
+        for mirror in mirrors:
+            found = predict(windows.flip(mirror)).flip(mirror)
+            swapped = -1 in mirror and sides is not None and [*sides] != [*range(len(sides))]
+            total = total + (found[:, sides] if swapped else found)
+        return total / (len(mirrors) + 1)
+
+    return mean
 
 
 def check_layout(overlap: float, batch: int) -> None:
@@ -156,16 +181,6 @@ def _coverage(size: int, window: int, starts: list[int]) -> Tensor:
 def _crop(image: Tensor, start: Size, window: Size) -> Tensor:
     z, y, x = start
     return image[:, z : z + window[0], y : y + window[1], x : x + window[2]]
-
-
-def _mean_over_flips(crops: Tensor, predict: Predict, flips: bool) -> Tensor:
-    """Average predictions over mirror images, each mirrored back."""
-    if not flips:
-        return predict(crops).float()
-    total = predict(crops).float()
-    for axes in _FLIPS[1:]:
-        total = total + predict(crops.flip(axes)).flip(axes)
-    return total / len(_FLIPS)
 
 
 def _add(slab: Tensor, probabilities: Tensor, places: list[tuple[int, int]]) -> None:

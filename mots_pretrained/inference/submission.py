@@ -11,7 +11,7 @@ import numpy as np
 
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.images.volume import write_like
-from mots_pretrained.inference.predictor import Prediction
+from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS
 
 # Inner regions are written over outer ones.

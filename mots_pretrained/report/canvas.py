@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import replacing_by_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,10 +32,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path}: pictures are written as PNG; give a name ending in .png")
     if not path.parent.is_dir():
         raise MissingFileError(f"no such folder: {path.parent}; make it first")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
     FigureCanvasAgg(figure)
-    try:
-        figure.savefig(temporary, dpi=120, facecolor=figure.get_facecolor())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing_by_name(path) as draft, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it
+        figure.savefig(draft, dpi=120, facecolor=figure.get_facecolor())

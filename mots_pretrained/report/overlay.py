@@ -135,7 +135,7 @@ def draw_overlay(
         left += across + _GAP
     _legend(figure, left / inches[0], found, volumes or {}, len(values))
     figure.text(_GAP / inches[0], 1 - _HEAD / 2 / inches[1], title or volume.name, color=INK,
-                fontsize=13, fontweight="bold", va="center")  # fmt: skip
+                fontsize=13, fontweight="bold", va="center", parse_math=False)  # fmt: skip
     save_figure(figure, path)
 
 

@@ -24,8 +24,10 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.metrics import TOLERANCE, Rule, check_metrics, check_rule, measure
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume
+from mots_pretrained.inference.network import Network
 from mots_pretrained.inference.postprocess import PUBLISHED_CLEANING
-from mots_pretrained.inference.predictor import Network, Prediction, Predictor
+from mots_pretrained.inference.prediction import Prediction
+from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
 from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task

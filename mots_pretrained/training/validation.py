@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.metrics import Scores, measure
-from mots_pretrained.images.preprocess import lowest_value
-from mots_pretrained.inference.sliding_window import sliding_window
+from mots_pretrained.inference.network import Precision, Probabilities
+from mots_pretrained.inference.sliding_window import THRESHOLD, sliding_window
 from mots_pretrained.tasks import IGNORED
 
 
-@torch.no_grad()
-def score_case(net: Segmenter, case: Case, *, overlap: float = 0.5) -> dict[str, Scores]:
+def score_case(
+    net: Segmenter, case: Case, *, overlap: float = 0.5, precision: Precision = "float32"
+) -> dict[str, Scores]:
     """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
 
     Args:
         net: The network, in evaluation mode; it stays on its device.
         case: A case with all classes labelled.
         overlap: Share of a window that the next one covers again.
+        precision: What the network computes in, as `Predictor` takes it.
     """
-    config, device = net.config, next(net.parameters()).device
+    config, network = net.config, Probabilities(net, precision=precision)
     image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now
-
-    def predict(windows: Tensor) -> Tensor:
-        logits = net(windows.to(device))
-        return logits.softmax(1) if config.exclusive else logits.sigmoid()
-
+    slabs = sliding_window(
+        torch.from_numpy(image), network, window=config.preprocessing.window, overlap=overlap
+    )
     planes = [
-        (slab.argmax(0, keepdim=True) if config.exclusive else slab > 0.5).numpy()
-        for _, slab in sliding_window(
-            torch.from_numpy(image),
-            predict,
-            window=config.preprocessing.window,
-            overlap=overlap,
-            pad=lowest_value(config.preprocessing),
-        )
+        (slab.argmax(0, keepdim=True) if config.exclusive else slab > THRESHOLD).numpy()
+        for _, slab in map(network.checked, slabs)
     ]
     found = np.concatenate(planes, axis=1)
     found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong

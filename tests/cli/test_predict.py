@@ -77,7 +77,7 @@ def test_a_scan_gives_label_map_volumes_and_picture(tmp_path: Path, model: str, 
         "ct_seg.nii.gz",
         "ct_overlay.png",
         "ct_masks",
-        "volumes.json",
+        "ct_volumes.json",
         "labels.json",
     }
     source, result = nib.load(scan), nib.load(out / "ct_seg.nii.gz")
@@ -87,11 +87,13 @@ def test_a_scan_gives_label_map_volumes_and_picture(tmp_path: Path, model: str, 
     for name in ("sform_code", "qform_code"):
         assert result.header[name] == source.header[name]
     labels = np.asarray(result.dataobj)
-    report = json.loads((out / "volumes.json").read_text())
-    assert report["labels"]["lung_tumour"] == 10
+    report = json.loads((out / "ct_volumes.json").read_text())
+    assert report["labels"]["lung_tumour"] == [10]
+    assert report["labels"]["liver"] == [1, 2, 5, 6]
     assert json.loads((out / "labels.json").read_text()) == report["labels"]
-    for name, value in report["labels"].items():
-        assert report["volumes_ml"][name] == pytest.approx((labels == value).sum() * 0.025)
+    for name, values in report["labels"].items():
+        voxels = np.isin(labels, values).sum()
+        assert report["volumes_ml"][name] == pytest.approx(voxels * 0.025)
         mask = np.asarray(nib.load(out / "ct_masks" / f"{name}.nii.gz").dataobj)
         assert set(np.unique(mask)) <= {0, 1}
         assert report["mask_volumes_ml"][name] == pytest.approx(mask.sum() * 0.025)
@@ -109,18 +111,40 @@ def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
     save(scans / "c.nii", ct(seed=1))
     (scans / "notes.txt").write_text("no scan")
     words = ["predict", "-i", str(scans), "-o", str(out), "-m", model, "--tasks", "liver,spleen"]
-    assert main([*words, "--json"]) == 2
+    assert main([*words, "--json"]) == 1
     shown = capsys.readouterr()
-    assert shown.err.startswith("error: 1 of 3 scans were left out: ")
-    assert "b.nii.gz is empty" in shown.err
+    assert shown.err.startswith("1 of 3 scans failed, the first with: ")
+    assert shown.err.count("\n") == 1
     assert {x.name for x in out.iterdir()} == {
         *(f"{x}_{what}" for x in "ac" for what in ("seg.nii.gz", "overlay.png", "volumes.json")),
         "labels.json",
+        "failures.csv",
     }
     told = json.loads(shown.out)
     assert [scan["scan"] for scan in told["scans"]] == ["a", "c"]
-    assert told["scans"][0]["labels"] == {"liver": 1, "liver_tumour": 2, "spleen": 11}
+    values = {"liver": [1, 2], "liver_tumour": [2], "spleen": [11]}
+    assert {n: told["scans"][0]["labels"][n][:2] for n in values} == values
+    (failed,) = told["failures"]
+    assert (failed["file"], failed["kind"]) == ("b.nii.gz", "UserError")
+    assert "b.nii.gz is empty (0 bytes)" in failed["reason"]
     assert json.loads((out / "a_volumes.json").read_text())["scan"] == "a"
+
+
+def test_runs_into_one_folder_add_to_it_and_other_labels_are_refused(
+    tmp_path: Path, model: str, capsys
+) -> None:
+    out = tmp_path / "out"
+    for name in ("a", "b"):
+        scan = save(tmp_path / f"{name}.nii.gz", ct())
+        assert main(["predict", "-i", str(scan), "-o", str(out), "-m", model, "-q"]) == 0
+    for name in ("a", "b"):
+        assert json.loads((out / f"{name}_volumes.json").read_text())["scan"] == name
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    capsys.readouterr()
+    words = ["predict", "-i", str(scan), "-o", str(out), "-m", model, "--tasks", "spleen"]
+    assert main(words) == 2
+    assert "labels.json belongs to label maps of other values" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
 def test_options_reach_the_predictor(
@@ -129,7 +153,9 @@ def test_options_reach_the_predictor(
     monkeypatch.setattr(overlay, "draw_overlay", lambda *args, **options: None)  # costs most
     scan = str(save(tmp_path / "ct.nii.gz", ct()))
     maps = []
-    for options in ([], ["--flips"], ["--overlap", "0"], ["--postprocess"]):
+    for options in (
+        [], ["--flips"], ["--overlap", "0"], ["--postprocess"], ["--precision", "bfloat16"],
+    ):  # fmt: skip
         out = tmp_path / f"out{len(maps)}"
         assert main(["predict", "-i", scan, "-o", str(out), "-m", model, "-q", *options]) == 0
         maps.append(np.asarray(nib.load(out / "ct_seg.nii.gz").dataobj))
@@ -213,6 +239,7 @@ def test_bad_scans(tmp_path: Path, model: str, kind: str, capsys) -> None:
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--overlap", "1"], "overlap must be at least 0 and below 1"),
         (["--batch", "0"], "batch must be at least 1"),
+        (["--precision", "double"], "unknown precision 'double'; allowed are float32, bfloat16"),
     ],
 )
 def test_bad_options(tmp_path: Path, model: str, words: list[str], message: str, capsys) -> None:

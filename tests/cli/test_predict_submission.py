@@ -77,7 +77,13 @@ def test_channels_are_grouped_as_nnunet_names_them(tmp_path, capsys):
     words = ["-i", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), "-m", model, "--json"]
     assert main(["predict", *words]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert [scan["scan"] for scan in report["scans"]] == ["a_0000", "b_0000"]
+    assert [scan["scan"] for scan in report["scans"]] == ["a", "b"]
+    assert (tmp_path / "out" / "a_seg.nii.gz").is_file()
+    submission = str(tmp_path / "submission")
+    words = ["-i", str(tmp_path / "scans"), "-o", submission, "-m", model, "-q"]
+    assert main(["predict", *words, "--submission", "brats"]) == 0
+    written = sorted(path.name for path in (tmp_path / "submission").iterdir())
+    assert written == ["a.nii.gz", "b.nii.gz"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mots_pretrained.config import ModelConfig
+from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.tasks import BRATS_REGIONS, MOTS_CATEGORIES, MOTS_TASKS
 
@@ -80,9 +80,41 @@ def test_nested_regions_and_exclusive_classes() -> None:
     assert [label(organs, p) for p in cases] == [0, 1, 2, 0]
 
 
+def regions_of(**values: tuple[int, ...]) -> LabelRule:
+    return class_rule(
+        ModelConfig(
+            architecture="segmenter",
+            classes=tuple(values),
+            exclusive=False,
+            class_values=tuple(values.values()),
+        )
+    )
+
+
+def test_the_smallest_region_gives_the_value_whatever_the_order_of_the_classes() -> None:
+    rule = regions_of(whole=(2, 1, 4), core=(1, 4), enhancing=(4,))
+    assert [label(rule, p) for p in ([0.6, 0.4, 0.4], [0.9, 0.6, 0], [0.9, 0.8, 0.51])] == [2, 1, 4]
+    assert label(rule, [0.1, 0.2, 0.6]) == 4
+    assert label(regions_of(a=(1,), b=(2,)), [0.6, 0.9]) == 1  # of equals the earlier
+
+
+def test_values_are_those_of_the_users_labels() -> None:
+    config = ModelConfig(
+        architecture="segmenter", classes=("tumour", "organ"), class_values=((2,), (255,))
+    )
+    assert class_rule(config).values == (2, 255)
+    assert class_rule(config).dtype == np.uint8
+    assert [label(class_rule(config), p) for p in ([0.2, 0.5, 0.3], [0.2, 0.3, 0.5])] == [2, 255]
+    large = ModelConfig(architecture="segmenter", classes=("a", "b"), class_values=((205,), (420,)))
+    assert class_rule(large).dtype == np.uint16
+    assert label(class_rule(large), [0.2, 0.3, 0.5]) == 420
+
+
 def test_many_classes_need_sixteen_bits() -> None:
     names = tuple(f"class_{i}" for i in range(300))
-    rule = class_rule(ModelConfig(architecture="segmenter", classes=names))
+    contract = Preprocessing(window=(16, 32, 32))
+    config = ModelConfig(architecture="segmenter", classes=names, preprocessing=contract)
+    rule = class_rule(config)
     probabilities = [0.0] * 301
     probabilities[299] = 1.0
     assert label(rule, probabilities) == 299

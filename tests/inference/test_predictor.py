@@ -14,7 +14,7 @@ from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
 from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import Volume, read_volume
 from mots_pretrained.inference import Predictor
-from mots_pretrained.tasks import BRATS_REGIONS, MOTS_TASKS
+from mots_pretrained.tasks import BRATS_REGIONS, MOTS_TASKS, Task
 
 CONTRACT = Preprocessing(spacing=(4.0, 3.0, 3.0), window=(8, 16, 16), patch=(8, 16, 16))
 CONFIG = ModelConfig(preprocessing=CONTRACT)
@@ -157,14 +157,6 @@ def test_chosen_tasks_keep_their_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "spleen.nii.gz").array, few.mask("spleen"))
 
 
-def test_volumes_count_labels_and_masks() -> None:
-    prediction = Predictor(Tiny())(Volume.with_spacing(body(), (3.0, 2.0, 2.0)))
-    for name, value in prediction.values.items():
-        assert prediction.volumes[name] == pytest.approx((prediction.labels == value).sum() * 0.012)
-        assert prediction.mask_volumes[name] == pytest.approx(prediction.mask(name).sum() * 0.012)
-        assert prediction.mask_volumes[name] >= prediction.volumes[name]
-
-
 def test_postprocessing_cleans_labels_and_masks_alike() -> None:
     volume = Volume.with_spacing(body(), (3.0, 2.0, 2.0))
     raw, clean = Predictor(Tiny())(volume), Predictor(Tiny(), postprocess=True)(volume)
@@ -260,6 +252,109 @@ def test_plain_callables_are_networks_too() -> None:
     np.testing.assert_array_equal(Predictor(Plain())(volume).labels == 1, volume.array > 0)
 
 
+def test_a_network_stays_where_it_is_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Tiny()
+    moved: list[object] = []
+    monkeypatch.setattr(net, "to", lambda device: moved.append(device))
+    predictor = Predictor(net)
+    assert moved == []
+    assert predictor.device == torch.device("cpu")
+    Predictor(net, device="cpu")
+    assert moved == [torch.device("cpu")]
+    elsewhere = Tiny().to("meta")  # as a GPU: a place that is not the CPU
+    assert Predictor(elsewhere).device.type == "meta"
+    assert next(elsewhere.parameters()).device.type == "meta"
+    later = Tiny()
+    predictor = Predictor(later)
+    later.to("meta")
+    assert predictor.device.type == "meta"  # it follows its network
+
+
+def test_a_network_that_predicted_can_be_trained() -> None:
+    net = Tiny()
+    Predictor(net)(Volume.with_spacing(body(), (3.0, 2.0, 2.0)))
+    net.train()
+    net(torch.zeros(1, 1, 8, 8, 8)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_a_thin_slab_is_no_body_in_air() -> None:
+    class Deep(Threshold):
+        """Finds a liver where 8 mm above and below are tissue, too."""
+
+        def forward(self, image: Tensor, tasks: list[str] | None = None) -> Tensor:
+            tissue = (image > -0.5).float()
+            around = nn.functional.avg_pool3d(tissue, (5, 1, 1), 1, (2, 0, 0))
+            return super().forward(around - 0.9, tasks)
+
+    whole = np.full((30, 20, 20), -1000, np.int16)
+    whole[:, 4:16, 4:16] = 61
+    slab = Volume.with_spacing(whole[:3], CONTRACT.spacing)
+    np.testing.assert_array_equal(Predictor(Deep())(slab).labels == 1, whole[:3] > 0)
+
+
+SIDED = ("left_kidney", "spleen", "right_kidney")
+
+
+class Sided(nn.Module):
+    """An oracle of kidneys: bright voxels are the kidney of their half of the body."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, image: Tensor, tasks: list[str] | None = None) -> Tensor:
+        right = torch.arange(image.shape[-1]) < image.shape[-1] / 2  # width runs right to left
+        bright = image[:, 0] > 0
+        found = {"left_kidney": bright & ~right, "right_kidney": bright & right}
+        nothing = torch.zeros_like(bright)
+        names = tasks or self.config.classes
+        maps = torch.stack([found.get(name, nothing) for name in names], dim=1).float()
+        if tasks:
+            return 20 * torch.stack([maps, torch.zeros_like(maps)], dim=2) - 10
+        if not self.config.exclusive:
+            return 20 * maps - 10
+        return 20 * torch.cat([1 - maps.sum(1, keepdim=True), maps], dim=1)
+
+
+def sided_config(kind: str) -> ModelConfig:
+    if kind == "tasks":
+        tasks = tuple(Task(name, name, None, (1,)) for name in SIDED)
+        return ModelConfig(tasks=tasks, preprocessing=CONTRACT)
+    names = SIDED[:2] if kind == "one side" else SIDED
+    return ModelConfig(
+        architecture="segmenter",
+        classes=names,
+        exclusive=kind != "overlapping",
+        class_values=tuple((value,) for value in range(1, len(names) + 1)),
+        preprocessing=CONTRACT,
+    )
+
+
+@pytest.mark.parametrize("kind", ["exclusive", "overlapping", "tasks", "one side"])
+def test_flips_leave_left_and_right_where_they_are(kind: str) -> None:
+    array = np.full((8, 16, 16), -1000, np.int16)
+    array[2:6, 6:10, 2:5] = array[2:6, 6:10, 11:14] = 200
+    volume = Volume.with_spacing(array, CONTRACT.spacing)
+    net = Sided(sided_config(kind))
+    flipped = Predictor(net, flips=True)(volume)
+    np.testing.assert_array_equal(flipped.labels, Predictor(net)(volume).labels)
+    assert flipped.values["left_kidney"] == 1
+    assert np.unique(flipped.labels[..., 8:]).tolist() == [0, 1]
+    assert np.unique(flipped.labels[..., :8]).tolist() == ([0] if kind == "one side" else [0, 3])
+
+
+def test_one_task_of_a_side_alone_is_not_mirrored_to_its_other() -> None:
+    array = np.full((8, 16, 16), -1000, np.int16)
+    array[2:6, 6:10, 2:5] = array[2:6, 6:10, 11:14] = 200
+    net = Sided(sided_config("tasks"))
+    found = Predictor(net, tasks=["left_kidney"], flips=True)(
+        Volume.with_spacing(array, CONTRACT.spacing)
+    )
+    assert not found.labels[..., :8].any()
+    assert found.labels[..., 8:].any()
+
+
 def test_what_cannot_be_predicted_is_said() -> None:
     with pytest.raises(KeyError, match="unknown task 'heart'; this model has: liver, kidney"):
         Predictor(Tiny(), tasks=["liver", "heart"])
@@ -273,6 +368,10 @@ def test_what_cannot_be_predicted_is_said() -> None:
         Predictor(segmenter(True, ("a", "b")), tasks=["liver"])
     with pytest.raises(ValueError, match="unknown device 'tpu9'"):
         Predictor(Tiny(), device="tpu9")
+    with pytest.raises(ValueError, match="unknown precision 'half'; allowed are float32, bfloat16"):
+        Predictor(Tiny(), precision="half")
+    with pytest.raises(ValueError, match="float16 is for CUDA"):
+        Predictor(Tiny(), precision="float16")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device cuda is not available here; use cpu"):
             Predictor(Tiny(), device="cuda")

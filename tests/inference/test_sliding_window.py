@@ -11,6 +11,7 @@ from scipy import ndimage
 from mots_pretrained.inference.sliding_window import (
     PUBLISHED,
     gaussian,
+    over_mirrors,
     sliding_window,
     window_starts,
 )
@@ -96,10 +97,11 @@ def test_weights_are_the_published_gaussian(size: int) -> None:
 def test_equals_the_plain_loop(size: tuple[int, int, int], flips: bool) -> None:
     image = torch.randn(2, *size, generator=torch.Generator().manual_seed(1))
     predict, window = conv(2, 3), (8, 8, 6)
-    got = whole(sliding_window(image, predict, window=window, overlap=0.5, flips=flips))
+    mean = over_mirrors(predict, (0, 1, 2)) if flips else predict
+    got = whole(sliding_window(image, mean, window=window, overlap=0.5))
     expected = slow(image, predict, window, flips)
     torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
-    batched = whole(sliding_window(image, predict, window=window, flips=flips, batch=3))
+    batched = whole(sliding_window(image, mean, window=window, batch=3))
     torch.testing.assert_close(batched, got, rtol=1e-5, atol=1e-6)
 
 
@@ -112,7 +114,8 @@ def test_published_protocol_in_closed_form() -> None:
     def corner(x: torch.Tensor) -> torch.Tensor:
         return x[:, :, :1, :1, :1].expand_as(x)
 
-    got = whole(sliding_window(image, corner, window=(1, 1, 8), **PUBLISHED))
+    mean = over_mirrors(corner, (0,))
+    got = whole(sliding_window(image, mean, window=(1, 1, 8), overlap=PUBLISHED["overlap"]))
     answers = [(0 + 7) / 2, (4 + 11) / 2]
     w = [math.exp(-0.5 * (i - 4) ** 2) for i in range(8)]
     for i in range(12):
@@ -122,7 +125,7 @@ def test_published_protocol_in_closed_form() -> None:
     assert PUBLISHED == {"overlap": 0.5, "flips": True}
 
 
-def test_a_small_volume_is_padded_with_air_and_cut_back() -> None:
+def test_a_small_volume_is_continued_by_its_ends_and_cut_back() -> None:
     seen = []
 
     def spy(x: torch.Tensor) -> torch.Tensor:
@@ -130,11 +133,56 @@ def test_a_small_volume_is_padded_with_air_and_cut_back() -> None:
         return x[:, :1]
 
     image = torch.rand(1, 3, 9, 4)
-    got = whole(sliding_window(image, spy, window=(5, 6, 7)))
+    got = whole(sliding_window(image, spy, window=(6, 6, 7)))
     torch.testing.assert_close(got, image, rtol=1e-5, atol=1e-6)
-    assert [tuple(x.shape) for x in seen] == [(1, 1, 5, 6, 7)] * 2
-    assert (seen[0][..., 3:, :, :] == -1).all()
-    assert (seen[0][..., 4:] == -1).all()
+    assert [tuple(x.shape) for x in seen] == [(1, 1, 6, 6, 7)] * 2
+    window = seen[0][0, 0]  # 1 plane before and 2 after, 1 column before and 2 after
+    for plane, source in enumerate([0, 0, 1, 2, 2, 2]):
+        for column, beside in enumerate([0, 0, 1, 2, 3, 3, 3]):
+            assert torch.equal(window[plane, :, column], image[0, source, :6, beside])
+
+
+def test_a_thin_slab_of_a_body_is_predicted_as_the_body() -> None:
+    # knows a body only where it goes on for 5 planes: air in between hides it
+    def deep(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool3d((x > 0).float(), (5, 1, 1), 1, (2, 0, 0)) > 0.55
+
+    body = torch.full((1, 2, 8, 8), -1.0)
+    body[:, :, 2:6, 2:6] = 0.2
+    got = whole(sliding_window(body, deep, window=(8, 8, 8)))
+    assert torch.equal(got > 0.5, body > 0)
+
+
+def test_one_sided_classes_change_places_in_the_mirror() -> None:
+    # background, left, middle, right: by the side of the window that is bright
+    def oracle(x: torch.Tensor) -> torch.Tensor:
+        half = torch.arange(x.shape[-1]) < x.shape[-1] / 2
+        bright = x[:, :1] > 0.5
+        middle = (x[:, :1] > 0.1) & ~bright
+        left, right = bright & ~half, bright & half
+        return torch.cat([~(bright | middle), left, middle, right], dim=1).float()
+
+    image = torch.zeros(1, 4, 6, 8)
+    image[:, 1:3, 2:4, 1:3], image[:, 1:3, 2:4, 5:7], image[:, 0] = 1, 1, 0.3
+    plain = whole(sliding_window(image, oracle, window=(4, 6, 8)))
+    swapped = over_mirrors(oracle, (0, 3, 2, 1))
+    torch.testing.assert_close(whole(sliding_window(image, swapped, window=(4, 6, 8))), plain)
+    halves = over_mirrors(oracle, None)  # four images, none of them left to right
+    torch.testing.assert_close(whole(sliding_window(image, halves, window=(4, 6, 8))), plain)
+    wrong = whole(sliding_window(image, over_mirrors(oracle, range(4)), window=(4, 6, 8)))
+    assert (wrong - plain).abs().max() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("sides", "images"), [(None, 4), ((0,), 8)])
+def test_mirror_images_are_all_different(sides: tuple[int, ...] | None, images: int) -> None:
+    seen = []
+
+    def spy(x: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(x.flatten().tolist()))
+        return x
+
+    over_mirrors(spy, sides)(torch.arange(8.0).view(1, 1, 2, 2, 2))
+    assert len(seen) == len(set(seen)) == images
 
 
 def test_planes_come_as_soon_as_they_are_finished() -> None:
@@ -156,7 +204,7 @@ def test_progress_counts_windows() -> None:
     told: list[tuple[int, int]] = []
     image = torch.zeros(1, 8, 8, 12)
     slabs = sliding_window(
-        image, lambda x: x, window=(8, 4, 4), batch=4, progress=lambda *now: told.append(now)
+        image, lambda x: x, window=(8, 4, 4), batch=4, on_window=lambda *now: told.append(now)
     )
     assert whole(slabs).shape == (1, 8, 8, 12)
     assert told == [(4, 15), (8, 15), (12, 15), (15, 15)]

@@ -1,0 +1,261 @@
+"""A folder of scans: which files make up each, and what is written of them, whatever fails."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import write_text
+from mots_pretrained.images.nifti import list_volumes, read_grid, stem
+
+if TYPE_CHECKING:
+    from mots_pretrained.inference.prediction import Prediction
+    from mots_pretrained.inference.predictor import Predictor
+    from mots_pretrained.inference.sliding_window import OnWindow
+
+FAILURES = "failures.csv"
+"""Name of the file that lists the scans of a folder that failed: file, kind and reason."""
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's naming: CASE_0000 is the first channel
+
+
+class ScanFiles(NamedTuple):
+    """One scan to segment.
+
+    Attributes:
+        name: What its results are named after.
+        images: One file with all channels, or one a channel in the model's order.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+
+
+class Failure(NamedTuple):
+    """A scan that failed: its first file, the kind of error, and the reason in one line."""
+
+    file: str
+    kind: str
+    reason: str
+
+
+def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
+    """Refuse scans that are not there, and a folder for the results that can't be one.
+
+    Raises:
+        MissingFileError: If a file is missing.
+        UserError: If a folder holds no scan, stands beside others, or is the output as well.
+    """
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UserError(f"{output} is a file; give a folder for the results")
+    for path in given:
+        if os.path.isdir(path) and os.path.exists(output) and os.path.samefile(path, output):
+            raise UserError(f"{output} holds the scans; give another folder for the results")
+    find_scans(given, 1)
+
+
+def find_scans(given: Sequence[str | os.PathLike[str]], channels: int) -> list[ScanFiles]:
+    """Find the scans among files and folders for a model of so many channels.
+
+    Files are the channels of one scan. Of a folder every NIfTI file is a scan, but for a model of
+    several channels the files CASE_0000, CASE_0001, ... make up the scan CASE; for one channel
+    CASE_0000 is the scan CASE where all files of the folder are named so, as nnU-Net wants. A
+    folder without NIfTI files may hold the cases of BraTS, each in a folder of its own.
+
+    Args:
+        given: Files, or one folder.
+        channels: Channels of the model's input.
+
+    Raises:
+        MissingFileError: If a file is missing.
+        UserError: If a folder holds no scan or stands beside others, or two scans have one name.
+    """
+    paths = [Path(path) for path in given]
+    for path in paths:
+        if not path.exists():
+            raise MissingFileError(f"no such file: {path}; give an existing .nii or .nii.gz")
+    folders = [path for path in paths if path.is_dir()]
+    if not folders:
+        return [_one_scan(paths, channels)]
+    if len(paths) > 1:
+        raise UserError(f"{folders[0]} is a folder; give one folder, or files only")
+    files = list_volumes(folders[0])
+    if files:
+        return _checked(_grouped(files, channels), folders[0])
+    from mots_pretrained.data.layouts.brats import find_brats
+
+    brats = find_brats(folders[0])
+    if brats is None:
+        raise UserError(f"{folders[0]} holds no .nii or .nii.gz file; give a folder of scans")
+    return [ScanFiles(case.name, tuple(case.images)) for case in brats.cases]
+
+
+def segment_scans(
+    predictor: Predictor,
+    scans: Iterable[ScanFiles],
+    write: Callable[[Prediction], dict[str, Any]],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    on_window: Callable[[str], OnWindow] | None = None,
+    on_scan: Callable[[dict[str, Any] | Failure], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[Failure]]:
+    """Segment scans one after the other; what fails is listed and the others go on.
+
+    Args:
+        predictor: The network to use.
+        scans: The scans.
+        write: Function that writes a prediction's files and returns a report of them.
+        output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
+            earlier ones. None raises the first error instead.
+        on_window: Function from a scan's name to the callback for its windows.
+        on_scan: Callback that receives each scan's report or failure.
+
+    Returns:
+        The reports, with the seconds that each scan took, and the failures.
+    """
+    reports, failures, seen = [], [], []
+    for scan in scans:
+        start = time.monotonic()
+        told: dict[str, Any] | Failure
+        seen.append(scan.images[0].name)
+        try:
+            report = write(_segment(predictor, scan, on_window))
+            told = {**report, "seconds": round(time.monotonic() - start, 2)}
+            reports.append(told)
+        except Exception as error:
+            if output is None:
+                raise
+            told = Failure(seen[-1], type(error).__name__, _reason(error))
+            failures.append(told)
+        if output is not None:
+            _write_failures(Path(output) / FAILURES, failures, seen)
+        if on_scan is not None:
+            on_scan(told)
+    return reports, failures
+
+
+def write_results(
+    prediction: Prediction,
+    output: str | os.PathLike[str],
+    *,
+    masks: bool = False,
+    title: str | None = None,
+) -> dict[str, Any]:
+    """Write a prediction's label map, volumes and picture.
+
+    Args:
+        prediction: What was found.
+        output: Folder to write into, made if need be.
+        masks: Write each category's own mask as well.
+        title: Title of the picture.
+
+    Returns:
+        What `save_prediction` returns, and ``overlay``, the picture's path.
+    """
+    from mots_pretrained.inference.outputs import save_prediction
+    from mots_pretrained.report.overlay import draw_overlay
+
+    report = save_prediction(prediction, output, masks=masks)
+    overlay = Path(output) / f"{prediction.volume.name}_overlay.png"
+    draw_overlay(
+        prediction.volume,
+        prediction.labels,
+        overlay,
+        values=prediction.values,
+        volumes=prediction.volumes,
+        title=title,
+    )
+    return {**report, "overlay": str(overlay)}
+
+
+def _segment(
+    predictor: Predictor, scan: ScanFiles, on_window: Callable[[str], OnWindow] | None
+) -> Prediction:
+    from mots_pretrained.images.volume import read_channels
+
+    volume = dataclasses.replace(read_channels(scan.images), name=scan.name)
+    return predictor(volume, on_window=on_window and on_window(scan.name))
+
+
+def _one_scan(files: list[Path], channels: int) -> ScanFiles:
+    """Name the scan that files given one by one make up, as it would be named in their folder."""
+    wanted = {path.resolve() for path in files}
+    beside = list_volumes(files[0].parent) if channels == 1 else files
+    for scan in _grouped(beside, channels):
+        if {path.resolve() for path in scan.images} == wanted:
+            return ScanFiles(scan.name, tuple(files))
+    return ScanFiles(stem(files[0]), tuple(files))
+
+
+def _grouped(files: list[Path], channels: int) -> list[ScanFiles]:
+    """Join files that are channels of one scan, and name each scan."""
+    matches = {path: _CHANNEL.fullmatch(stem(path)) for path in files}
+    if channels == 1:
+        first = all(match is not None and match[2] == "0000" for match in matches.values())
+        return [ScanFiles(m[1] if first and m else stem(p), (p,)) for p, m in matches.items()]
+    groups: dict[str, dict[int, Path]] = {}
+    for path, match in matches.items():
+        if match is not None and not _holds_channels(path):
+            groups.setdefault(match[1], {})[int(match[2])] = path
+    scans, joined = [], set()
+    for case, group in groups.items():
+        if sorted(group) == list(range(channels)):
+            scans.append(ScanFiles(case, tuple(group[index] for index in range(channels))))
+            joined |= {*group.values()}
+    scans += [ScanFiles(stem(path), (path,)) for path in files if path not in joined]
+    return sorted(scans, key=lambda scan: scan.images[0].name)
+
+
+def _holds_channels(path: Path) -> bool:
+    """Whether a file holds several channels itself; what can't be read is told of later."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again where the file is read
+            return len(read_grid(path)[0]) > 3
+    except (ValueError, OSError):
+        return False
+
+
+def _checked(scans: list[ScanFiles], folder: Path) -> list[ScanFiles]:
+    taken: dict[str, Path] = {}
+    for scan in scans:
+        other = taken.setdefault(scan.name.casefold(), scan.images[0])
+        if other != scan.images[0]:
+            raise UserError(
+                f"{folder} holds {other.name} and {scan.images[0].name}, whose results would be "
+                "one file"
+            )
+    return scans
+
+
+def _reason(error: Exception) -> str:
+    named = isinstance(error, OSError) and error.filename is not None and error.strerror
+    text = f"{error.strerror}: {error.filename}" if named else str(error)  # type: ignore[attr-defined]
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _write_failures(path: Path, failures: list[Failure], seen: list[str]) -> None:
+    """Replace these scans' rows in the list of failures; without any rows there is no file."""
+    kept: list[Failure] = []
+    if path.is_file():
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if len(row) == len(Failure._fields)]
+            kept = [Failure(*row) for row in rows[1:] if row[0] not in seen]
+    rows_now = [*kept, *failures]
+    if not rows_now:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([Failure._fields, *rows_now])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
