@@ -12,7 +12,6 @@ from itertools import islice
 from multiprocessing import get_context
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig
@@ -73,7 +72,7 @@ class Scoring:
         """Return a predictor of one task, and of those that cleaning it looks at; None: of all."""
         return Predictor(
             net,
-            device=_place(net) if self.device is None else self.device,
+            device=self.device,
             tasks=_needed(net.config, task, self.postprocess),
             overlap=self.overlap,
             flips=self.flips,
@@ -251,12 +250,6 @@ def _score(
         if on_case is not None:
             on_case(done, total)
     return results
-
-
-def _place(net: Network) -> torch.device:
-    """Return where a network's parameters lie."""
-    parameters = net.parameters() if isinstance(net, torch.nn.Module) else iter(())
-    return next((p.device for p in parameters), torch.device("cpu"))
 
 
 def _whole(volume: Volume, predictor: Predictor) -> Prediction:
