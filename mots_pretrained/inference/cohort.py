@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.images.nifti import list_volumes, read_grid, stem
@@ -26,18 +27,6 @@ FAILURES = "failures.csv"
 """Name of the file that lists the scans of a folder that failed: file, kind and reason."""
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's naming: CASE_0000 is the first channel
-
-
-class ScanFiles(NamedTuple):
-    """One scan to segment.
-
-    Attributes:
-        name: What its results are named after.
-        images: One file with all channels, or one a channel in the model's order.
-    """
-
-    name: str
-    images: tuple[Path, ...]
 
 
 class Failure(NamedTuple):
@@ -63,7 +52,7 @@ def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathL
     find_scans(given, 1)
 
 
-def find_scans(given: Sequence[str | os.PathLike[str]], channels: int) -> list[ScanFiles]:
+def find_scans(given: Sequence[str | os.PathLike[str]], channels: int) -> list[CaseFiles]:
     """Find the scans among files and folders for a model of so many channels.
 
     Files are the channels of one scan. Of a folder every NIfTI file is a scan, but for a model of
@@ -96,12 +85,12 @@ def find_scans(given: Sequence[str | os.PathLike[str]], channels: int) -> list[S
     brats = find_brats(folders[0])
     if brats is None:
         raise UserError(f"{folders[0]} holds no .nii or .nii.gz file; give a folder of scans")
-    return [ScanFiles(case.name, tuple(case.images)) for case in brats.cases]
+    return list(brats.cases)
 
 
 def segment_scans(
     predictor: Predictor,
-    scans: Iterable[ScanFiles],
+    scans: Iterable[CaseFiles],
     write: Callable[[Prediction], dict[str, Any]],
     *,
     output: str | os.PathLike[str] | None = None,
@@ -178,7 +167,7 @@ def write_results(
 
 
 def _segment(
-    predictor: Predictor, scan: ScanFiles, on_window: Callable[[str], OnWindow] | None
+    predictor: Predictor, scan: CaseFiles, on_window: Callable[[str], OnWindow] | None
 ) -> Prediction:
     from mots_pretrained.images.volume import read_channels
 
@@ -186,22 +175,22 @@ def _segment(
     return predictor(volume, on_window=on_window and on_window(scan.name))
 
 
-def _one_scan(files: list[Path], channels: int) -> ScanFiles:
+def _one_scan(files: list[Path], channels: int) -> CaseFiles:
     """Name the scan that files given one by one make up, as it would be named in their folder."""
     wanted = {path.resolve() for path in files}
     beside = list_volumes(files[0].parent) if channels == 1 else files
     for scan in _grouped(beside, channels):
         if {path.resolve() for path in scan.images} == wanted:
-            return ScanFiles(scan.name, tuple(files))
-    return ScanFiles(stem(files[0]), tuple(files))
+            return CaseFiles(scan.name, tuple(files))
+    return CaseFiles(stem(files[0]), tuple(files))
 
 
-def _grouped(files: list[Path], channels: int) -> list[ScanFiles]:
+def _grouped(files: list[Path], channels: int) -> list[CaseFiles]:
     """Join files that are channels of one scan, and name each scan."""
     matches = {path: _CHANNEL.fullmatch(stem(path)) for path in files}
     if channels == 1:
         first = all(match is not None and match[2] == "0000" for match in matches.values())
-        return [ScanFiles(m[1] if first and m else stem(p), (p,)) for p, m in matches.items()]
+        return [CaseFiles(m[1] if first and m else stem(p), (p,)) for p, m in matches.items()]
     groups: dict[str, dict[int, Path]] = {}
     for path, match in matches.items():
         if match is not None and not _holds_channels(path):
@@ -209,9 +198,9 @@ def _grouped(files: list[Path], channels: int) -> list[ScanFiles]:
     scans, joined = [], set()
     for case, group in groups.items():
         if sorted(group) == list(range(channels)):
-            scans.append(ScanFiles(case, tuple(group[index] for index in range(channels))))
+            scans.append(CaseFiles(case, tuple(group[index] for index in range(channels))))
             joined |= {*group.values()}
-    scans += [ScanFiles(stem(path), (path,)) for path in files if path not in joined]
+    scans += [CaseFiles(stem(path), (path,)) for path in files if path not in joined]
     return sorted(scans, key=lambda scan: scan.images[0].name)
 
 
@@ -225,7 +214,7 @@ def _holds_channels(path: Path) -> bool:
         return False
 
 
-def _checked(scans: list[ScanFiles], folder: Path) -> list[ScanFiles]:
+def _checked(scans: list[CaseFiles], folder: Path) -> list[CaseFiles]:
     taken: dict[str, Path] = {}
     for scan in scans:
         other = taken.setdefault(scan.name.casefold(), scan.images[0])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
+from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference import Predictor
@@ -79,8 +80,10 @@ def test_files_given_one_by_one_are_named_as_in_their_folder(tmp_path):
     scan(tmp_path / "a_0001.nii.gz")
     assert find_scans(files[:1], 1)[0].name == "a_0000"
     both = [tmp_path / "a_0000.nii.gz", tmp_path / "a_0001.nii.gz"]
-    assert find_scans(both, 2) == [("a", tuple(both))]
-    assert find_scans(both[::-1], 2) == [("a", tuple(both[::-1]))]  # the order given counts
+    assert find_scans(both, 2) == [CaseFiles("a", tuple(both))]
+    assert find_scans(both[::-1], 2) == [
+        CaseFiles("a", tuple(both[::-1]))
+    ]  # the order given counts
     assert find_scans(files, 2)[0].name == "a_0000"  # channels of two cases are no case
 
 
