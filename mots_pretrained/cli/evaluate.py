@@ -125,12 +125,13 @@ def evaluate(
     )
     setting += [f"overlap {overlap:g}", *["flips"] * flips, *["postprocessed"] * postprocess]
     if given == PHANTOMS:
-        results = _on_phantoms(model, scoring, cases, seeds, randomise, everywhere, workers)
+        found = _on_phantoms(model, scoring, cases, seeds, randomise, everywhere, workers)
         setting.insert(0, f"{cases} phantoms, randomise {randomise:g}{', everywhere' * everywhere}")
     else:
-        results = _on_prepared(given, model, scoring, split, task)
+        found = _on_prepared(given, model, scoring, split, task)
         setting.insert(0, f"{given} {split}{f' {task}' if task else ''}")
-    report.show(results, setting=setting, grid="the model's", by_group=everywhere)
+    setting.append(f"weights {found[1]}")
+    report.show(found[0], setting=setting, grid="the model's", by_group=everywhere)
 
 
 def _score_files(
@@ -166,15 +167,18 @@ def _on_phantoms(
     randomise: float,
     everywhere: bool,
     workers: int,
-) -> Results:
+) -> tuple[Results, str]:
+    """Return the scores, and the first digits of the hash of the model's weights."""
     from mots_pretrained.cli import console
     from mots_pretrained.networks import load
     from mots_pretrained.training.score import score_phantoms
+    from mots_pretrained.weights.fingerprint import weights_sha256
 
     if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise UserError(f"seeds are whole numbers parted by commas, not {seeds!r}")
-    return score_phantoms(
-        load(model),
+    net = load(model)
+    results = score_phantoms(
+        net,
         scoring,
         cases=cases,
         seeds=tuple(dict.fromkeys(int(seed) for seed in seeds.split(","))),
@@ -183,23 +187,30 @@ def _on_phantoms(
         workers=workers,
         on_case=lambda done, of: console.say(f"case {done} of {of}"),
     )
+    return results, weights_sha256(net.state_dict())[:12]
 
 
-def _on_prepared(folder: str, model: str, scoring: Scoring, split: str, task: str) -> Results:
+def _on_prepared(
+    folder: str, model: str, scoring: Scoring, split: str, task: str
+) -> tuple[Results, str]:
+    """Return the scores, and the first digits of the hash of the model's weights."""
     from mots_pretrained.cli import console
     from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.networks import load
     from mots_pretrained.training.score import score_prepared
+    from mots_pretrained.weights.fingerprint import weights_sha256
 
     chosen: dict[str, Split | None] = {"test": "test", "train": "train", "all": None}
     if split not in chosen:
         raise UserError(f"unknown split {split!r}; allowed are {', '.join(chosen)}")
     prepared = PreparedSet.open(folder)
-    return score_prepared(
-        load(model),
+    net = load(model)
+    results = score_prepared(
+        net,
         prepared,
         scoring,
         split=chosen[split],
         task=task or None,
         on_case=lambda done, of: console.say(f"case {done} of {of}"),
     )
+    return results, weights_sha256(net.state_dict())[:12]

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -170,6 +171,13 @@ def test_phantoms_of_several_seeds(model, tmp_path, capsys):
     assert values["standard_deviation"]["mean_dice"] >= 0
     lines = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert {line["seed"] for line in lines} == {"1", "2"}
+    assert {line["row"] for line in lines} == {str(model[0])}
+    setting = lines[0]["setting"]
+    assert re.fullmatch(
+        "2 phantoms, randomise 0, rule standard, tolerance 2 mm, overlap 0, weights [0-9a-f]{12}",
+        setting,
+    )
+    assert " cores, torch " in lines[0]["machine"]
     assert all(float(line["seconds"]) > 0 for line in lines)
 
 

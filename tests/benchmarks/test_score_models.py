@@ -1,0 +1,52 @@
+"""The shipped models' scores as one CSV: which models, their steps, both parts of a case."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.table import from_lines, read_lines
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("score_models")
+
+
+def test_the_models_that_make_labels_are_scored(bench):
+    assert bench.MODELS == ("transdodnet.phantom", "dodnet.phantom", "transdodnet.phantom_singlept")
+    for name in bench.MODELS:
+        assert int(bench.steps(name)) > 0
+
+
+def test_every_value_of_every_case_is_written(bench, monkeypatch, tmp_path, capsys):
+    def score(net, scoring, **options):
+        results = Results(("liver", "liver_tumour", "spleen"), scoring.metrics)
+        for seed in options["seeds"]:
+            right = {"dice": 0.5 + seed / 10, "hd95": 2.0}
+            none = {"dice": None, "hd95": None, "false_ml": 1.5}
+            scores = {"liver": right, "liver_tumour": none, "spleen": right}
+            results.add(f"liver {seed}-0", scores, seed=seed, group="liver", seconds=1.0)
+        return results
+
+    net = SimpleNamespace(to=lambda device: net, state_dict=dict)
+    monkeypatch.setattr(bench, "score_phantoms", score)
+    monkeypatch.setattr(bench, "load", lambda name: net)
+    path = tmp_path / "models.csv"
+    words = ["--models", "dodnet.phantom", "--cases", "1", "--seeds", "0,1", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["score_models.py", *words, "-o", str(path)])
+    bench.main()
+    own = from_lines(read_lines(path, table="models", row="dodnet.phantom"))
+    assert own.categories == ("liver", "liver_tumour")
+    assert own.mean("liver") == pytest.approx(0.55)
+    assert own.false_volume("liver_tumour") == 1.5
+    assert from_lines(read_lines(path, table="models elsewhere")).categories == ("spleen",)
+    assert "clean" in capsys.readouterr().out
