@@ -122,11 +122,14 @@ def _download(words: list[str], output: str, json: bool) -> None:
     if output:
         import shutil
 
+        from mots_pretrained.files import replacing_by_name
+
         target = Path(output)
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             if (folder / name).is_file():
-                shutil.copyfile(folder / name, target / name)
+                with replacing_by_name(target / name) as draft:
+                    shutil.copyfile(folder / name, draft)
         folder = target
     if json:
         console.show_json({"name": words[0], "folder": str(folder)})

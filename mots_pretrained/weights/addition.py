@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import replacing_by_name
 
 FORMAT_VERSION = 1
 """Version of the files that this package writes, and the newest that it reads."""
@@ -46,12 +47,8 @@ class Addition:
             "facts": json.dumps(self.facts),
         }
         tensors = {n: t.detach().cpu().contiguous().clone() for n, t in self.tensors.items()}
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with replacing_by_name(path) as draft:
             save_file(tensors, draft, metadata=metadata)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
         return path
 
     @classmethod
