@@ -83,7 +83,7 @@ class ScoreReport:
                 results,
                 table="evaluate",
                 row=self.name,
-                setting=", ".join(setting),
+                setting=", ".join([*setting, f"on {grid} grid"]),
                 machine=machine(),
             )
             write_lines(self.csv, lines)
@@ -91,7 +91,7 @@ class ScoreReport:
         if self.against:
             differences = compare(results.by_case(), from_lines(read_lines(self.against)).by_case())
         if self.json:
-            console.show_json(self._json(results, differences, by_group))
+            console.show_json({"grid": grid, **self._json(results, differences, by_group)})
             return
         console.show(results.as_text())
         if any(map(results.absent_cases, results.categories)):

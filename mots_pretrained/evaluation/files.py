@@ -62,6 +62,11 @@ def score_files(
             f"predictions name {', '.join(own.classes)}, the truth {', '.join(theirs.classes)}: "
             "no class is in both; say with --labels and --truth-labels which values mean what"
         )
+    if unknown := [name for name in theirs.classes if name not in own.classes]:
+        warnings.warn(
+            f"the predictions do not name {', '.join(unknown)}, which the truth does; not scored",
+            stacklevel=2,
+        )
     results = Results(shared, tuple(metrics), rule, tolerance, missing=missing)
     found: tuple[set[int], set[int]] = (set(), set())
     for case, (predicted, true) in pairs.items():

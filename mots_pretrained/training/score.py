@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -200,6 +201,13 @@ def score_prepared(
     if not labelled:
         raise UserError(
             f"the model knows {', '.join(known)}, and {prepared.folder} labels none of it"
+        )
+    named = dict.fromkeys(n for r in selected for n in tasks[r.task].categories)
+    if unknown := [name for name in named if name not in known]:
+        warnings.warn(
+            f"the model does not know {', '.join(unknown)}, which {prepared.folder} labels; not "
+            "scored",
+            stacklevel=2,
         )
 
     def items() -> Iterator[_Item]:

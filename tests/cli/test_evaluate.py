@@ -111,6 +111,7 @@ def test_two_runs_are_compared_case_by_case(folders, capsys):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:the predictions do not name hepar")
 def test_the_truth_may_have_values_of_its_own(folders, capsys):
     (folders / "theirs.json").write_text('{"hepar": 3, "liver": [1, 2]}')
     assert evaluate(folders, "--truth-labels", str(folders / "theirs.json"), "--json") == 0
@@ -174,7 +175,8 @@ def test_phantoms_of_several_seeds(model, tmp_path, capsys):
     assert {line["row"] for line in lines} == {str(model[0])}
     setting = lines[0]["setting"]
     assert re.fullmatch(
-        "2 phantoms, randomise 0, rule standard, tolerance 2 mm, overlap 0, weights [0-9a-f]{12}",
+        "2 phantoms, randomise 0, rule standard, tolerance 2 mm, overlap 0, weights [0-9a-f]{12}, "
+        "on the model's grid",
         setting,
     )
     assert " cores, torch " in lines[0]["machine"]

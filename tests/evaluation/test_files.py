@@ -352,3 +352,12 @@ def test_label_values_a_rounding_off_are_read(tmp_path):
     write_like(path, near, Volume.with_spacing(near, (3.0, 2.0, 1.0)), dtype=np.float32)
     results = score_files(path, write(tmp_path / "t.nii.gz", LIVER), metrics=["dice"])
     assert results.mean_dice == 1.0
+
+
+def test_classes_that_the_predictions_lack_are_named(tmp_path):
+    predicted, true = folders(tmp_path)
+    (predicted / "labels.json").write_text(json.dumps({"liver": [1]}))
+    (true / "labels.json").write_text(json.dumps({"liver": 1, "spleen": 2}))
+    with pytest.warns(UserWarning, match="do not name spleen, which the truth does; not scored"):
+        results = score_files(predicted, true, metrics=["dice"])
+    assert results.categories == ("liver",)

@@ -227,6 +227,9 @@ def test_what_does_not_fit_is_told(tiny, prepared):
         score_prepared(net, dataclasses.replace(prepared, contract=coarse))
     with pytest.raises(ValueError, match="no case to score in the split train and the task colon"):
         score_prepared(net, prepared, split="train", task="colon")
+    spleen = Oracle(dataclasses.replace(tiny, tasks=(task_named("spleen"),)))
+    with pytest.warns(UserWarning, match="does not know liver, liver_tumour, colon_tumour, which"):
+        assert score_prepared(spleen, prepared).categories == ("spleen",)
     lung = Oracle(dataclasses.replace(tiny, tasks=(task_named("lung"),)))
     with pytest.raises(ValueError, match="knows lung_tumour, and prepared labels none of it"):
         score_prepared(lung, prepared)

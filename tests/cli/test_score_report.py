@@ -1,0 +1,50 @@
+"""What an evaluation prints and refuses to print, from results made by hand."""
+
+import json
+
+import pytest
+
+from mots_pretrained.cli.score_report import ScoreReport
+from mots_pretrained.evaluation.results import Results
+
+
+def results(**options):
+    found = Results(("liver", "spleen"), ("dice", "hd95_published"), "published", **options)
+    for case, dice in (("a", 0.5), ("b", 0.75)):
+        scores = {"dice": dice, "hd95_published": 3.0}
+        found.add(case, {"liver": scores}, group="liver")
+    return found
+
+
+def test_table_9_says_which_distance_on_whose_grid(capsys):
+    report = ScoreReport("ours", paper=True)
+    report.check(("dice", "hd95_published"), "published")
+    report.show(results(), setting=["here"], grid="the model's")
+    out = capsys.readouterr().out
+    ours = next(line for line in out.splitlines() if line.startswith("ours"))
+    assert ours.split()[:4] == ["ours", "62.50", "-", "3.00"]
+    assert "TransDoDNet (paper)" in out
+    assert "HD of ours: HD95 vox, on the model's grid; the published testing takes HD95" in out
+
+
+def test_json_names_the_grid_and_has_no_nan(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    ScoreReport("ours", csv=str(path)).show(results(), setting=["here"], grid="the truth's")
+    assert "\n\nevery case: " in capsys.readouterr().out
+    report = ScoreReport("ours", against=str(path), json=True)
+    report.check(("dice",), "standard")
+    report.show(results().of(categories=["liver"]), setting=[], grid="the truth's", by_group=True)
+    values = json.loads(capsys.readouterr().out)
+    assert (values["name"], values["grid"], values["mean_dice"]) == ("ours", "the truth's", 0.625)
+    assert values["differences"][0]["difference"] == 0
+    assert values["domains"]["dice"] == {"liver": {"liver": 0.625}}
+    assert path.read_text().splitlines()[1].startswith('evaluate,ours,"here, on the truth\'s grid"')
+
+
+def test_what_a_table_lacks_is_told_before_the_work(tmp_path):
+    with pytest.raises(ValueError, match="needs hd95_published; add it to --metrics"):
+        ScoreReport("ours", paper=True).check(("dice", "hd"), "published")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        ScoreReport("ours", csv=str(tmp_path / "no/a.csv")).check(("dice",), "standard")
+    with pytest.raises(FileNotFoundError, match="mots evaluate -o"):
+        ScoreReport("ours", against=str(tmp_path / "a.csv")).check(("dice",), "standard")
