@@ -166,15 +166,16 @@ def _overlap(words: list[str], output: str, json: bool) -> None:
     hashes, unread = _hashes(paths) if known.scans else ({}, [])
     seen = known.seen(hashes)
     if json:
-        values = {"name": name, "statement": known.statement, "files": len(paths)}
-        console.show_json({**values, "seen": seen, "unread": unread})
+        values = {"name": name, "statement": known.statement, "complete": known.complete}
+        console.show_json({**values, "files": len(paths), "seen": seen, "unread": unread})
         return
     for path, identifier in seen.items():
         console.show(f"{path}: seen in training{f', as {identifier}' if identifier else ''}")
     for path in unread:
         console.show(f"{path}: not readable, so nobody knows")
     console.say(f"{name} was trained on: {known.statement}")
-    console.show(f"{len(seen)} of {len(paths)} files were seen in training")
+    rest = "" if known.complete else "; of the others nobody knows, the list has gaps"
+    console.show(f"{len(seen)} of {len(paths)} files were seen in training{rest}")
 
 
 def _hashes(paths: list[Path]) -> tuple[dict[str, str], list[str]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.published.keys import looks_published
+from mots_pretrained.weights.checkpoint import read_weights
 
 CONTAINERS = (
     *(
@@ -40,7 +41,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read a published checkpoint without running any code that it may hold.
 
     Args:
-        path: A ``.pth`` file, as the published training or another one has written it.
+        path: A ``.pth`` file as the published training or another one has written it, or a
+            ``.safetensors`` file with published names.
 
     Returns:
         Its weights by published name, on the CPU; see :func:`unwrap`.
@@ -54,6 +56,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise UserError(f"{path} is a folder; give the checkpoint's own file (.pth)")
     if not path.is_file():
         raise MissingFileError(f"no such checkpoint: {path}")
+    if path.suffix == ".safetensors":
+        return unwrap(read_weights(path))
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # the options, often beside
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)

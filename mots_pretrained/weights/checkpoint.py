@@ -82,7 +82,7 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str, 
     """
     folder = Path(folder)
     config = load_config(folder)
-    return config, _read_weights(_required(folder, WEIGHTS))
+    return config, read_weights(_required(folder, WEIGHTS))
 
 
 def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
@@ -166,7 +166,12 @@ def _read_config(path: Path) -> ModelConfig:
         raise UserError(f"{path.parent}: {error}") from error
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; weights are float32 on the CPU, mapped where they are stored so.
+
+    Raises:
+        ValueError: If it is no such file, or holds other numbers than floats.
+    """
     from safetensors.torch import load_file
 
     try:

@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from mots_pretrained.cli import DONE, FAILED, WRONG_INPUT, main
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.weights.checkpoint import load_folder, save_folder
 from mots_pretrained.weights.provenance import write_training_scans
 
 NAME = "transdodnet.phantom"
@@ -79,6 +82,7 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     assert told("models", "overlap", NAME, str(scans), "--json") == {
         "name": NAME,
         "statement": "Procedural phantoms only; no scan of anybody was seen.",
+        "complete": True,
         "files": 3,
         "seen": {},
         "unread": [],
@@ -91,6 +95,15 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     assert found["seen"] == {str(scans / "b.nii.gz"): "LiTS/liver_7"}
     assert found["unread"] == [str(scans / "c.nii.gz")]
     assert "1 of 3 files were seen" in told("models", "overlap", str(model), str(scans))
+    # Trained further on phantoms, from weights that do not say what they have seen.
+    other = save_folder(tmp_path / "other", ModelConfig(), {"w": torch.zeros(1)})
+    write_training_scans(model, {}, earlier=other)
+    assert "of the others nobody knows" in told("models", "overlap", str(model), str(scans))
+    # Fault 3: fine-tuned into a downloaded model's folder, the old list called them not seen.
+    config, state = load_folder(model)
+    save_folder(model, config, {name: value + 1 for name, value in state.items()})
+    said = told("models", "overlap", str(model), str(scans), status=WRONG_INPUT)
+    assert "is not about the weights beside it" in said
 
 
 @pytest.mark.parametrize(

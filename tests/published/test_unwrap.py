@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_networks import small
 from torch import Tensor
 
@@ -85,6 +86,13 @@ def test_half_precision_becomes_single(dtype: torch.dtype, weights: Weights) -> 
     expected = convert({name: value.float() for name, value in halved.items()})
     assert config == expected[0]
     assert all(torch.equal(state[key], expected[1][key]) for key in state)
+
+
+def test_a_safetensors_file_will_do(weights: Weights, tmp_path: Path) -> None:
+    save_file(put("module.")(weights), tmp_path / "c.safetensors")
+    found = read_checkpoint(tmp_path / "c.safetensors")
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[key], weights[key]) for key in weights)
 
 
 def test_double_precision_stays(weights: Weights) -> None:

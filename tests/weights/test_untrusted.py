@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from small_networks import small
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.cli import WRONG_INPUT, main
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.networks import build, load
 from mots_pretrained.weights.checkpoint import save_folder
 
@@ -134,6 +137,31 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(folder, sound, change):
         Segmenter.from_pretrained(folder, out_channels=3)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 500_000  # kilobytes; the smallest of these networks has gigabytes
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", ".hidden", "a\x1b[2J"])
+@pytest.mark.parametrize("part", ["classes", "tasks"])
+def test_names_that_lead_elsewhere_are_refused_before_anything_is_written(
+    part, name, tmp_path, capsys
+):
+    """Fault 21, case 04: `mots predict --masks` wrote above its output folder."""
+    net = build(small("segmenter" if part == "classes" else "transdodnet"))
+    folder = save_folder(tmp_path / "net", net.config, net.state_dict())
+    config = json.loads((folder / "config.json").read_text())
+    if part == "classes":
+        config["classes"][0] = name
+    else:
+        config["tasks"][0]["organ"] = name
+    (folder / "config.json").write_text(json.dumps(config))
+    scan = Volume.with_spacing(np.zeros((8, 8, 8), "int16"), (4.0, 3.0, 3.0))
+    write_like(tmp_path / "p.nii.gz", scan.array, scan, dtype="int16")
+    words = ["predict", "-i", str(tmp_path / "p.nii.gz"), "-o", str(tmp_path / "deep" / "out")]
+    assert main([*words, "-m", str(folder), "--masks"]) == WRONG_INPUT
+    said = capsys.readouterr().err
+    assert "is not allowed as a name" in said
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+    assert {path.name for path in tmp_path.iterdir()} == {"net", "p.nii.gz"}
 
 
 def test_strict_loading_lists_a_handful_of_each(folder, sound, tmp_path):
