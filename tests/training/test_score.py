@@ -130,8 +130,8 @@ def test_cleaning_a_hepatic_tumour_asks_for_the_liver_as_well(tiny):
 
 def test_without_a_device_the_network_stays_where_it_is(tiny):
     net = METHODS["transdodnet"](tiny).to("meta")
-    assert Scoring().device is None
-    assert module._place(net).type == "meta"
+    assert Scoring().predictor(net).device.type == "meta"
+    assert next(net.parameters()).device.type == "meta"
 
 
 def test_wrong_scoring_is_told():
