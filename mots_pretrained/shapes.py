@@ -3,21 +3,8 @@
 Names that begin with an underscore may differ between the tensors of one call.
 """
 
-from typing import Any
-
+from jaxtyping import Float
 from torch import Tensor
-
-try:
-    from jaxtyping import Float
-except ImportError:  # a bare training machine: shapes are then names only, checked nowhere
-
-    class Float:  # type: ignore[no-redef]
-        """Takes the place of jaxtyping's type."""
-
-        def __class_getitem__(cls, item: Any) -> Any:
-            """Return the tensor's type without its shape."""
-            return item[0]
-
 
 Image = Float[Tensor, "batch _channel depth height width"]
 """Network input: one channel of CT, or several of MRI, scaled as the contract says."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +18,7 @@ from small_networks import SIZE, SMALLEST, small
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, TransformerConfig
 from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.networks import build, load
+from mots_pretrained.networks import ARCHITECTURES, build, load
 from mots_pretrained.published.conference_unet import ConferenceUNet
 
 
@@ -115,3 +122,100 @@ def test_networks_can_be_exported(architecture: str) -> None:
     with torch.no_grad():
         exported = torch.export.export(net, (x,)).module()
         torch.testing.assert_close(exported(x), net(x), rtol=0, atol=1e-4)
+
+
+def image_for(net: torch.nn.Module, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    size = SMALLEST.get(net.config.backbone, SIZE)
+    return torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def finest(out: object) -> torch.Tensor:
+    return out if isinstance(out, torch.Tensor) else out.decoder
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def net(request: pytest.FixtureRequest) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build(small(request.param)).eval()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_network_computes_in_other_precisions(net, dtype):
+    with torch.no_grad():
+        single = finest(net(image_for(net)))
+        other = finest(net.to(dtype)(image_for(net, dtype)))
+    assert other.dtype == dtype
+    correlation = torch.corrcoef(torch.stack([single.flatten(), other.float().flatten()]))[0, 1]
+    assert correlation > (0.99 if dtype == torch.float64 else 0.9)
+
+
+def test_every_network_survives_copies_pickles_and_data_parallel(net):
+    file = io.BytesIO()
+    torch.save(net, file)
+    file.seek(0)
+    others = [
+        copy.deepcopy(net),
+        pickle.loads(pickle.dumps(net)),
+        torch.load(file, weights_only=False),
+        torch.nn.DataParallel(net),
+    ]
+    with torch.no_grad():
+        expected = finest(net(image_for(net)))
+        for other in others:
+            torch.testing.assert_close(finest(other(image_for(net))), expected, rtol=0, atol=1e-5)
+
+
+COMPILE = """
+import json, sys, torch
+sys.path.insert(0, sys.argv[1])
+from small_networks import SIZE, SMALLEST, small
+from mots_pretrained.batch import Batch
+from mots_pretrained.methods.base import Method
+from mots_pretrained.networks import ARCHITECTURES, build
+from mots_pretrained.tasks import MOTS_TASKS
+
+def compiled(function, *given):
+    torch._dynamo.reset()
+    out = torch.compile(function, fullgraph=True, backend="eager")(*given)
+    own = function(*given)
+    out, own = (getattr(x, "decoder", getattr(x, "total", x)) for x in (out, own))
+    torch.testing.assert_close(out, own, rtol=1e-4, atol=1e-4)
+
+done = {}
+for name in sys.argv[2:]:
+    torch.manual_seed(0)
+    tasks = {} if name in ("backbone", "segmenter") else {"tasks": MOTS_TASKS[:2]}
+    net = build(small(name, **tasks))
+    image = torch.randn(2, 1, *SMALLEST.get(net.config.backbone, SIZE))
+    target = torch.randint(0, 2, (2, 2, *image.shape[2:]), dtype=torch.uint8)
+    known = torch.tensor([[True, True], [False, True]])
+    batch = Batch(image, target, known, torch.tensor([[0], [1]]))
+    done[name] = []
+    with torch.no_grad():
+        compiled(net.eval(), image)
+    done[name].append("forward")
+    if not isinstance(net, Method):
+        compiled(net, image)
+        done[name].append("gradients")
+    elif name not in ("multi_nets", "multi_head"):
+        compiled(net.loss, batch)
+        done[name].append("loss")
+print(json.dumps(done))
+"""
+
+
+def test_every_network_and_its_loss_compile_without_a_graph_break():
+    """In a process of its own: shapes are not checked there, which would break the graph.
+
+    In the loss of Multi-Nets and Multi-Head the batch's tasks choose what is computed.
+    """
+    own = [sys.executable, "-c", COMPILE, str(Path(__file__).parent), *ARCHITECTURES]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(own, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    by_loss = {"tal", "cond_input", "cond_dec", "dodnet", "transdodnet", "dodnet_conference"}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        **{name: ["forward", "loss"] for name in by_loss},
+        **{name: ["forward", "gradients"] for name in ("backbone", "segmenter")},
+        **{name: ["forward"] for name in ("multi_nets", "multi_head")},
+    }

@@ -79,7 +79,7 @@ class Segmenter(Pretrained):
         token: str | None = None,
         local_files_only: bool = False,
     ) -> Segmenter:
-        """Load a segmenter whole, or put a new head on pretrained weights.
+        """Load a segmenter whole, or put a new head on pretrained weights; in evaluation mode.
 
         Args:
             name: Catalogue name, folder or hub repository, of any network with our backbone.
@@ -136,7 +136,7 @@ class Segmenter(Pretrained):
                 preprocessing=preprocessing,
                 transformer=transformer,
             )
-        return model._receive(state, channel_init)
+        return model._receive(state, channel_init).float().eval()
 
     @classmethod
     def from_scratch(
@@ -262,6 +262,8 @@ def _class_names(
                 f"{' (the background included)' if exclusive else ''}, not {out_channels}"
             )
         return tuple(f"class_{i + 1}" for i in range(out_channels - background))
+    if isinstance(classes, str):
+        raise UserError(f"classes must be a list of names, such as [{classes!r}], not {classes!r}")
     if out_channels is not None and out_channels != len(classes) + background:
         raise UserError(
             f"out_channels is {out_channels}, but {len(classes)} classes"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods.static import StaticDecoder
-from mots_pretrained.methods.taskwise import TaskwiseNetwork
+from mots_pretrained.methods.taskwise import CodedNetwork
 from mots_pretrained.model.backbone import check_input
 from mots_pretrained.model.encoder import Encoder
 from mots_pretrained.shapes import Features, Image, TaskLogits
 
 
-class CondDec(TaskwiseNetwork):
+class CondDec(CodedNetwork):
     """A shared encoder, and one decoder that is told the task at every step.
 
     Args:
@@ -32,8 +32,6 @@ class CondDec(TaskwiseNetwork):
         check_input(image, self.config.encoder.in_channels)
         return self.encoder(image)
 
-    def decode(self, shared: list[Features], task: int) -> TaskLogits:
-        """Run the decoder with the task's one-hot code."""
-        code = torch.zeros(len(self.config.tasks), dtype=shared[0].dtype, device=shared[0].device)
-        code[task] = 1
+    def decode_coded(self, shared: list[Features], code: Tensor) -> TaskLogits:
+        """Run the decoder with each sample's code."""
         return self.branch(shared, code)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
+from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.methods.static import StaticNetwork
-from mots_pretrained.methods.taskwise import TaskwiseNetwork
+from mots_pretrained.methods.taskwise import CodedNetwork
+from mots_pretrained.model.decoder import join_code
 from mots_pretrained.shapes import Features, Image, TaskLogits
 
 
-class CondInput(TaskwiseNetwork):
+class CondInput(CodedNetwork):
     """One network that reads the image and, in M further channels, the one-hot task.
 
     The first instance norm takes the mean of a channel away, and with it most of a constant code:
@@ -31,12 +32,9 @@ class CondInput(TaskwiseNetwork):
         """Return the image: the tasks share nothing else."""
         return [image]
 
-    def decode(self, shared: list[Features], task: int) -> TaskLogits:
+    def decode_coded(self, shared: list[Features], code: Tensor) -> TaskLogits:
         """Run the network on image and code."""
-        image = shared[0]
-        code = torch.zeros_like(image[:, :1]).repeat(1, len(self.config.tasks), 1, 1, 1)
-        code[:, task] = 1
-        return self.network(torch.cat([image, code], dim=1))
+        return self.network(join_code(shared[0], code))
 
 
 def with_code(config: ModelConfig) -> ModelConfig:

@@ -46,7 +46,8 @@ class DynamicNetwork(Method):
         """Segment every image for every requested task; see :meth:`Method.forward`."""
         chosen = self.task_indices(tasks)
         out = self.backbone(image)
-        return self._evaluate(out, self.kernels(out)[:, chosen])
+        kernels = self.kernels(out).unbind(1)
+        return self._evaluate(out, torch.stack([kernels[task] for task in chosen], dim=1))
 
     def task_logits(self, image: Image, task: Tensor) -> Logits:
         """Segment each image for tasks of its own; see :meth:`Method.task_logits`."""

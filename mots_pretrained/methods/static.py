@@ -62,6 +62,6 @@ class StaticDecoder(nn.Module):
 
         Args:
             features: The encoder's five maps.
-            code: ``(code,)``, the task's.
+            code: ``(B, code)``, each sample's task.
         """
         return upsample_in_plane(self.head(self.decoder(features, [], code).stages[-1]))

@@ -107,11 +107,12 @@ def merged_log_odds(logits: Tensor, sets: Tensor) -> Tensor:
     Returns:
         ``(B, R, D, H, W)``; of an empty set the least that there is, about -87.
     """
-    weight = (logits - logits.amax(1, keepdim=True)).exp().flatten(2)
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half has no 1e-38
+    weight = (exact - exact.amax(1, keepdim=True)).exp().flatten(2)
     chosen = sets.to(weight.dtype)
     least = torch.finfo(torch.float32).tiny  # the same in any precision
     inside, outside = ((part @ weight).clamp_min(least).log() for part in (chosen, 1 - chosen))
-    return (inside - outside).unflatten(2, logits.shape[2:])
+    return (inside - outside).unflatten(2, logits.shape[2:]).to(logits.dtype)
 
 
 def class_target(batch: Batch, tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,8 @@ class TaskwiseNetwork(Method):
     def task_logits(self, image: Image, task: Tensor) -> Logits:
         """Segment each image for tasks of its own; see :meth:`Method.task_logits`.
 
-        Samples of one task go through its part together.
+        Samples of one task go through its part together. Which parts those are is read from the
+        device, since the tasks choose what is computed.
         """
         shared = self.shared(image)
         places: dict[tuple[int, int], Tensor] = {}
@@ -43,3 +44,25 @@ class TaskwiseNetwork(Method):
             places.update(zip(where, logits, strict=True))
         rows, columns = range(task.shape[0]), range(task.shape[1])
         return torch.stack([torch.stack([places[b, k] for k in columns]) for b in rows])
+
+
+class CodedNetwork(TaskwiseNetwork):
+    """A network that is told each sample's task by a one-hot code: any tasks make one batch."""
+
+    @abstractmethod
+    def decode_coded(self, shared: list[Features], code: Tensor) -> TaskLogits:
+        """Return logits ``(B, 2, D, H, W)`` of the tasks whose codes ``(B, M)`` are given."""
+
+    def decode(self, shared: list[Features], task: int) -> TaskLogits:
+        """Return one task's logits ``(B, 2, D, H, W)``."""
+        codes = self._codes(shared[0])
+        return self.decode_coded(shared, codes[task].expand(len(shared[0]), -1))
+
+    def task_logits(self, image: Image, task: Tensor) -> Logits:
+        """Segment each image for tasks of its own; see :meth:`Method.task_logits`."""
+        shared = self.shared(image)
+        codes = self._codes(shared[0])[task]  # (B, K, M)
+        return torch.stack([self.decode_coded(shared, code) for code in codes.unbind(1)], dim=1)
+
+    def _codes(self, like: Tensor) -> Tensor:
+        return torch.eye(len(self.config.tasks), dtype=like.dtype, device=like.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from mots_pretrained.config import Activation, DecoderConfig, Fusion
@@ -70,7 +71,7 @@ class Decoder(nn.Module):
         Args:
             features: The CNN encoder's five maps, F the last.
             memory: The Transformer's levels, Z the last; empty where there is none.
-            code: The task's code, constant over the volume.
+            code: ``(B, M)``, each sample's task, constant over the volume.
 
         Returns:
             The fused bottleneck at stride (16, 32, 32), and maps of strides (8, 16, 16) to
@@ -96,5 +97,6 @@ class Decoder(nn.Module):
 
 
 def join_code(x: Features, code: Tensor) -> Features:
-    """Join a code ``(M,)``, as M constant channels, to activations ``(B, C, D, H, W)``."""
-    return torch.cat([x, code[:, None, None, None].expand(len(x), -1, *x.shape[2:])], dim=1)
+    """Join codes ``(B, M)``, as M constant channels, to activations ``(B, C, D, H, W)``."""
+    d, h, w = x.shape[2:]
+    return torch.cat([x, repeat(code, "b m -> b m d h w", d=d, h=h, w=w)], dim=1)

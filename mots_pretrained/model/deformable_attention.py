@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -87,23 +88,28 @@ class DeformableAttention(nn.Module):
             Locations ``(B, Q, heads, levels, points, 3)``, normalised, in the order (w, h, d),
             and weights ``(B, Q, heads, levels, points)`` that sum to one over levels and points.
         """
-        batch, queries, _ = query.shape
-        grid = (batch, queries, self.heads, self.levels, self.points)
-        offsets = self.sampling_offsets(query).view(*grid, 3)
-        weights = self.attention_weights(query).view(*grid[:3], -1).softmax(dim=-1).view(grid)
-        # At least single precision: half is coarser than a voxel.
-        divisor = torch.tensor(  # (levels, 3), in the order (w, h, d)
-            self._divisors(shapes),
-            dtype=torch.promote_types(query.dtype, torch.float32),
-            device=query.device,
+        parts = {"h": self.heads, "l": self.levels, "k": self.points}
+        offsets = rearrange(
+            self.sampling_offsets(query), "b q (h l k xyz) -> b q h l k xyz", **parts
         )
+        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(dim=-1)
+        weights = weights.unflatten(-1, (self.levels, self.points))
+        # At least single precision: half is coarser than a voxel.
+        exact = torch.promote_types(query.dtype, torch.float32)
+        divisor = self._divisor(shapes, query.new_empty(0, dtype=exact))
         locations = reference[:, :, None, None, None, :] + offsets / divisor[:, None, :]
         return locations, weights
 
-    def _divisors(self, shapes: list[Shape]) -> list[list[float]]:
+    def _divisor(self, shapes: list[Shape], like: Tensor) -> Tensor:
+        """Return what offsets are divided by, ``(levels, 3)`` in the order (w, h, d).
+
+        Each number is filled in on the device: a copy from the host would wait for it.
+        """
         if self.divisor == "level":
-            return [[float(size) for size in reversed(shape)] for shape in shapes]
-        return [[16.0 * 2 ** (self.levels - 1 - level)] * 3 for level in range(self.levels)]
+            rows = [shape[::-1] for shape in shapes]
+        else:
+            rows = [(16 * 2 ** (self.levels - 1 - level),) * 3 for level in range(self.levels)]
+        return torch.stack([like.new_full((), size) for row in rows for size in row]).view(-1, 3)
 
 
 def deformable_sum(
@@ -134,23 +140,19 @@ def _sampled_sum(
     values: Tensor, shapes: list[Shape], locations: Tensor, weights: Tensor, heads: int
 ) -> Tensor:
     """Draw samples by ``grid_sample`` and sum them level by level; its gradients are quick."""
-    batch, queries = locations.shape[:2]
-    channels = values.shape[-1] // heads
-    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, B*h, Q, K, 3)
-    scales = weights.permute(3, 0, 2, 1, 4).flatten(1, 2).unsqueeze(2)  # (L, B*h, 1, Q, K)
-    total = values.new_zeros(batch * heads, channels, queries)
+    grids = rearrange(2 * locations - 1, "b q h l k xyz -> l (b h) q k 1 xyz")
+    scales = rearrange(weights, "b q h l k -> l (b h) 1 q k")
     tokens = values.split([d * h * w for d, h, w in shapes], dim=1)
-    for level, shape in enumerate(shapes):
-        volume = tokens[level].transpose(1, 2).reshape(batch * heads, channels, *shape)
-        samples = F.grid_sample(
-            volume,
-            grids[level].unsqueeze(3),
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
+    total = values.new_zeros(())
+    for level, (d, h, w) in enumerate(shapes):
+        volume = rearrange(
+            tokens[level], "b (d h w) (m c) -> (b m) c d h w", m=heads, d=d, h=h, w=w
         )
+        samples = F.grid_sample(
+            volume, grids[level], mode="bilinear", padding_mode="zeros", align_corners=False
+        )  # (B*heads, channels, Q, K, 1)
         total = total + (samples.squeeze(-1) * scales[level]).sum(-1)
-    return total.view(batch, heads * channels, queries).transpose(1, 2)
+    return rearrange(total, "(b m) c q -> b q (m c)", m=heads)
 
 
 def _gathered_sum(

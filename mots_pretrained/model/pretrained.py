@@ -101,7 +101,7 @@ class Pretrained(nn.Module):
             card: Text of the model card; one made from the configuration by default.
         """
         dtype = torch.float16 if half else None
-        return save_folder(folder, self.config, self.state_dict(), dtype=dtype, card=card)
+        return save_folder(folder, self.config, self._saved_state(), dtype=dtype, card=card)
 
     def push_to_hub(
         self,
@@ -136,13 +136,23 @@ class Pretrained(nn.Module):
         return upload(
             repository,
             self.config,
-            self.state_dict(),
+            self._saved_state(),
             token=token,
             private=private,
             revision=revision,
             dtype=dtype,
             card=card,
         )
+
+    def _saved_state(self) -> dict[str, Tensor]:
+        """Return the weights to save; those of adapters would fit no network."""
+        state = self.state_dict()
+        if any(".lora_" in name for name in state):
+            raise UserError(
+                "the network has LoRA adapters on; merge_lora(network) puts them into its weights, "
+                "and save_pretrained of what add_lora returned saves them alone"
+            )
+        return state
 
     @classmethod
     def _adapt(

@@ -38,7 +38,14 @@ def deepnorm(encoder_layers: int, decoder_layers: int) -> dict[str, tuple[float,
 
 
 def initialise_deepnorm(layer: nn.Module, gain: float) -> None:
-    """Draw the matrices on the value path from Xavier-normal with DeepNorm's gain."""
+    """Draw a layer's matrices from Xavier-normal, those on the value path with DeepNorm's gain.
+
+    As DeepNet has it: values, outputs and feed-forward networks, those of the self-attention of
+    the organ decoder included, are drawn with the gain, queries and keys with gain 1. Offsets and
+    attention weights are no part of DeepNet and keep the start that deformable attention gives
+    them. The published code differs in both: there the packed matrix of queries, keys and values
+    of the self-attention, its output, the offsets and the attention weights all have gain 1.
+    """
     for module in layer.modules():
         if isinstance(module, DeformableAttention):
             nn.init.xavier_normal_(module.value_projection.weight, gain)
@@ -46,3 +53,9 @@ def initialise_deepnorm(layer: nn.Module, gain: float) -> None:
         elif isinstance(module, FeedForward):
             nn.init.xavier_normal_(module.widen.weight, gain)
             nn.init.xavier_normal_(module.narrow.weight, gain)
+        elif isinstance(module, nn.MultiheadAttention):
+            query, key, value = module.in_proj_weight.detach().chunk(3)
+            nn.init.xavier_normal_(query)
+            nn.init.xavier_normal_(key)
+            nn.init.xavier_normal_(value, gain)
+            nn.init.xavier_normal_(module.out_proj.weight, gain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from mots_pretrained.config import TransformerConfig
@@ -22,14 +23,15 @@ def level_shapes(levels: list[Tensor]) -> list[Shape]:
 
 def flatten_levels(levels: list[Tensor]) -> Tensor:
     """Flatten maps ``(B, d, D, H, W)`` and join them to tokens ``(B, tokens, d)``."""
-    return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
+    return torch.cat([rearrange(x, "b c d h w -> b (d h w) c") for x in levels], dim=1)
 
 
 def unflatten_levels(tokens: Tensor, shapes: list[Shape]) -> list[Tensor]:
     """Undo :func:`flatten_levels`."""
     parts = tokens.split([d * h * w for d, h, w in shapes], dim=1)
     return [
-        part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)
+        rearrange(part, "b (d h w) c -> b c d h w", d=d, h=h, w=w)
+        for part, (d, h, w) in zip(parts, shapes, strict=True)
     ]
 
 

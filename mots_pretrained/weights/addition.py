@@ -23,7 +23,7 @@ class Addition:
     """What such a file holds.
 
     Attributes:
-        kind: What was learned: ``"task"`` or ``"lora"``.
+        kind: What was learned, such as ``"task"``.
         base: ``weights_sha256`` of the weights that it was learned on.
         facts: What else is needed to put it to use, as JSON has it.
         tensors: The learned values, by name.

@@ -212,3 +212,30 @@ def test_weights_of_another_backbone_are_refused(hybrid: Path) -> None:
         model._receive(net.state_dict(), "first")
     with pytest.raises(ValueError, match=r"lack \d+ of the backbone's tensors"):
         model._receive({}, "first")
+
+
+@pytest.mark.parametrize("arguments", [{"out_channels": 3}, {}])
+def test_loading_gives_evaluation_mode_with_and_without_a_new_head(
+    tmp_path: Path, arguments: dict
+) -> None:
+    build(small("segmenter")).train().save_pretrained(tmp_path / "source")
+    model = Segmenter.from_pretrained(tmp_path / "source", **arguments)
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("arguments", [{"out_channels": 3}, {}])
+def test_weights_are_single_precision_whatever_the_default(tmp_path: Path, arguments: dict) -> None:
+    build(small("segmenter")).save_pretrained(tmp_path / "source")
+    try:
+        torch.set_default_dtype(torch.float64)
+        model = Segmenter.from_pretrained(tmp_path / "source", **arguments)
+        with torch.no_grad():
+            assert model(torch.zeros(1, 1, *SIZE, dtype=torch.float32)).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_single_name_is_no_list_of_classes(hybrid: Path) -> None:
+    with pytest.raises(ValueError, match=r"a list of names, such as \['liver'\], not 'liver'"):
+        Segmenter.from_pretrained(hybrid, classes="liver")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_networks import SIZE, SMALLEST, small
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.images.volume import Volume
@@ -142,6 +143,33 @@ def test_a_recipe_may_choose_the_form_of_the_loss(
     torch.testing.assert_close(total, dice + 5 * ce)
     published = net.loss(one).dice
     assert (dice < published) if form == "smooth" else torch.equal(dice, published)
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes the host wait for an accelerator: numbers read back, tables sent there."""
+
+    names = ("_local_scalar_dense", "lift_fresh", "nonzero", "_unique2")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func.overloadpacket.__name__ in self.names:
+            self.seen.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("multi_nets", "multi_head")])
+def test_a_training_step_never_waits_for_the_device(name: str) -> None:
+    """But for the methods whose tasks choose the network that is run."""
+    net = build(small(name))
+    assert isinstance(net, Method)
+    image = random_image(SMALLEST.get(net.config.backbone, SIZE))
+    one = batch(image, [[True, True], [False, True]], [0, 4])
+    with Waits() as waits:
+        net.loss(one).total.backward()
+    assert waits.seen == []
 
 
 def test_training_reaches_every_parameter_that_is_used(net: Method, image: torch.Tensor) -> None:

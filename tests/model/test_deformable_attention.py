@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mots_pretrained.model.deformable_attention import DeformableAttention, deformable_sum
 from mots_pretrained.model.position import Shape, reference_points
@@ -138,3 +139,25 @@ def test_attention_survives_autocast_with_exact_locations() -> None:
     )
     torch.testing.assert_close(locations, exact, rtol=0, atol=0.02)
     torch.testing.assert_close(out.float(), module(z, reference, z, SHAPES), rtol=0.1, atol=0.1)
+
+
+class Copied(TorchDispatchMode):
+    """Counts tensors that come from the host's data, as ``torch.tensor`` makes them."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.lift_fresh.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("divisor", ["level", "published"])
+def test_nothing_is_copied_from_the_host(divisor: str) -> None:
+    """On an accelerator each copy would wait for all that runs there."""
+    module = DeformableAttention(6, heads=2, levels=3, points=2, divisor=divisor)
+    tokens = sum(math.prod(shape) for shape in SHAPES)
+    with Copied() as copied:
+        torch.tensor([1.0])
+        assert copied.count == 1
+        module(torch.randn(1, 4, 6), torch.rand(1, 4, 3), torch.randn(1, tokens, 6), SHAPES)
+    assert copied.count == 1

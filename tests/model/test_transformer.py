@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mots_pretrained.config import TransformerConfig
 from mots_pretrained.model.deformable_attention import DeformableAttention
+from mots_pretrained.model.organ_decoder import DecoderLayer
 from mots_pretrained.model.transformer import FeedForward, deepnorm, initialise_deepnorm
 
 
@@ -51,3 +53,19 @@ def test_deepnorm_scales_the_value_path_only() -> None:
     for layer, std in xavier.items():
         assert layer.weight.std().item() == pytest.approx(gain * std, rel=0.05)
     assert torch.equal(attention.sampling_offsets.weight, torch.zeros(96, 96))
+
+
+def test_deepnorm_reaches_the_self_attention_of_the_organ_decoder() -> None:
+    """As DeepNet has it: values and outputs by the gain, queries and keys by 1."""
+    torch.manual_seed(0)
+    layer = DecoderLayer(TransformerConfig(width=96, encoder_layers=3, decoder_layers=3))
+    gain, xavier = deepnorm(3, 3)["decoder"][1], (2 / 192) ** 0.5
+    query, key, value = layer.self_attention.in_proj_weight.chunk(3)
+    for matrix, expected in (
+        (query, 1.0),
+        (key, 1.0),
+        (value, gain),
+        (layer.self_attention.out_proj.weight, gain),
+        (layer.cross_attention.value_projection.weight, gain),
+    ):
+        assert matrix.std().item() == pytest.approx(expected * xavier, rel=0.05)
