@@ -76,8 +76,7 @@ def check_collections(
         progress: Callback ``progress(name, done, total)`` after every case.
 
     Raises:
-        UserError: If a collection is not of organ and tumour.
-        RuntimeError: If a worker process died.
+        UserError: If a collection is not of organ and tumour, or a worker process died.
     """
     jobs = [
         _Job(case, collection.supervises, collection.name)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,11 @@ def bring_to_contract(
 
 
 def read_files(
-    files: CaseFiles, targets: Targets | None, *, channels: tuple[str, ...]
+    files: CaseFiles,
+    targets: Targets | None,
+    *,
+    channels: tuple[str, ...],
+    digests: tuple[Any, Any] = (None, None),
 ) -> tuple[Volume, NDArray[np.integer] | None]:
     """Read a scan and, if there are targets, its label map.
 
@@ -136,6 +141,8 @@ def read_files(
         files: Where they lie.
         targets: What the label values become; None reads no labels.
         channels: Names of the channels that the scan must have.
+        digests: Hashes of ``hashlib`` that are fed the scan's and the labels' files as they are
+            read.
 
     Returns:
         The scan in canonical orientation, and ``(D, H, W)`` whole numbers on its grid.
@@ -145,7 +152,7 @@ def read_files(
             scan, has several channels, or holds a value that is in no class; the message names
             the file.
     """
-    volume = read_channels(files.images)
+    volume = read_channels(files.images, digest=digests[0])
     if volume.channels != len(channels):
         raise UserError(
             f"{files.images[0]}: case {files.name} has {volume.channels} channel(s), wanted are "
@@ -154,15 +161,15 @@ def read_files(
     if targets is None:
         return volume, None
     if files.label is not None:
-        labels = _labels_on(volume, files, files.label)
+        labels = _labels_on(volume, files, files.label, digests[1])
         targets.check(count_values(labels), files.label)
         return volume, labels
-    return volume, _of_masks(volume, files, targets)
+    return volume, _of_masks(volume, files, targets, digests[1])
 
 
-def _labels_on(volume: Volume, files: CaseFiles, path: Path) -> NDArray[np.integer]:
+def _labels_on(volume: Volume, files: CaseFiles, path: Path, digest: Any) -> NDArray[np.integer]:
     """Read a label map that must lie on the scan's grid."""
-    labels = read_labels(path)
+    labels = read_labels(path, digest=digest)
     if labels.apart(volume) > SAME_GRID:
         raise UserError(
             f"{path} lies on another grid than {files.images[0]} ({labels.shape} and "
@@ -171,14 +178,16 @@ def _labels_on(volume: Volume, files: CaseFiles, path: Path) -> NDArray[np.integ
     return labels.array
 
 
-def _of_masks(volume: Volume, files: CaseFiles, targets: Targets) -> NDArray[np.integer]:
+def _of_masks(
+    volume: Volume, files: CaseFiles, targets: Targets, digest: Any
+) -> NDArray[np.integer]:
     """Draw the masks of a case into one label map; where two overlap the smaller one is seen."""
     labels = np.zeros(volume.shape, np.int32)
     sizes = np.zeros(1 + max(value for own in targets.values for value in own), np.int64)
     for name, (value, *_) in targets.classes.items():
         if name not in files.masks:
             raise UserError(f"{files.name} has no mask {name}; it has {', '.join(files.masks)}")
-        mask = _labels_on(volume, files, files.masks[name]) != 0
+        mask = _labels_on(volume, files, files.masks[name], digest) != 0
         sizes[value] = mask.sum()
         mask &= (labels == 0) | (sizes[labels] > sizes[value])
         labels[mask] = value

@@ -131,8 +131,7 @@ def prepare(
 
     Raises:
         UserError: If there is no labelled case, or the folder holds something else, or was
-            prepared otherwise, or is being written by another process.
-        RuntimeError: If a worker died.
+            prepared otherwise, or is being written by another process; or if a worker died.
     """
     preparation = preparation or Preparation()
     split, validation = _split(collections, preparation)
@@ -190,7 +189,6 @@ def prepare_folder(
 
     Raises:
         UserError: As ``prepare``, or if no label map holds anything but background.
-        RuntimeError: If a worker died.
 
     Warns:
         UserWarning: If no case holds a certain class.

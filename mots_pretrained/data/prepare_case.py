@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,8 +66,12 @@ class Job:
     @property
     def paths(self) -> tuple[Path, ...]:
         """All its files, images first."""
-        labels = () if self.targets is None else self.files.label_files
-        return (*self.files.images, *labels)
+        files, targets = self.files, self.targets
+        if targets is None:
+            return files.images
+        if files.label is not None:
+            return (*files.images, files.label)
+        return (*files.images, *(files.masks[n] for n in targets.names if n in files.masks))
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ def _write(job: Job, draft: Path) -> CaseRecord:
     """Write image, target, foreground and record of a case into a folder that is there."""
     sizes, times = _stats(job)  # before reading: a change meanwhile is seen by the next run
     files = job.files
-    volume, labels = read_files(files, job.targets, channels=job.contract.channels)
+    digests = hashlib.sha256(), hashlib.sha256()
+    volume, labels = read_files(files, job.targets, channels=job.contract.channels, digests=digests)
     case = bring_to_contract(volume, labels, job.contract, job.targets, name=files.name)
     step, foreground = write_case(draft, case)
     depth, height, width = (
@@ -166,14 +172,18 @@ def _write(job: Job, draft: Path) -> CaseRecord:
         labelled=case.labelled,
         step=step,
         foreground=foreground,
-        source=_provenance(job, volume, sizes, times),
+        source=_provenance(job, volume, sizes, times, digests),
     )
     write_record(draft, record)
     return record
 
 
 def _provenance(
-    job: Job, volume: Volume, sizes: tuple[int, ...], times: tuple[int, ...]
+    job: Job,
+    volume: Volume,
+    sizes: tuple[int, ...],
+    times: tuple[int, ...],
+    digests: tuple[Any, Any],
 ) -> Provenance:
     import nibabel as nib
 
@@ -183,8 +193,8 @@ def _provenance(
     return Provenance(
         images=images,
         labels=labels,
-        image_sha256=_checksum(job.paths[: len(images)]),
-        label_sha256=_checksum(job.paths[len(images) :]),
+        image_sha256=digests[0].hexdigest(),
+        label_sha256=digests[1].hexdigest() if labels else "",
         bytes=sizes,
         mtimes_ns=times,
         content_hash=content_hash(volume),
@@ -222,7 +232,7 @@ def _relative(reason: str, job: Job) -> str:
 
 
 def _told(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    return tuple(str(warning.message) for warning in caught)
+    return tuple(dict.fromkeys(str(warning.message) for warning in caught))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from mots_pretrained.errors import UserError
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -27,7 +29,7 @@ def work_off(
         again: What a user is told to do if a worker dies, beside taking fewer workers.
 
     Raises:
-        RuntimeError: If a worker died.
+        UserError: If a worker died.
     """
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
@@ -43,7 +45,7 @@ def work_off(
             for future in as_completed(running):
                 yield running[future], future.result()
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise UserError(
                 "a worker process died, perhaps for lack of memory; run the same command with "
                 f"fewer workers{again}"
             ) from None

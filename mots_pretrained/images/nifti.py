@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import itertools
 import math
 import os
@@ -25,8 +26,12 @@ _ROUNDING = 1e-3  # by which a label stored with a scale, or as a float, may mis
 _GZIP_LIMIT = 1032  # deflate cannot compress better than this: a bound on what a file can hold
 
 
-def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], Any]:
+def read_nifti(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray[np.float64], Any]:
     """Read a file in its own axis order; scaled values become float32, nothing float64.
+
+    Args:
+        path: The file.
+        digest: A hash of ``hashlib`` that is fed all of the file's bytes as they are read.
 
     Returns:
         The voxels ``(X, Y, Z)`` or ``(X, Y, Z, C)``, the affine and the header.
@@ -37,7 +42,7 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], Any]:
     """
     header = _read_header(path)
     affine = _file_affine(header, path)
-    array = _read_array(path, header)
+    array = _read_array(path, header, digest)
     _check_finite(array, path)
     return array, affine, header
 
@@ -192,7 +197,7 @@ def _read_header(path: Path) -> Any:
         raise UserError(f"{path}: only NIfTI is read; give a .nii or .nii.gz file")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty (0 bytes); fetch or export the scan again")
-    with _reading(path), _open(path) as stream:
+    with _reading(path), path.open("rb") as raw, _unpacked(path, raw) as stream:
         head = stream.read(4)
         sizes = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
         little, big = int.from_bytes(head, "little"), int.from_bytes(head, "big")
@@ -287,7 +292,7 @@ def _compare_forms(sform: NDArray[np.float64], header: Any, path: Path) -> None:
     )
 
 
-def _read_array(path: Path, header: Any) -> NDArray[Any]:
+def _read_array(path: Path, header: Any, digest: Any) -> NDArray[Any]:
     """Read voxels in file order, scaled, trailing axes of one voxel dropped; never in float64."""
     shape = header.get_data_shape()
     dtype = header.get_data_dtype().newbyteorder("=")
@@ -297,12 +302,16 @@ def _read_array(path: Path, header: Any) -> NDArray[Any]:
     truncated = f"{path} is truncated: its header promises {needed} bytes of voxels; fetch it again"
     if start + needed > room:
         raise UserError(truncated)
-    with _reading(path), _open(path) as stream:
-        stream.seek(start)
-        buffer = bytearray(needed)
-        if _fill(stream, buffer) < needed:
-            raise UserError(truncated)
-        stream.read(1)  # the end of a gzip stream holds its checksum
+    buffer = bytearray(needed)
+    with _reading(path), path.open("rb") as raw:
+        file = raw if digest is None else io.BufferedReader(_Hashed(raw, digest))
+        with _unpacked(path, file) as stream:
+            stream.read(start)
+            if _fill(stream, buffer) < needed:
+                raise UserError(truncated)
+            stream.read(1)  # the end of a gzip stream holds its checksum
+            while digest is not None and file.read(1 << 20):
+                pass
     stored = np.frombuffer(buffer, header.get_data_dtype()).reshape(shape, order="F")
     while stored.ndim > 3 and stored.shape[-1] == 1:
         stored = stored[..., 0]
@@ -328,10 +337,25 @@ def _fill(stream: IO[bytes], buffer: bytearray) -> int:
     return done
 
 
-def _open(path: Path) -> IO[bytes]:
+def _unpacked(path: Path, file: Any) -> IO[bytes]:
     if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
+        return gzip.open(file, "rb")
+    return file
+
+
+class _Hashed(io.RawIOBase):
+    """A file whose bytes go into a hash as they are read, from the first to the last."""
+
+    def __init__(self, file: IO[bytes], digest: Any) -> None:
+        self.file, self.digest = file, digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        got: int = self.file.readinto(buffer)  # type: ignore[attr-defined]
+        self.digest.update(memoryview(buffer)[:got])
+        return got
 
 
 @contextlib.contextmanager

@@ -162,7 +162,9 @@ def affine_of(spacing: Sequence[float]) -> NDArray[np.float64]:
     return affine
 
 
-def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> Volume:
+def read_volume(
+    path: str | os.PathLike[str], *, dtype: DTypeLike | None = None, digest: Any = None
+) -> Volume:
     """Read a NIfTI file and bring it to canonical orientation, without resampling.
 
     Oblique scans keep their grid: each axis is named after the anatomical one closest to it. Only
@@ -174,6 +176,7 @@ def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None)
         dtype: Wanted type. By default the stored one, or float32 where the file scales its values
             or stores more than 32 bits of a float. An integer type is a label map's: every value
             must be whole and fit.
+        digest: A hash of ``hashlib`` that is fed all of the file's bytes as they are read.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -188,7 +191,7 @@ def read_volume(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None)
     import nibabel as nib
 
     path = Path(path)
-    stored, affine, header = read_nifti(path)
+    stored, affine, header = read_nifti(path, digest=digest)
     orientation = nib.orientations.io_orientation(affine)
     transform = nib.orientations.ornt_transform(orientation, _canonical())
     affine = affine @ nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
@@ -237,15 +240,19 @@ def _slices(orientation: NDArray[np.float64] | None) -> int:
     return {2: 0, 1: 1, 0: 2}[int(orientation[2, 0])]
 
 
-def read_labels(path: str | os.PathLike[str]) -> Volume:
+def read_labels(path: str | os.PathLike[str], *, digest: Any = None) -> Volume:
     """Read a label map as 32-bit whole numbers; values a rounding away from one are taken as it.
+
+    Args:
+        path: As in `read_volume`, of one channel.
+        digest: As in `read_volume`.
 
     Raises:
         MissingFileError: If there is no such file.
         UserError: As `read_volume` does, or if it has several channels or values between whole
             numbers.
     """
-    volume = read_volume(path, dtype=np.int32)
+    volume = read_volume(path, dtype=np.int32, digest=digest)
     if volume.array.ndim != 3:
         raise UserError(f"{path} has {volume.channels} channels; a label map has one")
     return volume
@@ -271,11 +278,12 @@ def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
     return depth, height, width
 
 
-def read_channels(paths: Sequence[str | os.PathLike[str]]) -> Volume:
+def read_channels(paths: Sequence[str | os.PathLike[str]], *, digest: Any = None) -> Volume:
     """Read one file a channel and stack them to ``(C, D, H, W)``.
 
     Args:
         paths: Files on one grid, in the model's order of channels; one file is read as it is.
+        digest: As in `read_volume`; fed all the files, one after the other.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -283,7 +291,7 @@ def read_channels(paths: Sequence[str | os.PathLike[str]]) -> Volume:
     """
     if not paths:
         raise UserError("no scan given; give one file, or one file a channel")
-    volumes = [read_volume(path) for path in paths]
+    volumes = [read_volume(path, digest=digest) for path in paths]
     first = volumes[0]
     if len(volumes) == 1:
         return first

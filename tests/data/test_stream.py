@@ -1,7 +1,7 @@
 """The stream: the same for any number of workers, from any point, with every patch in its turn."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling, draw_patch, swap_sides
+from mots_pretrained.tasks import IGNORED
 
 # How many cores the testing machine has is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -174,3 +175,17 @@ def test_values_to_ignore_and_flags_move_along():
     assert swapped.ravel().tolist() == [0, 2, 1, 255]
     _, labelled, _ = swap_sides(np.zeros((2, 1, 1, 1), np.uint8), (True, False), (), order=(1, 0))
     assert labelled == (False, True)
+
+
+def test_a_border_hides_what_lies_beyond_the_patch():
+    """The published way: a patch that shows more than itself sees zeros; ours reads on."""
+    case = Case(np.full((1, 8, 30, 30), 5, np.float32), np.ones((1, 8, 30, 30), np.uint8))
+    case.foreground[0][:] = np.ravel_multi_index((4, 15, 15), case.shape)
+    wide = replace(MIRRORED, mirror=(), scale=(1, (1.25, 1.25)))
+    for settings, seen in ((wide, True), (replace(wide, border=0.0), False)):
+        sampling = Sampling((8, 8, 8), augmentation=settings, foreground=1.0)
+        picture, target, *_ = draw_patch(case, sampling, np.random.default_rng(2))
+        middle = (0, 4)
+        assert (picture[middle] == 5).all() == (target[middle] == 1).all() == seen
+        assert (target[0, 0] == IGNORED).all()  # beyond the scan's ends nothing is known
+        assert {*np.unique(target)} == {1, IGNORED}
