@@ -2,21 +2,33 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.layouts import CaseFiles, Collection, find_collections
-from mots_pretrained.data.prepare import Preparation, prepare, supervision
-from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.case import read_case
+from mots_pretrained.data.layouts import (
+    CaseFiles,
+    Collection,
+    find_bare,
+    find_collections,
+    find_labelled,
+)
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.patches import extract
+from mots_pretrained.data.prepare import Preparation, prepare, prepare_folder, supervision
+from mots_pretrained.data.store import PREPARING_VERSION, PreparedSet, write_record
 from mots_pretrained.files import locked
+from mots_pretrained.images import nifti
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import read_volume, write_nifti
+from mots_pretrained.images.volume import Volume, read_volume, write_like, write_nifti
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 
@@ -294,6 +306,209 @@ def test_all_seven_collections_of_phantoms(tmp_path):
     liver = next(record for record in done.records if record.task == "liver")
     organ = done.read(liver).target[0]
     assert np.argwhere(organ)[:, 2].mean() < organ.shape[2] / 2  # on the patient's right
+
+
+def test_a_corrected_label_of_the_same_size_is_prepared_anew(tmp_path, livers):
+    """Fault 7: files were known by name and size alone, and uncompressed ones keep their size."""
+    out, label = tmp_path / "out", livers.folder / "a_label.nii"
+    livers = replace(livers, cases=(replace(livers.cases[0], label=label), *livers.cases[1:]))
+    labels = read_volume(livers.folder / "a_label.nii.gz")
+    write_like(label, labels.array, labels)
+    before, record = label.stat(), prepare([livers], out, FINE).records[0]
+    write_like(label, labels.array.clip(0, 1), labels)  # the tumour was none
+    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert label.stat().st_size == before.st_size
+    told = []
+    again = prepare([livers], out, FINE, on_case=lambda *words: told.append(words))
+    assert [name for *_, name, _ in told] == ["", "a"]
+    assert (len(record.foreground), len(again.records[0].foreground)) == (2, 1)
+    assert again.records[0].source.label_sha256 == hashlib.sha256(label.read_bytes()).hexdigest()
+    prepare([livers], tmp_path / "fresh", FINE)
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_files_that_were_only_touched_or_copied_are_not_prepared_again(
+    tmp_path, livers, monkeypatch
+):
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    made = (out / "cases" / "b" / "image.b2nd").stat().st_mtime_ns
+    for path in livers.folder.iterdir():
+        os.utime(path, ns=(1, 12345))
+    prepare([livers], out, FINE)
+    assert (out / "cases" / "b" / "image.b2nd").stat().st_mtime_ns == made
+    assert PreparedSet.open(out).records[1].source.mtimes_ns == (12345, 12345)
+    monkeypatch.setattr(
+        "mots_pretrained.data.prepare.prepare_case", None
+    )  # the next run reads none
+    prepare([livers], out, FINE)
+
+
+def test_the_voxels_of_every_file_are_read_once(tmp_path, livers, monkeypatch):
+    """Fault 39: the checksum took another pass over each file."""
+    read, voxels = [], nifti._read_array
+    monkeypatch.setattr(
+        nifti, "_read_array", lambda path, *more: read.append(path) or voxels(path, *more)
+    )
+    monkeypatch.setattr("mots_pretrained.data.prepare_case._checksum", None)
+    records = prepare([livers], tmp_path / "out", FINE).records
+    assert sorted(read) == sorted(livers.folder.iterdir())
+    for record in records:
+        label = livers.folder / record.source.labels[0]
+        assert record.source.label_sha256 == hashlib.sha256(label.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("other", ["contract", "version", "targets"])
+def test_a_record_of_another_preparation_does_not_count(tmp_path, livers, other):
+    """Faults 6 and 7: neither contract nor version of the code stood in what was kept."""
+    out = tmp_path / "out"
+    record = prepare([livers], out, FINE).records[0]
+    changed = {
+        "contract": replace(record.contract, clip=(-100.0, 100.0)),
+        "version": PREPARING_VERSION - 1,
+        "targets": replace(record.targets, values=((1,), (2,))),
+    }
+    write_record(out / "cases" / "a", replace(record, **{other: changed[other]}))
+    told = []
+    prepare([livers], out, FINE, on_case=lambda *words: told.append(words))
+    assert [name for *_, name, _ in told] == ["", "a"]
+    prepare([livers], tmp_path / "fresh", FINE)
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_another_patch_or_window_is_the_same_preparation(tmp_path, livers):
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    contract = replace(FINE.contract, patch=(16, 16, 16), window=(32, 32, 32))
+    told = []
+    prepare([livers], out, replace(FINE, contract=contract), on_case=lambda *w: told.append(w))
+    assert told == [(3, 3, "", "")]
+
+
+def test_a_folder_of_an_older_format_is_prepared_anew(tmp_path, livers):
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    index = json.loads((out / "prepared.json").read_text())
+    (out / "prepared.json").write_text(json.dumps(index | {"format_version": 1, "records": [{}]}))
+    for path in out.glob("cases/*/case.json"):
+        path.write_text("{}")
+    prepare([livers], out, FINE)
+    prepare([livers], tmp_path / "fresh", FINE)
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+ORGANS = Targets.of_classes({"tumour": (2,), "liver": (1,)})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_of_classes(tmp_path, livers, workers):
+    """Fault 18: what is stored does not depend on the order or on what fits into memory."""
+    done = prepare_folder(livers, tmp_path / "out", FINE.contract, ORGANS, workers=workers)
+    assert PreparedSet.open(tmp_path / "out") == done
+    assert (done.tasks, done.targets) == ((), ORGANS)
+    assert {(record.split, record.fold) for record in done.records} == {("train", "train")}
+    for record in done.named("cab"):
+        case = done.case(record)
+        whole = read_case(livers.cases["abc".index(record.identifier)], FINE.contract, ORGANS)
+        assert case.image.dtype == np.float32
+        np.testing.assert_allclose(np.asarray(case.image), whole.image, atol=1 / 8192 + 1e-6)
+        np.testing.assert_array_equal(done.read(record).target, whole.target)
+        assert (case.tasks, case.labelled, case.name) == ((), (True,), whole.name)
+        assert [found.value for found in record.foreground] == [1, 2]
+    with pytest.raises(KeyError, match=r"no case 'd' in .*; there are a, b, c"):
+        done.named("ad")
+
+
+def test_a_folder_of_other_classes_is_refused_or_replaced(tmp_path, livers):
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    prepare_folder(livers, out, FINE.contract, ORGANS)
+    one = Targets.of_classes({"liver": (1, 2)})
+    for contract, targets, told in (
+        (FINE.contract, one, "prepared with targets"),
+        (COARSE.contract, ORGANS, r"contract of \[3.0"),
+        (FINE.contract, None, "prepared with targets"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            prepare_folder(livers, out, contract, targets)
+    two = replace(livers, cases=livers.cases[1:])
+    for contract, targets in ((COARSE.contract, ORGANS), (COARSE.contract, one)):
+        prepare_folder(two, out, contract, targets, replace=True)
+        prepare_folder(two, fresh, contract, targets, replace=True)
+        assert tree(out) == tree(fresh)
+    assert {path.name for path in (out / "cases").iterdir()} == {"b", "c"}
+
+
+def test_scans_without_labels_know_their_contract(tmp_path, livers):
+    """Fault 6: asked for another spacing, the cache gave the first one's voxels."""
+    for path in livers.folder.glob("*_label*"):
+        path.unlink()
+    out, found = tmp_path / "out", find_bare(livers.folder)
+    for contract in (FINE.contract, COARSE.contract):
+        done = prepare_folder(found, out, contract, replace=True)
+        assert [record.identifier for record in done.records] == [c.name for c in found.cases]
+        case = done.case(done.records[0])
+        assert case.image.shape[1:] == ((6, 10, 16) if contract == FINE.contract else (3, 5, 8))
+        assert (case.target.shape[0], case.labelled, case.tasks, case.foreground) == (0, (), (), ())
+        image, target = extract(case, (0, 0, 0), (4, 4, 4))
+        assert (image.shape, target.shape) == ((1, 4, 4, 4), (0, 4, 4, 4))
+    scan = livers.folder / "a_image.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:100])
+    assert [one.identifier for one in prepare_folder(found, out, contract).set_aside] == [scan.name]
+
+
+def test_masks_are_drawn_into_one_map_the_smaller_one_over_the_larger(tmp_path):
+    volume = Volume.with_spacing(np.zeros((6, 10, 16), np.int16), (3.0, 2.0, 1.0))
+    volume.array[:3] = -1000
+    place = tmp_path / "data" / "s1"
+    (place / "segmentations").mkdir(parents=True)
+    write_like(place / "ct.nii.gz", volume.array, volume, dtype=np.int16)
+    boxes = {
+        "liver": np.s_[1:5, 2:8, 2:14], "lesion": np.s_[2:3, 3:6, 3:6], "spleen": np.s_[0:2],
+    }  # fmt: skip
+    for name, box in boxes.items():
+        mask = np.zeros(volume.shape, np.uint8)
+        mask[box] = 1
+        write_like(place / "segmentations" / f"{name}.nii.gz", mask, volume)
+    expected = np.zeros(volume.shape, np.uint8)
+    for name, value in (("spleen", 3), ("liver", 2), ("lesion", 1)):  # the largest first
+        expected[boxes[name]] = value
+    found = find_labelled(tmp_path / "data")
+    targets = Targets.of_classes(found.classes)
+    done = prepare_folder(found, tmp_path / "out", FINE.contract, targets)
+    np.testing.assert_array_equal(done.read(done.records[0]).target[0], expected)
+    assert done.records[0].source.labels == tuple(
+        f"s1/segmentations/{name}.nii.gz" for name in ("lesion", "liver", "spleen")
+    )
+    told = []
+    prepare_folder(
+        found, tmp_path / "out", FINE.contract, targets, on_case=lambda *w: told.append(w)
+    )
+    assert told == [(1, 1, "", "")]
+    some = Targets.of_classes({"liver": (2,)})
+    only = prepare_folder(found, tmp_path / "some", FINE.contract, some)
+    assert only.read(only.records[0]).target.sum() == 4 * 6 * 12
+
+
+def test_labels_that_are_all_background_are_refused_and_absent_classes_told(tmp_path, livers):
+    """Case 15: such folders were trained on without a word."""
+    other = Targets.of_classes({"cyst": (3,)}, ignore=1)
+    other = replace(other, background=(2,))
+    with pytest.raises(
+        ValueError, match=r"a_label.nii.gz and all other label maps hold nothing of cyst"
+    ):
+        prepare_folder(livers, tmp_path / "out", FINE.contract, other)
+    more = Targets.of_classes({"cyst": (3,), "liver": (1, 2)})
+    with pytest.warns(UserWarning, match="no label map of .* holds cyst; it can't be learned"):
+        prepare_folder(livers, tmp_path / "more", FINE.contract, more)
+
+
+def test_any_name_of_a_case_has_a_folder_of_its_own(tmp_path, livers):
+    names = ["a/b", "a%2Fb", ".hidden", "ends.", "x:y", "Ä 1", "n" * 300, "n" * 299 + "m"]
+    cases = tuple(replace(livers.cases[0], name=name) for name in names)
+    done = prepare_folder(replace(livers, cases=cases), tmp_path / "out", FINE.contract, ORGANS)
+    assert [record.identifier for record in done.records] == names
+    assert len([*(tmp_path / "out" / "cases").iterdir()]) == len(names)
+    assert done.read(done.named(["a/b"])[0]).image.shape == (1, 6, 10, 16)
 
 
 @pytest.mark.long

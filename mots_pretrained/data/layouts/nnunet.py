@@ -68,29 +68,33 @@ def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...
 
 def _listed(folder: Path, images: Any, label: Any, name: str | None = None) -> CaseFiles:
     """Find the files of one case that is listed by its paths, perhaps written on Windows."""
-    wanted = [_path(folder, image) for image in (images if isinstance(images, list) else [images])]
-    found = [file for path in wanted for file in _files(path)]
-    true = _files(_path(folder, label))
-    if not all(_files(path) for path in wanted) or not wanted:
-        missing = next((path for path in wanted if not _files(path)), folder)
+    wanted = images if isinstance(images, list) else [images]
+    found = [_files(folder, text) for text in wanted]
+    if not wanted or not all(found):
+        missing = next((text for text, files in zip(wanted, found, strict=True) if not files), None)
         raise MissingFileError(f"{folder / DESCRIPTION} lists {missing}, which is not there")
+    true = _files(folder, label)
     if not true:
-        raise UserError(f"{wanted[0]} has no label: {_path(folder, label)} is not there")
-    return CaseFiles(name or case_name(found, true[0]), tuple(found), true[0])
+        raise UserError(f"{found[0][0]} has no label: {label} is not there")
+    channels = tuple(file for files in found for file in files)
+    return CaseFiles(name or case_name(channels, true[0]), channels, true[0])
 
 
-def _path(folder: Path, text: Any) -> Path:
-    return folder / str(text).replace("\\", "/")
+def _files(folder: Path, text: Any) -> list[Path]:
+    """Find a file as it is listed, with another ending of NIfTI, or as one file a channel.
 
-
-def _files(path: Path) -> list[Path]:
-    """Find a file as it is named, with another ending of NIfTI, or as one file a channel."""
-    if path.is_file():
-        return [path]
-    there = list_volumes(path.parent) if path.parent.is_dir() else []
-    same = [file for file in there if stem(file) == stem(path)]
-    channel = re.compile(rf"{re.escape(stem(path))}_\d{{4}}")
-    return same[:1] or [file for file in there if channel.fullmatch(stem(file))]
+    A path of the machine that wrote the list is looked for by its last folder and name.
+    """
+    listed = Path(str(text).replace("\\", "/"))
+    for path in (folder / listed, folder.joinpath(*listed.parts[-2:])):
+        if path.is_file():
+            return [path]
+        there = list_volumes(path.parent) if path.parent.is_dir() else []
+        same = [file for file in there if stem(file) == stem(path)]
+        channel = re.compile(rf"{re.escape(stem(path))}_\d{{4}}")
+        if files := same[:1] or [file for file in there if channel.fullmatch(stem(file))]:
+            return files
+    return []
 
 
 def _channels(named: Any) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.layouts.bcv import (
     BCV_SCANS,
     BCV_TRAIN,
@@ -9,6 +10,7 @@ from mots_pretrained.data.layouts.bcv import (
     find_bcv,
     split_bcv,
 )
+from mots_pretrained.tasks import BCV_ORGANS
 
 
 def test_the_split_written_down_is_the_one_that_seed_0_draws():
@@ -25,3 +27,31 @@ def test_another_layout_is_not_taken_for_it(tmp_path):
     (tmp_path / "label").mkdir()
     with pytest.raises(ValueError, match=r"holds no \.nii"):
         find_bcv(tmp_path)
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def found(folder):
+    return [
+        (scan.name, [path.name for path in scan.images], scan.label.name) for scan in folder.cases
+    ]
+
+
+def test_bcv(tmp_path):
+    names = ("img/img0002.nii.gz", "img/img0001.nii.gz", "label/label0001.nii.gz")
+    folder = find_labelled(
+        touch(tmp_path, *names, "label/label0002.nii.gz", "img/._img0001.nii.gz")
+    )
+    assert found(folder) == [
+        ("img0001", ["img0001.nii.gz"], "label0001.nii.gz"),
+        ("img0002", ["img0002.nii.gz"], "label0002.nii.gz"),
+    ]
+    assert list(folder.classes) == list(BCV_ORGANS)
+    assert folder.classes["left_adrenal_gland"] == (13,)
+    assert folder.channels == ("ct",)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from mots_pretrained.data.layouts import find_collections
+from mots_pretrained.data.layouts import LAYOUTS, find_bare, find_collections, find_labelled
 from mots_pretrained.phantom import collections
 from mots_pretrained.phantom.torso import torso
 from mots_pretrained.tasks import MOTS_TASKS
@@ -199,3 +199,42 @@ def test_a_wrong_name_or_an_empty_named_folder_is_told(tmp_path):
         find_collections(None, named={"livre": tmp_path})
     with pytest.raises(FileNotFoundError, match="does not hold the liver collection"):
         find_collections(None, named={"liver": tmp_path})
+
+
+def test_kits_and_lits_have_the_classes_of_their_task_where_they_are_to_be_fine_tuned(tmp_path):
+    touch(kits(tmp_path / "kits", 0), "case_00210/imaging.nii.gz")
+    with pytest.warns(UserWarning, match="1 of 2 cases have no label map"):
+        found = find_labelled(tmp_path / "kits")
+    assert (identifiers(found), found.classes) == (
+        ["kidney_00000"],
+        {"kidney_tumour": (2,), "kidney": (1, 2)},
+    )
+    assert identifiers(find_labelled(lits(tmp_path / "lits", 3))) == ["liver_3"]
+
+
+def test_the_decathlon_has_the_classes_of_its_description_there(tmp_path):
+    assert find_labelled(msd(tmp_path, "lung", 1)).classes == {"lung": (1,)}
+
+
+def test_a_folder_of_no_layout_and_a_missing_one_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        find_labelled(tmp_path / "none")
+    with pytest.raises(ValueError, match="no labelled scans in a known layout") as caught:
+        find_labelled(touch(tmp_path, "scans/a.nii"))
+    assert all(layout.wanted in str(caught.value) for layout in LAYOUTS.values())
+
+
+def test_two_tasks_of_the_decathlon_in_one_folder_are_refused(tmp_path):
+    msd(msd(tmp_path, "lung", 1), "colon", 1)
+    with pytest.raises(ValueError, match="holds cases of colon and of lung; part them"):
+        find_collections(tmp_path)
+
+
+def test_scans_without_labels_are_found_at_any_depth(tmp_path):
+    touch(tmp_path, "b.nii", "deep/er/a.NII.GZ", "._b.nii", ".cache/c.nii", "notes.txt")
+    assert identifiers(find_bare(tmp_path)) == ["b.nii", "deep/er/a.NII.GZ"]
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        find_bare(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"holds no .nii"):
+        find_bare(tmp_path / "empty")

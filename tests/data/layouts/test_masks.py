@@ -1,0 +1,48 @@
+"""One mask a class: every case has every mask, and one scan."""
+
+import pytest
+
+from mots_pretrained.data.layouts import find_labelled
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def case(root, name, *masks, scan="ct.nii.gz"):
+    touch(root / name, scan, *(f"segmentations/{mask}.nii.gz" for mask in masks))
+
+
+def test_cases_with_a_folder_of_masks(tmp_path):
+    for name in ("s0002", "s0001"):
+        case(tmp_path, name, "spleen", "aorta")
+    touch(tmp_path, "meta.csv", "notes/a.txt", ".hidden/segmentations/x.nii")
+    folder = find_labelled(tmp_path)
+    assert [found.name for found in folder.cases] == ["s0001", "s0002"]
+    assert folder.classes == {"aorta": (1,), "spleen": (2,)}
+    assert folder.channels == ("ct",)
+    first = folder.cases[0]
+    assert first.images == (tmp_path / "s0001/ct.nii.gz",)
+    assert (first.label, [path.name for path in first.label_files]) == (
+        None,
+        ["aorta.nii.gz", "spleen.nii.gz"],
+    )
+
+
+def test_scans_of_another_name_do_not_say_what_they_are(tmp_path):
+    case(tmp_path, "a", "liver", scan="mri.nii.gz")
+    assert find_labelled(tmp_path).channels is None
+
+
+def test_faults_are_named(tmp_path):
+    case(tmp_path, "a", "liver", "spleen")
+    case(tmp_path, "b", "liver")
+    with pytest.raises(ValueError, match=r"b/segmentations lacks spleen.nii.gz, which other"):
+        find_labelled(tmp_path)
+    touch(tmp_path, "b/second.nii.gz", "b/segmentations/spleen.nii.gz")
+    with pytest.raises(ValueError, match=r"b holds 2 scans beside segmentations/; one is wanted"):
+        find_labelled(tmp_path)
