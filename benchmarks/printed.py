@@ -38,15 +38,20 @@ def table_text(table: Table, results: LongTable) -> str:
         cells = [_count(table, row), figure_text(row.paper, "parameters")]
         cells += [spread_text(found.spread(None, "dice"), 100), figure_text(row.paper, "dice")]
         cells += [spread_text(found.spread(None, "hd"), 1), figure_text(row.paper, "hd")]
-        cells += counts_text(found)
+        cells += counts_text(found, results.results(row.name, parts=("", ELSEWHERE)))
         lines.append([row.name, *cells, difference_text(found, final, row.name == table.final)])
     return aligned(lines)
 
 
-def counts_text(results: Results) -> list[str]:
-    """Return how many organs or tumours were missed, and what was predicted where there is none."""
+def counts_text(results: Results, everywhere: Results) -> list[str]:
+    """Return how many organs and tumours were missed, and what was predicted where there is none.
+
+    Args:
+        results: Scores whose means are printed.
+        everywhere: Scores of every category on every case, among them those without it.
+    """
     missed = sum(results.missed(name) for name in results.categories)
-    false = shown(results.clean_share(None), 2), shown(results.false_volume(None), 2)
+    false = shown(everywhere.clean_share(None), 2), shown(everywhere.false_volume(None), 2)
     return [str(missed), *false]
 
 

@@ -60,7 +60,7 @@ def _line(
         difference_text(found, final, is_final),
         difference_text(found, final, is_final, metric=distance, factor=1.0),
     ]
-    return [name, *cells, *counts_text(found), *differences]
+    return [name, *cells, *counts_text(found, found), *differences]
 
 
 def draw_fig10(table: Transfer, results: LongTable, path: Path) -> bool:

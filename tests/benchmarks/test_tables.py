@@ -61,7 +61,9 @@ def scores(dice: float) -> Results:
     for index in range(2):
         of = {"dice": dice + 0.1 * index, "hd": 4.0, "hd95_voxels": 3.0}
         spleen = {"dice": 0.25, "hd": float("inf"), "hd95_voxels": float("inf")}
-        results.add(f"liver {index}", {"liver": of, "spleen": spleen}, group="liver")
+        none = {"dice": None, "hd": None, "hd95_published": None, "false_ml": 3.0 * index}
+        scores = {"liver": of, "spleen": spleen, "colon_tumour": none}
+        results.add(f"liver {index}", scores, group="liver")
     return results
 
 
@@ -81,6 +83,7 @@ def test_a_table_is_printed_with_intervals_and_the_papers_columns(bench, tmp_pat
     assert a.split()[:5] == ["Mode-A", "39.05", "-", "65.00", "±"]
     assert "73.79" in a
     assert "18.95" in a
+    assert a.split()[-3:] == ["0", "0.50", "1.50"]  # missed, clean, false ml of 0 and 3
     assert b.rstrip().endswith("-20.00 [-20.00, -20.00]*")
     elsewhere = printed.elsewhere_text(table, again).splitlines()
     assert elsewhere[1].split() == ["Mode-A", "65.00", "±", "0.00", "25.00", "±", "0.00"]
