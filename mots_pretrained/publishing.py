@@ -28,7 +28,7 @@ from mots_pretrained.weights.provenance import (
     TrainingScans,
     find_training_scans,
     nameless,
-    read_record,
+    read_training_record,
     read_training_scans,
     tell_record,
 )
@@ -77,7 +77,7 @@ def prepare_folder(
         config,
         said or Description(),
         name=output.resolve().name,
-        told=tell_record(read_record(source)),
+        told=tell_record(read_training_record(source)),
         seen="" if known is None else known.statement,
     )
     check_card(card)

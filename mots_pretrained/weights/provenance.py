@@ -154,7 +154,7 @@ def read_training_scans(folder: str | Path) -> TrainingScans:
     return TrainingScans(scans, complete)
 
 
-def read_record(folder: str | Path) -> dict[str, Any]:
+def read_training_record(folder: str | Path) -> dict[str, Any]:
     """Read a model folder's training.json; empty where there is none.
 
     Raises:
@@ -184,7 +184,7 @@ def nameless(folder: str | Path) -> dict[str, str]:
         ValueError: If one is damaged, or the scans are not those of the weights.
     """
     texts: dict[str, str] = {}
-    if record := read_record(folder):
+    if record := read_training_record(folder):
         texts[RECORD] = json.dumps(public_record(record), indent=2) + "\n"
     if (Path(folder) / TRAINING_SCANS).is_file():
         scans = read_training_scans(folder).without_identifiers()
