@@ -12,7 +12,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.parse import check_name, from_dict
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no class_values and no new_head
 """Version of config.json that this package writes, and the newest that it reads."""
 
 Activation = Literal["relu", "leaky_relu"]
