@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_json
 from mots_pretrained.model.pretrained import Pretrained
 
 Format = Literal["torch", "onnx"]
@@ -71,8 +71,7 @@ def export_graph(
         else:
             _write_onnx(graph, image, names, path)
     shapes = {name: list(out.shape) for name, out in zip(names, outputs, strict=True)}
-    text = json.dumps(_contract(network, part, shape, shapes, format), indent=2) + "\n"
-    (folder / CONTRACT).write_text(text, encoding="utf-8")
+    write_json(folder / CONTRACT, _contract(network, part, shape, shapes, format))
     return path
 
 
@@ -166,4 +165,5 @@ def _contract(
         "tasks": {task.name: list(task.categories) for task in config.tasks},
         "classes": list(config.classes),
         "exclusive": config.exclusive,
+        "label_values": {name: list(v) for name, v in config.label_values.items()},
     }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_json
 from mots_pretrained.model.pretrained import Pretrained
+
+_OURS = "mots_pretrained.export.monai_transforms"
 
 
 def export_bundle(network: Pretrained, folder: str | Path) -> Path:
@@ -17,7 +19,8 @@ def export_bundle(network: Pretrained, folder: str | Path) -> Path:
 
     Run it with ``python -m monai.bundle run --config_file FOLDER/configs/inference.json
     --bundle_root FOLDER --dataset_dir SCANS --output_dir OUT``. It needs this package and MONAI.
-    Preprocessing is the contract's, by MONAI's transforms; the label maps lie on the scans' grids.
+    Preprocessing and sliding windows are `Predictor`'s own, as a transform and an inferer of
+    MONAI's; the label maps lie on the scans' grids and have the segmenter's own values.
 
     Args:
         network: A segmenter of CT.
@@ -41,14 +44,14 @@ def export_bundle(network: Pretrained, folder: str | Path) -> Path:
     network.save_pretrained(folder / "models")
     (folder / "configs").mkdir(exist_ok=True)
     path = folder / "configs" / "inference.json"
-    path.write_text(json.dumps(_inference(config), indent=2) + "\n", encoding="utf-8")
-    metadata = json.dumps(_metadata(config), indent=2) + "\n"
-    (folder / "configs" / "metadata.json").write_text(metadata, encoding="utf-8")
+    write_json(path, _inference(config))
+    write_json(folder / "configs" / "metadata.json", _metadata(config))
     return path
 
 
 def _inference(config: ModelConfig) -> dict[str, Any]:
     contract = config.preprocessing
+    values = [own for own, *_ in config.label_values.values()]
     return {
         "imports": ["$import glob", "$import torch"],
         "bundle_root": ".",
@@ -63,28 +66,14 @@ def _inference(config: ModelConfig) -> dict[str, Any]:
             "transforms": [
                 {"_target_": "LoadImaged", "keys": "image"},
                 {"_target_": "EnsureChannelFirstd", "keys": "image"},
-                {"_target_": "Orientationd", "keys": "image", "axcodes": contract.orientation},
-                {"_target_": "Spacingd", "keys": "image", "pixdim": list(contract.spacing)},
                 {
-                    "_target_": "ScaleIntensityRanged",
+                    "_target_": f"{_OURS}.ToContractd",
                     "keys": "image",
-                    "a_min": contract.clip[0],
-                    "a_max": contract.clip[1],
-                    "b_min": -1.0,
-                    "b_max": 1.0,
-                    "clip": True,
+                    "contract": dataclasses.asdict(contract),
                 },
             ],
         },
-        "inferer": {
-            "_target_": "SlidingWindowInferer",
-            "roi_size": list(contract.window),
-            "sw_batch_size": 1,
-            "overlap": 0.5,
-            "mode": "gaussian",
-            "padding_mode": "constant",
-            "cval": -1.0,
-        },
+        "inferer": {"_target_": f"{_OURS}.SlidingWindow", "window": list(contract.window)},
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
@@ -98,19 +87,25 @@ def _inference(config: ModelConfig) -> dict[str, Any]:
                 },
                 {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
                 {
+                    "_target_": "MapLabelValued",
+                    "keys": "pred",
+                    "orig_labels": list(range(len(values) + 1)),
+                    "target_labels": [0, *values],
+                },
+                {
                     "_target_": "SaveImaged",
                     "keys": "pred",
                     "output_dir": "@output_dir",
                     "output_postfix": "seg",
-                    "output_dtype": "$torch.uint8",
+                    "output_dtype": "$torch.uint8" if max(values) < 256 else "$torch.int32",
                     "separate_folder": False,
                 },
             ],
         },
         # Windows' probabilities are averaged, as Predictor does, not their logits.
-        "probabilities": "$lambda windows: @network(windows).softmax(1)",
+        "probabilities": "$lambda windows: @network(windows.to(@device)).softmax(1)",
         "predict": "$lambda item: {**item, 'pred': "
-        "@inferer(item['image'][None].to(@device), @probabilities)[0]}",
+        "@inferer(item['image'][None], @probabilities)[0]}",
         "run": [
             "$torch.set_grad_enabled(False)",
             "$[@postprocessing(@predict(@preprocessing(item))) for item in @datalist]",

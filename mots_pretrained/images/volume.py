@@ -32,6 +32,7 @@ __all__ = [
     "SAME_GRID",
     "Volume",
     "affine_of",
+    "canonical",
     "list_volumes",
     "read_channels",
     "read_labels",
@@ -188,22 +189,35 @@ def read_volume(
         >>> volume.array.shape  # (D, H, W)  # doctest: +SKIP
         (112, 101, 122)
     """
-    import nibabel as nib
-
     path = Path(path)
     stored, affine, header = read_nifti(path, digest=digest)
-    orientation = nib.orientations.io_orientation(affine)
-    transform = nib.orientations.ornt_transform(orientation, _canonical())
-    affine = affine @ nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
-    array = nib.orientations.apply_orientation(stored, transform)
-    if array.ndim == 4:
-        array = np.moveaxis(array, -1, 0)
-    array = np.ascontiguousarray(array)
+    volume = canonical(stored, affine, header=header, name=stem(path))
     del stored
     if dtype is not None:
-        array = cast_exactly(array, dtype, path)
-    volume = Volume(array, affine, header, orientation, stem(path))
+        volume = dataclasses.replace(volume, array=cast_exactly(volume.array, dtype, path))
     return straightened(volume, labels=dtype is not None and np.dtype(dtype).kind in "iu")
+
+
+def canonical(
+    array: NDArray[Any], affine: NDArray[np.float64], *, header: Any = None, name: str = "volume"
+) -> Volume:
+    """Bring an array from a file's axis order to canonical orientation.
+
+    Args:
+        array: ``(X, Y, Z)`` or ``(X, Y, Z, C)``.
+        affine: ``(4, 4)``, maps ``(x, y, z)`` to world millimetres (RAS+).
+        header: NIfTI header of the file, if there is one.
+        name: What to call the volume.
+    """
+    import nibabel as nib
+
+    orientation = nib.orientations.io_orientation(affine)
+    transform = nib.orientations.ornt_transform(orientation, _canonical())
+    affine = affine @ nib.orientations.inv_ornt_aff(transform, array.shape[:3])
+    array = nib.orientations.apply_orientation(array, transform)
+    if array.ndim == 4:
+        array = np.moveaxis(array, -1, 0)
+    return Volume(np.ascontiguousarray(array), affine, header, orientation, name)
 
 
 def straightened(volume: Volume, *, labels: bool = False) -> Volume:
