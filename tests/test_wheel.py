@@ -28,7 +28,6 @@ prediction.save({out!r})
 
 @pytest.mark.long
 def test_the_wheel_alone_loads_and_predicts(tmp_path):
-    pytest.importorskip("hatchling")
     words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -61,6 +61,5 @@ def test_new_organ() -> None:
 
 @pytest.mark.long
 def test_monai_plug(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("monai", reason="monai is not installed")
     assert script("monai_plug").main() == (1, 14, 32, 64, 64)
     assert "gradients reach" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mots_pretrained.training.log import Progress, tensorboard, write_whole
 
@@ -13,14 +14,13 @@ def progress(step):
 
 
 def test_tensorboard_shows_the_log_and_hides_what_a_resumption_does_again(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with tensorboard(tmp_path) as show:
         for step in (10, 20):
             show(progress(step))
     with tensorboard(tmp_path, step=10) as show:
         for step in (20, 30):
             show(progress(step))
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert {*events.Tags()["scalars"]} == {
         "loss/dice",
