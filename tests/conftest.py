@@ -20,7 +20,7 @@ from jaxtyping import install_import_hook
 
 # Where signatures carry shapes, tests enforce them.
 _CHECKED = ("adaptation", "methods", "model", "networks")
-install_import_hook([f"mots_pretrained.{room}" for room in _CHECKED], "typechecking.checked")
+install_import_hook([f"mots_pretrained.{package}" for package in _CHECKED], "typechecking.checked")
 
 
 @pytest.fixture(autouse=True)

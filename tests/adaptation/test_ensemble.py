@@ -1,0 +1,67 @@
+"""Several segmenters as one: the mean of their probabilities, saved fold by fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_networks import SIZE, small
+
+from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.networks import load
+
+X = torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def segmenter(seed: int, **changes) -> Segmenter:
+    torch.manual_seed(seed)
+    return Segmenter(small("segmenter", **changes)).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_its_probability_is_the_mean_of_its_members(exclusive: bool) -> None:
+    members = [segmenter(seed, exclusive=exclusive) for seed in range(3)]
+    out = Ensemble(members)(X)
+    if exclusive:
+        found, wanted = out.softmax(1), sum(member(X).softmax(1) for member in members) / 3
+    else:
+        found, wanted = out.sigmoid(), sum(member(X).sigmoid() for member in members) / 3
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_certain_members_give_finite_logits() -> None:
+    sure = segmenter(0)
+    sure.head.weight *= 1e6
+    assert Ensemble([sure, sure])(X).isfinite().all()
+
+
+def test_folds_are_written_and_found_in_their_own_order(tmp_path: Path) -> None:
+    members = [segmenter(seed) for seed in range(11)]
+    Ensemble(members).save_pretrained(tmp_path)
+    assert [path.name for path in fold_folders(tmp_path)] == [f"fold_{i}" for i in range(11)]
+    back = load(tmp_path)
+    assert isinstance(back, Ensemble)
+    assert not back.training
+    for one, other in zip(back.members, members, strict=True):
+        assert torch.equal(one.head.weight, other.head.weight)
+
+
+def test_a_folder_with_a_network_of_its_own_is_no_ensemble(tmp_path: Path) -> None:
+    segmenter(0).save_pretrained(tmp_path)
+    segmenter(1).save_pretrained(tmp_path / "fold_0")
+    assert fold_folders(tmp_path) == []
+
+
+def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one network"):
+        Ensemble([])
+    with pytest.raises(ValueError, match="differ in their classes"):
+        Ensemble([segmenter(0), segmenter(1, classes=("liver", "spleen"))])
+    with pytest.raises(ValueError, match="holds no fold_0"):
+        Ensemble.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="push each fold"):
+        Ensemble([segmenter(0)]).push_to_hub("org/name")
