@@ -1,4 +1,4 @@
-"""Shapes as types: what stands in the signatures and is checked in the tests.
+"""Array types with named axes for signatures, checked in the tests.
 
 Names that begin with an underscore may differ between the tensors of one call.
 """

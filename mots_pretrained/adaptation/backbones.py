@@ -1,4 +1,4 @@
-"""The backbones by name: what segmenters stand on."""
+"""The backbones that a segmenter can use, by name."""
 
 from __future__ import annotations
 

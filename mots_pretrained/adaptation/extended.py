@@ -27,7 +27,7 @@ TASK_FILE = "task"
 
 
 class AddedTask(nn.Module):
-    """What one organ needs beside the network: its query and its share of the kernel generator.
+    """Parameters of one added organ: its query and its share of the kernel generator.
 
     Args:
         task: What it is called and what its two channels are.

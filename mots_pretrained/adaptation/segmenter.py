@@ -29,7 +29,7 @@ class Surgery(NamedTuple):
 
 
 class Segmenter(Pretrained):
-    """Encoder, Transformer encoder and decoder under a 1x1x1 convolution of one's own.
+    """Encoder, Transformer encoder and decoder, followed by a new 1x1x1 convolution.
 
     Args:
         config: Architecture "segmenter"; ``classes`` and ``exclusive`` say what the channels are.
@@ -120,7 +120,7 @@ class Segmenter(Pretrained):
             if in_channels is not None or preprocessing is not None:
                 raise UserError(
                     f"{name} is loaded whole, with its own input; in_channels and preprocessing "
-                    "need a new head beside them: say out_channels=N or classes=[...]"
+                    "need a new head: give out_channels=N or classes=[...]"
                 )
             whole = cls.from_state(config, state)
             whole.surgery = Surgery(kept=tuple(sorted(state)), new=(), dropped=())
@@ -219,7 +219,7 @@ def drop_transformer(segmenter: Segmenter) -> Segmenter:
     """Return a plain U-shaped CNN of a segmenter's weights; the segmenter stays as it is.
 
     Encoder, decoder and head are kept. The decoder then gets F where it was trained on F + Z
-    (Eq. 6), so the network is to be fine-tuned. What was dropped stands in its ``surgery``.
+    (Eq. 6), so the network is to be fine-tuned. Its ``surgery`` lists what was dropped.
 
     Raises:
         ValueError: If the decoder was trained without the CNN's features (mode C of Fig. 6).

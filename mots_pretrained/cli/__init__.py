@@ -26,17 +26,17 @@ class Verb:
 VERBS: dict[str, Verb] = {
     name: Verb(f"mots_pretrained.cli.{name}:{name}", summary)
     for name, summary in (
-        ("demo", "Show the whole job on a phantom scan, or on your own, told step by step"),
+        ("demo", "Run the whole workflow on a phantom scan or on your own, step by step"),
         ("models", "List the pretrained models, show one, fetch it, check what it has seen"),
         ("predict", "Segment a CT scan"),
-        ("finetune", "Teach the pretrained backbone new labels from a few scans"),
+        ("finetune", "Fine-tune pretrained weights on a few labelled scans"),
         ("evaluate", "Score label maps, or a model on prepared scans or on phantoms"),
-        ("check", "Look for faults in the original collections before training on them"),
-        ("prepare", "Bring the original collections to a model's contract, ready for training"),
+        ("check", "Check the original collections for faults before training on them"),
+        ("prepare", "Preprocess the original collections for training, by a model's contract"),
         ("phantom", "Write synthetic scans in the layout of MOTS, BCV or BraTS"),
         ("pretrain", "Train a network on partially labelled data"),
         ("convert", "Convert a published checkpoint to this package's format"),
-        ("verify", "Say whether this machine gives a model's stored numbers"),
+        ("verify", "Check that a model computes its stored logits on this machine"),
         ("push", "Publish a model's folder on the Hugging Face Hub"),
         ("export", "Write a model as ONNX, torch.export program or MONAI bundle"),
     )

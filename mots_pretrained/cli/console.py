@@ -13,22 +13,22 @@ _level = {"quiet": False, "verbose": False}
 
 
 def set_level(*, quiet: bool = False, verbose: bool = False) -> None:
-    """Set what is told; the frame does so from ``-q``, ``-v`` and ``--json``.
+    """Set how much is printed, from ``-q``, ``-v`` and ``--json``.
 
     Args:
-        quiet: Results only; ``say`` is silent.
-        verbose: Tell more, and show tracebacks.
+        quiet: Print results only; ``say`` prints nothing.
+        verbose: Print more, and tracebacks of errors.
     """
     _level.update(quiet=quiet, verbose=verbose)
 
 
 def quiet() -> bool:
-    """Return whether steps and progress bars are hushed."""
+    """Return whether steps and progress bars are left out."""
     return _level["quiet"]
 
 
 def verbose() -> bool:
-    """Return whether to tell more than usual."""
+    """Return whether to print more than usual."""
     return _level["verbose"]
 
 
@@ -46,25 +46,25 @@ def prepare() -> None:
 
 
 def say(text: str = "") -> None:
-    """Tell one step of the work on standard output, unless ``-q`` or ``--json`` was given."""
+    """Print one step of the work, unless ``-q`` or ``--json`` was given."""
     if not _level["quiet"]:
         show(text)
 
 
 def show(text: str = "") -> None:
-    """Write a line of the result on standard output, whatever the level."""
+    """Print a line of the result on standard output."""
     sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
-def complain(text: str) -> None:
-    """Write a warning or an error on standard error, as one line."""
+def warn(text: str) -> None:
+    """Print a warning or an error on standard error, as one line."""
     sys.stderr.write(printable(" ".join(text.split())) + "\n")
     sys.stderr.flush()
 
 
 def show_json(value: Any) -> None:
-    """Write one JSON object on standard output.
+    """Print one JSON object on standard output.
 
     Args:
         value: Dicts, lists, texts and numbers; not-a-number is refused, since JSON has none.

@@ -46,7 +46,7 @@ def guarded(work: Callable[[list[str]], int], words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
         except KeyboardInterrupt:
-            console.complain("interrupted")
+            console.warn("interrupted")
             return INTERRUPTED
         except Exception as error:
             if console.verbose():
@@ -90,7 +90,7 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
 
 
 def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options -v and -q, which belong to the frame and not to its function."""
+    """Give a verb the options -v and -q, which all verbs share."""
     import typer
 
     @functools.wraps(function)
@@ -98,10 +98,9 @@ def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
         console.set_level(quiet=quiet or bool(options.get("json")), verbose=verbose)
         return function(**options)
 
-    flags = {
-        "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Tell more; tracebacks")],
-        "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Tell results only")],
-    }
+    verbose = typer.Option("-v", "--verbose", help="Print more, and tracebacks of errors")
+    quiet = typer.Option("-q", "--quiet", help="Print results only")
+    flags = {"verbose": Annotated[bool, verbose], "quiet": Annotated[bool, quiet]}
     hints = {**typing.get_type_hints(function, include_extras=True), **flags}
     own = [
         parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
@@ -123,10 +122,10 @@ def _explain(error: Exception, words: list[str]) -> int:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.strerror}: {error.filename}"
     if isinstance(error, UserError) or _is_path_of(error, words):
-        console.complain(f"error: {text or type(error).__name__}")
+        console.warn(f"error: {text or type(error).__name__}")
         return WRONG_INPUT
     ours = not isinstance(error, OSError | MemoryError | _out_of_memory())
-    console.complain(
+    console.warn(
         f"failed: {type(error).__name__}{': ' if text else ''}{text} "
         f"({'a fault of mots_pretrained, not of what you gave it; ' if ours else ''}"
         "run again with -v for the traceback)"
@@ -166,4 +165,4 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    console.complain(f"warning: {message}")
+    console.warn(f"warning: {message}")

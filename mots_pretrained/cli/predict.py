@@ -98,7 +98,7 @@ def predict(
         refused = [failure._asdict() for failure in failures]
         console.show_json({"model": model, "scans": reports, "failures": refused})
     if failures:
-        console.complain(
+        console.warn(
             f"{len(failures)} of {len(scans)} scans failed, the first with: {failures[0].reason} "
             f"(all are listed in {Path(output) / 'failures.csv'})"
         )

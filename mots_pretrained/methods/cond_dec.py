@@ -13,7 +13,7 @@ from mots_pretrained.shapes import Features, Image, TaskLogits
 
 
 class CondDec(CodedNetwork):
-    """A shared encoder, and one decoder that is told the task at every step.
+    """A shared encoder, and one decoder that receives the task at every step.
 
     Args:
         config: Architecture "cond_dec"; its transformer is None.

@@ -20,7 +20,7 @@ class DynamicNetwork(Method):
 
     Args:
         config: The network; subclasses build their generator from it.
-        backbone: What it stands on; the paper's encoder-decoder by default.
+        backbone: The backbone to use; the paper's encoder-decoder by default.
         plain: Whether the head reads the decoder's map through a bare convolution with bias.
     """
 

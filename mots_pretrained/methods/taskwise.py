@@ -13,7 +13,7 @@ from mots_pretrained.shapes import Features, Image, Logits, TaskLogits
 
 
 class TaskwiseNetwork(Method):
-    """Computes what its tasks share once, and the rest task by task, of those asked for only."""
+    """Computes what its tasks share once, and the rest once for each requested task."""
 
     @abstractmethod
     def shared(self, image: Image) -> list[Features]:
@@ -47,7 +47,7 @@ class TaskwiseNetwork(Method):
 
 
 class CodedNetwork(TaskwiseNetwork):
-    """A network that is told each sample's task by a one-hot code: any tasks make one batch."""
+    """A network that receives each sample's task as a one-hot code, so any tasks form one batch."""
 
     @abstractmethod
     def decode_coded(self, shared: list[Features], code: Tensor) -> TaskLogits:

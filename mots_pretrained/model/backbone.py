@@ -26,7 +26,7 @@ class BackboneOutput(NamedTuple):
         encoder: Five maps of strides (1,2,2), (2,4,4), (4,8,8), (8,16,16), (16,32,32).
         memory: The Transformer's levels, finest first; empty without a Transformer.
         bottleneck: The fused F + Z at the coarsest stride (Eq. 6).
-        decoder: ``(B, 32, D, H/2, W/2)`` at the paper's size; where a new head stands.
+        decoder: ``(B, 32, D, H/2, W/2)`` at the paper's size; the input of a new head.
         stages: The decoder's four maps, coarse to fine; the last one is ``decoder``.
     """
 

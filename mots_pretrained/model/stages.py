@@ -53,7 +53,7 @@ def stage_of(name: str) -> str:
 
 
 def parts_of(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Sort parameters into named parts: the stages, and what stands before their dot, whole.
+    """Sort parameters into named parts: the stages, and all stages of one kind together.
 
     Args:
         names: Names of a network's parameters.

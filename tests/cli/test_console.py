@@ -36,7 +36,7 @@ def test_control_characters_are_escaped(text, shown, capsys):
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
 def test_what_an_encoding_lacks_becomes_a_question_mark(encoding):
-    work = "lambda words: console.show('\\u0142.nii') or console.complain('\\u4e2d')"
+    work = "lambda words: console.show('\\u0142.nii') or console.warn('\\u4e2d')"
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = python(f"frame.guarded({work}, [])", stdout=subprocess.PIPE, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"?.nii\n", b"?\n")
@@ -50,7 +50,7 @@ def test_closed_streams_do_no_harm(tmp_path):
         "    with open(words[0], 'w') as file:\n"
         "        file.write('whole')\n"
         "        console.show('x')\n"
-        "        console.complain('y')\n"
+        "        console.warn('y')\n"
         "    return 0\n"
     )
     code = f"{work}sys.exit(frame.guarded(work, [{str(path)!r}]))"
