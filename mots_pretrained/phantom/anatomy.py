@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mots_pretrained.phantom.body import Body, Person
 from mots_pretrained.phantom.bowel import Bowel, paint_gullet, paint_pelvic_organs
 from mots_pretrained.phantom.canvas import Canvas, random_fields
+from mots_pretrained.phantom.deposits import paint_deposits
 from mots_pretrained.phantom.freedom import Freedom
 from mots_pretrained.phantom.kidneys import NAMES as KIDNEYS
 from mots_pretrained.phantom.kidneys import paint_kidneys, paint_renal_fat
@@ -116,6 +117,7 @@ class Anatomy:
         body.paint_ribs(canvas)
         paint_liver_vessels(canvas, organs, self.vessels, rng)
         paint_lesions(canvas, self.lesions, self.bowel)
+        paint_deposits(canvas, organs, rng)
 
     def paint_organs(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Paint muscles of the back and the organs before them, each with a little fat around."""

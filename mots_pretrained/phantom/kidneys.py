@@ -146,7 +146,7 @@ def paint_kidneys(canvas: Canvas, kidneys: Kidneys, rng: np.random.Generator) ->
         pelvis = inner + np.float32(-4.0 if swollen else 7 - full)
         if not swollen:
             pelvis = np.maximum(pelvis, -column - np.float32(3))
-        canvas.fill(Painted(box, np.maximum(pelvis, d + np.float32(2))), "urine", None)
+        canvas.fill(Painted(box, pelvis), "urine", None)
         _paint_stones(canvas, Painted(box, np.minimum(cups, pelvis)), stones, rng)
 
 

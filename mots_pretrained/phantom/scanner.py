@@ -68,7 +68,7 @@ class Scan:
         sharp = float(rng.uniform(*sharpness))
         step = float(rng.uniform(*slices) * np.exp(rng.normal(0, 0.3 * randomise)))
         wide = np.exp(rng.normal(0, [0.4, 0.3, 0.3]) * randomise)
-        noise = 14.5 * np.exp(rng.normal(0, 0.5) + 1.1 * (sharp - 0.5)) * wide[0]
+        noise = 13 * np.exp(rng.normal(0, 0.5) + 1.1 * (sharp - 0.5)) * wide[0]
         circle = rng.random() < 0.5
         padding = float(rng.choice([-1024.0, -1024.0, -2000.0, -1000.0]))
         return Scan(
