@@ -22,7 +22,8 @@ def labels() -> np.ndarray:
 def test_tissues_have_the_levels_of_their_phase(labels):
     portal = _levels(paint(labels, _NAMES, _SPACING, phase="portal"), labels, _NAMES)
     native = _levels(paint(labels, _NAMES, _SPACING, phase="native"), labels, _NAMES)
-    assert portal["right_kidney"] > portal["liver"] + 20 > native["liver"] + 50
+    assert portal["right_kidney"] > portal["liver"] + 20
+    assert portal["liver"] > native["liver"] + 10
     assert portal["aorta"] > 90 > 70 > native["aorta"]
     assert abs(native["right_kidney"] - native["spleen"]) < 50
     for levels in (portal, native):
