@@ -62,7 +62,7 @@ def load(
         ValueError: If what is found does not fit.
     """
     if fold_folders(name):
-        return Ensemble.from_pretrained(name)
+        return Ensemble.from_folder(name)
     config, state = load_config_and_state(
         name,
         revision=revision,

@@ -30,7 +30,7 @@ class Ensemble(Pretrained):
         ValueError: If there are none, or they differ in what they take or give.
 
     Example:
-        >>> Predictor(Ensemble.from_pretrained("organs"))("ct.nii.gz")  # doctest: +SKIP
+        >>> Predictor(Ensemble.from_folder("organs"))("ct.nii.gz")  # doctest: +SKIP
     """
 
     def __init__(self, members: Sequence[Segmenter]) -> None:
@@ -58,31 +58,16 @@ class Ensemble(Pretrained):
         return logits.softmax(1) if self.config.exclusive else logits.sigmoid()
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
-        """Load the networks of a folder's ``fold_0``, ``fold_1`` and so on; only folders will do.
-
-        Args:
-            name: The folder.
-            revision: Not for folders.
-            cache_dir: Not for folders.
-            token: Not for folders.
-            local_files_only: Not for folders.
+    def from_folder(cls, folder: str | Path) -> Self:
+        """Load the networks of a folder's ``fold_0``, ``fold_1`` and so on, in evaluation mode.
 
         Raises:
             ValueError: If the folder has no folds, or they don't fit together.
         """
-        folders = fold_folders(name)
+        folders = fold_folders(folder)
         if not folders:
-            raise UserError(f"{name} holds no {FOLD.format(0)} with a network")
-        return cls([Segmenter.from_pretrained(folder) for folder in folders]).eval()
+            raise UserError(f"{folder} holds no {FOLD.format(0)} with a network")
+        return cls([Segmenter.from_pretrained(fold) for fold in folders]).eval()
 
     def save_pretrained(
         self, folder: str | Path, *, half: bool = False, card: str | None = None
@@ -93,22 +78,9 @@ class Ensemble(Pretrained):
             member.save_pretrained(own, half=half, card=card)  # type: ignore[operator]
         return Path(folder)
 
-    def push_to_hub(  # its parent's arguments
-        self,
-        repository: str,
-        *,
-        token: str | None = None,
-        private: bool = False,
-        revision: str | None = None,
-        half: bool = False,
-        card: str | None = None,
-    ) -> NoReturn:
-        """Refuse: a repository holds one network.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise UserError(f"{repository} can hold one network, not an ensemble; push each fold")
+    def _saved_state(self) -> NoReturn:
+        """Refuse: a repository of the Hub holds one network."""
+        raise UserError("a repository can hold one network, not an ensemble; push each fold")
 
 
 def fold_folders(folder: str | Path) -> list[Path]:

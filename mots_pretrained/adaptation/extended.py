@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -144,32 +144,9 @@ class ExtendedTransDoDNet(TransDoDNet):
         facts = dataclasses.asdict(one.task)
         return Addition(TASK_FILE, self.base_sha256(), facts, one.state_dict()).save(path)
 
-    def save_pretrained(
-        self, folder: str | os.PathLike[str], *, half: bool = False, card: str | None = None
-    ) -> Path:
-        """Refuse: a folder holds a network of the paper, an added task is a file beside it.
-
-        Raises:
-            ValueError: Always.
-        """
+    def _saved_state(self) -> NoReturn:
+        """Refuse: a folder holds a network of the paper, an added task is a file of its own."""
         raise UserError("save each added task with save_task(name, path), not the whole network")
-
-    def push_to_hub(
-        self,
-        repository: str,
-        *,
-        token: str | None = None,
-        private: bool = False,
-        revision: str | None = None,
-        half: bool = False,
-        card: str | None = None,
-    ) -> str:
-        """Refuse, as :meth:`save_pretrained` does.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise UserError("upload the files of save_task(name, path), not the whole network")
 
     @property
     def own_tasks(self) -> int:

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from mots_pretrained.config import TransformerConfig
-from mots_pretrained.model.deformable_attention import DeformableAttention
 from mots_pretrained.model.position import Shape
-from mots_pretrained.model.transformer import FeedForward, deepnorm, initialise_deepnorm
+from mots_pretrained.model.transformer import (
+    FeedForward,
+    deepnorm,
+    deformable_attention,
+    initialise_deepnorm,
+)
 from mots_pretrained.model.transformer_encoder import flatten_levels, level_shapes
 from mots_pretrained.shapes import Features, Tokens
 
@@ -28,13 +32,7 @@ class DecoderLayer(nn.Module):
             config.width, config.heads, dropout=config.dropout, batch_first=True
         )
         self.norm_self = nn.LayerNorm(config.width)
-        self.cross_attention = DeformableAttention(
-            config.width,
-            heads=config.heads,
-            levels=config.levels,
-            points=config.decoder_points,
-            divisor=config.offset_divisor,
-        )
+        self.cross_attention = deformable_attention(config, points=config.decoder_points)
         self.norm_cross = nn.LayerNorm(config.width)
         self.feedforward = FeedForward(config.width, config.feedforward, dropout=config.dropout)
         self.norm_feedforward = nn.LayerNorm(config.width)

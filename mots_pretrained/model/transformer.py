@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn import functional as F
 
+from mots_pretrained.config import TransformerConfig
 from mots_pretrained.model.deformable_attention import DeformableAttention
 from mots_pretrained.shapes import Tokens
 
@@ -21,6 +22,17 @@ class FeedForward(nn.Module):
     def forward(self, z: Tokens) -> Tokens:
         """Map ``(B, tokens, width)`` to the same shape."""
         return self.dropout(self.narrow(self.dropout(F.relu(self.widen(z)))))
+
+
+def deformable_attention(config: TransformerConfig, *, points: int) -> DeformableAttention:
+    """Return the attention of a layer that samples ``points`` points a head and level."""
+    return DeformableAttention(
+        config.width,
+        heads=config.heads,
+        levels=config.levels,
+        points=points,
+        divisor=config.offset_divisor,
+    )
 
 
 def deepnorm(encoder_layers: int, decoder_layers: int) -> dict[str, tuple[float, float]]:

@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from mots_pretrained.config import TransformerConfig
 from mots_pretrained.model.blocks import convolution, norm
-from mots_pretrained.model.deformable_attention import DeformableAttention
 from mots_pretrained.model.position import Shape, position_code, reference_points
-from mots_pretrained.model.transformer import FeedForward, deepnorm, initialise_deepnorm
+from mots_pretrained.model.transformer import (
+    FeedForward,
+    deepnorm,
+    deformable_attention,
+    initialise_deepnorm,
+)
 from mots_pretrained.shapes import Features, Tokens
 
 
@@ -46,13 +50,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.pre_norm = config.pre_norm
         self.alpha, beta = deepnorm(config.encoder_layers, config.decoder_layers)["encoder"]
-        self.attention = DeformableAttention(
-            config.width,
-            heads=config.heads,
-            levels=config.levels,
-            points=config.encoder_points,
-            divisor=config.offset_divisor,
-        )
+        self.attention = deformable_attention(config, points=config.encoder_points)
         self.norm_attention = nn.LayerNorm(config.width)
         self.feedforward = FeedForward(config.width, config.feedforward, dropout=config.dropout)
         self.norm_feedforward = nn.LayerNorm(config.width)

@@ -62,6 +62,6 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="differ in their classes"):
         Ensemble([segmenter(0), segmenter(1, classes=("liver", "spleen"))])
     with pytest.raises(ValueError, match="holds no fold_0"):
-        Ensemble.from_pretrained(tmp_path)
+        Ensemble.from_folder(tmp_path)
     with pytest.raises(ValueError, match="push each fold"):
         Ensemble([segmenter(0)]).push_to_hub("org/name")
