@@ -137,7 +137,9 @@ def _show(told: dict[str, Any] | Failure) -> None:
     found = {name: ml for name, ml in told["volumes_ml"].items() if ml}
     width = max(map(len, found), default=0)
     for name, ml in found.items():
-        console.show(f"  {told['labels'][name][0]:>3}  {name:<{width}}  {ml:9.1f} ml")
+        values = told["labels"][name]
+        own = values if isinstance(values, int) else values[0]
+        console.show(f"  {own:>3}  {name:<{width}}  {ml:9.1f} ml")
     if not found:
         console.show("  nothing found")
 

@@ -164,7 +164,7 @@ def _both_names(
 
     Names read from a file, rather than given, follow the other side in what a class includes.
     """
-    ours = names or names_beside(predictions, predicted=True)
+    ours = names or names_beside(predictions)
     theirs = truth_names or names or names_beside(truth)
     if ours is None or theirs is None:
         return ours or theirs, theirs or ours

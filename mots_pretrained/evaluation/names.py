@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,38 +113,14 @@ def read_label_names(path: str | os.PathLike[str]) -> LabelNames:
     return LabelNames(classes, ignore, f"{path}")
 
 
-def names_beside(path: Path, *, predicted: bool = False) -> LabelNames | None:
-    """Return what a file beside a label map or folder, or in the folder above, says of them.
-
-    Args:
-        path: A label map or a folder of them.
-        predicted: Whether they are predictions. A labels.json of version 0.1.0 gave each category
-            of MOTS its own value alone; it is read as whole organs, with a warning.
-    """
+def names_beside(path: Path) -> LabelNames | None:
+    """Return what a file beside a label map or folder, or in the folder above, says of them."""
     folder = path.parent if path.is_file() else path
     for place in (folder, folder.parent):
         for name in _FILES:
             if (place / name).is_file():
-                names = read_label_names(place / name)
-                return _whole_organs(names) if predicted and name == _FILES[0] else names
+                return read_label_names(place / name)
     return None
-
-
-def _whole_organs(names: LabelNames) -> LabelNames:
-    """Read the numbering of MOTS with one value a category as ``NAMED["mots"]``."""
-    if not all(values == _MOTS.get(name, ())[:1] for name, values in names.classes.items()):
-        return names
-    whole = {name: tuple(v for v in _MOTS[name] if v in names.known) for name in names.classes}
-    if whole == names.classes:
-        return names
-    changed = [name for name, values in whole.items() if values != names.classes[name]]
-    warnings.warn(
-        f"{names.source} gives one value a category, as version 0.1.0 wrote it; "
-        f"{', '.join(changed)} are read with what lies in them; write lists of values, or say "
-        "with --labels what they mean, for another reading",
-        stacklevel=3,
-    )
-    return replace(names, classes=whole)
 
 
 def _content(path: Path) -> Any:

@@ -42,11 +42,20 @@ def write_segmentation(
         UserError: If the folder holds label maps whose values mean something else.
     """
     check_label_values(folder, label_values)
-    check_label_values(folder, label_values)
-    write_json(Path(folder) / LABELS, {name: [*v] for name, v in label_values.items()})
+    write_json(Path(folder) / LABELS, labels_content(label_values))
     path = Path(folder) / SEGMENTATION.format(like.name)
     write_like(path, labels, like, dtype=labels.dtype)
     return path
+
+
+def labels_content(label_values: Mapping[str, Sequence[int]]) -> dict[str, int | list[int]]:
+    """Return what labels.json says: the value of each category, or the list of its values.
+
+    Example:
+        >>> labels_content({"organ": (1, 2), "tumour": (2,)})
+        {'organ': [1, 2], 'tumour': 2}
+    """
+    return {name: v[0] if len(v) == 1 else [*v] for name, v in label_values.items()}
 
 
 def check_label_values(
@@ -64,7 +73,7 @@ def check_label_values(
         there = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError):
         there = None
-    if there != {name: [*values] for name, values in label_values.items()}:
+    if there != labels_content(label_values):
         names = ", ".join(there) if isinstance(there, dict) else "nothing readable"
         raise UserError(
             f"{path} belongs to label maps of other values ({names:.200}) than these "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mots_pretrained.files import file_names, inside, write_json
-from mots_pretrained.images.segmentation import write_segmentation
+from mots_pretrained.images.segmentation import labels_content, write_segmentation
 from mots_pretrained.inference.prediction import Prediction
 
 
@@ -48,7 +48,7 @@ def save_prediction(
         "scan": name,
         "segmentation": str(segmentation),
         "spacing_mm": list(prediction.spacing),
-        "labels": {category: [*v] for category, v in prediction.label_values.items()},
+        "labels": labels_content(prediction.label_values),
         "volumes_ml": _rounded(prediction.volumes),
         "mask_volumes_ml": _rounded(prediction.mask_volumes),
     }

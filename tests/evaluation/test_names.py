@@ -71,23 +71,13 @@ def test_what_is_no_file_or_no_json_is_refused(tmp_path):
         read_label_names(tmp_path / "names.json")
 
 
-def test_predictions_of_version_0_1_are_read_as_whole_organs_with_a_warning(tmp_path):
-    own = {"liver": 1, "liver_tumour": 2, "hepatic_vessel": 5, "hepatic_vessel_tumour": 6}
-    (tmp_path / "labels.json").write_text(json.dumps(own | {"spleen": 11}))
-    with pytest.warns(UserWarning, match="version 0.1.0 wrote it; liver are read with what lies"):
-        names = names_beside(tmp_path, predicted=True)
-    assert names.classes["liver"] == (1, 2, 5, 6)
-    assert names.classes["hepatic_vessel"] == (5,)
-    assert names_beside(tmp_path).classes["liver"] == (1,)  # of a truth they are the user's own
-
-
 @pytest.mark.parametrize(
     "content",
     [{"liver": [1, 2], "liver_tumour": [2]}, {"liver": 1, "spleen": 11}, {"liver": 1, "other": 2}],
 )
 def test_names_that_need_no_reading_are_kept(tmp_path, content):
     (tmp_path / "labels.json").write_text(json.dumps(content))
-    names = names_beside(tmp_path, predicted=True)
+    names = names_beside(tmp_path)
     assert names == read_label_names(tmp_path / "labels.json")
 
 

@@ -21,7 +21,7 @@ def test_values_are_named_beside_the_label_map(tmp_path):
     labels[0, 0, :2] = 1, 2
     path = write_segmentation(tmp_path, labels, SCAN, VALUES)
     assert path == tmp_path / "ct_seg.nii.gz"
-    assert json.loads((tmp_path / "labels.json").read_text()) == {"organ": [1, 2], "tumour": [2]}
+    assert json.loads((tmp_path / "labels.json").read_text()) == {"organ": [1, 2], "tumour": 2}
     np.testing.assert_array_equal(read_labels(path).array, labels)
     other = dataclasses.replace(SCAN, name="mr")
     write_segmentation(tmp_path, labels, other, VALUES)
