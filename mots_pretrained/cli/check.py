@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mots_pretrained.errors import UserError
+from mots_pretrained.cli import collections
 
 if TYPE_CHECKING:
     from mots_pretrained.check.collections import CheckReport
@@ -16,34 +15,29 @@ if TYPE_CHECKING:
 
 
 def check(
-    root: Annotated[str, typer.Option("-i", "--input", help="Folder with the collections")] = "",
+    root: collections.Root = "",
     output: Annotated[str, typer.Option("-o", "--output", help="Page to write, .html")] = "",
-    liver: Annotated[str, typer.Option(help="Folder of LiTS, if elsewhere")] = "",
-    kidney: Annotated[str, typer.Option(help="Of KiTS19")] = "",
-    hepatic_vessel: Annotated[str, typer.Option(help="Of MSD Task08")] = "",
-    pancreas: Annotated[str, typer.Option(help="Of MSD Task07")] = "",
-    colon: Annotated[str, typer.Option(help="Of MSD Task10")] = "",
-    lung: Annotated[str, typer.Option(help="Of MSD Task06")] = "",
-    spleen: Annotated[str, typer.Option(help="Of MSD Task09")] = "",
-    collection: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE.yaml", help="Description of a further one; may be repeated"),
-    ] = None,
+    liver: collections.Liver = "",
+    kidney: collections.Kidney = "",
+    hepatic_vessel: collections.HepaticVessel = "",
+    pancreas: collections.Pancreas = "",
+    colon: collections.Colon = "",
+    lung: collections.Lung = "",
+    spleen: collections.Spleen = "",
+    collection: collections.Described = None,
     split: Annotated[
         str, typer.Option(help="published, seeded, all-test; auto: published where it applies")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the seeded split")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one a core, at most 8")] = 0,
+    seed: collections.Seed = 0,
+    workers: collections.Workers = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> int:
     """Check labels, grids, spacing, HU, duplicates and orientation of the original collections."""
     from mots_pretrained.check.collections import check_collections
     from mots_pretrained.cli import DONE, FAILED, console
-    from mots_pretrained.data.layouts import find_collections
     from mots_pretrained.report.page import checked_page, write_page
+    from mots_pretrained.report.thumbnail import draw_thumbnail
 
-    if workers < 0:
-        raise UserError(f"the number of workers is 0 or more, not {workers}")
     folders = {
         "liver": liver,
         "kidney": kidney,
@@ -53,20 +47,15 @@ def check(
         "lung": lung,
         "spleen": spleen,
     }
-    named = {task: Path(folder) for task, folder in folders.items() if folder}
-    descriptions = [Path(path) for path in collection or ()]
-    if not root and not named and not descriptions:
-        raise UserError("nothing to check; give the folder with the collections with -i")
+    count = collections.worker_count(workers)
     if output:
         checked_page(output)  # before hours of work
-    collections = find_collections(
-        Path(root) if root else None, named=named, descriptions=descriptions
-    )
+    found = collections.find(root, folders, collection)
     report = check_collections(
-        collections,
-        _split(collections, split, seed),
-        workers=workers or _cores(),
-        picture=_painter() if output else None,
+        found,
+        _split(found, split, seed),
+        workers=count,
+        picture=draw_thumbnail if output else None,
         progress=lambda name, done, total: console.say(f"{done:>4} of {total}  {name}"),
     )
     if output:
@@ -88,18 +77,6 @@ def _split(collections: tuple[Collection, ...], kind: str, seed: int) -> Mapping
         return split_cases(collections, "published", seed)
     except ValueError:
         return split_cases(collections, "seeded", seed)
-
-
-def _painter() -> Any:
-    from mots_pretrained.report.thumbnail import draw_thumbnail
-
-    return draw_thumbnail
-
-
-def _cores() -> int:
-    import os
-
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
 def _tell(report: CheckReport, output: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mots_pretrained.cli import FAILED, console
+from mots_pretrained.cli import FAILED, collections, console
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,41 +17,36 @@ if TYPE_CHECKING:
     from mots_pretrained.data.prepare import OnCase, Supervision
     from mots_pretrained.data.store import PreparedSet
 
-Folder = Optional[str]  # noqa: UP045 - typer reads it
-_MOST_WORKERS = 8  # each may hold some gigabytes
-
 
 def prepare(
-    root: Annotated[
-        Folder, typer.Option("-i", "--input", help="Folder that holds the collections")
-    ] = None,
-    output: Annotated[Folder, typer.Option("-o", "--output", help="Folder to write into")] = None,
-    liver: Annotated[Folder, typer.Option(help="Folder of LiTS, if elsewhere")] = None,
-    kidney: Annotated[Folder, typer.Option(help="Of KiTS19")] = None,
-    hepatic_vessel: Annotated[Folder, typer.Option(help="Of MSD Task08")] = None,
-    pancreas: Annotated[Folder, typer.Option(help="Of MSD Task07")] = None,
-    colon: Annotated[Folder, typer.Option(help="Of MSD Task10")] = None,
-    lung: Annotated[Folder, typer.Option(help="Of MSD Task06")] = None,
-    spleen: Annotated[Folder, typer.Option(help="Of MSD Task09")] = None,
-    collection: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it
-        typer.Option(metavar="FILE.yaml", help="Description of a further one; may be repeated"),
-    ] = None,
+    root: collections.Root = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="Folder to write into")] = "",
+    liver: collections.Liver = "",
+    kidney: collections.Kidney = "",
+    hepatic_vessel: collections.HepaticVessel = "",
+    pancreas: collections.Pancreas = "",
+    colon: collections.Colon = "",
+    lung: collections.Lung = "",
+    spleen: collections.Spleen = "",
+    collection: collections.Described = None,
     contract: Annotated[
         str, typer.Option(help="Model that the data are for, by name or folder; or paper")
     ] = "paper",
-    split: Annotated[str, typer.Option(help="published, seeded or all-test")] = "published",
-    seed: Annotated[int, typer.Option(help="Of seeded split and validation fold")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one a core, 8 at most")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done")] = False,
+    split: Annotated[
+        str, typer.Option(help="Which cases train and test: published, seeded or all-test")
+    ] = "published",
+    seed: collections.Seed = 0,
+    workers: collections.Workers = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be prepared; write nothing")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> int:
     """Bring the original collections to a model's contract, ready for training; resumable."""
-    from mots_pretrained.data.layouts import find_collections
     from mots_pretrained.data.prepare import Preparation, supervision
     from mots_pretrained.data.prepare import prepare as prepare_collections
 
-    elsewhere = {
+    folders = {
         "liver": liver,
         "kidney": kidney,
         "hepatic_vessel": hepatic_vessel,
@@ -62,33 +55,19 @@ def prepare(
         "lung": lung,
         "spleen": spleen,
     }
-    named = {task: Path(folder) for task, folder in elsewhere.items() if folder is not None}
-    described = [Path(path) for path in collection or ()]
-    if root is None and not named and not described:
-        raise UserError("no data given; name their folder with -i ROOT, or each, as --liver DIR")
-    if output is None and not dry_run:
+    count = collections.worker_count(workers)
+    found = collections.find(root, folders, collection)
+    if not output and not dry_run:
         raise UserError("where to? name a folder with -o DIR, or only look with --dry-run")
-    if workers < 0:
-        raise UserError(f"--workers is 0 or more, not {workers}")
     preparation = Preparation(_contract(contract), split, seed)
-    collections = find_collections(
-        None if root is None else Path(root), named=named, descriptions=described
-    )
-    plan = supervision(collections, preparation)
-    if dry_run or output is None:
+    plan = supervision(found, preparation)
+    if dry_run:
         _show_plan(plan, preparation.contract, json)
         return 0
-    total = sum(line.train + line.test for line in plan)
     for text in _table(plan):
         console.say(text)
-    with _bar(total) as on_case:
-        prepared = prepare_collections(
-            collections,
-            output,
-            preparation,
-            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
-            on_case=on_case,
-        )
+    with _bar(sum(line.train + line.test for line in plan)) as on_case:
+        prepared = prepare_collections(found, output, preparation, workers=count, on_case=on_case)
     return _report(prepared, json)
 
 

@@ -54,6 +54,13 @@ def work_off(
             raise
 
 
+def cores() -> int:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def end_with_parent(_: int = 0) -> None:
     """Let this worker end as soon as its parent has; it would wait for a pipe for ever.
 

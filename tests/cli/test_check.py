@@ -144,7 +144,7 @@ def test_processes_find_what_one_finds(spleens, capsys):
 
 def test_wrong_input_is_told_before_anything_is_read(spleens, tmp_path, capsys):
     for words, told in (
-        ([], "give the folder with the collections"),
+        ([], "name the folder of the collections with -i ROOT"),
         (["-i", f"{spleens.parent}", "-o", "report.pdf"], ".html"),
         (["-i", f"{spleens.parent}", "-o", f"{tmp_path}/no/report.html"], "no such folder"),
         (["-i", f"{spleens.parent}", "--workers", "-1"], "0 or more"),
