@@ -16,6 +16,7 @@ from mots_pretrained.phantom.lesions import draw_lesions, paint_lesions
 from mots_pretrained.phantom.muscles import paint_buttocks, paint_muscles
 from mots_pretrained.phantom.organs import (
     draw_organs,
+    measure_stomach,
     paint_gallbladder,
     paint_spleen,
     paint_stomach,
@@ -44,7 +45,7 @@ class Anatomy:
         self.pose = _pose(rng, strength)
         self.uneven = random_fields(rng)
         self.body = Body(rng, self.person)
-        self.free = Freedom(rng, strength, self.person.breath)
+        self.free = Freedom(rng, 1.15 * strength, self.person.breath)
         self.spine = Spine(rng, randomise)
         self.organs = draw_organs(self.free, self.body)
         self.bowel = Bowel(self.free, self.organs, self.person)
@@ -125,12 +126,20 @@ class Anatomy:
         halo = float(rng.uniform(0.3, 1.5)) * person.belly
         paint_muscles(canvas, self.spine, rng, person.muscle)
         paint_renal_fat(canvas, organs.kidneys, float(rng.uniform(2, 9) * person.belly**2))
-        canvas.paint(organs.liver, "liver", "liver", uneven=(1.5, 2.5, 1.9), core=4.0, halo=halo)
-        paint_spleen(canvas, organs, halo)
-        paint_stomach(canvas, organs, float(rng.uniform(3, 6)))
-        canvas.paint(
-            organs.pancreas, "pancreas", "pancreas", uneven=(0.5, 2.2, 3.4), core=4.5, halo=halo
+        stomach = measure_stomach(canvas, organs)
+        liver = canvas.measure(
+            organs.liver, uneven=(1.5, 2.6, 2.4), core=4.0, inside=1.0, smooth_at=self.body.lining
         )
+        canvas.yields(liver, stomach)
+        canvas.unite(liver)
+        canvas.fill(liver, "visceral_fat", None, shrink=-halo)
+        canvas.fill(liver, "liver", "liver")
+        paint_spleen(canvas, organs, self.body, halo)
+        paint_stomach(canvas, organs, stomach, float(rng.uniform(3, 6)))
+        pancreas = canvas.measure(organs.pancreas, uneven=(0.5, 2.2, 3.4), core=4.5)
+        canvas.unite(pancreas)
+        canvas.fill(pancreas, "visceral_fat", None, shrink=-halo)
+        canvas.fill(pancreas, "pancreas", "pancreas")
         paint_kidneys(canvas, organs.kidneys, rng)
         paint_gallbladder(canvas, organs.gallbladder)
         for gland, name in zip(

@@ -74,7 +74,7 @@ class Person:
         return Person(
             fat=float(np.clip(np.exp(rng.normal(np.log(17), 0.5 * wide)), 3, 45)),
             belly=float(np.clip(rng.normal(1.05, 0.13 * wide), 0.75, 1.55)),
-            chest=float(np.clip(rng.normal(1.0, 0.09 * wide), 0.75, 1.3)),
+            chest=float(np.clip(rng.normal(0.99, 0.13 * wide), 0.7, 1.4)),
             breath=float(np.clip(rng.normal(0, 14 * wide), -45, 40)),
             female=bool(rng.random() < 0.5),
             muscle=float(np.clip(rng.normal(1, 0.15 * wide), 0.55, 1.5)),
@@ -150,16 +150,21 @@ class Body:
         height *= np.float32(0.8)  # the domes slope: nearer than straight up
         return height
 
+    def lining(self, p: Points) -> Floats:
+        """Distance from inner wall and diaphragm; negative in the abdomen."""
+        return np.maximum(self.cavity(p), self.diaphragm(p))
+
     def _draw_dome(self) -> Floats:
         """Height of the diaphragm over (back, left), every 2 mm: two domes and the tendon."""
         y = np.arange(EXTENT_LOW[1] + 1, EXTENT_HIGH[1], 2.0)[:, None]
         x = np.arange(EXTENT_LOW[2] + 1, EXTENT_HIGH[2], 2.0)
         # The domes' tops lie a quarter from the front: steep to the front, a long slope behind.
         away = y + 108
-        depth = np.where(away < 0, (away / 50) ** 2 * 17, (away / 150) ** 2 * 58)
-        right = self.right_dome - ((x + 74) / 70) ** 2 * 50 - depth
-        left = self.left_dome - ((x - 74) / 70) ** 2 * 48 - depth
-        tendon = self.left_dome - 8 - (x / 60) ** 2 * 34 - ((y + 90) / 80) ** 2 * 40
+        front = np.clip(-away / 50, 0, None) ** 2 * 17
+        behind = np.clip(away / 150, 0, None)
+        right = self.right_dome - ((x + 72) / 70) ** 2 * 54 - front - behind**1.7 * 58
+        left = self.left_dome - ((x - 74) / 70) ** 2 * 48 - front - behind**3 * 58
+        tendon = self.left_dome - 4 - (x / 65) ** 2 * 28 - ((y + 100) / 90) ** 2 * 40
         domes = smooth_min(-right, -left, 20.0)
         return -smooth_min(domes, -tendon, 30.0).astype(np.float32)
 

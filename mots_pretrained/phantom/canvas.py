@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from mots_pretrained.phantom.labels import LABEL
-from mots_pretrained.phantom.solids import Solid, Tubes, capsule
+from mots_pretrained.phantom.solids import Distance, Solid, Tubes, capsule
 from mots_pretrained.phantom.space import Box, Floats, Grid, Lattice
 from mots_pretrained.phantom.tissues import Look
 
@@ -58,6 +59,7 @@ class Canvas:
         uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
         core: float | None = None,
         inside: float | None = None,
+        smooth_at: Distance | None = None,
     ) -> Painted | None:
         """A solid's distance on the voxels that it can touch, its surface made uneven.
 
@@ -67,14 +69,19 @@ class Canvas:
             core: Depth in millimetres below which unevenness removes nothing, so that it cannot
                 part a slender solid.
             inside: Millimetres to stay within the trunk's inner wall, for what could burst out.
+            smooth_at: Distance from a wall on which the solid lies smooth, negative on its side.
         """
         box = self.grid.box(solid.low, solid.high, margin=2 * sum(uneven))
         if box is None:
             return None
-        even = d = solid.distance(self.grid.points(box))
+        p = self.grid.points(box)
+        even = d = solid.distance(p)
+        fade = np.float32(1)
+        if smooth_at is not None:
+            fade = np.clip(smooth_at(p) * np.float32(-1 / 12), 0, 1)
         for amount, noise in zip(uneven, (self.coarse, self.medium, self.fine), strict=True):
             if amount:
-                d = d + np.float32(amount) * noise[box]
+                d = d + np.float32(amount) * fade * noise[box]
         if core is not None:
             d = np.minimum(d, even + np.float32(core))
         if inside is not None:
@@ -123,6 +130,35 @@ class Canvas:
         d = painted.distance
         painted.distance = np.where(allowed, d, np.maximum(d, np.float32(0.7)))
 
+    def yields(self, painted: Painted | None, other: Painted | None) -> None:
+        """Cut what another solid takes out of a distance."""
+        if painted is None or other is None:
+            return
+        common = tuple(
+            slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
+            for a, b in zip(painted.box, other.box, strict=True)
+        )
+        own, its = (
+            tuple(
+                slice(c.start - b.start, c.stop - b.start)
+                for c, b in zip(common, one.box, strict=True)
+            )
+            for one in (painted, other)
+        )
+        part = painted.distance[own]
+        np.maximum(part, -other.distance[its], out=part)
+
+    @staticmethod
+    def unite(painted: Painted | None) -> None:
+        """Keep a solid's largest piece only."""
+        if painted is None:
+            return
+        pieces, count = ndimage.label(painted.distance < 0)
+        if count > 1:
+            largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+            crumbs = (pieces > 0) & (pieces != largest)
+            painted.distance[crumbs] = np.float32(0.7)
+
     def paint(
         self,
         solid: Solid,
@@ -130,11 +166,10 @@ class Canvas:
         label: str | None = "",
         *,
         uneven: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        core: float | None = None,
         halo: float = 0.0,
     ) -> Painted | None:
         """Measure and fill; with a ``halo`` of fat around."""
-        painted = self.measure(solid, uneven=uneven, core=core)
+        painted = self.measure(solid, uneven=uneven)
         if halo:
             self.fill(painted, "visceral_fat", None, shrink=-halo)
         self.fill(painted, tissue, label)

@@ -14,7 +14,7 @@ from mots_pretrained.phantom.solids import Solid, Tubes, ellipsoid, rotation, tu
 from mots_pretrained.phantom.space import columns
 
 NAMES = ("right_kidney", "left_kidney")
-_CENTRE = {-1.0: (-40.0, -20.0, -70.0), 1.0: (-36.0, -20.0, 68.0)}
+_CENTRE = {-1.0: (-40.0, -20.0, -70.0), 1.0: (-36.0, -20.0, 66.0)}
 # Degrees about (z, y, x): the lateral edge to the back, the upper pole to back and midline.
 _TURN = {-1.0: (-43.0, 5.0, -25.0), 1.0: (27.0, 5.0, -21.0)}
 
@@ -38,26 +38,29 @@ class Kidneys:
         return [side for side in (0, 1) if self.present[side]]
 
 
-def draw_kidneys(free: Freedom, body: Body, left_lift: float) -> Kidneys:
+def draw_kidneys(free: Freedom, body: Body, bulk: float, left_lift: float) -> Kidneys:
     """Draw both kidneys; size, place and tilt of the two hang together.
 
     Args:
         free: Freedom of the person.
         body: Trunk; the kidneys lie before its back wall.
+        bulk: Factor of the size of this person's organs.
         left_lift: How far what lies on the left stands higher, in millimetres.
     """
     rng, strength = free.rng, free.strength
-    shared = rng.normal(0, [12.0, 10.0, 0.0]) * strength
+    shared = rng.normal(0, [14.0, 10.5, 0.0]) * strength
     shared_turn = rng.normal(0, [6.0, 0.0, 8.0]) * strength
-    bulk = free.factor(0.075)
+    bulk *= free.factor(0.062)
     pairs = []
     for sign in (-1.0, 1.0):
-        centre = free.at(_CENTRE[sign], np.array([9.0, 5.0, 5.0]), 0.3) + shared
+        centre = free.at(_CENTRE[sign], np.array([9.5, 3.5, 5.0]), 0.3) + shared
         centre[0] += left_lift if sign > 0 else 0.0
         centre[2] += sign * 60 * (bulk - 1)
         depth = body.cavity(columns(centre[None]))[0]
         centre[1] -= max(0.0, float(depth) + 27.0 * bulk)
-        radii = free.size((56.5, 23.0, 34.0) if sign < 0 else (57.5, 24.0, 33.0), 0.045) * bulk
+        radii = free.size((55.5, 22.5, 33.5) if sign < 0 else (57.0, 23.0, 33.0), 0.03) * bulk
+        slender = free.factor(0.055)
+        radii *= np.array([1.0, slender, 1 / slender])
         turn = rotation(free.turn(_TURN[sign], 7.0) + shared_turn * [sign, 0, 1])
         pairs.append(_kidney(free, sign, centre, radii, turn))
     outlines, sinuses = zip(*pairs, strict=True)
@@ -71,7 +74,7 @@ def _kidney(
     """Outline and sinus: the hilum lies at the edge that looks to the front and the spine."""
     hilum = turn.T @ np.array([0.0, 0.0, -sign])
     depth = free.rng.uniform(0.45, 0.72)
-    size = free.factor(0.12) * (1.1 if sign > 0 else 1.0)
+    size = free.factor(0.16) * (1.06 if sign > 0 else 1.0)
     sinus = ellipsoid(
         centre + hilum * radii[2] * depth,
         radii * np.array([0.52, 0.50, 0.54]) * size,
@@ -128,12 +131,15 @@ def paint_kidneys(canvas: Canvas, kidneys: Kidneys, rng: np.random.Generator) ->
         sinus = kidneys.sinuses[side]
         full, reach, cortex = rng.uniform(-1, 7), rng.uniform(0, 8), rng.uniform(4.5, 8)
         swollen, stones = rng.random() < 0.05, int(rng.integers(1, 4)) * (rng.random() < 0.07)
-        outer = canvas.measure(kidneys.parenchyma[side], uneven=(0.8, 1.6, 0.8))
+        outer = canvas.measure(kidneys.parenchyma[side], uneven=(0.8, 2.0, 0.9))
         if outer is None:
             continue
         canvas.fill(outer, "renal_cortex", NAMES[side])
         d, box = outer.distance, outer.box
         inner = sinus.distance(canvas.grid.points(box)) + 2.0 * canvas.fine[box]
+        hollow = Painted(box, inner)
+        canvas.confine(hollow, ("", NAMES[side]))  # not in what lies before the hilum
+        inner = hollow.distance
         # Pyramids: medulla under the cortex, parted by columns.
         lobes = canvas.fine[box] + canvas.medium[box] - np.float32(0.3)
         column = np.float32(4.0) * lobes

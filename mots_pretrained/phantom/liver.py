@@ -17,44 +17,51 @@ from mots_pretrained.phantom.solids import (
     within,
     without,
 )
+from mots_pretrained.phantom.space import columns
 
+_DOWN = np.array([-0.75, 0.1, 0.65])  # from the liver's underside into the bowel
 _MIDDLE = np.array([36.0, -70.0, -64.0])
 
 
-def draw_liver(free: Freedom, body: Body, hilum: NDArray, *neighbours: Solid) -> Solid:
+def draw_liver(
+    free: Freedom, body: Body, bulk: float, hilum: NDArray, kidney: Solid, stomach: Solid
+) -> Solid:
     """Draw the liver around its neighbours, which press into it.
 
     Args:
         free: Freedom of the person.
         body: Trunk, whose inner wall and diaphragm bound the liver.
+        bulk: Factor of the size of this person's organs.
         hilum: Where the portal vein enters.
-        neighbours: Right kidney and stomach.
+        kidney: The right one.
+        stomach: The stomach.
     """
     rng, strength = free.rng, free.strength
-    scale = free.size((1.0, 1.0, 1.0), 0.06)
+    scale = bulk * free.size((1.0, 1.0, 1.0), 0.045)
     shift = free.at((0, 0, 0), np.array([4.0, 5.0, 5.0]))
 
     def part(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
         own = rng.normal(0, 4.0 * strength, 3)
         at = _MIDDLE + (np.array(centre) - _MIDDLE) * scale + shift + own
-        return ellipsoid(at, free.size(radii, 0.04) * scale, free.turn((0, 0, 0), 5))
+        return ellipsoid(at, free.size(radii, 0.06) * scale, free.turn((0, 0, 0), 5))
 
-    reach = rng.normal(0, 10 * strength)  # a long right lobe, or a short one
-    left = rng.normal(0, 12 * strength)  # the left lobe's
-    right = part((28 - 0.5 * reach, -60, -80), (98 + 0.5 * reach, 90, 70))
-    lobe = part((54, -120, 12 + 0.5 * left), (50, 38, 62 + 0.5 * left))
-    caudate = part((42, -58, -24), (26, 16, 20))
+    reach = rng.normal(0, 13 * strength) + 35 * (rng.random() < 0.05)  # of the right lobe
+    left = rng.normal(0, 14 * strength)  # the left lobe's
+    right = part((27 - 0.5 * reach, -62, -82), (105 + 0.5 * reach, 96, 70))
+    lobe = part((48 + rng.normal(0, 8), -122, 10 + 0.5 * left), (54, 42, 55 + 0.5 * left))
+    middle = part((58, -88, -18), (42, 46, 50))
     # Bowel, duodenum and gallbladder press into the underside; spine, aorta and gullet behind.
-    bed = part((-70, -78, 32), (112, 86, 112))
-    renal = part((-64, -6, -60), (66, 46, 42))
+    bed = part((-126, -64, 54), (180, 112, 165))
     spine = part((30, -6, 14), (190, 46, 46))
     porta = ellipsoid(hilum + [-8, 2, 8], (10, 10, 22))
     fissure = ellipsoid(
-        free.at((6, -128, -22), 4), (30, 32, rng.uniform(2, 5)), free.turn((12, 0, 0), 6)
+        free.at((6, -128, -22), 4), (30, 32, rng.uniform(1, 3)), free.turn((12, 0, 0), 6)
     )
-    lobes = union(right, lobe, caudate, width=22)
-    carved = without(lobes, bed, renal, spine, porta, fissure, width=12)
-    pressed = without(carved, *(grown(n, rng.uniform(-1.0, 1.5)) for n in neighbours), width=4)
+    lobes = union(right, lobe, middle, width=40)
+    carved = without(lobes, bed, spine, porta, fissure, width=12)
+    pressed = without(
+        carved, grown(kidney, rng.uniform(2, 6)), grown(stomach, rng.uniform(-9, -4)), width=4
+    )
     gap = rng.uniform(1.0, 3.0)
     liver = within(
         pressed,
@@ -66,17 +73,21 @@ def draw_liver(free: Freedom, body: Body, hilum: NDArray, *neighbours: Solid) ->
     return Solid(liver.distance, np.maximum(liver.low, [-190, -220, -180]), high)
 
 
-def draw_gallbladder(free: Freedom) -> Solid:
-    """Draw the gallbladder, its fundus at the liver's lower edge and its neck at the hilum."""
+def draw_gallbladder(free: Freedom, liver: Solid) -> Solid:
+    """Draw the gallbladder, half sunk into the liver's underside, its neck towards the hilum."""
     full = free.factor(0.30)
     path = free.path(
         [
-            [-20, -116, -82, 8.5 * full],
-            [-14, -104, -74, 11.0 * full],
-            [-2, -90, -64, 8 * full],
-            [10, -80, -52, 4],
+            [-22, -118, -88, 8.5 * full],
+            [-16, -106, -80, 11.0 * full],
+            [-4, -92, -69, 8 * full],
+            [8, -82, -56, 4],
         ],
-        np.array([8.0, 15.0, 9.0]),
+        np.array([7.0, 15.0, 9.0]),
         0.8,
     )
+    sunk = free.rng.normal(-0.05, 0.35)
+    for _ in range(3):
+        depth = liver.distance(columns(path[:3, :3])).mean() + sunk * path[1, 3]
+        path[:, :3] += np.clip(-depth, -15, 25) * _DOWN
     return tube_solid(tube(path, 14.0), 6.0)

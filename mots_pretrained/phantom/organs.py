@@ -62,14 +62,16 @@ def draw_organs(free: Freedom, body: Body) -> Organs:
     rng = free.rng
     left_lift = float(rng.normal(0, 12 * free.strength))
     forward = float(rng.normal(0, 16 * free.strength))
-    kidneys = draw_kidneys(free, body, left_lift)
+    bulk = free.factor(0.045)
+    kidneys = draw_kidneys(free, body, bulk, left_lift)
     stomach_path, stomach = _stomach(free, forward)
     left_kidney = kidneys.parenchyma[1]
     head_to_tail, pancreas = _pancreas(free, 0.6 * left_lift, 0.5 * forward, stomach, left_kidney)
     hilum = free.at((18, -78, -36), 3.0)
     spleen = _spleen(free, body, left_lift, left_kidney, stomach)
+    liver = draw_liver(free, body, bulk, hilum, kidneys.parenchyma[0], stomach)
     return Organs(
-        liver=draw_liver(free, body, hilum, kidneys.parenchyma[0], stomach),
+        liver=liver,
         spleen=spleen,
         accessory=_accessory(free, spleen),
         stomach=stomach,
@@ -77,7 +79,7 @@ def draw_organs(free: Freedom, body: Body) -> Organs:
         stomach_fill=float(rng.uniform(-0.9, 0.5)),
         pancreas=pancreas,
         pancreas_path=head_to_tail,
-        gallbladder=draw_gallbladder(free) if rng.random() > 0.12 else None,
+        gallbladder=draw_gallbladder(free, liver) if rng.random() > 0.12 else None,
         kidneys=kidneys,
         adrenals=draw_adrenals(free),
         hilum=hilum,
@@ -87,9 +89,11 @@ def draw_organs(free: Freedom, body: Body) -> Organs:
 def _spleen(free: Freedom, body: Body, lift: float, kidney: Solid, stomach: Solid) -> Solid:
     """A thick bean along the tenth rib: upper end behind at the midline, lower end in front."""
     size = free.factor(0.15)
-    centre = free.at((40, -14, 104), np.array([5.0, 12.0, 5.0])) + [lift, 0, 0]
-    turn = frame((1.0, 0.7, -1.15), (0.0, 0.45, 0.9)) @ rotation(free.turn((0, 0, 0), 9))
-    bean = ellipsoid(centre, free.size((74, 46, 39), 0.07) * size, turn)
+    centre = free.at((49, -8, 103), np.array([5.0, 12.0, 5.0])) + [lift, 0, 0]
+    tight = float(body.cavity(columns(centre[None]))[0]) + 32 * size
+    centre += max(0.0, tight) * np.array([0.0, -0.5, -0.8])
+    turn = frame((1.0, 0.65, -0.95), (0.0, 0.45, 0.9)) @ rotation(free.turn((0, 0, 0), 9))
+    bean = ellipsoid(centre, free.size((74, 47, 43), 0.07) * size, turn)
     inward = -turn[2]
     hollow = ellipsoid(centre + inward * 51 * size, np.array([60, 50, 26]) * size, turn)
     gap = free.rng.uniform(0.5, 3.0)
@@ -116,8 +120,8 @@ def _stomach(free: Freedom, forward: float) -> tuple[NDArray, Solid]:
     full = free.factor(0.21)
     path = free.path(
         [
-            [70, -40, 50, 23 * full],
-            [60, -54, 58, 28 * full],
+            [66, -40, 50, 23 * full],
+            [58, -54, 58, 28 * full],
             [36, -84, 60, 28 * full],
             [8, -108, 46, 25 * full],
             [-10, -116, 16, 21 * full],
@@ -157,17 +161,21 @@ def _pancreas(
     path[:, 1] += forward
     for _ in range(2):
         room = stomach.distance(columns(path[:, :3]))
-        path[:, 1] += np.clip(path[:, 3] - 1 - room, 0, 8)
+        path[:, 1] += np.clip(path[:, 3] + 2 - room, 0, 10)
         room = kidney.distance(columns(path[:, :3]))
         path[:, 1] -= np.clip(path[:, 3] + 2 - room, 0, 14)
+    before = np.abs(path[:, 2] - 8) < 24  # the aorta
+    path[before, 1] = np.minimum(path[before, 1], -62 - path[before, 3])
     uncinate = ellipsoid(path[0, :3] + [-2, 0, 9], (12 * size, 7 * size, 12 * size))
     return path, union(tube_solid(tube(path, 14.0), 5.0), uncinate, width=6)
 
 
-def paint_spleen(canvas: Canvas, organs: Organs, halo: float) -> None:
+def paint_spleen(canvas: Canvas, organs: Organs, body: Body, halo: float) -> None:
     """Spleen and accessory spleens."""
     for solid in (organs.spleen, *organs.accessory):
-        canvas.paint(solid, "spleen", "spleen", uneven=(1.2, 1.5, 0.4), halo=halo)
+        painted = canvas.measure(solid, uneven=(1.2, 1.8, 0.8), smooth_at=body.lining)
+        canvas.fill(painted, "visceral_fat", None, shrink=-halo)
+        canvas.fill(painted, "spleen", "spleen")
 
 
 def paint_gallbladder(canvas: Canvas, gallbladder: Solid | None) -> None:
@@ -179,9 +187,15 @@ def paint_gallbladder(canvas: Canvas, gallbladder: Solid | None) -> None:
     canvas.fill(painted, "bile", shrink=1.6)
 
 
-def paint_stomach(canvas: Canvas, organs: Organs, wall: float) -> None:
-    """Stomach wall, food and fluid, and the gas above them (the patient lies on the back)."""
+def measure_stomach(canvas: Canvas, organs: Organs) -> Painted | None:
+    """Measure the stomach, before what yields to it is painted."""
     painted = canvas.measure(organs.stomach, uneven=(4.0, 3.0, 0.8), core=7.0, inside=2.0)
+    canvas.unite(painted)
+    return painted
+
+
+def paint_stomach(canvas: Canvas, organs: Organs, painted: Painted | None, wall: float) -> None:
+    """Stomach wall, food and fluid, and the gas above them (the patient lies on the back)."""
     if painted is None:
         return
     canvas.fill(painted, "stomach_wall", "stomach")
