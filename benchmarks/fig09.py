@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from settings import SETTINGS
 from table09 import TABLE
-from trial import trial_of
+from trial import name_of, recipe_of
 
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
@@ -30,10 +30,8 @@ def main() -> None:
     setting = SETTINGS[arguments.setting]
     networks = {}
     for row in TABLE.rows:
-        trial = trial_of(
-            TABLE, row, setting, data="phantom", steps=arguments.steps, seed=arguments.seed
-        )
-        folder = Path(arguments.work) / trial.name
+        recipe = recipe_of(TABLE, row, setting, steps=arguments.steps, seed=arguments.seed)
+        folder = Path(arguments.work) / name_of(recipe, "phantom")
         if not (folder / "config.json").exists():
             raise SystemExit(
                 f"{row.name} is not trained at this setting and seed; run first: python "

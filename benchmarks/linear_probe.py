@@ -78,7 +78,7 @@ def _r2(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", required=True, help="folder of mots pretrain --method byol3d")
+    parser.add_argument("--weights", required=True, help="folder of mots pretrain --recipe byol3d")
     parser.add_argument("--phantoms", type=int, default=16, help="to learn the linear map on")
     parser.add_argument("--test", type=int, default=12, help="to score it on")
     parser.add_argument("--seeds", type=int, default=3, help="of random encoders, and of phantoms")

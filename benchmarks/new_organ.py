@@ -24,8 +24,9 @@ from mots_pretrained.inference.network import Network
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.phantom.torso import Phantom
-from mots_pretrained.training.finetune import Finetuning, finetune
-from mots_pretrained.training.new_task import TaskLearning, learn_task
+from mots_pretrained.training.finetune import finetune
+from mots_pretrained.training.new_organ import learn_task
+from mots_pretrained.training.recipe import Recipe
 
 NAME = "transdodnet.phantom"
 SHAPE, PATCH = (48, 96, 96), (32, 64, 64)
@@ -54,13 +55,14 @@ def train(row: str, organ: str, scans: list[Phantom], steps: int, seed: int) -> 
 
     if row == "one query":
         net = add_task(mots.TransDoDNet.from_pretrained(NAME), organ)
-        learn_task(net, cases(False), TaskLearning(steps, batch=1, patch=PATCH, seed=seed))
+        own = Recipe(steps=steps, batch=1, patch=PATCH, rate=3e-2, weight_decay=0.0, seed=seed)
+        learn_task(net, cases(False), own)
         return net
     segmenter = mots.Segmenter.from_pretrained(NAME, classes=[organ])
     frozen = ("encoder", "transformer", "decoder") if row == "linear head" else ()
     rate = 3e-2 if frozen else None  # the query's own; a fine-tuning's default
-    settings = Finetuning(steps, batch=1, patch=PATCH, rate=rate, freeze=frozen, seed=seed)
-    finetune(segmenter, cases(True), settings)
+    recipe = Recipe(steps=steps, batch=1, patch=PATCH, rate=rate, freeze=frozen, seed=seed)
+    finetune(segmenter, cases(True), recipe)
     return segmenter
 
 

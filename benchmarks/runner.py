@@ -11,15 +11,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from long_table import LongTable
 from printed import by_category_text, elsewhere_text, parameters, table_text
 from settings import SETTINGS, Table
-from trial import WORK, recipe_of, scored, trained, trial_of
+from trial import WORK, name_of, recipe_of, scored, trained
 
+from mots_pretrained.networks import load
 from mots_pretrained.training.machine import best_device, prepare_machine
-from mots_pretrained.training.pretrain_mots import Run
+from mots_pretrained.training.recipe import Run
 
 
 def main(table: Table) -> None:
@@ -39,53 +42,86 @@ def plain_errors() -> Iterator[None]:
         sys.exit(2)
 
 
+@dataclass(frozen=True)
+class Clock:
+    """Where a list of trainings runs, and until when.
+
+    Attributes:
+        device: Device to train on.
+        workers: Processes that make patches.
+        checkpoint_minutes: Time between checkpoints.
+        end: Moment of ``time.monotonic`` to end at; None for no limit.
+    """
+
+    device: str
+    workers: int
+    checkpoint_minutes: float
+    end: float | None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Clock:
+        """Return what the command line asks for."""
+        device = best_device(arguments.device)
+        workers = prepare_machine(device, workers=arguments.workers)
+        end = time.monotonic() + 60 * arguments.max_minutes if arguments.max_minutes else None
+        workers = 0 if arguments.setting == "smoke" else workers
+        return cls(device, workers, arguments.checkpoint_minutes, end)
+
+    def run(self) -> Run:
+        """Return a run for the time that is left."""
+        left = None if self.end is None else max(0.0, (self.end - time.monotonic()) / 60)
+        return Run(
+            device=self.device,
+            workers=self.workers,
+            checkpoint_minutes=self.checkpoint_minutes,
+            max_minutes=left,
+        )
+
+
+def time_is_up(where: str) -> NoReturn:
+    """End with status 1, to be run again."""
+    print(f"{where}: time is up; run again to go on")
+    sys.exit(1)
+
+
 def run_table(table: Table, arguments: argparse.Namespace) -> None:
     """Do what is left of a table and print it."""
-    setting, data = SETTINGS[arguments.setting], arguments.data
-    recipe = recipe_of(table, setting, arguments.steps)
-    length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs"
+    setting, data, work = SETTINGS[arguments.setting], arguments.data, Path(arguments.work)
+    first = recipe_of(table, table.rows[0], setting, data=data, steps=arguments.steps)
+    length = f"{first.steps} steps" if first.steps else f"{first.epochs} epochs"
     what = f"{arguments.setting}, {'phantom' if data == 'phantom' else 'prepared'}, {length}"
     kind = "phantom" if data == "phantom" else Path(data).resolve().name
     path = Path(arguments.results) / f"{table.name}_{arguments.setting}_{kind}.csv"
-    results = LongTable(path, table.name, what)
-    device = best_device(arguments.device)
-    workers = prepare_machine(device, workers=arguments.workers)
-    end = time.monotonic() + 60 * arguments.max_minutes if arguments.max_minutes else None
+    results, clock = LongTable(path, table.name, what), Clock.of(arguments)
     chosen = chosen_rows(table.name, [row.name for row in table.rows], arguments.rows)
     for seed in range(arguments.seeds):
         for row in (row for row in table.rows if row.name in chosen):
+            where = f"{table.name} {row.name}, seed {seed}"
             if results.done(row.name, seed):
-                print(f"{table.name} {row.name}, seed {seed}: done before", flush=True)
+                print(f"{where}: done before", flush=True)
                 continue
-            trial = trial_of(table, row, setting, data=data, steps=arguments.steps, seed=seed)
-            run = Run(
-                device=device,
-                workers=0 if arguments.setting == "smoke" else workers,
-                checkpoint_minutes=arguments.checkpoint_minutes,
-                max_minutes=None if end is None else max(0.0, (end - time.monotonic()) / 60),
-            )
-            begun = trained(trial, Path(arguments.work), run)
-            if begun is None:
-                print(f"{table.name} {row.name}, seed {seed}: time is up; run again to go on")
-                sys.exit(1)
-            net, record = begun
+            recipe = recipe_of(table, row, setting, data=data, steps=arguments.steps, seed=seed)
+            record = trained(recipe, data, work, clock.run())
+            if record is None:
+                time_is_up(where)
+            folder = work / name_of(recipe, data)
             found = scored(
-                net,
+                load(folder).to(clock.device),
                 data,
                 table.held_out,
                 cases=setting.cases,
-                device=device,
-                folder=Path(arguments.work) / trial.name,
+                device=clock.device,
+                folder=folder,
             )
             results.add(
                 row.name,
                 seed,
                 found,
-                parameters=parameters(trial.config),
+                parameters=parameters(recipe.config),
                 steps=record["steps_done"],
                 seconds=record["seconds"],
             )
-            print(f"{table.name} {row.name}, seed {seed}: {record['seconds']} s", flush=True)
+            print(f"{where}: {record['seconds']} s", flush=True)
     _print(table, results, what, arguments.seeds)
 
 

@@ -19,8 +19,8 @@ from mots_pretrained.config import (
     TransformerConfig,
 )
 from mots_pretrained.methods import configured
-from mots_pretrained.training.presets import SIZES
-from mots_pretrained.training.recipes import RECIPES, Recipe
+from mots_pretrained.training.recipe import Recipe, read_recipe
+from mots_pretrained.training.sizes import SIZES
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ SETTINGS: dict[str, Setting] = {
         phantoms=7,
         cases=14,
     ),
-    "small": Setting(SIZES["small"].config, replace(RECIPES["small"], steps=2000), cases=28),
-    "paper": Setting(SIZES["paper"].config, None),
+    "small": Setting(SIZES["small"], replace(read_recipe("small"), steps=2000), cases=28),
+    "paper": Setting(SIZES["paper"], None),
 }
 
 Change = Callable[[ModelConfig], ModelConfig]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS
-from mots_pretrained.training.finetune import Finetuning
+from mots_pretrained.training.recipe import Recipe
 
 Kind = Literal["bcv", "brats"]
 
@@ -108,9 +108,9 @@ DRAWN: dict[str, dict[Kind, Drawn]] = {
 }
 """Phantoms by setting and collection."""
 
-FINETUNINGS: dict[str, Finetuning] = {
-    "smoke": Finetuning(steps=20, batch=1, validate_every=10),
-    "small": Finetuning(steps=1000),
-    "paper": Finetuning(steps=25_000),
+FINETUNINGS: dict[str, Recipe] = {
+    "smoke": Recipe(steps=20, batch=1, validate_every=10),
+    "small": Recipe(steps=1000),
+    "paper": Recipe(steps=25_000),
 }
 """How long each setting fine-tunes; the paper gives no number, so the last one is ours."""

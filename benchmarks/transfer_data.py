@@ -13,6 +13,7 @@ from mots_pretrained.data.layouts.brats import find_brats
 from mots_pretrained.images.volume import list_volumes, stem
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.training.downstream import split
+from mots_pretrained.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def held_out(kind: Kind, folder: Path) -> tuple[str, ...]:
     """
     scans = _labelled(kind, folder)
     if kind == "brats":
-        return tuple(scan.name for scan in split(scans, None, 0)[1])
+        return tuple(scan.name for scan in split(scans, Recipe(steps=1))[1])
     held = tuple(scan.name for scan in scans if scan.name in BCV_VALIDATION)
     if not 0 < len(held) < len(scans):
         raise ValueError(

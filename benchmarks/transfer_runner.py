@@ -8,35 +8,28 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 from long_table import LongTable
-from runner import checked, chosen_rows, parser_of, plain_errors
+from runner import Clock, checked, chosen_rows, parser_of, plain_errors, time_is_up
 from settings import SETTINGS
 from transfer import CLASSES, FINETUNINGS, ORIGINS, Transfer
 from transfer_data import Material, kind_of, material_of
 from transfer_printed import draw_fig10, draw_fig11, table_text
 from transfer_trial import (
     METRICS,
-    Fit,
+    begun,
     fine_tuned,
     maps_of,
+    name_of_fit,
     parameters_of,
     scored,
-    self_supervised,
-    start_of,
 )
-from trial import Trial, trained
+from trial import trained
 
-from mots_pretrained.training.finetune_folder import Running, Start
-from mots_pretrained.training.machine import best_device, prepare_machine
-from mots_pretrained.training.pretrain_byol import SelfSupervision
-from mots_pretrained.training.pretrain_mots import Run
+from mots_pretrained.training.recipe import Recipe
 
 
 def main(tables: Sequence[Transfer]) -> None:
@@ -71,12 +64,11 @@ class Bench:
         self.material = material_of(
             table, given.setting, data=given.data, test=given.test, work=self.work
         )
-        settings = FINETUNINGS[given.setting]
-        self.settings = replace(settings, steps=given.steps) if given.steps else settings
-        self.device = best_device(given.device)
-        workers = prepare_machine(self.device, workers=given.workers)
-        self.workers = 0 if given.setting == "smoke" else workers
-        self.end = time.monotonic() + 60 * given.max_minutes if given.max_minutes else None
+        fit = replace(FINETUNINGS[given.setting], validation=self.material.held_out)
+        if not self.material.held_out:
+            fit = replace(fit, held_out=0)
+        self.fit = replace(fit, steps=given.steps) if given.steps else fit
+        self.clock = Clock.of(given)
         kind = "phantom" if given.data == "phantom" else self.material.folder.resolve().name
         path = Path(given.results) / f"{table.name}_{given.setting}_{kind}.csv"
         self.results = LongTable(
@@ -89,7 +81,7 @@ class Bench:
         """What all lines of the table share."""
         given = self.arguments
         parts = [given.setting, "phantom" if given.data == "phantom" else str(self.material.folder)]
-        parts += [f"{self.settings.steps} steps", self.material.what]
+        parts += [f"{self.fit.steps} steps", self.material.what]
         if given.pretrain_steps:
             parts.append(f"pretrained for {given.pretrain_steps} steps")
         for name in self.table.rows:
@@ -112,24 +104,23 @@ class Bench:
             if seed == 0:
                 print(f"{self.table.name} {name}: left out; give its weights by {option} DIR")
             return
-        start, pretraining = self._start(name)
-        fit = Fit(start, self.material, replace(self.settings, seed=seed))
-        folder = self.work / fit.name(ORIGINS[name].option)
+        fit, pretraining = self._begun(name)
+        fit = replace(fit, seed=seed)
+        folder = self.work / name_of_fit(fit, self.material, ORIGINS[name].option)
         if seed == 0:
             self.maps[name] = maps_of(folder, self.material)
         if self.results.done(name, seed):
             print(f"{where}: done before", flush=True)
             return
-        if pretraining is not None and not self._pretrained(pretraining):
-            _time_is_up(where)
-        running = Running(device=self.device, workers=self.workers, max_minutes=self._minutes())
-        done = fine_tuned(fit, folder, running)
+        if pretraining and not trained(pretraining, "phantom", self.work, self.clock.run()):
+            time_is_up(where)
+        done = fine_tuned(fit, self.material, folder, self.clock.run())
         if done is None:
-            _time_is_up(where)
+            time_is_up(where)
         self.results.add(
             name,
             seed,
-            scored(folder, self.material, self.table.kind, self.device),
+            scored(folder, self.material, self.table.kind, self.clock.device),
             parameters=parameters_of(folder),
             **done,
         )
@@ -145,30 +136,13 @@ class Bench:
         here = self.arguments.data == "phantom" and setting.recipe is not None
         return bool(self._given(name)) or origin.random or here
 
-    def _start(self, name: str) -> tuple[Start, Trial | SelfSupervision | None]:
+    def _begun(self, name: str) -> tuple[Recipe, Recipe | None]:
+        """Return how a row is fine-tuned, and what has to be pretrained before."""
         given, setting = self.arguments, SETTINGS[self.arguments.setting]
         recipe = setting.recipe
         if recipe is not None and given.pretrain_steps:
             recipe = replace(recipe, steps=given.pretrain_steps, epochs=None)
-        origin, weights = ORIGINS[name], self._given(name)
-        return start_of(origin, weights, setting, recipe=recipe, work=self.work)
-
-    def _pretrained(self, pretraining: Trial | SelfSupervision) -> bool:
-        """Pretrain, or go on, or find it done; False if time was up before the end."""
-        if isinstance(pretraining, Trial):
-            return trained(pretraining, self.work, self._run()) is not None
-        return self_supervised(pretraining, self.work, self._run())
-
-    def _run(self) -> Run:
-        return Run(
-            device=self.device,
-            workers=self.workers,
-            checkpoint_minutes=self.arguments.checkpoint_minutes,
-            max_minutes=self._minutes(),
-        )
-
-    def _minutes(self) -> float | None:
-        return None if self.end is None else max(0.0, (self.end - time.monotonic()) / 60)
+        return begun(self.fit, ORIGINS[name], self._given(name), setting, recipe, self.work)
 
     def _submit(self, option: str, seed: int, maps: Path) -> None:
         """Copy the label maps to where the user wants them for the online evaluation."""
@@ -198,11 +172,6 @@ class Bench:
 def _draw_fig11(table: Transfer, material: Material, maps: dict[str, Path], path: Path) -> bool:
     there = {name: folder for name, folder in maps.items() if folder.is_dir()}
     return table.held_out == "validation" and draw_fig11(table, material, there, path)
-
-
-def _time_is_up(where: str) -> NoReturn:
-    print(f"{where}: time is up; run again to go on")
-    sys.exit(1)
 
 
 def _arguments(title: str) -> argparse.Namespace:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from settings import Row, Setting, Table
 
-from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
-from mots_pretrained.data.stream import Source
 from mots_pretrained.evaluation.results import Results, ScoredCase
-from mots_pretrained.methods import METHODS, Method
-from mots_pretrained.networks import load
-from mots_pretrained.tasks import MOTS_CATEGORIES, Task
-from mots_pretrained.training.log import write_whole
-from mots_pretrained.training.pretrain_mots import RECORD, Run, pretrain
-from mots_pretrained.training.pretraining import Pretraining
-from mots_pretrained.training.recipes import RECIPES, Recipe
+from mots_pretrained.files import write_json
+from mots_pretrained.methods import Method
+from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS
+from mots_pretrained.training.byol import pretrain_byol
+from mots_pretrained.training.folder import RECORD
+from mots_pretrained.training.pretrain import pretrain
+from mots_pretrained.training.recipe import BYOL, Recipe, Run, read_recipe
 from mots_pretrained.training.score import Scoring, score_phantoms, score_prepared
-from mots_pretrained.training.sources import Phantoms, Prepared, Supply
-from mots_pretrained.training.start import Carried
 
 WORK = Path(__file__).resolve().parent.parent / "runs" / "benchmarks"
 """Where trained networks lie by default."""
@@ -35,97 +28,44 @@ METRICS = ("dice", "hd", "hd95_published")
 """The paper's two, and the published code's Hausdorff distance."""
 
 
-@dataclass(frozen=True)
-class Trial(Pretraining):
-    """A pretraining of a network that is given as it is, rather than by method and size.
-
-    Attributes:
-        config: The network.
-        phantoms: How many different phantoms there are to train on; None: no two alike.
-    """
-
-    config: ModelConfig = field(default_factory=ModelConfig)
-    phantoms: int | None = None
-
-    @property
-    def name(self) -> str:
-        """What its folder is called: equal trials of several tables share one."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-        return f"{self.config.architecture}-{self.seed}-{digest[:12]}"
-
-    def network(self, tasks: tuple[Task, ...]) -> tuple[Method, Carried | None]:
-        """Build the network with weights of its seed."""
-        torch.manual_seed(self.seed)
-        return METHODS[self.config.architecture](replace(self.config, tasks=tasks)), None
-
-    def supply(self) -> Supply:
-        """Return the training cases."""
-        supply = super().supply()
-        if self.phantoms is None:
-            return supply
-        count = self.phantoms
-        return replace(supply, source=lambda config: Few(supply.source(config), count))
+def recipe_of(
+    table: Table,
+    row: Row,
+    setting: Setting,
+    *,
+    data: str = "phantom",
+    steps: int = 0,
+    seed: int = 0,
+) -> Recipe:
+    """Return how a row is trained with a seed; steps other than 0 replace the setting's length."""
+    recipe = setting.recipe or replace(read_recipe("paper"), epochs=table.epochs)
+    recipe = replace(recipe, network=row.change(setting.base), seed=seed)
+    if steps:
+        recipe = replace(recipe, steps=steps, epochs=None)
+    if data == "phantom":
+        return on_phantoms(recipe, setting)
+    return replace(recipe, ablation=table.held_out == "validation")
 
 
-def recipe_of(table: Table, setting: Setting, steps: int) -> Recipe:
-    """Return how a table's rows are trained; steps other than 0 replace the setting's length."""
-    recipe = setting.recipe or replace(RECIPES["paper"], epochs=table.epochs)
-    return replace(recipe, steps=steps, epochs=None) if steps else recipe
+def on_phantoms(recipe: Recipe, setting: Setting) -> Recipe:
+    """Return a recipe on phantoms like those that are scored, as MOTS's own split is."""
+    return replace(recipe, randomise=0.0, phantoms=setting.phantoms)
 
 
-def trial_of(
-    table: Table, row: Row, setting: Setting, *, data: str, steps: int, seed: int
-) -> Trial:
-    """Return the trial of one row and seed."""
-    phantoms = Phantoms(randomise=0.0)  # as those that are scored, like MOTS's own split
-    fold: Literal["train", "all"] = "train" if table.held_out == "validation" else "all"
-    return Trial(
-        config=row.change(setting.base),
-        recipe=recipe_of(table, setting, steps),
-        data=phantoms if data == "phantom" else Prepared(data, fold=fold),
-        phantoms=setting.phantoms if data == "phantom" else None,
-        seed=seed,
-    )
+def name_of(recipe: Recipe, data: str) -> str:
+    """Name the folder of a training: equal ones of several tables share one."""
+    values = json.dumps([asdict(recipe), data], sort_keys=True)
+    method = BYOL if recipe.method == BYOL else recipe.config.architecture
+    return f"{method}-{recipe.seed}-{hashlib.sha256(values.encode()).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
-class Few:
-    """So many cases of a source again and again, held in memory."""
-
-    source: Source
-    count: int
-
-    def __call__(self, index: int) -> Case:
-        return _made(self.source, index % self.count)
-
-
-@functools.lru_cache(maxsize=64)
-def _made(source: Source, index: int) -> Case:
-    return source(index)
-
-
-def trained(trial: Trial, work: Path, run: Run) -> tuple[Method, dict[str, Any]] | None:
-    """Train, or go on, or load what is done.
-
-    Returns:
-        The network and what its ``training.json`` says; None if time was up before it was done.
-    """
-    folder = work / trial.name
-    record = _record(folder)
-    if not record.get("complete"):
-        pretrain(folder, trial, run=replace(run, resume=True))
-        record = _record(folder)
-    if not record["complete"]:
-        return None
-    net = load(folder)
-    if not isinstance(net, Method):
-        raise ValueError(f"{folder} holds a {type(net).__name__}; choose another --work")
-    return net.to(run.device), record
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def trained(recipe: Recipe, data: str, work: Path, run: Run) -> dict[str, Any] | None:
+    """Train, or continue, or find it done; return its ``training.json``, None if time was up."""
+    folder = work / name_of(recipe, data)
+    train = pretrain_byol if recipe.method == BYOL else pretrain
+    train(folder, recipe, data=None if data == "phantom" else data, run=replace(run, resume=True))
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return record if record["complete"] else None
 
 
 def scored(
@@ -147,7 +87,7 @@ def scored(
     if what not in kept:
         found = _score(net, data, held_out, cases=cases, device=device)
         kept[what] = [asdict(case) for case in found.cases]
-        write_whole(path, json.dumps(kept))
+        write_json(path, kept, indent=None)
     return Results(MOTS_CATEGORIES, METRICS, cases=[ScoredCase(**case) for case in kept[what]])
 
 
@@ -169,7 +109,7 @@ def parts(results: Results) -> tuple[Results, Results]:
 
     Cases of prepared data have only the first kind, and need no group.
     """
-    labelled = {task.name: task.categories for task in Phantoms().supply().tasks}
+    labelled = {task.name: task.categories for task in MOTS_TASKS}
     own, elsewhere = (replace(results, cases=[]) for _ in "12")
     for case in results.cases:
         known = labelled.get(case.group, tuple(case.scores))

@@ -11,7 +11,8 @@ from mots_pretrained.adaptation.segmenter import drop_transformer
 from mots_pretrained.data.case import make_case
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.labels import LABEL
-from mots_pretrained.training.finetune import Finetuning, finetune
+from mots_pretrained.training.finetune import finetune
+from mots_pretrained.training.recipe import Recipe
 
 ORGANS = {"aorta": (LABEL["aorta"],), "stomach": (LABEL["stomach"],)}
 
@@ -32,9 +33,10 @@ def main(steps: int = 30) -> list[float]:
 
     frozen = freeze(model, ["encoder", "transformer"])
     print(f"frozen {len(frozen)} of {len(list(model.parameters()))} tensors")
-    settings = Finetuning(steps, batch=1, patch=(32, 64, 64), freeze=("encoder", "transformer"))
-    history = finetune(model, cases, settings)
-    losses = [line.losses["total"] for line in history.progress]
+    parts_that_stay = ("encoder", "transformer")
+    recipe = Recipe(steps=steps, batch=1, patch=(32, 64, 64), freeze=parts_that_stay)
+    history = finetune(model, cases, recipe)
+    losses = [row.losses["total"] for row in history.rows]
     print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f} in {steps} steps")
 
     plain = drop_transformer(model)

@@ -4,6 +4,7 @@ python examples/new_organ.py
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ import mots_pretrained as mots
 from mots_pretrained.data.case import make_case
 from mots_pretrained.phantom import torso
 from mots_pretrained.phantom.labels import LABEL
-from mots_pretrained.training.new_task import TaskLearning, learn_task
+from mots_pretrained.training.new_organ import learn_task
+from mots_pretrained.training.recipe import read_recipe
 
 
 def main(steps: int = 30) -> tuple[float, float, int, bool]:
@@ -29,7 +31,8 @@ def main(steps: int = 30) -> tuple[float, float, int, bool]:
         before = net(image)
 
     extended = mots.add_task(net, "aorta", like="hepatic_vessel")
-    log = learn_task(extended, cases, TaskLearning(steps, batch=1, patch=(32, 64, 64)))
+    recipe = replace(read_recipe("new_organ"), steps=steps, batch=1, patch=(32, 64, 64))
+    log = learn_task(extended, cases, recipe)
     first, last = log[0].losses["total"], log[-1].losses["total"]
     print(f"loss {first:.3f} -> {last:.3f} in {steps} steps")
 

@@ -38,6 +38,15 @@ class Batch:
             task=self.task.to(device, non_blocking=True),
         )
 
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory that a GPU can copy from while it computes."""
+        return Batch(
+            image=self.image.pin_memory(),
+            target=self.target.pin_memory(),
+            labelled=self.labelled.pin_memory(),
+            task=self.task.pin_memory(),
+        )
+
     @staticmethod
     def stack(samples: list[Batch]) -> Batch:
         """Join batches along their first axis.

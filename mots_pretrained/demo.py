@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mots_pretrained.methods import Method
     from mots_pretrained.phantom.collections import Case
     from mots_pretrained.training.finetune import History
-    from mots_pretrained.training.loop import Progress
+    from mots_pretrained.training.log import LogRow
 
 Say = Callable[[str], None]
 
@@ -196,7 +196,7 @@ class _Run:
                 f"the network that began with {meaning}; it loads by this path"
             )
             results[start] = {"seconds": seconds, **table.as_json()}
-            curves[start] = [progress.row() for progress in history.progress]
+            curves[start] = [row.texts() for row in history.rows]
         draw_curves(
             curves, self.folder / "curves.png", title="Training loss (Dice + cross-entropy)"
         )
@@ -218,7 +218,8 @@ class _Run:
         from mots_pretrained.data.layouts import CaseFiles
         from mots_pretrained.data.layouts.collection import numbered
         from mots_pretrained.data.partial_labels import Targets
-        from mots_pretrained.training.finetune import Finetuning, finetune
+        from mots_pretrained.training.finetune import finetune
+        from mots_pretrained.training.recipe import Recipe, Run
 
         targets = Targets.of_classes(numbered(BCV_ORGANS))
         contract = segmenter.config.preprocessing
@@ -228,17 +229,16 @@ class _Run:
         ]
         cases = [read_case(scan, contract, targets) for scan in scans]
 
-        def tell(progress: Progress) -> None:
-            if progress.step % 20 == 0 or progress.step == progress.steps:
-                loss, minutes = progress.losses["total"], progress.seconds / 60
+        def tell(row: LogRow) -> None:
+            if row.step % 20 == 0 or row.step == row.steps:
+                loss, minutes = row.losses["total"], row.seconds / 60
                 self.say(
-                    f"   step {progress.step:>3} of {progress.steps}, loss {loss:.3f}, "
-                    f"{minutes:.1f} min"
+                    f"   step {row.step:>3} of {row.steps}, loss {loss:.3f}, {minutes:.1f} min"
                 )
 
         own = self.settings
-        settings = Finetuning(steps=own.steps, batch=own.batch, seed=own.seed)
-        return finetune(segmenter, cases, settings, on_step=tell)
+        recipe = Recipe(steps=own.steps, batch=own.batch, seed=own.seed)
+        return finetune(segmenter, cases, recipe, run=Run(on_log=tell))
 
     def _evaluate(self, segmenter: Segmenter, test: list[Case], start: str) -> Results:
         """Score on scans that were not trained on, each on its own grid."""

@@ -38,8 +38,9 @@ def test_four_commands_end_to_end(tmp_path: Path):
     assert all(sorted(parts) == ["test", "train"] for parts in split.values())
 
     words = ["pretrain", "-i", prepared, "-o", trained, "--from", model, "--device", "cpu"]
-    options = "--steps 30 --batch 1 --lr 0.003 --sampling balanced --workers 1 --threads 1"
-    shown = mots(*words, *options.split(), "--tensorboard")
+    sets = ["steps=30", "batch=1", "rate=0.003", "balance=balanced", "tensorboard=true"]
+    words += ["--workers", "1", *(word for one in sets for word in ("--set", one))]
+    shown = mots(*words)
     assert "tensors kept, 0 widened, 0 made new" in shown
     assert f"on 7 cases of {prepared}, 30 steps on cpu" in shown
     record = json.loads((trained / "training.json").read_text())
@@ -65,4 +66,4 @@ def test_four_commands_end_to_end(tmp_path: Path):
         text=True,
     )
     assert refused.returncode == 2
-    assert "is prepared with spacing (12.0, 10.0, 10.0), the network needs" in refused.stderr
+    assert "was prepared with spacing (12.0, 10.0, 10.0), the model expects" in refused.stderr

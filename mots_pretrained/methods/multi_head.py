@@ -16,7 +16,7 @@ class MultiHead(TaskwiseNetwork):
     """A shared encoder and as many decoders as tasks.
 
     Sec. 4.4 halves the decoders' channels for want of memory; that is the configuration's matter
-    (``training.presets.configuration("multi_head", ...)`` does it), so that it can be undone.
+    (``methods.configured("multi_head", base)`` does it), so that it can be undone.
 
     Args:
         config: Architecture "multi_head"; its transformer is None, its decoder each decoder's.

@@ -1,17 +1,194 @@
-"""BYOL-3D: two views of a place shall have the same features (Sec. 4.5, its refs. [15], [66])."""
+"""BYOL-3D, the self-supervised baseline: an encoder from scans without labels (Sec. 4.5).
+
+Two crops of a scan that share a part of it, each changed on its own, shall have the same features,
+cell by cell of the encoder's coarsest map (the paper's references [15] and [66]).
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mots_pretrained.training.views import Views
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.data.augment import Augmentation, change_appearance
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.layouts import find_bare
+from mots_pretrained.data.patches import Pad, draw_start, extract
+from mots_pretrained.data.stream import PatchStream, Sampling
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.encoder import STRIDE, feature_widths
+from mots_pretrained.shapes import Size
+from mots_pretrained.training.folder import begin, complete
+from mots_pretrained.training.pretrain import identity_of, outcome, training_in
+from mots_pretrained.training.recipe import Recipe, Run, read_recipe
+from mots_pretrained.training.sources import (
+    Supply,
+    bare_scans,
+    phantoms,
+    prepared_beside,
+    prepared_cases,
+    remove_cases,
+)
+from mots_pretrained.training.trainer import Trainer, on_main
+from mots_pretrained.weights.provenance import write_training_scans
+
+FIELDS = frozenset(
+    [
+        "method",
+        "size",
+        "network",
+        "randomise",
+        "phantoms",
+        "balance",
+        "ablation",
+        "patch",
+        "patches_per_case",
+        "steps",
+        "epochs",
+        "batch",
+        "accumulate",
+        "rate",
+        "weight_decay",
+        "clip",
+        "warm_up",
+        "ema",
+        "precision",
+        "seed",
+        "half",
+    ]
+)
+"""Fields of a recipe that BYOL-3D uses."""
+
+TRAINED = "the encoder; Transformer and decoder are as random weights begin"
 
 COLLAPSED = 0.1
 """A deviation below this means that all places have nearly the same features."""
+
+APPEARANCE = Augmentation(
+    noise=(0.5, 0.2),
+    blur=(0.5, (0.5, 1.0)),
+    brightness=(0.5, (0.7, 1.3)),
+    shift=(0.5, 0.1),
+    contrast=(0.5, (0.65, 1.5)),
+    low_resolution=(0.25, (0.5, 1.0)),
+    gamma=(0.5, (0.7, 1.5)),
+    channels=1.0,
+)
+"""How a view's appearance is changed: more often than for segmentation, since telling two views
+apart by it is what must not help. Nothing is mirrored: left and right are part of what a place is,
+and nothing is turned or zoomed: cells of the two views have to lie on one another."""
+
+
+def pretrain_byol(
+    output: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    data: str | Path | None = None,
+    run: Run | None = None,
+) -> MOTSBackbone:
+    """Pretrain an encoder, and leave a folder that ``MOTSBackbone.from_pretrained`` takes.
+
+    Transformer and decoder in it are random. Each log row has the features' deviation, near 0
+    where they have collapsed into one (``COLLAPSED``).
+
+    Args:
+        output: Folder for weights, log, record and checkpoint.
+        recipe: How to train; the recipe ``byol3d`` by default.
+        data: Any folder of CT as NIfTI files, or one that ``mots prepare`` has written; None for
+            phantoms made on the fly.
+        run: Where and for how long.
+
+    Raises:
+        UserError: If there are no scans; if the folder holds a training and ``run.resume`` is not
+            set, or one with other settings and it is.
+    """
+    output, recipe, run = Path(output), recipe or read_recipe("byol3d"), run or Run()
+    recipe.needs_only(FIELDS, "a training by byol3d, which learns from scans alone")
+    config = dataclasses.replace(recipe.config, architecture="backbone")
+    supply = None
+    if data is None:
+        supply = phantoms(recipe)
+    elif (Path(data) / "prepared.json").is_file():
+        supply = prepared_cases(data, recipe)
+    else:
+        found = find_bare(data)
+    with training_in(output, recipe, run) as accelerator:
+        if supply is None:
+            contract = config.preprocessing
+            prepared = prepared_beside(found, output, contract, None, accelerator, run)
+            supply = bare_scans(prepared, recipe)
+        identity = identity_of(recipe, accelerator.num_processes, cases=sorted(supply.hashes))
+        record = on_main(accelerator, lambda: begin(output, identity))
+        if record is not None:
+            return MOTSBackbone.from_pretrained(output)
+        torch.manual_seed(recipe.seed)
+        backbone = MOTSBackbone(dataclasses.replace(config, tasks=()))
+        online = Byol(backbone.encoder, feature_widths(config.encoder)[-1])
+        steps, epoch = recipe.length(supply.scans, processes=accelerator.num_processes)
+        run.tell(f"Training an encoder by BYOL-3D on {supply.summary}, {steps} steps on "
+                 f"{accelerator.device}")  # fmt: skip
+        trainer = Trainer(
+            model=online,
+            loss=lambda network, views: byol_loss(network, cast(Byol, trainer.average), views),
+            recipe=recipe,
+            run=run,
+            accelerator=accelerator,
+            steps=steps,
+            steps_per_epoch=epoch,
+            folder=output,
+            identity=identity,
+            decay=target_decay(cast(float, recipe.ema), steps),
+        )
+        trainer.resume()
+        stream = _stream(recipe, supply, config, run.workers)
+        trainer.run_on(lambda start, by: stream.batches(recipe.batch, start=start, stride=by))
+        deviation = trainer.rows[-1].losses["deviation"] if trainer.rows else 1.0
+        if deviation < COLLAPSED:
+            run.tell(
+                f"The features have collapsed: their deviation is {deviation:.3f} (below "
+                f"{COLLAPSED}); try a lower rate, or an ema nearer 1"
+            )
+        if accelerator.is_main_process:
+            backbone.cpu().eval().save_pretrained(output, half=recipe.half)
+            write_training_scans(output, supply.hashes)
+            facts = {"trained": TRAINED, "data": supply.summary, "scans": supply.scans}
+            complete(output, facts | outcome(trainer))
+            if trainer.done and not run.keep_cases:
+                remove_cases(output)
+    return backbone.cpu().eval()
+
+
+def target_decay(base: float, steps: int) -> Callable[[int], float]:
+    """Return the target's decay by steps done: from ``base`` to 1 by a cosine (Grill et al. 2020).
+
+    Example:
+        >>> decay = target_decay(0.99, 100)
+        >>> decay(0), round(decay(50), 4), decay(100)
+        (0.99, 0.995, 1.0)
+    """
+    return lambda step: 1 - (1 - base) * (math.cos(math.pi * step / steps) + 1) / 2
+
+
+def _stream(recipe: Recipe, supply: Supply, config: ModelConfig, workers: int) -> ViewStream:
+    """Return the stream of pairs of crops."""
+    contract = config.preprocessing
+    sampling = Sampling(
+        patch=recipe.patch or contract.patch,
+        spacing=contract.spacing,
+        patches_per_case=supply.patches_per_case,
+    )
+    labelled = dataclasses.replace(config, tasks=supply.tasks or config.tasks)
+    return ViewStream(supply.source(labelled), sampling, recipe.seed, workers)
 
 
 class ByolLoss(NamedTuple):
@@ -105,6 +282,86 @@ def feature_deviation(vectors: Tensor) -> Tensor:
     """
     units = functional.normalize(vectors.flatten(0, -2).float(), dim=-1)
     return units.std(dim=0, correction=0).mean() * vectors.shape[-1] ** 0.5
+
+
+@dataclass(frozen=True)
+class Views:
+    """Pairs of overlapping crops.
+
+    Attributes:
+        images: ``(B, 2, C, D, H, W)`` float, scaled as the model's contract says.
+        shift: ``(B, 3)`` int64, by how many cells of the encoder's coarsest map the second crop
+            begins after the first, along (D, H, W).
+    """
+
+    images: Tensor
+    shift: Tensor
+
+    def to(self, device: torch.device | str) -> Views:
+        """Return them on another device; the shifts, which index, stay where they are."""
+        return Views(self.images.to(device, non_blocking=True), self.shift)
+
+    def pin_memory(self) -> Views:
+        """Return them in memory that a GPU can copy from while it computes."""
+        return Views(self.images.pin_memory(), self.shift)
+
+
+@dataclass(frozen=True)
+class ViewStream(PatchStream):
+    """Pairs of crops without end, of the same cases and as resumable as training patches."""
+
+    def draw(self, case: Case, rng: np.random.Generator) -> tuple[Any, ...]:
+        """Cut two crops: images ``(2, C, *patch)`` float32 and the shift between them in cells."""
+        return draw_views(case, self.sampling.patch, rng, pad=self.sampling.pad)
+
+    def sample(self, *arrays: Any) -> Views:
+        """Make what ``draw`` returned a batch of one."""
+        images, shift = arrays
+        return Views(torch.from_numpy(images)[None], torch.tensor([shift]))
+
+    def joined(self, samples: list[Any]) -> Views:
+        """Make batches of one a batch."""
+        return Views(
+            torch.cat([one.images for one in samples]), torch.cat([one.shift for one in samples])
+        )
+
+
+def draw_views(
+    case: Case,
+    patch: Size,
+    rng: np.random.Generator,
+    *,
+    pad: Pad = "edge",
+    appearance: Augmentation | None = APPEARANCE,
+) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
+    """Cut two crops that share at least one cell along each axis, and most of them on average.
+
+    Args:
+        case: The scan; its targets are not looked at.
+        patch: Voxels along (D, H, W), whole cells of 16, 32, 32.
+        rng: Where the chance comes from.
+        pad: Image outside the scan.
+        appearance: How each crop is changed; None leaves it.
+
+    Returns:
+        ``(2, C, *patch)`` float32, and by how many cells the second begins after the first: along
+        an axis of n cells up to n // 2, less where the scan ends before.
+    """
+    first = draw_start(case, patch, rng, foreground=0.0)
+    shift = []
+    for start, extent, size, cell in zip(first, patch, case.shape, STRIDE, strict=True):
+        reach = extent // cell // 2
+        low = max(-reach, -(max(0, start) // cell))
+        high = min(reach, max(0, size - extent - start) // cell)
+        shift.append(int(rng.integers(low, high + 1)))
+    depth, height, width = (a + s * c for a, s, c in zip(first, shift, STRIDE, strict=True))
+    crops = [
+        extract(case, begin, patch, pad=pad)[0].astype(np.float32)
+        for begin in (first, (depth, height, width))
+    ]
+    if appearance is not None:
+        crops = [change_appearance(crop, appearance, rng) for crop in crops]
+    return np.stack(crops), (shift[0], shift[1], shift[2])
 
 
 def _two_layers(channels: int, hidden: int, out: int) -> nn.Sequential:

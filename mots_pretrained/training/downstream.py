@@ -9,36 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.case import Case, read_case
 from mots_pretrained.data.layouts import CaseFiles, Classes, Collection
-from mots_pretrained.data.layouts.collection import numbered
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.survey import Facts, survey
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.evaluation.names import read_label_names
+from mots_pretrained.training.recipe import Recipe
 
-Split = tuple[list[CaseFiles], list[CaseFiles]]
+Parts = tuple[list[CaseFiles], list[CaseFiles]]
 """Cases to train on and cases to validate with."""
 
 _AIR = -200  # HU; what has voxels below is a CT, for MRI hardly knows numbers below 0
-_SPACING = (0.1, 20.0)  # mm
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the user decides where the data would.
-
-    Attributes:
-        classes: The values that make up each class, by name.
-        held_out: Cases to validate with: how many, drawn by the seed, or their names. None takes
-            a fifth, at least one; 0 validates with none.
-        spacing: Millimetres (D, H, W) to work at; None takes the weights' own for CT, the data's
-            median for MRI.
-    """
-
-    classes: Classes | None = None
-    held_out: int | tuple[str, ...] | None = None
-    spacing: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,55 +50,43 @@ class Downstream:
         """Whether the classes exclude each other; else they are regions that overlap."""
         return self.targets.form == "classes"
 
-    def read(self, scan: CaseFiles) -> Case:
-        """Read a case and bring it to the contract."""
-        return read_case(scan, self.contract, self.targets)
-
 
 def describe(
-    found: Collection, contract: Preprocessing, choices: Choices | None = None
+    found: Collection, contract: Preprocessing, recipe: Recipe, *, workers: int = 0
 ) -> Downstream:
     """Tell what a folder asks of a network that has had another contract.
 
-    Classes, channels and modality come from the folder where it names them. Else the label values
-    found are the classes, and a scan of one channel is a CT if it has CT numbers of air.
+    Classes, channels and modality come from the recipe, or from the folder where it names them.
+    Else the label values found are the classes, and a scan of one channel is a CT if it has CT
+    numbers of air. No file is read twice for that, and none whose header says enough.
 
     Raises:
-        ValueError: If cases differ in their channels, or there is nothing but background; the
+        UserError: If cases differ in their channels, or there is nothing but background; the
             message names a file.
     """
-    choices = choices or Choices()
+    own = recipe.class_values or tuple((n,) for n in range(1, len(recipe.classes) + 1))
+    named = dict(zip(recipe.classes, own, strict=True)) or found.classes
     facts = survey(
         found,
         intensities=3 if found.channels is None else 0,
-        values=choices.classes is None and found.classes is None,
+        values=named is None,
+        workers=workers,
     )
-    classes = choices.classes or found.classes or _values_found(found, facts)
+    classes = own_first(named or _values_found(found, facts))
     contract = _contract_for(found, contract, facts)
-    if choices.spacing is not None:
-        low, high = _SPACING
-        if not all(low <= step <= high for step in choices.spacing):
-            raise UserError(f"spacing must be {low} to {high} mm, not {choices.spacing}")
-        contract = dataclasses.replace(contract, spacing=choices.spacing)
+    if recipe.spacing is not None:
+        contract = dataclasses.replace(contract, spacing=recipe.spacing)
     return Downstream(found, Targets.of_classes(classes, ignore=found.ignore), contract)
-
-
-def contract_for(found: Collection, contract: Preprocessing) -> Preprocessing:
-    """Return the contract for a folder's scans: the weights' own for CT, z-scores for MRI.
-
-    MRI keeps its own spacing, the median over the cases, unless the weights are MRI's, too; patch
-    and window stay as they are.
-
-    Raises:
-        ValueError: If a case has another channel count than the first, or than dataset.json names.
-    """
-    facts = survey(found, intensities=3 if found.channels is None else 0)
-    return _contract_for(found, contract, facts)
 
 
 def _contract_for(
     found: Collection, contract: Preprocessing, facts: Mapping[str, Facts]
 ) -> Preprocessing:
+    """Return the contract for a folder's scans: the weights' own for CT, z-scores for MRI.
+
+    MRI keeps its own spacing, the median over the cases, unless the weights are MRI's, too; patch
+    and window stay as they are.
+    """
     first = found.cases[0]
     count = facts[first.name].channels
     for scan in found.cases:
@@ -149,28 +117,50 @@ def _contract_for(
     return dataclasses.replace(contract, intensity="zscore", channels=names, spacing=spacing)
 
 
-def split(scans: Sequence[CaseFiles], held_out: int | tuple[str, ...] | None, seed: int) -> Split:
-    """Split cases into those to train on and those to validate with; see ``Choices.held_out``.
+def own_first(classes: Classes) -> Classes:
+    """Return classes with the value first that is written for each: one of no class inside it.
+
+    A region that consists of others alone gets a value that no label map has.
+
+    Example:
+        >>> own_first({"tumour": (2,), "organ": (2, 1), "both": (1, 2)})
+        {'tumour': (2,), 'organ': (1, 2), 'both': (3, 1, 2)}
+    """
+    taken: set[int] = set()
+    free = max(value for values in classes.values() for value in values) + 1
+    found: Classes = {}
+    for name, values in sorted(classes.items(), key=lambda item: len({*item[1]})):
+        others = [{*other} for key, other in classes.items() if key != name]
+        inner = {v for other in others if other < {*values} for v in other}
+        alone = [v for v in values if not any(v in other for other in others)]
+        own = next((v for v in (*alone, *values) if v not in taken | inner), free)
+        free += own == free
+        taken.add(own)
+        found[name] = tuple(dict.fromkeys((own, *values)))
+    return {name: found[name] for name in classes}
+
+
+def split(scans: Sequence[CaseFiles], recipe: Recipe) -> Parts:
+    """Split cases into those to train on and those to validate with, as a recipe says.
 
     Raises:
-        ValueError: If nothing would be left to train on.
-        KeyError: If a case that is named to be held out is not there.
+        UserError: If nothing would be left to train on, or a case that is named to be held out is
+            not there.
     """
-    if isinstance(held_out, tuple):
+    held_out = recipe.held_out
+    if recipe.validation:
         names = {scan.name for scan in scans}
-        for name in held_out:
+        for name in recipe.validation:
             if name not in names:
                 raise UnknownNameError(
                     f"no case {name!r} to hold out; there are {', '.join(sorted(names))}"
                 )
-        held = {index for index, scan in enumerate(scans) if scan.name in held_out}
+        held = {index for index, scan in enumerate(scans) if scan.name in recipe.validation}
     else:
         if held_out is None:
             check_several(scans)
             held_out = max(1, round(len(scans) / 5))
-        if held_out < 0:
-            raise UserError(f"the number of cases held out must be 0 or more, not {held_out}")
-        held = {*_order(scans, seed)[:held_out]}
+        held = {*_order(scans, recipe.seed)[:held_out]}
     if len(held) >= len(scans):
         raise UserError(
             f"{len(held)} of {len(scans)} cases can't be held out for validation: at least one "
@@ -179,7 +169,7 @@ def split(scans: Sequence[CaseFiles], held_out: int | tuple[str, ...] | None, se
     return _parted(scans, held)
 
 
-def folds(scans: Sequence[CaseFiles], count: int, seed: int) -> list[Split]:
+def folds(scans: Sequence[CaseFiles], count: int, seed: int) -> list[Parts]:
     """Part cases into folds, each of which is held out once.
 
     Raises:
@@ -207,29 +197,12 @@ def check_several(scans: Sequence[CaseFiles]) -> None:
         )
 
 
-def named_classes(text: str) -> Classes | None:
-    """Read classes from names by commas (values 1, 2, ...) or from a JSON file; None of "".
-
-    Raises:
-        FileNotFoundError: If a .json file is named that isn't there.
-        ValueError: If a name is empty or twice there.
-    """
-    if not text:
-        return None
-    if text.endswith(".json"):
-        return dict(read_label_names(text).classes)
-    names = [name.strip() for name in text.split(",")]
-    if not all(names) or len({*names}) != len(names):
-        raise UserError(f"classes must be different names parted by commas, not {text!r}")
-    return numbered(names)
-
-
 def _order(scans: Sequence[CaseFiles], seed: int) -> list[int]:
     order: list[int] = np.random.default_rng([seed, 5]).permutation(len(scans)).tolist()
     return order
 
 
-def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Split:
+def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Parts:
     return (
         [scan for index, scan in enumerate(scans) if index not in held],
         [scan for index, scan in enumerate(scans) if index in held],

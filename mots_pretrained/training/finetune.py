@@ -2,254 +2,338 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
-from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.sides import mirrored_classes
+from mots_pretrained.data.stored_case import StoredCase
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
+from mots_pretrained.evaluation.metrics import Scores, measure
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.inference.network import Precision, Probabilities
+from mots_pretrained.inference.sliding_window import THRESHOLD, sliding_window
 from mots_pretrained.losses import DiceCE, dice_ce
-from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
-from mots_pretrained.training.history import History, Watch
-from mots_pretrained.training.loop import LoopSettings, Progress, Training
-from mots_pretrained.training.resume import CHECKPOINT
+from mots_pretrained.training.log import LogRow
+from mots_pretrained.training.recipe import Recipe, Run, read_recipe
+from mots_pretrained.training.sources import AUGMENTATIONS
+from mots_pretrained.training.trainer import Trainer, accelerated
 
-_PATCHES_A_CASE = 2
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+FIELDS = frozenset(
+    [
+        "method",
+        "size",
+        "network",
+        "start",
+        "channel_init",
+        "classes",
+        "class_values",
+        "spacing",
+        "held_out",
+        "validation",
+        "folds",
+        "patch",
+        "patches_per_case",
+        "foreground",
+        "augmentation",
+        "steps",
+        "epochs",
+        "batch",
+        "accumulate",
+        "rate",
+        "layer_decay",
+        "weight_decay",
+        "clip",
+        "warm_up",
+        "ema",
+        "precision",
+        "freeze",
+        "unfreeze",
+        "validate_every",
+        "patience",
+        "seed",
+        "half",
+    ]
+)
+"""Fields of a recipe that fine-tuning uses."""
+
+PATCHES_A_CASE = 2
 
 
-@dataclass(frozen=True)
-class Finetuning:
-    """How a network is fine-tuned.
+@dataclass
+class History:
+    """What happened in a fine-tuning.
 
     Attributes:
-        steps: Optimiser steps.
-        epochs: In place of steps, if above 0: rounds of two patches from each training case.
-        batch: Patches a step.
-        patch: Voxels of a patch along (D, H, W); None takes the contract's. Smaller ones are
-            cheaper; what the network sees at test time stays the contract's window.
-        rate: AdamW's initial learning rate; None takes 2e-4 (Sec. 4.1) for networks of the
-            paper's size and 1e-3 for those below 10 million parameters.
-        weight_decay: On all weights; with ``layer_decay`` on kernels and matrices only.
-        layer_decay: Factor on the rate a stage away from the output; None: one rate for all.
-        seed: Of patches, augmentation and dropout.
-        freeze: Parts or stages of the network that stay as they are, as ``adaptation.freezing``
-            names them.
-        unfreeze: Begin with the head alone, and so many steps later let the decoder learn, then
-            the Transformer, then the encoder; 0: all learn at once.
-        augment: Whether patches are scaled, mirrored and changed in appearance.
-        validate_every: Steps between validations; None makes twenty of them.
-        patience: End after so many validations without a better one; 0 never does.
+        rows: The rows of the log.
+        validations: Step and scores of each validation.
+        best_step: Step whose weights the network holds now.
+        complete: Whether the training came to its end, by its steps or by patience.
     """
 
-    steps: int = 2000
-    epochs: int = 0
-    batch: int = 2
-    patch: Size | None = None
-    rate: float | None = None
-    weight_decay: float = 1e-4
-    layer_decay: float | None = None
-    seed: int = 0
-    freeze: tuple[str, ...] = ()
-    unfreeze: int = 0
-    augment: bool = True
-    validate_every: int | None = None
-    patience: int = 0
+    rows: list[LogRow] = field(default_factory=list)
+    validations: list[tuple[int, Results]] = field(default_factory=list)
+    best_step: int = 0
+    complete: bool = True
 
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1:
-            raise UserError(f"steps and batch must be at least 1, not {self.steps}, {self.batch}")
-        if min(self.epochs, self.unfreeze, self.patience) < 0:
-            raise UserError("epochs, the steps to unfreeze after, and patience must be 0 or more")
-        if self.rate is not None and not 0 < self.rate < 1:
-            raise UserError(f"the learning rate must lie between 0 and 1, not {self.rate}")
-        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise UserError(f"the layers' decay must be 0 to 1, not {self.layer_decay}")
-
-    def steps_for(self, cases: int) -> int:
-        """Return the steps that a training on so many cases takes."""
-        if not self.epochs:
-            return self.steps
-        return -(-self.epochs * _PATCHES_A_CASE * cases // self.batch)
+    @property
+    def best(self) -> Results | None:
+        """Scores of the best validation."""
+        return next((found for step, found in self.validations if step == self.best_step), None)
 
 
 def finetune(
     segmenter: Segmenter,
     cases: Sequence[Case],
-    settings: Finetuning | None = None,
+    recipe: Recipe | None = None,
     *,
     validation: Sequence[Case] = (),
-    device: str = "cpu",
-    workers: int = 0,
-    folder: Path | None = None,
-    resume: bool = False,
-    max_minutes: float | None = None,
-    on_step: Callable[[Progress], Any] | None = None,
+    run: Run | None = None,
 ) -> History:
     """Fine-tune a network in place; it ends in evaluation mode with its best weights.
 
-    With validation cases these are the weights of the best mean Dice, else the last ones.
+    With validation cases these are the weights of the best mean Dice, else the last ones. Nothing
+    is written, so ``run.resume`` has no part in it; ``finetune_folder`` can be interrupted.
 
     Args:
         segmenter: A pretrained backbone with a new head, or a fresh network.
         cases: Labelled cases on the network's contract.
-        settings: How.
+        recipe: How to train; the recipe ``finetune`` by default.
         validation: Cases held out.
-        device: Where it trains.
-        workers: Processes that cut patches; the result is the same.
-        folder: Where ``log.csv`` and, until the training is complete, a checkpoint go; None keeps
-            neither.
-        resume: Go on from the folder's checkpoint, if there is one, to the very same weights.
-        max_minutes: End cleanly after so long, to be resumed.
-        on_step: Called with each line of the log, every tenth step.
+        run: Where and for how long.
 
     Raises:
-        ValueError: If there is no case, or one does not fit the network; or the folder holds an
-            unfinished training and ``resume`` is not set, or one with other settings and it is.
+        UserError: If there is no case, or one does not fit the network.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
-        >>> history = finetune(model, cases, Finetuning(steps=500))
+        >>> history = finetune(model, cases, Recipe(steps=500))  # doctest: +SKIP
     """
-    settings = settings or Finetuning()
-    _check(segmenter, [*cases, *validation])
-    begun = folder is not None and (folder / CHECKPOINT).exists()
-    if begun and not resume:
-        raise UserError(
-            f"{folder} holds an unfinished training; resume it or choose another folder"
-        )
-    steps = settings.steps_for(len(cases))
-    training = _training(segmenter, settings, steps, device, folder, max_minutes)
-    training.identity = _identity(segmenter, settings, cases, validation)
-    watch = Watch(
-        segmenter,
-        validation,
-        every=settings.validate_every or max(1, steps // 20),
-        patience=settings.patience,
-        on_step=on_step,
-        kept=training.extra,
-    )
-    if begun:
-        training.resume()
-        watch.resume()
-    stream = patch_stream(segmenter, cases, settings, workers=workers)
-    if training.extra["patient"]:
-        training.run(lambda step: stream.batches(settings.batch, start=step), on_log=watch)
-    watch.finish(training.step, steps)
-    if folder is not None and watch.history.complete:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    return watch.history
+    recipe, run = recipe or read_recipe("finetune"), run or Run()
+    with accelerated(run, recipe.precision) as accelerator:
+        trainer, watch = prepare(accelerator, segmenter, cases, recipe, run, validation=validation)
+        return train(trainer, watch, cases)
 
 
-def _training(
+def prepare(
+    accelerator: Accelerator,
     segmenter: Segmenter,
-    settings: Finetuning,
-    steps: int,
-    device: str,
-    folder: Path | None,
-    max_minutes: float | None,
-) -> Training:
-    """Set up the loop: which weights learn, from when on and how fast."""
-    plan = unfreezing(segmenter, settings)
-    segmenter.to(device).requires_grad_(True)
-    # The optimiser knows all weights, and passes over those without a gradient.
-    groups: Any = segmenter.parameters()
-    if settings.layer_decay is not None:
+    cases: Sequence[Case],
+    recipe: Recipe,
+    run: Run,
+    *,
+    validation: Sequence[Case] = (),
+    folder: Path | None = None,
+    identity: dict[str, Any] | None = None,
+) -> tuple[Trainer, Watch]:
+    """Set up a fine-tuning: which weights learn, from when on and how fast.
+
+    Arguments as in ``finetune``, and of the trainer.
+    """
+    recipe.needs_only(FIELDS, "fine-tuning")
+    _check(segmenter, [*cases, *validation])
+    plan = unfreezing(segmenter, recipe)
+    segmenter.requires_grad_(True)  # the optimiser knows all, and passes over what has no gradient
+
+    def loss(network: Segmenter, batch: Batch) -> DiceCE:
+        plan.apply(network, trainer.step)
+        return dice_ce(network(batch.image), batch.target, exclusive=network.config.exclusive)
+
+    patches = len(cases) * (recipe.patches_per_case or PATCHES_A_CASE)
+    steps, epoch = recipe.length(patches, processes=accelerator.num_processes)
+    groups = None
+    if recipe.layer_decay is not None:
         groups = layer_decay_groups(
-            segmenter, decay=settings.layer_decay, weight_decay=settings.weight_decay
+            segmenter, decay=recipe.layer_decay, weight_decay=recipe.weight_decay
         )
-
-    def loss(batch: Batch) -> DiceCE:
-        plan.apply(segmenter, training.step)
-        return dice_ce(segmenter(batch.image), batch.target, exclusive=segmenter.config.exclusive)
-
-    training = Training(
+    trainer = Trainer(
         model=segmenter,
         loss=loss,
-        optimizer=torch.optim.AdamW(
-            groups, settings.rate or default_rate(segmenter), weight_decay=settings.weight_decay
-        ),
-        settings=LoopSettings(
-            steps,
-            seed=settings.seed,
-            checkpoint_minutes=None if folder is None else 3.0,
-            max_minutes=max_minutes,
-        ),
+        recipe=recipe,
+        run=run,
+        accelerator=accelerator,
+        steps=steps,
+        steps_per_epoch=epoch,
+        groups=groups,
         folder=folder,
+        identity=identity or {},
     )
     plan.apply(segmenter, 0)
-    return training
+    return trainer, Watch(trainer, validation)
 
 
-def unfreezing(segmenter: Segmenter, settings: Finetuning) -> Unfreezing:
+def train(trainer: Trainer, watch: Watch, cases: Sequence[Case]) -> History:
+    """Train what ``prepare`` has set up, or what is left of it, to its best weights."""
+    segmenter, recipe = cast(Segmenter, trainer.model), trainer.recipe
+    if trainer.resume():
+        watch.resume()
+    stream = patch_stream(segmenter, cases, recipe, workers=trainer.run.workers)
+    if watch.kept["patient"]:
+        trainer.run_on(
+            lambda start, by: stream.batches(recipe.batch, start=start, stride=by), on_log=watch
+        )
+    return watch.finish()
+
+
+class Watch:
+    """Validates now and then, keeps the best weights, and says when to stop.
+
+    Several processes share the cases; all of them come to the same scores.
+
+    Args:
+        trainer: Training of a segmenter.
+        cases: Cases held out; with none the last weights are the best.
+    """
+
+    def __init__(self, trainer: Trainer, cases: Sequence[Case]) -> None:
+        self.trainer, self.cases = trainer, cases
+        self.every = trainer.recipe.validate_every or max(1, trainer.steps // 20)
+        self.kept = trainer.kept
+        self.history = History()
+        self.kept.update(best=-1.0, best_step=0, patient=True, scores=[])
+
+    def resume(self) -> None:
+        """Continue from what the checkpoint kept."""
+        self.history.validations = [
+            (step, Results.from_json(found)) for step, found in self.kept["scores"]
+        ]
+        self.history.best_step = self.kept["best_step"]
+
+    def __call__(self, row: LogRow) -> bool:
+        """Receive a log row; True ends the training."""
+        last = self.history.validations[-1][0] if self.history.validations else 0
+        if not self.cases or (row.step < last + self.every and row.step < row.steps):
+            return False
+        self._validate(row.step)
+        patience = self.trainer.recipe.patience
+        self.kept["patient"] = not 0 < patience <= self._since_best()
+        return not self.kept["patient"]
+
+    def finish(self) -> History:
+        """Put the best weights back; a training that ran out of time is validated first."""
+        history, trainer, step = self.history, self.trainer, self.trainer.step
+        history.complete = trainer.done or not self.kept["patient"]
+        if self.cases and (not history.validations or history.validations[-1][0] < step):
+            self._validate(step)
+        if not trainer.tensors:
+            history.best_step = step
+        trainer.model.load_state_dict(trainer.tensors or trainer.result.state_dict())
+        trainer.model.requires_grad_(True).eval()
+        history.rows = trainer.rows
+        return history
+
+    def _validate(self, step: int) -> None:
+        accelerator, network = self.trainer.accelerator, cast(Segmenter, self.trainer.result)
+        precision = self.trainer.recipe.precision
+        network.eval()
+        own = range(accelerator.process_index, len(self.cases), accelerator.num_processes)
+        scores: list[Any] = []
+        for index in own:
+            found = score_case(network, self.cases[index], overlap=0.25, precision=precision)
+            scores.append((index, found))
+        if accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            scores = sorted(gather_object(scores))
+        results = Results(network.config.classes)
+        for index, found in scores:
+            results.add(f"{index} {self.cases[index].name}", found)
+        self.history.validations.append((step, results))
+        self.kept["scores"].append((step, results.as_json()))
+        mean = results.mean_dice or 0.0
+        if mean > self.kept["best"]:
+            self.history.best_step = step
+            self.kept.update(best=mean, best_step=step)
+            self.trainer.tensors = copy.deepcopy(network.state_dict())
+
+    def _since_best(self) -> int:
+        steps = [done for done, _ in self.history.validations]
+        return len(steps) - 1 - steps.index(self.history.best_step)
+
+
+def score_case(
+    network: Segmenter, case: Case, *, overlap: float = 0.5, precision: Precision = "float32"
+) -> dict[str, Scores]:
+    """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
+
+    Args:
+        network: In evaluation mode; it stays on its device.
+        case: A case with all classes labelled.
+        overlap: Share of a window that the next one covers again.
+        precision: What the network computes in, as `Predictor` takes it.
+    """
+    config, predict = network.config, Probabilities(network, precision=precision)
+    image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now
+    slabs = sliding_window(
+        torch.from_numpy(image), predict, window=config.preprocessing.window, overlap=overlap
+    )
+    planes = [
+        (slab.argmax(0, keepdim=True) if config.exclusive else slab > THRESHOLD).numpy()
+        for _, slab in map(predict.checked, slabs)
+    ]
+    found = np.concatenate(planes, axis=1)
+    found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
+    spacing, scores = config.preprocessing.spacing, {}
+    for index, name in enumerate(config.classes):
+        if config.exclusive:
+            mask, true = found[0] == index + 1, target[0] == index + 1
+        else:
+            mask, true = found[index], target[index] == 1
+        scores[name] = measure(mask, true, spacing=spacing, metrics=("dice",))
+    return scores
+
+
+def unfreezing(segmenter: Segmenter, recipe: Recipe) -> Unfreezing:
     """Return which parts are frozen, and the steps from which on some of them learn.
 
     Raises:
-        ValueError: If the network has no such part.
+        UserError: If the network has no such part.
     """
-    if not settings.unfreeze:
-        plan = Unfreezing(settings.freeze)
-    else:
+    plan = Unfreezing(recipe.freeze)
+    if recipe.unfreeze:
         there = parts(segmenter)
         later = [part for part in ("decoder", "transformer", "encoder")
-                 if part in there and part not in settings.freeze]  # fmt: skip
-        staged = Unfreezing.backwards(settings.unfreeze, later)
-        plan = dataclasses.replace(staged, frozen=(*staged.frozen, *settings.freeze))
+                 if part in there and part not in recipe.freeze]  # fmt: skip
+        staged = Unfreezing.backwards(recipe.unfreeze, later)
+        plan = dataclasses.replace(staged, frozen=(*staged.frozen, *recipe.freeze))
     plan.apply(segmenter, 0)
     return plan
 
 
 def patch_stream(
-    segmenter: Segmenter, cases: Sequence[Case], settings: Finetuning, *, workers: int = 0
+    segmenter: Segmenter, cases: Sequence[Case], recipe: Recipe, *, workers: int = 0
 ) -> PatchStream:
     """Return the stream of patches that a fine-tuning sees."""
-    contract = segmenter.config.preprocessing
+    contract, augmentation = segmenter.config.preprocessing, AUGMENTATIONS[recipe.augmentation]
     sides = mirrored_classes(segmenter.config.classes)
-    augmentation = Augmentation(mirror=() if sides is None else (2,))
+    if augmentation is not None and sides is None:
+        kept = tuple(axis for axis in augmentation.mirror if axis != 2)
+        augmentation = dataclasses.replace(augmentation, mirror=kept)
     sampling = Sampling(
-        patch=settings.patch or contract.patch,
+        patch=recipe.patch or contract.patch,
         spacing=contract.spacing,
-        patches_per_case=_PATCHES_A_CASE,
+        foreground=recipe.foreground,
+        patches_per_case=recipe.patches_per_case or PATCHES_A_CASE,
         cases_per_block=max(4, min(len(cases), 16)),
-        augmentation=augmentation if settings.augment else None,
+        augmentation=augmentation,
         sides=sides,
     )
-    return PatchStream(Cycle(cases, settings.seed), sampling, settings.seed, workers)
-
-
-def default_rate(network: nn.Module) -> float:
-    """Return the learning rate for a network of its size (Sec. 4.1 for the paper's own)."""
-    small = sum(parameter.numel() for parameter in network.parameters()) < 10_000_000
-    return 1e-3 if small else 2e-4
-
-
-def _identity(
-    segmenter: Segmenter,
-    settings: Finetuning,
-    cases: Sequence[Case],
-    validation: Sequence[Case],
-) -> str:
-    """Say in lines what must be the same for a checkpoint to be continued."""
-    what = {
-        **dataclasses.asdict(settings),
-        "classes": segmenter.config.classes,
-        "cases": [case.name for case in cases],
-        "validation": [case.name for case in validation],
-    }
-    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in what.items())
+    return PatchStream(Cycle(cases, recipe.seed), sampling, recipe.seed, workers)
 
 
 def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
@@ -262,9 +346,15 @@ def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
             raise UserError(f"{case.name} has {len(case.image)} channels, the network {channels}")
         if len(case.target) != targets:
             raise UserError(f"{case.name} has {len(case.target)} targets, the network {targets}")
-        target = np.asarray(case.target)  # of a stored case, read now
-        highest = int(target.max(where=target != IGNORED, initial=0))
+        highest = _highest(case)
         if highest > (len(config.classes) if config.exclusive else 1):
             raise UserError(
                 f"{case.name} has class {highest}; the network has {len(config.classes)} classes"
             )
+
+
+def _highest(case: Case) -> int:
+    """Return the highest class value of a case, without reading it where that is known."""
+    if isinstance(case, StoredCase):
+        return max((present.value for present in case.classes), default=0)
+    return int(case.target.max(where=case.target != IGNORED, initial=0))

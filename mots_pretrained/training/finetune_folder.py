@@ -4,277 +4,214 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mots_pretrained.adaptation.ensemble import FOLD
-from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.layouts import find_labelled
-from mots_pretrained.data.prepare import prepare_folder
 from mots_pretrained.data.store import PreparedSet
-from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.evaluation.results import Results
-from mots_pretrained.model.pretrained import load_config_and_state
-from mots_pretrained.training.downstream import Choices, Downstream, Split, describe, folds, split
-from mots_pretrained.training.finetune import Finetuning, finetune
-from mots_pretrained.training.history import History
-from mots_pretrained.training.loop import Progress
-from mots_pretrained.training.presets import SIZES
-from mots_pretrained.training.pretrain_mots import RECORD
+from mots_pretrained.files import write_json
+from mots_pretrained.training.downstream import Downstream, Parts, describe, folds, split
+from mots_pretrained.training.finetune import FIELDS, History, prepare, train
+from mots_pretrained.training.folder import begin, complete
+from mots_pretrained.training.pretrain import held, identity_of, outcome
+from mots_pretrained.training.recipe import Recipe, Run, read_recipe
+from mots_pretrained.training.sources import prepared_beside, remove_cases
+from mots_pretrained.training.trainer import accelerated, on_main
+from mots_pretrained.weights.checkpoint import load_config
+from mots_pretrained.weights.download import resolve
+from mots_pretrained.weights.provenance import CASES, write_training_scans
 
-CASES = ".cases"
-"""Folder within a training's own that holds its prepared cases while it runs."""
-
-SCRATCH = "none"
-"""In place of a model's name: random weights, the baseline."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a fine-tuning starts from.
-
-    Attributes:
-        name: Catalogue name, folder or hub repository; ``"none"`` for random weights.
-        size: Size of ``SIZES`` to build where the weights are random.
-        channel_init: How the first convolution is widened to more channels; the paper copies its
-            first channel.
-    """
-
-    name: str = "transdodnet.phantom"
-    size: str = "small"
-    channel_init: ChannelInit = "first"
-
-    def config(self) -> ModelConfig:
-        """Return the configuration of the network that the backbone comes from."""
-        if self.name != SCRATCH:
-            return load_config_and_state(self.name)[0]
-        if self.size not in SIZES:
-            raise UnknownNameError(f"unknown size {self.size!r}; allowed are {', '.join(SIZES)}")
-        return SIZES[self.size].config
-
-    def segmenter(self, task: Downstream) -> Segmenter:
-        """Build the network with a new head for a task."""
-        names, channels = tuple(task.classes), len(task.contract.channels)
-        if self.name == SCRATCH:
-            return Segmenter.from_scratch(
-                self.config(),
-                in_channels=channels,
-                classes=names,
-                exclusive=task.exclusive,
-                preprocessing=task.contract,
-            )
-        return Segmenter.from_pretrained(
-            self.name,
-            in_channels=channels,
-            channel_init=self.channel_init,
-            classes=names,
-            exclusive=task.exclusive,
-            preprocessing=task.contract,
-        )
-
-
-@dataclass(frozen=True)
-class Running:
-    """Where and how long a fine-tuning runs; none of it changes the result.
-
-    Attributes:
-        device: Where it trains.
-        workers: Processes that cut patches.
-        resume: Go on where the output folder stands; without anything there, begin.
-        max_minutes: End cleanly after so long, to be resumed.
-        on_step: Called with each line of the log.
-        say: Told in words what is done.
-    """
-
-    device: str = "cpu"
-    workers: int = 0
-    resume: bool = False
-    max_minutes: float | None = None
-    on_step: Callable[[Progress], Any] | None = None
-    say: Callable[[str], Any] = field(default=lambda text: None)
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def finetune_folder(
     data: str | Path,
     output: str | Path,
-    settings: Finetuning | None = None,
+    recipe: Recipe | None = None,
     *,
-    start: Start | None = None,
-    choices: Choices | None = None,
-    running: Running | None = None,
+    run: Run | None = None,
 ) -> History:
-    """Fine-tune on a folder of labelled scans and save the best network.
+    """Fine-tune on a folder of labelled scans and save the best network, or one a fold.
 
     Args:
         data: Folder in one of the layouts of ``find_labelled``.
-        output: Folder for config.json, model.safetensors, ``training.json`` and ``log.csv``.
-        settings: How to fine-tune.
-        start: What to start from; the default model if None.
-        choices: Classes, held-out cases and spacing, where the data shall not decide.
-        running: Device, resumption, time.
-
-    Raises:
-        FileNotFoundError: If folder or model is missing.
-        ValueError: If a case is unusable, which the message names; or the output folder holds an
-            unfinished training and is not to be resumed, or is and was of other settings.
-
-    Example:
-        >>> finetune_folder("RawData/Training", "organs", Finetuning(epochs=50))  # doctest: +SKIP
-    """
-    settings, start, running = settings or Finetuning(), start or Start(), running or Running()
-    choices = choices or Choices()
-    task = describe(find_labelled(data), start.config().preprocessing, choices)
-    parts = split(task.scans, choices.held_out, settings.seed)
-    job = _Job(task, Path(output), settings, start, running)
-    with _prepared(task, Path(output), running) as prepared:
-        return _train(job, parts, prepared)
-
-
-def finetune_folds(
-    data: str | Path,
-    output: str | Path,
-    settings: Finetuning | None = None,
-    *,
-    count: int = 5,
-    start: Start | None = None,
-    choices: Choices | None = None,
-    running: Running | None = None,
-) -> History:
-    """Fine-tune a network for each fold of the cases; the output folder predicts by their mean.
-
-    Args:
-        data: As in ``finetune_folder``.
-        output: Folder for ``fold_0`` to ``fold_N``, each as ``finetune_folder`` leaves it, and a
-            ``training.json`` with every case's score by the network that had not learned from it.
-        settings: As in ``finetune_folder``.
-        count: How many folds, drawn by the seed.
-        start: As in ``finetune_folder``.
-        choices: As in ``finetune_folder``; the folds say which cases are held out.
-        running: As in ``finetune_folder``; folds that are complete are not trained again.
+        output: Folder for config.json, model.safetensors, ``training.json``, ``cases.json`` and
+            ``log.csv``; with folds, for ``fold_0`` to ``fold_N`` of such folders, which predict by
+            their mean, and the scores of all cases by the network that had not learned from them.
+        recipe: How to train; the recipe ``finetune`` by default.
+        run: Where and for how long.
 
     Returns:
-        One validation, that of all cases, each by the network that had not learned from it.
+        What happened; with folds one validation, that of all cases.
 
     Raises:
-        FileNotFoundError: As in ``finetune_folder``.
-        ValueError: As in ``finetune_folder``, or if there are fewer cases than folds.
+        UserError: If folder or model is missing, or a case is unusable, which the message names;
+            if the output folder holds a training and ``run.resume`` is not set, or one with other
+            settings and it is.
+
+    Example:
+        >>> finetune_folder("RawData/Training", "organs", Recipe(epochs=50))  # doctest: +SKIP
     """
-    settings, start, running = settings or Finetuning(), start or Start(), running or Running()
-    output, begun = Path(output), time.monotonic()
-    task = describe(find_labelled(data), start.config().preprocessing, choices)
-    parts = folds(task.scans, count, settings.seed)
-    together = Results(tuple(task.classes))
-    complete = True
-    with _prepared(task, output, running) as prepared:
-        for number, part in enumerate(parts):
-            running.say(f"Fold {number + 1} of {count}, {len(part[1])} cases held out")
-            own = _with_time_left(running, begun, count - number)
-            job = _Job(task, output / FOLD.format(number), settings, start, own)
-            history = _train(job, part, prepared)
-            complete = complete and history.complete
-            for case in [] if history.best is None else history.best.cases:
-                together.add(f"fold {number}: {case.name}", case.scores)
-    history = History(validations=[(0, together)], complete=complete)
-    record = {"folds": count, "complete": complete, "scores": together.as_json()}
-    (output / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    recipe, run, output = recipe or read_recipe("finetune"), run or Run(), Path(output)
+    recipe.needs_only(FIELDS, "fine-tuning")
+    with accelerated(run, recipe.precision) as accelerator:
+        task, parts = on_main(accelerator, lambda: _plan(data, recipe, run))
+        with held(output, run, accelerator):
+            prepared = prepared_beside(
+                *(task.found, output, task.contract, task.targets), accelerator, run
+            )
+            folders = [output / FOLD.format(i) for i in range(recipe.folds)] or [output]
+            jobs = [
+                _Job(accelerator, task, folder, recipe, run, part, prepared)
+                for folder, part in zip(folders, parts, strict=True)
+            ]
+            history = _train_all(jobs, output) if recipe.folds else jobs[0].train()
+            if history.complete and not run.keep_cases and accelerator.is_main_process:
+                remove_cases(output)
     return history
+
+
+def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[Parts]]:
+    """Find the cases, tell what they ask of a network, and part them."""
+    config = recipe.config if recipe.start is None else load_config(resolve(recipe.start))
+    found = find_labelled(data)
+    scans = found.cases
+    parts = folds(scans, recipe.folds, recipe.seed) if recipe.folds else [split(scans, recipe)]
+    return describe(found, config.preprocessing, recipe, workers=run.workers), parts
 
 
 @dataclass(frozen=True)
 class _Job:
     """One network to fine-tune."""
 
+    accelerator: Accelerator
     task: Downstream
     output: Path
-    settings: Finetuning
-    start: Start
-    running: Running
+    recipe: Recipe
+    run: Run
+    parts: Parts
+    prepared: PreparedSet
 
-    def record(self, parts: Split) -> dict[str, Any]:
-        """Return what two runs must have in common to be one."""
-        return {
-            "from": self.start.name,
-            "settings": dataclasses.asdict(self.settings),
-            "classes": self.task.classes,
-            "train": [scan.name for scan in parts[0]],
-            "validation": [scan.name for scan in parts[1]],
-        }
+    def identity(self, cases: Sequence[str]) -> dict[str, Any]:
+        """Return what must be equal for this to be continued."""
+        return identity_of(
+            self.recipe,
+            self.accelerator.num_processes,
+            cases=cases,
+            classes=list(self.task.classes),
+            class_values=list(self.task.classes.values()),
+            **dataclasses.asdict(self.task.contract),
+        )
+
+    def train(self) -> History:
+        """Fine-tune, save the network and say beside it how it came about."""
+        recipe, output, accelerator, task = self.recipe, self.output, self.accelerator, self.task
+        names = [[scan.name for scan in part] for part in self.parts]
+        identity = self.identity([*names[0], "held out:", *names[1]])
+        record = on_main(accelerator, lambda: begin(output, identity))
+        if record is not None:
+            return _known_history(output, record)
+        records = [self.prepared.named(part) for part in names]
+        cases, held_out = ([self.prepared.case(r) for r in part] for part in records)
+        torch.manual_seed(recipe.seed)
+        segmenter = _segmenter(recipe, task)
+        trainer, watch = prepare(
+            accelerator,
+            segmenter,
+            cases,
+            recipe,
+            self.run,
+            validation=held_out,
+            folder=output,
+            identity=identity,
+        )
+        self.run.tell(
+            f"Fine-tuning {recipe.start or 'random weights'} on {len(names[0])} cases, "
+            f"{len(names[1])} held out, {trainer.steps} steps on {accelerator.device}"
+        )
+        history = train(trainer, watch, cases)
+        if accelerator.is_main_process:
+            segmenter.save_pretrained(output, half=recipe.half)
+            earlier = None if recipe.start is None else resolve(recipe.start)
+            write_training_scans(output, self.prepared.hashes(records[0]), earlier=earlier)
+            write_json(output / CASES, {"train": names[0], "validation": names[1],
+                                        "scores": _scores(history.best)})  # fmt: skip
+            facts = {
+                "from": recipe.start,
+                "classes": task.classes,
+                "cases": len(names[0]),
+                "cases_held_out": len(names[1]),
+                "best_step": history.best_step,
+                "mean_dice": None if history.best is None else history.best.mean_dice,
+                "validations": [[step, table.mean_dice] for step, table in history.validations],
+            }
+            complete(output, facts | outcome(trainer) | {"complete": history.complete})
+        accelerator.wait_for_everyone()
+        return history
 
 
-@contextmanager
-def _prepared(task: Downstream, output: Path, running: Running) -> Iterator[PreparedSet]:
-    """Prepare the cases beside the training, and remove them when it ends without an error."""
-    place = output / CASES
-    prepared = prepare_folder(
-        *(task.found, place, task.contract, task.targets), workers=running.workers, replace=True
-    )
-    if prepared.set_aside:
-        raise UserError(f"{task.found.folder}: {prepared.set_aside[0].reason}")
-    yield prepared
-    shutil.rmtree(place, ignore_errors=True)
+def _train_all(jobs: list[_Job], output: Path) -> History:
+    """Train the networks of all folds; those that are complete are not trained again."""
+    begun, first = time.monotonic(), jobs[0]
+    together, is_complete = Results(tuple(first.task.classes)), True
+    identity = first.identity([scan.name for scan in first.task.scans])
+    on_main(first.accelerator, lambda: begin(output, identity))
+    for number, job in enumerate(jobs):
+        job.run.tell(f"Fold {number + 1} of {len(jobs)}, {len(job.parts[1])} cases held out")
+        own = dataclasses.replace(job, run=_with_time_left(job.run, begun, len(jobs) - number))
+        history = own.train()
+        is_complete = is_complete and history.complete
+        for case in [] if history.best is None else history.best.cases:
+            together.add(f"fold {number}: {case.name}", case.scores)
+    if first.accelerator.is_main_process:
+        write_json(output / CASES, {"scores": _scores(together)})
+        record = {"folds": len(jobs), "complete": is_complete, "mean_dice": together.mean_dice}
+        complete(output, record | {"identity": identity})
+    return History(validations=[(0, together)], complete=is_complete)
 
 
-def _train(job: _Job, parts: Split, prepared: PreparedSet) -> History:
-    """Fine-tune one network, save it and say beside it how it came about."""
-    path, running, record = job.output / RECORD, job.running, job.record(parts)
-    if running.resume and path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known.get("complete"):
-            return _known_history(known, record, path)
-    train, held = (
-        [prepared.case(record) for record in prepared.named(scan.name for scan in scans)]
-        for scans in parts
-    )
-    torch.manual_seed(job.settings.seed)
-    segmenter = job.start.segmenter(job.task)
-    history = finetune(
-        segmenter,
-        train,
-        job.settings,
-        validation=held,
-        device=running.device,
-        workers=running.workers,
-        folder=job.output,
-        resume=running.resume,
-        max_minutes=running.max_minutes,
-        on_step=running.on_step,
-    )
-    segmenter.save_pretrained(job.output)
-    record |= {
-        "complete": history.complete,
-        "best_step": history.best_step,
-        "scores": None if history.best is None else history.best.as_json(),
-        "validations": [[step, table.mean_dice] for step, table in history.validations],
+def _segmenter(recipe: Recipe, task: Downstream) -> Segmenter:
+    """Build the network with a new head for a task."""
+    options: dict[str, Any] = {
+        "in_channels": len(task.contract.channels),
+        "classes": tuple(task.classes),
+        "exclusive": task.exclusive,
+        "preprocessing": task.contract,
     }
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return history
+    if recipe.start is None:
+        segmenter = Segmenter.from_scratch(recipe.config, **options)
+    else:
+        options["channel_init"] = recipe.channel_init
+        segmenter = Segmenter.from_pretrained(recipe.start, **options)
+    segmenter.config = dataclasses.replace(
+        segmenter.config, class_values=tuple(task.classes.values())
+    )
+    return segmenter
 
 
-def _known_history(known: dict[str, Any], record: dict[str, Any], path: Path) -> History:
-    """Return what a complete training left, if it was the same one."""
-    for key, value in json.loads(json.dumps(record)).items():
-        if known.get(key) != value:
-            raise UserError(
-                f"{path} is of a complete training with another {key!r}; repeat its settings, or "
-                "choose another folder"
-            )
-    scores = known["scores"]
-    best = [] if scores is None else [(known["best_step"], Results.from_json(scores))]
-    return History(validations=best, best_step=known["best_step"])
+def _known_history(output: Path, record: dict[str, Any]) -> History:
+    """Return what a complete training left."""
+    scores = json.loads((output / CASES).read_text("utf-8"))["scores"]
+    best = [] if scores is None else [(record["best_step"], Results.from_json(scores))]
+    return History(validations=best, best_step=record["best_step"])
 
 
-def _with_time_left(running: Running, begun: float, folds_left: int) -> Running:
+def _scores(results: Results | None) -> dict[str, Any] | None:
+    return None if results is None else results.as_json()
+
+
+def _with_time_left(run: Run, begun: float, folds_left: int) -> Run:
     """Share out what is left of the time among the folds that are left."""
-    if running.max_minutes is None:
-        return running
-    left = max(0.0, running.max_minutes - (time.monotonic() - begun) / 60)
-    return dataclasses.replace(running, max_minutes=left / folds_left)
+    if run.max_minutes is None:
+        return run
+    left = max(0.0, run.max_minutes - (time.monotonic() - begun) / 60)
+    return dataclasses.replace(run, max_minutes=left / folds_left)

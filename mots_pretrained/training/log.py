@@ -1,16 +1,16 @@
-"""What a training leaves to read: ``log.csv``, and TensorBoard's files where they are asked for."""
+"""What a training leaves to read: log.csv, and TensorBoard's files where they are asked for."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_text
 
 LOG = "log.csv"
 """Name of the log within a training's folder."""
@@ -18,20 +18,18 @@ LOG = "log.csv"
 TENSORBOARD = "tensorboard"
 """Name of the folder of TensorBoard's files within a training's folder."""
 
-Row = dict[str, str]
-
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a training stands: one line of its log.
+class LogRow:
+    """One row of a training's log.
 
     Attributes:
         step: Steps done.
         steps: Steps in all.
-        losses: Means of the loss's parts since the last line.
-        rate: The last step's learning rate.
+        losses: Means of the loss's parts since the last row.
+        rate: Learning rate of the last step.
         norm: Mean gradient norm before clipping.
-        seconds: Spent training, those before a resumption included.
+        seconds: Time spent training, that before a resumption included.
     """
 
     step: int
@@ -41,8 +39,8 @@ class Progress:
     norm: float
     seconds: float
 
-    def row(self) -> Row:
-        """Return the line as texts, column by column."""
+    def texts(self) -> dict[str, str]:
+        """Return the row's cells by column."""
         return {
             "step": str(self.step),
             **{name: f"{value:.6g}" for name, value in self.losses.items()},
@@ -52,55 +50,49 @@ class Progress:
         }
 
 
-def append_row(path: Path, rows: list[Row]) -> None:
+def append_row(path: Path, rows: list[LogRow]) -> None:
     """Add the last of the rows to a CSV file; the first of all begins the file anew."""
     if len(rows) == 1:
         write_rows(path, rows)
         return
-    with open(path, "a", newline="") as file:
-        csv.DictWriter(file, rows[-1]).writerow(rows[-1])
+    cells = rows[-1].texts()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        csv.DictWriter(file, cells).writerow(cells)
 
 
-def write_rows(path: Path, rows: list[Row]) -> None:
+def write_rows(path: Path, rows: list[LogRow]) -> None:
     """Write a CSV file anew, whole or not at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else ())
+    writer = csv.DictWriter(text, rows[0].texts() if rows else ())
     writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text beside its place, then rename: at any moment the old or the new one is there."""
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text, encoding="utf-8", newline="")
-    os.replace(beside, path)
+    writer.writerows(row.texts() for row in rows)
+    write_text(path, text.getvalue())
 
 
 @contextmanager
-def tensorboard(folder: Path, *, step: int = 0) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that adds a line of the log to TensorBoard's files.
+def tensorboard(folder: Path, *, step: int = 0) -> Iterator[Callable[[LogRow], None]]:
+    """Yield a function that adds a log row to TensorBoard's files.
 
     Args:
         folder: The training's folder.
         step: Steps done already: what earlier files show beyond them is hidden.
 
     Raises:
-        ValueError: If TensorBoard is not installed.
+        UserError: If TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError(
-            "--tensorboard needs the package tensorboard; install it with "
+            "tensorboard=true needs the package tensorboard; install it with "
             "pip install 'mots_pretrained[tensorboard]'"
         ) from None
 
-    def show(progress: Progress) -> None:
-        values = {f"loss/{name}": value for name, value in progress.losses.items()}
-        values |= {"optimiser/rate": progress.rate, "optimiser/norm": progress.norm}
+    def show(row: LogRow) -> None:
+        values = {f"loss/{name}": value for name, value in row.losses.items()}
+        values |= {"optimiser/rate": row.rate, "optimiser/norm": row.norm}
         for name, value in values.items():
-            writer.add_scalar(name, value, progress.step)
+            writer.add_scalar(name, value, row.step)
         writer.flush()
 
     writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)

@@ -1,10 +1,12 @@
-"""Fitting a training to its machine: the device, threads, worker processes and the allocator."""
+"""Fitting a command to its machine: device, threads, allocator and worker processes."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
+from collections.abc import MutableMapping
 
 import torch
 
@@ -17,43 +19,70 @@ def best_device(name: str = "auto") -> str:
     """Return a torch device's name: the given one, or the best that there is for ``"auto"``.
 
     Raises:
-        ValueError: If there is no such device here.
+        UserError: If there is no such device here.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.split(":")[0]
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if kind not in there:
-        raise UserError(f"unknown device {name!r}; allowed are auto, {', '.join(there)}")
-    if not there[kind]:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"unknown device {name!r}; allowed are auto, cpu, cuda, cuda:1")
+    number = int(name.partition(":")[2] or 0)
+    if name != "cpu" and number >= (torch.cuda.device_count() if torch.cuda.is_available() else 0):
         raise UserError(f"device {name!r} is not there on this machine; use cpu, or auto")
     return name
 
 
-def prepare_machine(device: str, *, workers: int = -1, threads: int = 0, processes: int = 1) -> int:
+def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
     """Set threads and allocator of this process, and return the number of worker processes.
 
-    A phantom costs about as much of one core as two training steps of the small network cost of
-    both, so beside a CPU's own training one worker does; a GPU wants all cores but one.
+    A phantom costs about as much of one core as
+    two training steps of the small network cost of both, so beside a CPU's own training one worker
+    does; a GPU wants all cores but one, shared among the processes of this machine.
 
     Args:
-        device: Where the network trains.
-        workers: Wanted; -1 leaves it to this function.
-        threads: Of torch in this process; 0 leaves them.
-        processes: Trainings like this one that share the machine.
+        device: Device that the network runs on.
+        workers: Processes wanted; -1 leaves it to this function.
+        threads: Threads of torch in this process; 0 leaves them.
     """
     if threads > 0:
         torch.set_num_threads(threads)
+    join_slurm(os.environ)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if beside > 1 and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (cores or 1) // beside))
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if device == "cpu":
         keep_freed_memory()
     if workers >= 0:
         return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if device == "cpu" else max(1, min((cores or 1) // processes - 1, 15))
+    return 1 if device == "cpu" else max(1, min((cores or 1) // beside - 1, 15))
+
+
+def join_slurm(environment: MutableMapping[str, str]) -> None:
+    """Give the processes that ``srun`` started the variables that torchrun would set.
+
+    A step of one task, or one that torchrun or ``accelerate launch`` has set up, is left as it is.
+
+    Args:
+        environment: The process's variables, changed in place.
+    """
+    count = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if count == "1" or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
+        return
+    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
+    first = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)  # gpu[003-005,8] begins with gpu003
+    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # as in 4(x2)
+    job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "0")) or "0"
+    found = {
+        "RANK": environment["SLURM_PROCID"],
+        "WORLD_SIZE": count,
+        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
+        "LOCAL_WORLD_SIZE": tasks.group() if tasks else "1",
+        "MASTER_ADDR": "".join(part or "" for part in first.groups()) if first else "127.0.0.1",
+        "MASTER_PORT": str(20000 + int(job) % 20000),
+    }
+    for name, value in found.items():
+        environment.setdefault(name, value)
 
 
 def keep_freed_memory() -> bool:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Generic, Literal, TypeVar, get_args, overload
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.data.augment import PUBLISHED, Augmentation
 from mots_pretrained.data.case import Case
+from mots_pretrained.data.layouts import Collection
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.prepare import prepare_folder
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.data.stream import Cycle, Source
 from mots_pretrained.errors import UserError
@@ -20,11 +26,34 @@ from mots_pretrained.images.preprocess import scale_hounsfield
 from mots_pretrained.phantom import Phantom, task_target, torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
+from mots_pretrained.training.recipe import Recipe, Run
+from mots_pretrained.training.trainer import on_main
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 Labels = Literal["partial", "complete"]
-Balance = Literal["proportional", "balanced"]
-Fold = Literal["all", "train"]
+
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    # The published numbers, mirrored left and right only: bodies do not stand on their heads.
+    "default": Augmentation(),
+    # Sec. 4.1: scaling, flipping, rotation, noise, blur, contrast, brightness; it gives no numbers,
+    # so these are the published ones, and nnU-Net's for the rotation.
+    "paper": Augmentation(
+        rotation=(0.2, 30.0),
+        shift=(0.0, 0.0),
+        low_resolution=(0.0, (1.0, 1.0)),
+        gamma=(0.0, (1, 1)),
+    ),
+    # The published code: no rotation, all three axes mirrored, by cubic splines.
+    "published": PUBLISHED,
+    "none": None,
+}
+"""Augmentation by the name that recipes use."""
+
+CASES = ".cases"
+"""Folder within a training's own that holds its prepared cases while it runs."""
 
 OWN_TUMOUR = 0.65
 """Chance of the tumour that a phantom's own domain is about, where all tumours are supervised."""
@@ -35,11 +64,11 @@ class Supply:
     """Training cases without end.
 
     Attributes:
-        tasks: What they supervise.
+        tasks: Tasks that they supervise.
         scans: Cases of one pass, an epoch.
         patches_per_case: Patches to cut from a case each time that it comes.
         source: Gives the source for a network, which has these tasks and perhaps others.
-        summary: What it is, in a few words.
+        summary: Description in a few words.
         hashes: ``collection/identifier`` of each scan by the hash of its voxels; none of phantoms.
     """
 
@@ -51,101 +80,120 @@ class Supply:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Phantoms:
-    """Phantoms, each made as it is needed.
+def phantoms(recipe: Recipe) -> Supply:
+    """Return phantoms of the recipe's tasks' domains, of all seven if none is named.
 
-    Attributes:
-        randomise: How far appearance and shape leave the plausible, 0 to 1.
-        labels: ``"partial"``: a phantom shows its own collection's labels, as in MOTS.
-            ``"complete"``: of every phantom all tasks' targets are known.
-        patches_per_case: Patches cut from each phantom.
+    An epoch is as many as the tasks have training scans in MOTS, 920 for all.
+
+    Raises:
+        UserError: If MOTS has no task of a name, or the recipe has fields that only data uses.
+    """
+    _without(recipe, ("balance", "ablation"), "a training on phantoms; give data by -i")
+    chosen = _chosen(recipe.tasks, MOTS_TASKS)
+
+    def source(config: ModelConfig) -> Source:
+        names = [task.name for task in config.tasks]
+        made = TorsoSource(
+            config.preprocessing,
+            config.tasks,
+            recipe.seed,
+            recipe.randomise,
+            recipe.labels,
+            tuple(names.index(task.name) for task in chosen),
+        )
+        return made if recipe.phantoms is None else Repeated(made, recipe.phantoms)
+
+    scans = sum(task.train for task in chosen)
+    return Supply(chosen, scans, recipe.patches_per_case or 4, source, "phantoms")
+
+
+def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
+    """Return the training cases of the recipe's tasks in a folder that ``mots prepare`` wrote.
+
+    Raises:
+        UserError: If there is no such folder, or no training case of a task in it; and, of
+            ``source``, if it was prepared for another contract than the network's.
+    """
+    _without(recipe, ("labels", "randomise", "phantoms"), "a training on data; leave -i out")
+    prepared = PreparedSet.open(folder)
+    fold: Literal["train"] | None = "train" if recipe.ablation else None
+    with_cases = {record.task for record in prepared.select(split="train", fold=fold)}
+    if not with_cases:
+        raise UserError(f"{folder} holds no case to train on; prepare it with another --split")
+    chosen = _chosen(recipe.tasks, prepared.tasks)
+    empty = [task.name for task in chosen if task.name not in with_cases]
+    if recipe.tasks and empty:
+        raise UserError(f"{folder} holds no case of {empty[0]!r} to train on")
+    chosen = tuple(task for task in chosen if task.name in with_cases)
+    groups = [prepared.select(split="train", fold=fold, task=task.name) for task in chosen]
+    hashes = prepared.hashes(record for group in groups for record in group)
+    if recipe.balance == "proportional":
+        groups = [tuple(record for group in groups for record in group)]
+
+    def source(config: ModelConfig) -> Source:
+        prepared.check_contract(config.preprocessing)
+        case = partial(prepared.case, tasks=config.tasks)
+        cycles = [Cycle(Opened(group, case), recipe.seed) for group in groups]
+        return cycles[0] if len(cycles) == 1 else InTurn(tuple(cycles))
+
+    scans = sum(map(len, groups))
+    per_case = recipe.patches_per_case or 1
+    return Supply(chosen, scans, per_case, source, f"{scans} cases of {folder}", hashes)
+
+
+def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
+    """Return scans without labels, which were prepared beside the training."""
+    _without(recipe, ("randomise", "phantoms", "balance", "ablation"), "a training on bare scans")
+    records = prepared.records
+    hashes = {record.source.content_hash: record.identifier for record in records}
+
+    def source(config: ModelConfig) -> Source:
+        return Cycle(Opened(records, prepared.case), recipe.seed)
+
+    per_case = recipe.patches_per_case or 4
+    return Supply((), len(records), per_case, source, f"{len(records)} scans", hashes)
+
+
+def prepared_beside(
+    found: Collection,
+    output: Path,
+    contract: Preprocessing,
+    targets: Targets | None,
+    accelerator: Accelerator,
+    run: Run,
+) -> PreparedSet:
+    """Prepare a folder's cases beside its training, in the main process; all of them open it.
+
+    Resumable: what an interrupted run has prepared is not prepared again.
+
+    Raises:
+        UserError: If a case can't be prepared; the message names the file.
     """
 
-    randomise: float = 0.5
-    labels: Labels = "partial"
-    patches_per_case: int = 4
+    def prepare() -> None:
+        told = [0]
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.randomise <= 1:
-            raise UserError(f"randomise must be 0 to 1, not {self.randomise}")
-        if self.patches_per_case < 1:
-            raise UserError(f"patches per case must be at least 1, not {self.patches_per_case}")
-        _check("labels", self.labels, get_args(Labels))
+        def on_case(done: int, of: int, name: str, reason: str) -> None:
+            if done == of or done >= told[0] + of / 10:
+                told[0] = done
+                run.tell(f"Prepared {done} of {of} cases")
 
-    def supply(self, tasks: Sequence[str] = (), *, seed: int = 0) -> Supply:
-        """Return phantoms of the named tasks' domains, of all seven if none is named.
+        prepared = prepare_folder(
+            *(found, output / CASES, contract, targets),
+            workers=run.workers,
+            on_case=on_case,
+            replace=True,
+        )
+        if prepared.set_aside:
+            raise UserError(f"{found.folder}: {prepared.set_aside[0].reason}")
 
-        An epoch is as many as the tasks have training scans in MOTS, 920 for all.
-
-        Raises:
-            KeyError: If MOTS has no task of a name.
-        """
-        chosen = _chosen(tasks, MOTS_TASKS)
-
-        def source(config: ModelConfig) -> Source:
-            names = [task.name for task in config.tasks]
-            shown = tuple(names.index(task.name) for task in chosen)
-            contract = config.preprocessing
-            return TorsoSource(contract, config.tasks, seed, self.randomise, self.labels, shown)
-
-        scans = sum(task.train for task in chosen)
-        return Supply(chosen, scans, self.patches_per_case, source, "phantoms")
+    on_main(accelerator, prepare)
+    return PreparedSet.open(output / CASES)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The training split of a folder that ``mots prepare`` has written.
-
-    Attributes:
-        folder: Where it lies.
-        fold: ``"all"`` of the training cases, or ``"train"``: without the fifth that the ablations
-            validate on (Sec. 4.2).
-        balance: ``"proportional"``: every scan once an epoch, as published; ``"balanced"``: each
-            task equally often, whatever its number of scans.
-    """
-
-    folder: str
-    fold: Fold = "all"
-    balance: Balance = "proportional"
-
-    def __post_init__(self) -> None:
-        _check("fold", self.fold, get_args(Fold))
-        _check("sampling", self.balance, get_args(Balance))
-
-    def supply(self, tasks: Sequence[str] = (), *, seed: int = 0) -> Supply:
-        """Return the folder's cases of the named tasks, of all that it has if none is named.
-
-        Raises:
-            FileNotFoundError: If there is no such folder.
-            KeyError: If it has no task of a name.
-            ValueError: If a task has no training case in it; and, of ``source``, if the folder was
-                prepared for another contract than the network's.
-        """
-        prepared = PreparedSet.open(self.folder)
-        fold: Literal["train"] | None = "train" if self.fold == "train" else None
-        with_cases = {record.task for record in prepared.select(split="train", fold=fold)}
-        if not with_cases:
-            raise UserError(
-                f"{self.folder} holds no case to train on; prepare it with another --split"
-            )
-        chosen = _chosen(tasks, prepared.tasks)
-        if tasks and (empty := [task.name for task in chosen if task.name not in with_cases]):
-            raise UserError(f"{self.folder} holds no case of {empty[0]!r} to train on")
-        chosen = tuple(task for task in chosen if task.name in with_cases)
-        groups = [prepared.select(split="train", fold=fold, task=task.name) for task in chosen]
-        hashes = prepared.hashes(record for group in groups for record in group)
-        if self.balance == "proportional":
-            groups = [tuple(record for group in groups for record in group)]
-
-        def source(config: ModelConfig) -> Source:
-            prepared.check_contract(config.preprocessing)
-            case = partial(prepared.case, tasks=config.tasks)
-            cycles = [Cycle(Opened(group, case), seed) for group in groups]
-            return cycles[0] if len(cycles) == 1 else InTurn(tuple(cycles))
-
-        scans = sum(map(len, groups))
-        return Supply(chosen, scans, 1, source, f"{scans} cases of {self.folder}", hashes)
+def remove_cases(output: Path) -> None:
+    """Remove what ``prepared_beside`` has prepared."""
+    shutil.rmtree(output / CASES, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -174,6 +222,23 @@ class Opened(Sequence[Case], Generic[T]):
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """So many cases of a source again and again, held in memory."""
+
+    source: Source
+    count: int
+
+    def __call__(self, index: int) -> Case:
+        """Return case number ``index``."""
+        return _held(self.source, index % self.count)
+
+
+@lru_cache(maxsize=64)
+def _held(source: Source, index: int) -> Case:
+    return source(index)
+
+
+@dataclass(frozen=True)
 class InTurn:
     """Several sources as one: case after case from the next of them."""
 
@@ -193,8 +258,8 @@ class TorsoSource:
         contract: Spacing and intensities that the network expects.
         tasks: The network's tasks.
         seed: Of the phantoms.
-        randomise: As in ``Phantoms``.
-        labels: As in ``Phantoms``.
+        randomise: As in ``Recipe``.
+        labels: As in ``Recipe``.
         shown: Which of the tasks take part; None for all.
     """
 
@@ -257,6 +322,7 @@ def _chosen(names: Sequence[str], tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     return tuple(task for task in tasks if not wanted or task in wanted)
 
 
-def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"unknown {what} {value!r}; allowed are {', '.join(allowed)}")
+def _without(recipe: Recipe, fields: tuple[str, ...], what: str) -> None:
+    """Raise a UserError if one of these fields differs from its default."""
+    own = {one.name for one in dataclasses.fields(recipe)}
+    recipe.needs_only(frozenset(own - {*fields}), what)

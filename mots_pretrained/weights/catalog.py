@@ -79,8 +79,8 @@ def _phantom(name: str, summary: str, tasks: tuple[str, ...] = _ALL_TASKS) -> En
 
 _MOTS_DATA = "920 CT scans of the seven MOTS collections (Table 1)"
 _TRAIN_OR_CONVERT = (
-    "train one with `mots pretrain --method {0} --size paper`, or convert a checkpoint that you "
-    "have with `mots convert`"
+    "train one with `mots pretrain --recipe paper --set method={0}`, or convert a checkpoint that "
+    "you have with `mots convert`"
 )
 
 CATALOG: dict[str, Entry] = {

@@ -10,7 +10,6 @@ from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.freezing import Unfreezing, freeze, layer_decay_groups, parts
 from mots_pretrained.networks import build
-from mots_pretrained.training.schedule import PolySchedule
 
 NETWORKS = {
     "segmenter": small("segmenter"),
@@ -141,14 +140,6 @@ def test_rates_fall_by_the_decay_from_stage_to_stage() -> None:
         assert {scale[id(named[key])] for key in found[stage]} == {0.5**distance}
     for group in groups:
         assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
-
-
-def test_the_schedule_keeps_the_layers_rates() -> None:
-    network = build(NETWORKS["segmenter"])
-    optimizer = torch.optim.AdamW(layer_decay_groups(network, decay=0.5), lr=1e-2)
-    PolySchedule(optimizer, 10).set(0)
-    for group in optimizer.param_groups:
-        assert group["lr"] == pytest.approx(1e-2 * group["lr_scale"])
 
 
 def test_frozen_parameters_get_no_group_and_a_decay_must_be_one() -> None:

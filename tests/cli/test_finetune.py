@@ -1,6 +1,7 @@
 """mots finetune: what it is told reaches the training, and errors are one line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.training import finetune_folder as module
-from mots_pretrained.training.history import History
+from mots_pretrained.training.finetune import History
+from mots_pretrained.training.recipe import read_recipe
+
+SHORT = ("--set", "steps=1", "--device", "cpu", "--workers", "0")
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def described(tmp_path):
 
 def refused(capsys, folder, *words):
     """Run the command on what is wrong; return its one line."""
-    assert main(["finetune", "-i", str(folder), "-o", f"{folder}_out", "--steps", "1", *words]) == 2
+    assert main(["finetune", "-i", str(folder), "-o", f"{folder}_out", *SHORT, *words]) == 2
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if not line.startswith("Fine-tuning")]
     assert len(lines) == 1
@@ -89,7 +93,11 @@ def test_one_case_only(described, capsys, words):
         (["-i", "data", "--classes", "a,a"], "different names"),
         (["-i", "data", "--spacing", "4,3"], "--spacing takes three numbers"),
         (["-i", "data", "--channel-init", "last"], "first, mean, first_scaled, zero_new"),
-        (["-i", "data", "--layer-decay", "2"], "must be 0 to 1"),
+        (["-i", "data", "--set", "layer_decay=2"], "layer_decay must be 1e-12 to 1, not 2"),
+        (["-i", "data", "--set", "lr=1"], "unknown name 'lr'; allowed are method"),
+        (["-i", "data", "--recipe", "other"], "unknown recipe 'other'; allowed are byol3d"),
+        (["-i", "data", "--set", "labels=complete"], "labels has no part in fine-tuning"),
+        (["-i", "data", "--val", "-2"], "held_out must be 0 to"),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(
@@ -103,55 +111,65 @@ def test_errors_are_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def pretend(called):
-    def run(folder, output, settings, **options):
-        called.update(options, settings=settings)
+@pytest.fixture
+def called(monkeypatch):
+    """Recipe and run of a training that is not done."""
+    found = {}
+
+    def run(folder, output, recipe, *, run):
+        found.update(recipe=recipe, run=run)
         results = Results(("liver",))
         results.add("a", {"liver": {"dice": 0.5}})
         return History(validations=[(7, results)], best_step=7)
 
-    return run
+    monkeypatch.setattr(module, "finetune_folder", run)
+    return found
 
 
-def test_options_reach_the_training(data, tmp_path, monkeypatch, capsys):
-    called = {}
-    monkeypatch.setattr(module, "finetune_folder", pretend(called))
+def test_options_reach_the_training(data, tmp_path, called, capsys):
     words = (
-        "--from none --size paper --classes liver,spleen --steps 9 --val 2 --freeze encoder "
-        "--patience 3 --batch 1 --seed 4 --device cpu --json --unfreeze 5 --layer-decay 0.75 "
-        "--spacing 4,3,3 --resume --max-minutes 2 --channel-init mean"
+        "--from none --classes liver,spleen --val 2 --device cpu --json --spacing 4,3,3 --resume "
+        "--max-minutes 2 --channel-init mean --workers 3"
     )
-    assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words.split()]) == 0
+    sets = ["size=paper", "steps=9", "freeze=encoder", "patience=3", "accumulate=4",
+            "precision=bfloat16", "recompute=true"]  # fmt: skip
+    words = [*words.split(), *(word for one in sets for word in ("--set", one))]
+    assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["best_step"], result["mean_dice"], result["complete"]) == (7, 0.5, True)
-    settings, choices, running = called["settings"], called["choices"], called["running"]
-    assert (settings.steps, settings.batch, settings.seed) == (9, 1, 4)
-    assert (settings.freeze, settings.patience) == (("encoder",), 3)
-    assert (settings.unfreeze, settings.layer_decay) == (5, 0.75)
-    start = called["start"]
-    assert (start.name, start.size, start.channel_init) == ("none", "paper", "mean")
-    assert choices.classes == {"liver": (1,), "spleen": (2,)}
-    assert (choices.held_out, choices.spacing) == (2, (4.0, 3.0, 3.0))
-    assert (running.resume, running.max_minutes, running.device) == (True, 2.0, "cpu")
+    expected = replace(
+        read_recipe("finetune"), start=None, size="paper", classes=("liver", "spleen"),
+        class_values=((1,), (2,)), held_out=2, spacing=(4.0, 3.0, 3.0), channel_init="mean",
+        steps=9, freeze=("encoder",), patience=3, accumulate=4, precision="bfloat16",
+    )  # fmt: skip
+    assert called["recipe"] == expected
+    run = called["run"]
+    assert (run.resume, run.max_minutes, run.device, run.workers) == (True, 2.0, "cpu", 3)
+    assert run.recompute
+
+
+def test_class_values_of_a_file_are_kept(data, tmp_path, called):
+    names = tmp_path / "names.json"
+    names.write_text('{"lesion": 255, "organ": [1, 255]}')
+    words = ["finetune", "-i", str(data), "-o", str(tmp_path / "o"), "--classes", str(names)]
+    assert main(words) == 0
+    assert called["recipe"].classes == ("lesion", "organ")
+    assert called["recipe"].class_values == ((255,), (1, 255))
 
 
 @pytest.mark.parametrize(
-    ("words", "held_out"),
-    [([], None), (["--val", "0"], 0), (["--val", "bcv"], BCV_VALIDATION),
-     (["--val", "img0001, img0002"], ("img0001", "img0002"))],
+    ("words", "held_out", "names"),
+    [([], None, ()), (["--val", "0"], 0, ()), (["--val", "bcv"], None, BCV_VALIDATION),
+     (["--val", "img0001, img0002"], None, ("img0001", "img0002"))],
 )  # fmt: skip
-def test_which_cases_are_held_out(data, tmp_path, monkeypatch, capsys, words, held_out):
-    called = {}
-    monkeypatch.setattr(module, "finetune_folder", pretend(called))
+def test_which_cases_are_held_out(data, tmp_path, called, capsys, words, held_out, names):
     assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words]) == 0
-    assert called["choices"].held_out == held_out
+    assert (called["recipe"].held_out, called["recipe"].validation) == (held_out, names)
     assert "best at step 7" in capsys.readouterr().out
 
 
-def test_folds_are_asked_for(data, tmp_path, monkeypatch, capsys):
-    called = {}
-    monkeypatch.setattr(module, "finetune_folds", pretend(called))
+def test_folds_are_asked_for(data, tmp_path, called, capsys):
     words = ["finetune", "-i", str(data), "-o", str(tmp_path / "o"), "--folds", "5"]
     assert main(words) == 0
-    assert called["count"] == 5
+    assert called["recipe"].folds == 5
     assert "each by the fold that held it out (5 folds)" in capsys.readouterr().out

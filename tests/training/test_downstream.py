@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.layouts import CaseFiles, Collection
+from mots_pretrained.data.case import read_case
+from mots_pretrained.data.layouts import CaseFiles, Collection, find_labelled
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BRATS_REGIONS
-from mots_pretrained.training.downstream import (
-    Choices,
-    contract_for,
-    describe,
-    folds,
-    named_classes,
-    split,
-)
+from mots_pretrained.training.downstream import describe, folds, own_first, split
+from mots_pretrained.training.recipe import Recipe
 
 WEIGHTS = Preprocessing(spacing=(4.0, 3.0, 3.0))
 MRI = dataclasses.replace(WEIGHTS, intensity="zscore", channels=("a",))
@@ -35,6 +30,14 @@ def written(root, name, values, spacing=(3.0, 2.0, 1.0), count=1):
 
 def collection(cases, classes=None, channels=None):
     return Collection("data", Path("data"), cases, classes=classes, channels=channels)
+
+
+def recipe(**changes):
+    return Recipe(steps=1, **changes)
+
+
+def contract_for(found, contract):
+    return describe(found, contract, recipe(classes=("x",))).contract
 
 
 def scans_named(count):
@@ -64,17 +67,14 @@ def test_mri_has_the_median_spacing_unless_the_weights_are_mris(tmp_path):
     folder = collection(tuple(scans))
     assert contract_for(folder, WEIGHTS).spacing == pytest.approx((3.0, 1.0, 1.0))
     assert contract_for(folder, MRI).spacing == WEIGHTS.spacing
-    classes = {"x": (1,)}
-    chosen = describe(folder, WEIGHTS, Choices(classes, spacing=(6.0, 4.0, 4.0)))
+    chosen = describe(folder, WEIGHTS, recipe(classes=("x",), spacing=(6.0, 4.0, 4.0)))
     assert chosen.contract.spacing == (6.0, 4.0, 4.0)
-    with pytest.raises(ValueError, match=r"spacing must be 0.1 to 20.0 mm"):
-        describe(folder, WEIGHTS, Choices(classes, spacing=(60.0, 4.0, 4.0)))
 
 
 def test_the_classes_say_whether_they_exclude_each_other(tmp_path):
     folder = collection((written(tmp_path, "b", 400, count=4),), dict(BRATS_REGIONS))
-    assert not describe(folder, WEIGHTS).exclusive
-    merged = Choices(classes={"kidneys": (2, 3), "liver": (6,)})
+    assert not describe(folder, WEIGHTS, recipe()).exclusive
+    merged = recipe(classes=("kidneys", "liver"), class_values=((2, 3), (6,)))
     assert describe(folder, WEIGHTS, merged).exclusive
 
 
@@ -87,19 +87,31 @@ def test_differing_channels_name_the_file(tmp_path):
 
 
 def test_splits_are_seeded_and_leave_something_to_train_on():
-    train, held = split(scans_named(12), None, 0)
+    train, held = split(scans_named(12), recipe())
     assert (len(train), len(held)) == (10, 2)
-    assert len(split(scans_named(3), None, 0)[1]) == 1
-    assert split(scans_named(3), 0, 0)[1] == []
-    assert split(scans_named(3), 1, 3) == split(scans_named(3), 1, 3)
-    assert len({split(scans_named(3), 1, seed)[1][0].name for seed in range(20)}) == 3
-    assert [scan.name for scan in split(scans_named(3), ("c1",), 0)[1]] == ["c1"]
+    three = scans_named(3)
+    assert len(split(three, recipe())[1]) == 1
+    assert split(three, recipe(held_out=0))[1] == []
+    assert split(three, recipe(held_out=1, seed=3)) == split(three, recipe(held_out=1, seed=3))
+    by_seed = [split(three, recipe(held_out=1, seed=seed))[1][0].name for seed in range(20)]
+    assert len({*by_seed}) == 3
+    assert [scan.name for scan in split(three, recipe(validation=("c1",)))[1]] == ["c1"]
     with pytest.raises(KeyError, match="no case 'c7' to hold out; there are c0, c1, c2"):
-        split(scans_named(3), ("c7",), 0)
+        split(three, recipe(validation=("c7",)))
     with pytest.raises(ValueError, match="3 of 3 cases can't be held out"):
-        split(scans_named(3), 3, 0)
-    with pytest.raises(ValueError, match="must be 0 or more, not -1"):
-        split(scans_named(3), -1, 0)
+        split(three, recipe(held_out=3))
+
+
+def test_each_class_has_a_value_of_its_own_first():
+    """The one that is written for it in a label map: of no class inside it."""
+    assert own_first({"a": (5,), "b": (255, 3)}) == {"a": (5,), "b": (255, 3)}
+    nested = {"whole": (1, 2, 4), "core": (4, 1), "enhancing": (4,)}
+    assert own_first(nested) == {"whole": (2, 1, 4), "core": (1, 4), "enhancing": (4,)}
+    assert own_first(own_first(nested)) == own_first(nested)
+    overlapping = {"left": (1, 2), "right": (2, 3)}
+    assert own_first(overlapping) == {"left": (1, 2), "right": (3, 2)}
+    both = {"a": (1,), "b": (2,), "both": (1, 2), "all": (1, 2)}
+    assert own_first(both) == {"a": (1,), "b": (2,), "both": (3, 1, 2), "all": (4, 1, 2)}
 
 
 def test_each_case_is_held_out_by_one_fold():
@@ -115,30 +127,18 @@ def test_each_case_is_held_out_by_one_fold():
 
 def test_one_case_only_names_the_file(tmp_path):
     scan = written(tmp_path, "lonely", -1000)
-    for parted in (lambda: split((scan,), None, 0), lambda: folds((scan,), 5, 0)):
+    for parted in (lambda: split((scan,), recipe()), lambda: folds((scan,), 5, 0)):
         with pytest.raises(ValueError, match=r"lonely_0.nii.gz is the only labelled case"):
             parted()
 
 
-def test_names_of_classes(tmp_path):
-    assert named_classes("") is None
-    assert named_classes("liver, spleen") == {"liver": (1,), "spleen": (2,)}
-    (tmp_path / "names.json").write_text('{"liver": 6, "both": [6, 7]}')
-    assert named_classes(str(tmp_path / "names.json")) == {"liver": (6,), "both": (6, 7)}
-    for text in ("liver,,spleen", "liver,liver"):
-        with pytest.raises(ValueError, match="different names parted by commas"):
-            named_classes(text)
-
-
 def test_brats_phantoms_are_mri_with_nested_regions(tmp_path):
-    from mots_pretrained.data.layouts import find_labelled
-
     write_collection("brats", tmp_path, cases=2, shape=(31, 48, 48))
-    task = describe(find_labelled(tmp_path), WEIGHTS)
+    task = describe(find_labelled(tmp_path), WEIGHTS, recipe())
     assert {scan.label.parts[-3] for scan in task.scans} == {"HGG", "LGG"}
     assert task.contract.channels == ("t1", "t1ce", "t2", "flair")
     assert task.contract.spacing == pytest.approx((5.0, 5.0, 5.0))
-    case = task.read(task.scans[0])
+    case = read_case(task.scans[0], task.contract, task.targets)
     assert case.image.shape == (4, 31, 48, 48)
     inner, core, whole = case.target
     assert (inner <= core).all()

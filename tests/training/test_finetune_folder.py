@@ -1,34 +1,37 @@
 """From a folder to a model: sensible defaults from the data, and faults that name the file."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import locked
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BCV_ORGANS
-from mots_pretrained.training import presets
-from mots_pretrained.training.downstream import Choices
-from mots_pretrained.training.finetune import Finetuning
-from mots_pretrained.training.finetune_folder import (
-    Running,
-    Start,
-    finetune_folder,
-    finetune_folds,
-)
+from mots_pretrained.training import finetune_folder as module
+from mots_pretrained.training.finetune_folder import finetune_folder
+from mots_pretrained.training.recipe import Recipe, Run, to_yaml
+from mots_pretrained.weights.provenance import read_training_scans
 
-SHORT = Finetuning(steps=2, batch=1)
+SHORT = Recipe(steps=2, batch=1)
 
 
-@pytest.fixture(autouse=True)
-def _tiny_size(tiny, monkeypatch):
-    monkeypatch.setitem(presets.SIZES, "tiny", presets.Size(tiny, 3e-3))
+@pytest.fixture
+def scratch(tiny):
+    return replace(SHORT, network=tiny)
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +54,25 @@ def scan(seed=0, shape=(32, 32, 32)):
 
 def test_bcv_from_pretrained_weights_to_a_model_that_predicts(bcv, tiny, tmp_path):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    history = finetune_folder(bcv, tmp_path / "out", SHORT, start=Start(str(tmp_path / "start")))
+    recipe = replace(SHORT, start=str(tmp_path / "start"))
+    history = finetune_folder(bcv, tmp_path / "out", recipe)
     model = Segmenter.from_pretrained(tmp_path / "out")
     assert model.config.classes == BCV_ORGANS
     assert model.config.preprocessing == tiny.preprocessing
     record = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert len(record["train"]) == 2
-    assert len(record["validation"]) == 1
-    assert {*record["train"], *record["validation"]} == {"img0001", "img0002", "img0003"}
+    cases = json.loads((tmp_path / "out" / "cases.json").read_text())
+    assert (len(cases["train"]), len(cases["validation"])) == (2, 1)
+    assert {*cases["train"], *cases["validation"]} == {"img0001", "img0002", "img0003"}
+    assert "img000" not in json.dumps(record)  # names are often those of patients
+    assert (record["cases"], record["cases_held_out"]) == (2, 1)
     assert record["best_step"] == history.best_step == 2
-    assert record["scores"]["mean_dice"] == history.best.mean_dice
+    assert record["mean_dice"] == cases["scores"]["mean_dice"] == history.best.mean_dice
+    seen = read_training_scans(tmp_path / "out")
+    assert {name.split("/")[-1] for name in seen.scans.values()} == {*cases["train"]}
+    assert not seen.complete  # what the weights it started from have seen is not recorded
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "README.md", "config.json", "log.csv", "model.safetensors", "training.json",
+        ".lock", "README.md", "cases.json", "config.json", "log.csv", "model.safetensors",
+        "training.json", "training_scans.json",
     }  # fmt: skip
     prediction = Predictor(model)(bcv / "img" / "img0001.nii.gz")
     assert prediction.labels.shape == (24, 32, 32)
@@ -73,24 +83,27 @@ def test_the_pretrained_backbone_is_what_training_starts_from(bcv, tiny, tmp_pat
     torch.manual_seed(5)
     net = METHODS["transdodnet"](tiny)
     net.save_pretrained(tmp_path / "start")
-    frozen = Finetuning(steps=1, batch=1, freeze=("encoder", "transformer", "decoder"))
-    finetune_folder(bcv, tmp_path / "out", frozen, start=Start(str(tmp_path / "start")))
+    parts = ("encoder", "transformer", "decoder")
+    frozen = Recipe(steps=1, batch=1, freeze=parts, start=str(tmp_path / "start"))
+    finetune_folder(bcv, tmp_path / "out", frozen)
     tuned = Segmenter.from_pretrained(tmp_path / "out").backbone.state_dict()
     for name, value in net.backbone.state_dict().items():
         assert torch.equal(tuned[name], value)
 
 
-def test_plain_folders_learn_the_values_that_are_there(tmp_path):
+def test_plain_folders_learn_the_values_that_are_there(scratch, tmp_path):
+    """And keep them: a class that was 7 in the user's labels is written as 7."""
     label = np.zeros((32, 32, 32), np.uint8)
     label[4:12], label[20:24] = 3, 7
     pair(tmp_path, "a.nii.gz", scan(), label)
-    start = Start("none", "tiny")
-    alone = Choices(held_out=0)
-    finetune_folder(tmp_path, tmp_path / "out", SHORT, start=start, choices=alone)
-    assert Segmenter.from_pretrained(tmp_path / "out").config.classes == ("class_3", "class_7")
-    named = Choices(classes={"liver": (3,), "spleen": (7,)}, held_out=0)
-    finetune_folder(tmp_path, tmp_path / "named", SHORT, start=start, choices=named)
-    assert Segmenter.from_pretrained(tmp_path / "named").config.classes == ("liver", "spleen")
+    alone = replace(scratch, held_out=0)
+    finetune_folder(tmp_path, tmp_path / "out", alone)
+    config = Segmenter.from_pretrained(tmp_path / "out").config
+    assert (config.classes, config.class_values) == (("class_3", "class_7"), ((3,), (7,)))
+    named = replace(alone, classes=("liver", "spleen"), class_values=((3,), (7,)))
+    finetune_folder(tmp_path, tmp_path / "named", named)
+    config = Segmenter.from_pretrained(tmp_path / "named").config
+    assert config.label_values == {"liver": (3,), "spleen": (7,)}
 
 
 def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny):
@@ -110,12 +123,11 @@ def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny)
         )
     )
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    finetune_folder(
-        tmp_path, tmp_path / "out", SHORT, start=Start(str(tmp_path / "start")),
-        choices=Choices(held_out=0),
-    )  # fmt: skip
+    recipe = replace(SHORT, start=str(tmp_path / "start"), held_out=0)
+    finetune_folder(tmp_path, tmp_path / "out", recipe)
     config = Segmenter.from_pretrained(tmp_path / "out").config
     assert (config.classes, config.exclusive) == (("core", "whole"), False)
+    assert config.label_values == {"core": (2,), "whole": (1, 2)}
     assert config.preprocessing.intensity == "zscore"
     assert config.preprocessing.channels == ("t1", "flair")
     assert config.preprocessing.spacing == pytest.approx((2.0, 1.0, 1.0))
@@ -125,15 +137,12 @@ def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny)
 @pytest.mark.long
 def test_folds_train_apart_resume_and_predict_together(bcv, tiny, tmp_path):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    start = Start(str(tmp_path / "start"))
-    out = tmp_path / "out"
-    said = []
-    running = Running(resume=True, say=said.append)
-    history = finetune_folds(bcv, out, SHORT, count=3, start=start, running=running)
-    assert said[0] == "Fold 1 of 3, 1 cases held out"
-    held = [
-        json.loads((out / f"fold_{k}/training.json").read_text())["validation"] for k in range(3)
-    ]
+    recipe = replace(SHORT, start=str(tmp_path / "start"), folds=3)
+    out, said = tmp_path / "out", []
+    run = Run(resume=True, say=said.append)
+    history = finetune_folder(bcv, out, recipe, run=run)
+    assert "Fold 1 of 3, 1 cases held out" in said
+    held = [json.loads((out / f"fold_{k}/cases.json").read_text())["validation"] for k in range(3)]
     assert sorted(name for fold in held for name in fold) == ["img0001", "img0002", "img0003"]
     assert len(history.best.cases) == 3
     record = json.loads((out / "training.json").read_text())
@@ -149,20 +158,153 @@ def test_folds_train_apart_resume_and_predict_together(bcv, tiny, tmp_path):
     assert prediction.names == BCV_ORGANS
 
     before = (out / "fold_0/model.safetensors").stat().st_mtime_ns
-    again = finetune_folds(bcv, out, SHORT, count=3, start=start, running=running)
+    again = finetune_folder(bcv, out, recipe, run=run)
     assert (out / "fold_0/model.safetensors").stat().st_mtime_ns == before
-    assert again.best.cases == history.best.cases
-    other = Finetuning(steps=3, batch=1)
-    with pytest.raises(ValueError, match=r"fold_0/training.json is of a complete .* 'settings'"):
-        finetune_folds(bcv, out, other, count=3, start=start, running=running)
+    assert [case.scores for case in again.best.cases] == [c.scores for c in history.best.cases]
+    for changes, what in (
+        ({"steps": 3}, "steps 2, asked for is 3"),
+        ({"folds": 2}, "folds 3, asked for is 2"),
+        ({"folds": 0}, "folds 3, asked for is 0"),
+        ({"seed": 5}, "seed 0, asked for is 5"),
+    ):
+        with pytest.raises(UserError, match=what):
+            finetune_folder(bcv, out, replace(recipe, **changes), run=run)
+        with pytest.raises(UserError, match="holds a finished training; choose another folder"):
+            finetune_folder(bcv, out, replace(recipe, **changes))
+    assert len(load(out).members) == 3
 
 
-def test_faults_name_the_file(tmp_path):
+def test_a_folder_with_a_network_takes_no_folds(bcv, scratch, tmp_path):
+    """Else the old network would predict, and not the folds that were just trained."""
+    finetune_folder(bcv, tmp_path / "out", scratch)
+    for run, what in ((Run(), "holds a finished training"), (Run(resume=True), "folds 0, asked")):
+        with pytest.raises(UserError, match=what):
+            finetune_folder(bcv, tmp_path / "out", replace(scratch, folds=2), run=run)
+    assert not (tmp_path / "out" / "fold_0").exists()
+
+
+@pytest.mark.parametrize("minutes", [1e-9, None])
+def test_a_training_is_continued_with_its_own_settings_alone(bcv, scratch, tiny, tmp_path, minutes):
+    """Unfinished and finished: start, spacing, channels, classes, values, and all else."""
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    recipe = replace(scratch, steps=20, classes=("organ", "rest"),
+                     class_values=((1,), tuple(range(2, 14))))  # fmt: skip
+    out = tmp_path / "out"
+    history = finetune_folder(bcv, out, recipe, run=Run(max_minutes=minutes))
+    assert history.complete is (minutes is None)
+    assert (out / "checkpoint.safetensors").exists() is (minutes is not None)
+    assert (out / ".cases").exists() is (minutes is not None)
+    record = (out / "training.json").read_text()
+    for changes, what in (
+        ({"start": str(tmp_path / "start")}, "start null, asked for is"),
+        ({"spacing": (6.0, 4.0, 4.0)}, r"spacing .*12.0.*, asked for is \[6.0, 4.0, 4.0\]"),
+        ({"channel_init": "mean"}, 'channel_init "first", asked for is "mean"'),
+        ({"class_values": (tuple(range(2, 14)), (1,))}, "class_values"),
+        ({"rate": 0.01}, "rate null, asked for is 0.01"),
+        ({"held_out": 2}, "held_out null, asked for is 2"),
+    ):
+        with pytest.raises(UserError, match=f"holds a training with {what}"):
+            finetune_folder(bcv, out, replace(recipe, **changes), run=Run(resume=True))
+    assert (out / "training.json").read_text() == record
+    assert finetune_folder(bcv, out, recipe, run=Run(resume=True)).complete
+
+
+def test_a_second_training_in_a_folder_is_refused(bcv, scratch, tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(UserError, match="another run is writing into"):
+        finetune_folder(bcv, tmp_path / "out", scratch)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_weights_are_saved_before_the_checkpoint_goes(bcv, scratch, tmp_path, monkeypatch):
+    """A kill in between leaves both, and the training can be completed from there."""
+
+    def killed(output, record):
+        assert (output / "model.safetensors").exists()
+        assert (output / "checkpoint.safetensors").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "complete", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_folder(bcv, tmp_path / "out", scratch)
+    monkeypatch.undo()
+    assert not json.loads((tmp_path / "out" / "training.json").read_text())["complete"]
+    weights = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert finetune_folder(bcv, tmp_path / "out", scratch, run=Run(resume=True)).complete
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+def test_no_case_is_read_again_that_an_interrupted_run_has_prepared(bcv, scratch, tmp_path):
+    finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=20), run=Run(max_minutes=1e-9))
+    cases = sorted((tmp_path / "out" / ".cases" / "cases").glob("*/image.b2nd"))
+    assert len(cases) == 3
+    before = [path.stat().st_mtime_ns for path in cases]
+    run = Run(resume=True, keep_cases=True)
+    assert finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=20), run=run).complete
+    assert [path.stat().st_mtime_ns for path in cases] == before
+
+
+def test_the_weights_are_not_read_for_their_configuration(bcv, tiny, tmp_path, monkeypatch):
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    (tmp_path / "start" / "model.safetensors").write_bytes(b"")
+    task, _ = module._plan(bcv, replace(SHORT, start=str(tmp_path / "start")), Run())
+    assert task.contract == tiny.preprocessing
+
+
+def test_faults_name_the_file(scratch, tmp_path):
     label = np.zeros((32, 32, 32), np.uint8)
     pair(tmp_path, "a.nii.gz", scan(), label)
-    start, alone = Start("none", "tiny"), Choices(held_out=0)
+    alone = replace(scratch, held_out=0)
     with pytest.raises(ValueError, match=r"a.nii.gz and all others hold nothing but background"):
-        finetune_folder(tmp_path, tmp_path / "out", SHORT, start=start, choices=alone)
-    with pytest.raises(KeyError, match="unknown size 'big'"):
-        finetune_folder(tmp_path, tmp_path / "out", SHORT, start=Start("none", "big"))
+        finetune_folder(tmp_path, tmp_path / "out", alone)
+    with pytest.raises(ValueError, match="labels has no part in fine-tuning"):
+        finetune_folder(tmp_path, tmp_path / "out", replace(alone, labels="complete"))
     assert not (tmp_path / "out").exists()
+
+
+SCRIPT = """
+import sys
+from mots_pretrained.training.finetune_folder import finetune_folder
+from mots_pretrained.training.machine import prepare_machine
+from mots_pretrained.training.recipe import Run, read_recipe
+if __name__ == "__main__":
+    data, recipe, folder = sys.argv[1:]
+    prepare_machine("cpu", threads=1)
+    finetune_folder(data, folder, read_recipe(recipe), run=Run(
+        workers=1, resume=True, checkpoint_minutes=0, on_log=lambda row: print(row.step, flush=True)
+    ))
+"""
+
+
+@pytest.mark.long
+def test_killed_and_resumed_it_ends_with_the_same_bits(bcv, scratch, tmp_path):
+    recipe = replace(scratch, steps=60, rate=3e-3, validate_every=20, ema=0.9, unfreeze=10)
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+    (tmp_path / "run.py").write_text(SCRIPT)
+
+    def start(name):
+        words = [tmp_path / "run.py", bcv, tmp_path / "recipe.yaml", tmp_path / name]
+        return subprocess.Popen(
+            [sys.executable, *map(str, words)], stdout=subprocess.PIPE, text=True
+        )
+
+    whole = start("whole")
+    assert whole.communicate()[0].split() == [str(step) for step in range(10, 61, 10)]
+    for kill_after in ("20", "40"):
+        killed = start("killed")
+        for line in killed.stdout:
+            if line.strip() == kill_after:
+                break
+        time.sleep(0.3)  # somewhere in the steps after it
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        killed.stdout.read()  # ends only once its worker processes, who inherited it, have ended
+        killed.stdout.close()
+    assert start("killed").communicate()[0].split()[-1] == "60"
+    one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "killed"))
+    assert one.read_bytes() == other.read_bytes()
+    records = [
+        json.loads((tmp_path / n / "training.json").read_text()) for n in ("whole", "killed")
+    ]
+    assert records[0]["validations"] == records[1]["validations"]
+    assert records[0]["best_step"] == records[1]["best_step"]

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.data.case import read_case
 from mots_pretrained.data.layouts import CaseFiles, Collection
 from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS
 from mots_pretrained.training.downstream import describe
+from mots_pretrained.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +25,14 @@ def task(shared):
     found = Collection(
         *("brain", folder, (scan,)), classes=dict(BRATS_REGIONS), channels=BRATS_MODALITIES
     )
-    return describe(found, load_config_and_state("transdodnet.phantom")[0].preprocessing)
+    contract = load_config_and_state("transdodnet.phantom")[0].preprocessing
+    return describe(found, contract, Recipe(steps=1))
 
 
 def test_label_values_become_nested_regions(task):
     assert not task.exclusive
     assert task.contract.spacing == pytest.approx((1, 1, 1))
-    case = task.read(task.scans[0])
+    case = read_case(task.scans[0], task.contract, task.targets)
     # Counted in the file: 2477 voxels of value 1, 20862 of 2 and 6840 of 4.
     assert case.target.sum(axis=(1, 2, 3), dtype=int).tolist() == [6840, 9317, 30179]
     assert (case.target[0] <= case.target[1]).all()
@@ -45,7 +48,7 @@ def test_a_pretrained_network_learns_from_it(task):
     coarse = dataclasses.replace(
         task, contract=dataclasses.replace(task.contract, spacing=(4.0, 4.0, 4.0))
     )
-    case = coarse.read(task.scans[0])
+    case = read_case(task.scans[0], coarse.contract, task.targets)
     start = draw_start(case, (32, 32, 32), np.random.default_rng(0), foreground=1.0)
     image, target = extract(case, start, (32, 32, 32))
     assert target.reshape(3, -1).any(axis=1).all()

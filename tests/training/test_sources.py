@@ -14,7 +14,8 @@ from mots_pretrained.phantom import Phantom
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 from mots_pretrained.training import sources
-from mots_pretrained.training.sources import Phantoms, Prepared, TorsoSource
+from mots_pretrained.training.recipe import Recipe
+from mots_pretrained.training.sources import TorsoSource, phantoms, prepared_cases
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +79,9 @@ def test_vessels_that_do_not_show_are_not_asked_for(tiny, monkeypatch, contrast,
 @pytest.mark.parametrize("labels", ["partial", "complete"])
 def test_chosen_tasks_are_found_by_name_in_the_networks_list(tiny, labels):
     """The network has a task of another's before them, and one that phantoms do not show."""
-    supply = Phantoms(0.0, labels).supply(("colon", "hepatic_vessel"), seed=3)
+    supply = phantoms(
+        Recipe(steps=1, randomise=0.0, labels=labels, tasks=("colon", "hepatic_vessel"), seed=3)
+    )
     assert [task.name for task in supply.tasks] == ["hepatic_vessel", "colon"]
     assert supply.scans == 242 + 100
     other = Task("gallbladder", "gallbladder", None)
@@ -92,17 +95,11 @@ def test_chosen_tasks_are_found_by_name_in_the_networks_list(tiny, labels):
         assert len(case.target) == len(case.labelled) == 2 * len(case.tasks)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"randomise": 2}, "randomise must be 0 to 1, not 2"),
-        ({"labels": "all"}, "unknown labels 'all'; allowed are partial, complete"),
-        ({"patches_per_case": 0}, "at least 1"),
-    ],
-)
-def test_impossible_phantoms_are_told(values, message):
-    with pytest.raises(ValueError, match=message):
-        Phantoms(**values)
+def test_so_many_phantoms_come_again_and_again(tiny):
+    supply = phantoms(Recipe(steps=1, randomise=0.0, phantoms=3))
+    source = supply.source(ModelConfig(preprocessing=tiny.preprocessing))
+    assert source(4) is source(1)
+    assert source(2).name == "phantom 2"
 
 
 CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
@@ -125,7 +122,7 @@ def config_of(supply):
 
 
 def test_every_training_scan_comes_once_an_epoch(folder):
-    supply = Prepared(folder).supply(seed=1)
+    supply = prepared_cases(folder, Recipe(steps=1, seed=1))
     assert ([task.name for task in supply.tasks], supply.scans) == (["liver", "colon"], 8)
     source = supply.source(config_of(supply))
     expected = sorted([f"liver_{i}" for i in range(5)] + [f"colon_{i}" for i in range(3)])
@@ -138,7 +135,7 @@ def test_every_training_scan_comes_once_an_epoch(folder):
 
 
 def test_balanced_tasks_come_in_turn(folder):
-    supply = Prepared(folder, balance="balanced").supply()
+    supply = prepared_cases(folder, Recipe(steps=1, balance="balanced"))
     assert supply.scans == 8
     names = names_of(supply.source(config_of(supply)), 30)
     assert Counter(name.split("_")[0] for name in names) == {"liver": 15, "colon": 15}
@@ -147,28 +144,25 @@ def test_balanced_tasks_come_in_turn(folder):
 
 
 def test_the_validation_fold_and_the_test_split_are_held_out(folder):
-    supply = Prepared(folder, fold="train").supply()
+    supply = prepared_cases(folder, Recipe(steps=1, ablation=True))
     names = {*names_of(supply.source(config_of(supply)), supply.scans)}
     assert names == {f"liver_{i}" for i in range(4)} | {f"colon_{i}" for i in range(2)}
 
 
 def test_one_task_alone(folder):
-    supply = Prepared(folder).supply(("colon",))
+    supply = prepared_cases(folder, Recipe(steps=1, tasks=("colon",)))
     assert ([task.name for task in supply.tasks], supply.scans) == (["colon"], 3)
     assert {*names_of(supply.source(config_of(supply)), 3)} == {f"colon_{i}" for i in range(3)}
 
 
 def test_data_that_does_not_fit_is_told(folder, tmp_path):
     with pytest.raises(ValueError, match="holds no case of 'spleen' to train on"):
-        Prepared(folder).supply(("spleen",))
+        prepared_cases(folder, Recipe(steps=1, tasks=("spleen",)))
     with pytest.raises(KeyError, match="unknown task 'lungs'"):
-        Prepared(folder).supply(("lungs",))
+        prepared_cases(folder, Recipe(steps=1, tasks=("lungs",)))
     with pytest.raises(FileNotFoundError, match="no prepared folder"):
-        Prepared(str(tmp_path)).supply()
-    supply = Prepared(folder).supply()
+        prepared_cases(tmp_path, Recipe(steps=1))
+    supply = prepared_cases(folder, Recipe(steps=1))
     other = replace(CONTRACT, spacing=(4.0, 3.0, 3.0))
     with pytest.raises(ValueError, match=r"spacing \(12.0, 12.0, 12.0\), the model expects \(4.0"):
         supply.source(replace(config_of(supply), preprocessing=other))
-    for fields, message in (({"fold": "test"}, "fold 'test'"), ({"balance": "x"}, "sampling 'x'")):
-        with pytest.raises(ValueError, match=message):
-            Prepared(folder, **fields)

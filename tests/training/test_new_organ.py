@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.new_task import add_task
 from mots_pretrained.data.case import Case
+from mots_pretrained.data.stored_case import StoredCase, write_case
 from mots_pretrained.methods.transdodnet import TransDoDNet
-from mots_pretrained.training.new_task import TaskLearning, learn_task
+from mots_pretrained.training.new_organ import learn_task
+from mots_pretrained.training.recipe import Recipe
 
-SETTINGS = TaskLearning(steps=30, batch=1, rate=0.03, augment=False)
+RECIPE = Recipe(steps=30, batch=1, rate=0.03, weight_decay=0.0, augmentation="none")
 
 
 def bright(channels: int = 1) -> list[Case]:
@@ -35,17 +38,16 @@ def network() -> TransDoDNet:
     return TransDoDNet(small("transdodnet")).eval()
 
 
-def test_a_query_learns_and_nothing_else_changes(tmp_path: Path) -> None:
+def test_a_query_learns_and_nothing_else_changes() -> None:
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     extended = add_task(net, "organ")
-    log = learn_task(extended, bright(), SETTINGS, folder=tmp_path)
+    log = learn_task(extended, bright(), RECIPE)
     assert log[-1].losses["total"] < 0.9 * log[0].losses["total"]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not extended.training
-    assert (tmp_path / "log.csv").exists()
     again = add_task(network(), "organ")
-    assert learn_task(again, bright(), SETTINGS)[-1].losses == log[-1].losses
+    assert learn_task(again, bright(), RECIPE)[-1].losses == log[-1].losses
 
 
 def test_a_task_with_a_tumour_learns_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,14 +56,14 @@ def test_a_task_with_a_tumour_learns_both(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         extended, "loss", lambda batch: seen.append(batch) or type(extended).loss(extended, batch)
     )
-    learn_task(extended, bright(2), TaskLearning(steps=1, batch=1, augment=False))
+    learn_task(extended, bright(2), replace(RECIPE, steps=1))
     assert seen[0].task.tolist() == [[7]]
     assert seen[0].labelled.tolist() == [[True, True]]
     extended = add_task(network(), "lesion", tumour="lesion")
     monkeypatch.setattr(
         extended, "loss", lambda batch: seen.append(batch) or type(extended).loss(extended, batch)
     )
-    learn_task(extended, bright(), TaskLearning(steps=1, batch=1, augment=False))
+    learn_task(extended, bright(), replace(RECIPE, steps=1))
     assert seen[1].labelled.tolist() == [[False, True]]
     assert not seen[1].target[:, 0].any()
 
@@ -77,10 +79,23 @@ def test_a_task_with_a_tumour_learns_both(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_cases_that_do_not_fit_are_told(cases: list[Case], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        learn_task(add_task(network(), "organ"), cases, SETTINGS)
+        learn_task(add_task(network(), "organ"), cases, RECIPE)
 
 
-@pytest.mark.parametrize("values", [{"steps": 0}, {"batch": 0}, {"rate": 1.0}])
-def test_impossible_settings_are_refused(values: dict) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|between 0 and 1"):
-        TaskLearning(**values)
+def test_a_stored_case_is_learned_from(tmp_path: Path) -> None:
+    (case, _) = bright()
+    (tmp_path / "case").mkdir()
+    step, classes = write_case(tmp_path / "case", case)
+    known = {"channels": 1, "shape": case.shape, "labelled": (True,), "tasks": ()}
+    stored = StoredCase.at(tmp_path / "case", name="case", step=step, classes=classes, **known)
+    both = [
+        learn_task(add_task(network(), "organ"), [one], replace(RECIPE, steps=2))
+        for one in (case, stored)
+    ]
+    losses = [rows[-1].losses["total"] for rows in both]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # images are stored in 1/4096
+
+
+def test_fields_of_other_trainings_are_refused() -> None:
+    with pytest.raises(ValueError, match="freeze has no part in learning a task"):
+        learn_task(add_task(network(), "organ"), bright(), replace(RECIPE, freeze=("encoder",)))

@@ -17,16 +17,20 @@ from mots_pretrained.cli import main
 from mots_pretrained.data.case import Case
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE
-from mots_pretrained.training import byol, presets, sources
-from mots_pretrained.training.byol import Byol, byol_loss, distance, feature_deviation, shared
-from mots_pretrained.training.pretrain_byol import BYOL_RECIPE, SelfSupervision, pretrain_byol
-from mots_pretrained.training.pretrain_mots import Run
-from mots_pretrained.training.scans import Scans
-from mots_pretrained.training.sources import Phantoms
-from mots_pretrained.training.views import Views, draw_views
+from mots_pretrained.training import byol, sources
+from mots_pretrained.training.byol import (
+    Byol,
+    Views,
+    byol_loss,
+    distance,
+    draw_views,
+    feature_deviation,
+    pretrain_byol,
+    shared,
+    target_decay,
+)
+from mots_pretrained.training.recipe import Run, read_recipe, to_yaml
 from mots_pretrained.weights.provenance import read_training_scans
-
-HERE = Run(workers=0)
 
 
 def test_distance_by_hand():
@@ -86,9 +90,14 @@ def test_no_gradient_reaches_the_target_and_all_of_the_online_network_learns():
 def tiny(steps, **changes):
     config = small("transdodnet", tasks=sources.MOTS_TASKS)
     config = replace(config, preprocessing=replace(config.preprocessing, patch=(32, 64, 64)))
-    recipe = replace(BYOL_RECIPE, steps=steps, batch=2, **changes)
-    data = Phantoms(randomise=0, patches_per_case=8)
-    return SelfSupervision(network=config, recipe=recipe, data=data)
+    return replace(read_recipe("byol3d"), network=config, steps=steps, batch=2, **changes)
+
+
+def test_the_targets_decay_rises_to_one_by_a_cosine():
+    """1 - (1 - base) (cos(pi k/K) + 1) / 2, Grill et al. 2020."""
+    decay = target_decay(0.99, 5000)
+    assert [decay(step) for step in (0, 2500, 5000)] == pytest.approx([0.99, 0.995, 1.0])
+    assert decay(1250) == pytest.approx(1 - 0.01 * (2**-0.5 + 1) / 2)
 
 
 @pytest.fixture(autouse=True)
@@ -98,17 +107,19 @@ def _phantoms_made_once(monkeypatch):
 
 def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):
     seen = []
-    backbone = pretrain_byol(tmp_path / "a", tiny(20), HERE, on_log=seen.append)
+    phantoms = {"randomise": 0.0, "patches_per_case": 8}
+    recipe = tiny(20, **phantoms)
+    backbone = pretrain_byol(tmp_path / "a", recipe, run=Run(on_log=seen.append))
     assert seen[-1].losses["total"] < 0.8 * seen[0].losses["total"]
     assert seen[-1].losses["deviation"] > 0.3
-    stopped = pretrain_byol(tmp_path / "b", tiny(20), replace(HERE, max_minutes=1e-9))
+    stopped = pretrain_byol(tmp_path / "b", recipe, run=Run(max_minutes=1e-9))
     assert json.loads((tmp_path / "b" / "training.json").read_text())["steps_done"] == 10
     first = {name: value.clone() for name, value in stopped.state_dict().items()}
-    with pytest.raises(ValueError, match="holds a training already"):
-        pretrain_byol(tmp_path / "b", tiny(20), HERE)
-    with pytest.raises(ValueError, match="with other settings"):
-        pretrain_byol(tmp_path / "b", tiny(21), replace(HERE, resume=True))
-    resumed = pretrain_byol(tmp_path / "b", tiny(20), replace(HERE, resume=True))
+    with pytest.raises(ValueError, match="holds an unfinished training"):
+        pretrain_byol(tmp_path / "b", recipe)
+    with pytest.raises(ValueError, match="with steps 20, asked for is 21"):
+        pretrain_byol(tmp_path / "b", tiny(21, **phantoms), run=Run(resume=True))
+    resumed = pretrain_byol(tmp_path / "b", recipe, run=Run(resume=True))
     loaded = MOTSBackbone.from_pretrained(tmp_path / "b")
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -123,7 +134,8 @@ def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):
     name = "encoder.stem.0.weight"
     assert torch.equal(segmenter.backbone.state_dict()[name], backbone.state_dict()[name])
     record = json.loads((tmp_path / "a" / "training.json").read_text())
-    assert (record["method"], record["complete"]) == ("byol3d", True)
+    assert (record["recipe"]["method"], record["complete"]) == ("byol3d", True)
+    assert record["ema_reached"] == 1.0
 
 
 @pytest.fixture
@@ -138,30 +150,30 @@ def scans(tmp_path):
 
 
 def test_any_folder_of_scans_will_do(scans, tmp_path):
-    settings = replace(tiny(2), data=Scans(scans))
-    pretrain_byol(tmp_path / "out", settings, HERE)
+    pretrain_byol(tmp_path / "out", tiny(2), data=scans)
     seen = read_training_scans(tmp_path / "out")
     assert {*seen.scans.values()} == {"one.nii.gz", "deeper/two.nii"}
     assert json.loads((tmp_path / "out" / "training.json").read_text())["scans"] == 2
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        pretrain_byol(tmp_path / "x", replace(settings, data=Scans("/nowhere")), HERE)
+        pretrain_byol(tmp_path / "x", tiny(2), data="/nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds no \.nii or \.nii\.gz file"):
-        pretrain_byol(tmp_path / "x", replace(settings, data=Scans(f"{tmp_path}/empty")), HERE)
+        pretrain_byol(tmp_path / "x", tiny(2), data=tmp_path / "empty")
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--tasks", "liver"], "--tasks means nothing to --method byol3d"),
-        (["--from", "transdodnet.phantom"], "--from means nothing to --method byol3d"),
-        (["--ema", "0"], "--ema can't be 0"),
+        (["--set", "tasks=liver"], "tasks has no part in a training by byol3d"),
+        (["--from", "transdodnet.phantom"], "start has no part in a training by byol3d"),
+        (["--set", "ema=null"], "so it needs ema"),
         (["-i", "/nowhere"], "no such folder: /nowhere"),
-        (["--size", "huge"], "unknown size 'huge'"),
+        (["--set", "size=huge"], "unknown size 'huge'"),
     ],
 )
 def test_what_byol3d_does_not_take_is_told_in_a_line(words, said, tmp_path, capsys):
-    assert main(["pretrain", "--method", "byol3d", "-o", str(tmp_path / "o"), *words]) == 2
+    assert main(["pretrain", "--recipe", "byol3d", "-o", str(tmp_path / "o"), *words]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
@@ -170,17 +182,16 @@ def test_what_byol3d_does_not_take_is_told_in_a_line(words, said, tmp_path, caps
 def test_the_command_trains_tells_what_is_random_and_warns_of_collapse(
     scans, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setitem(presets.SIZES, "tiny", presets.Size(tiny(1).network, "small"))
-    words = ["pretrain", "--method", "byol3d", "-i", scans, "--size", "tiny", "--steps", "1"]
-    words += ["--batch", "2", "--workers", "0", "--device", "cpu", "--half"]
+    (tmp_path / "tiny.yaml").write_text(to_yaml(tiny(1)))
+    words = ["pretrain", "--recipe", str(tmp_path / "tiny.yaml"), "-i", scans]
+    words += ["--workers", "0", "--device", "cpu", "--set", "half=true"]
     assert main([*words, "-o", str(tmp_path / "a")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Transformer and decoder are as random weights begin" in said
     assert "collapsed" not in said
     assert MOTSBackbone.from_pretrained(tmp_path / "a").config.architecture == "backbone"
     record = json.loads((tmp_path / "a" / "training.json").read_text())
-    assert record["settings"]["recipe"]["batch"] == 2
-    assert record["settings"]["data"]["folder"] == scans
+    assert record["recipe"]["batch"] == 2
     monkeypatch.setattr(byol, "COLLAPSED", 10.0)
     assert main([*words, "-o", str(tmp_path / "b")]) == 0
     assert "The features have collapsed" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,111 @@
+"""What the verbs that train have in common: the recipe in force, the machine, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mots_pretrained.cli import console
+
+if TYPE_CHECKING:
+    from mots_pretrained.training.log import LogRow
+    from mots_pretrained.training.recipe import Recipe, Run
+
+_SECONDS_A_LINE = 20.0
+
+
+def recipe_in_force(name: str, settings: Sequence[str], **changes: Any) -> tuple[Recipe, Run]:
+    """Return the recipe that options ask for, and what ``--set`` says of the run.
+
+    Args:
+        name: Name or file of a recipe.
+        settings: What ``--set`` gave, each ``NAME=VALUE``.
+        changes: Fields that options of their own give.
+    """
+    from dataclasses import replace
+
+    from mots_pretrained.training.recipe import Run, read_recipe, with_settings
+
+    recipe, run = with_settings(read_recipe(name), Run(), settings)
+    return replace(recipe, **changes), run
+
+
+@contextmanager
+def on_this_machine(
+    run: Run, *, device: str, workers: int, resume: bool, max_minutes: float
+) -> Iterator[Run]:
+    """Yield a run as options ask for it, whose progress is shown; only the main process shows.
+
+    Args:
+        run: What ``--set`` has said of it.
+        device: Device, or ``"auto"``.
+        workers: Worker processes; -1: as many as fit the machine.
+        resume: Whether to continue.
+        max_minutes: Time limit; 0: none.
+    """
+    from dataclasses import replace
+
+    from mots_pretrained.training.machine import best_device, prepare_machine
+
+    chosen = best_device(device)
+    workers = prepare_machine(chosen, workers=workers)
+    if not is_main():
+        console.set_level(quiet=True)
+    with progress() as show:
+        yield replace(
+            run,
+            device=chosen,
+            workers=workers,
+            resume=resume,
+            max_minutes=max_minutes or None,
+            on_log=show,
+            say=console.say,
+        )
+
+
+def is_main() -> bool:
+    """Return whether this is the one of several processes that writes and shows."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """Yield a callback that shows log rows: a bar on a terminal, a line now and then elsewhere."""
+    if console.quiet() or not sys.stdout.isatty():
+        yield _Lines()
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda row: bar.update(
+            task, total=row.steps, completed=row.step, description=_parts(row)
+        )
+
+
+class _Lines:
+    """Says a row, but not more often than every twenty seconds, and the last."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic() - _SECONDS_A_LINE
+
+    def __call__(self, row: LogRow) -> None:
+        if row.step < row.steps and time.monotonic() - self.last < _SECONDS_A_LINE:
+            return
+        self.last = time.monotonic()
+        console.say(f"step {row.step} of {row.steps}, {_parts(row)}, {row.seconds / 60:.1f} min")
+
+
+def _parts(row: LogRow) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in row.losses.items())
