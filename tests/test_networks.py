@@ -170,6 +170,7 @@ import json, sys, torch
 sys.path.insert(0, sys.argv[1])
 from small_networks import SIZE, SMALLEST, small
 from mots_pretrained.batch import Batch
+from mots_pretrained.config import NewHeadConfig
 from mots_pretrained.methods.base import Method
 from mots_pretrained.networks import ARCHITECTURES, build
 from mots_pretrained.tasks import MOTS_TASKS
@@ -184,8 +185,11 @@ def compiled(function, *given):
 done = {}
 for name in sys.argv[2:]:
     torch.manual_seed(0)
-    tasks = {} if name in ("backbone", "segmenter") else {"tasks": MOTS_TASKS[:2]}
-    net = build(small(name, **tasks))
+    architecture, _, head = name.partition(" ")
+    changes = {} if architecture in ("backbone", "segmenter") else {"tasks": MOTS_TASKS[:2]}
+    if head:
+        changes["new_head"] = NewHeadConfig(head)
+    net = build(small(architecture, **changes))
     image = torch.randn(2, 1, *SMALLEST.get(net.config.backbone, SIZE))
     target = torch.randint(0, 2, (2, 2, *image.shape[2:]), dtype=torch.uint8)
     known = torch.tensor([[True, True], [False, True]])
@@ -209,13 +213,16 @@ def test_every_network_and_its_loss_compile_without_a_graph_break():
 
     In the loss of Multi-Nets and Multi-Head the batch's tasks choose what is computed.
     """
-    own = [sys.executable, "-c", COMPILE, str(Path(__file__).parent), *ARCHITECTURES]
+    own = [sys.executable, "-c", COMPILE, str(Path(__file__).parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    own += [*ARCHITECTURES, "segmenter levels"]
     done = subprocess.run(own, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     by_loss = {"tal", "cond_input", "cond_dec", "dodnet", "transdodnet", "dodnet_conference"}
     assert json.loads(done.stdout.splitlines()[-1]) == {
         **{name: ["forward", "loss"] for name in by_loss},
-        **{name: ["forward", "gradients"] for name in ("backbone", "segmenter")},
+        **{
+            name: ["forward", "gradients"] for name in ("backbone", "segmenter", "segmenter levels")
+        },
         **{name: ["forward"] for name in ("multi_nets", "multi_head")},
     }

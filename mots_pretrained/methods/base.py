@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from mots_pretrained.batch import Batch
@@ -60,8 +61,8 @@ class Method(Pretrained):
         """
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
-        target = batch.target.unflatten(1, (-1, 2)).flatten(0, 1)
-        labelled = batch.labelled.unflatten(1, (-1, 2)).flatten(0, 1)
+        target = rearrange(batch.target, "b (k t) ... -> (b k) t ...", t=2)
+        labelled = rearrange(batch.labelled, "b (k t) -> (b k) t", t=2)
         return dice_bce(logits, target, labelled, form=form, bce_weight=bce_weight)
 
     @torch.no_grad()
