@@ -14,6 +14,7 @@ import typer
 from mots_pretrained.cli import FAILED, console
 
 if TYPE_CHECKING:
+    from mots_pretrained.data.layouts.collection import CaseFiles
     from mots_pretrained.inference.cohort import Failure
     from mots_pretrained.inference.prediction import Prediction
 
@@ -63,7 +64,12 @@ def predict(
     X_0000, X_0001 and so on are those of one scan, as are the files of a BraTS case in a folder of
     its own. Scans that fail are listed in failures.csv, and the others go on.
     """
-    from mots_pretrained.inference.cohort import check_places, find_scans, segment_scans
+    from mots_pretrained.inference.cohort import (
+        check_places,
+        check_sources,
+        find_scans,
+        segment_scans,
+    )
 
     check_places(scan, output)
     from mots_pretrained.inference.predictor import Predictor
@@ -84,15 +90,23 @@ def predict(
     )
     scans = find_scans(scan, len(predictor.config.preprocessing.channels))
     write = _writer(predictor.label_values, output, masks, submission, f"segmented by {model}")
+    if not submission:
+        check_sources(scans, output)
     console.say(f"Segmenting with {model} on {chosen}")
-    with _bars() as bar:
+    with ExitStack() as bars:
+
+        def show(told: dict[str, Any] | Failure) -> None:
+            bars.close()
+            if not json:
+                _show(told)
+
         reports, failures = segment_scans(
             predictor,
             scans,
             write,
             output=output if Path(scan[0]).is_dir() else None,
-            on_window=bar,
-            on_scan=None if json else _show,
+            on_window=lambda name: bars.enter_context(_bar(name)),
+            on_scan=show,
         )
     if json:
         refused = [failure._asdict() for failure in failures]
@@ -107,13 +121,13 @@ def predict(
 
 def _writer(
     label_values: dict[str, tuple[int, ...]], output: str, masks: bool, submission: str, title: str
-) -> Callable[[Prediction], dict[str, Any]]:
+) -> Callable[[Prediction, CaseFiles], dict[str, Any]]:
     """Return the function that writes a prediction's files, once it is sure that it can."""
     if submission:
         from mots_pretrained.inference.submission import check_submission, save_submission
 
         check_submission(submission, list(label_values))
-        return lambda found: {
+        return lambda found, _: {
             "scan": found.volume.name,
             "segmentation": str(save_submission(found, output, submission)),
         }
@@ -121,8 +135,8 @@ def _writer(
     from mots_pretrained.inference.cohort import write_results
 
     check_label_values(output, label_values)
-    return lambda found: write_results(
-        found, output, masks=masks, title=f"{found.volume.name}, {title}"
+    return lambda found, scan: write_results(
+        found, output, masks=masks, files=scan.images, title=f"{found.volume.name}, {title}"
     )
 
 
@@ -142,18 +156,6 @@ def _show(told: dict[str, Any] | Failure) -> None:
         console.show(f"  {own:>3}  {name:<{width}}  {ml:9.1f} ml")
     if not found:
         console.show("  nothing found")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Yield a function from a scan's name to what shows its windows done."""
-    with ExitStack() as bars:
-
-        def start(name: str) -> Callable[[int, int], None]:
-            bars.close()  # the last scan's
-            return bars.enter_context(_bar(name))
-
-        yield start
 
 
 @contextmanager

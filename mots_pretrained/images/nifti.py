@@ -21,6 +21,7 @@ from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import replacing_by_name
 
 _SUFFIXES = (".nii", ".nii.gz")
+_SPACING_APART = 0.01  # share by which pixdim may miss the affine's steps
 _FORMS_APART = 0.5  # voxels; writers round the quaternion of a qform
 _ROUNDING = 1e-3  # by which a label stored with a scale, or as a float, may miss its whole number
 _GZIP_LIMIT = 1032  # deflate cannot compress better than this: a bound on what a file can hold
@@ -260,35 +261,41 @@ def _file_affine(header: Any, path: Path) -> NDArray[np.float64]:
     except Exception as error:
         raise UserError(f"{path}: its orientation is damaged ({error}); correct it") from error
     check_affine(affine, path)
-    if header["qform_code"] and header["sform_code"]:
-        _compare_forms(affine, header, path)
+    if header["sform_code"]:
+        contradiction = _contradiction(affine, header)
+        if contradiction:
+            warnings.warn(f"{path}: {contradiction}; the sform is used", stacklevel=3)
     return affine
 
 
-def _compare_forms(sform: NDArray[np.float64], header: Any, path: Path) -> None:
-    """Warn where the two orientations of a header contradict each other; the sform is used."""
+def _contradiction(sform: NDArray[np.float64], header: Any) -> str:
+    """Say how a header's spacing and its two orientations contradict each other; else nothing."""
     import nibabel as nib
 
+    steps = np.linalg.norm(sform[:3, :3], axis=0)
+    # a qform cannot hold shear, which is told of where the grid is straightened
+    sheared = abs(np.linalg.det(sform[:3, :3] / steps)) < 1 - 1e-6
+    if not header["qform_code"]:
+        zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+        if sheared or np.allclose(zooms, steps, rtol=_SPACING_APART):
+            return ""
+        two = [" x ".join(f"{step:.3g}" for step in one) for one in (zooms, steps)]
+        return f"its spacing is {two[0]} mm by pixdim and {two[1]} mm by the sform"
     try:
         qform = np.asarray(header.get_qform(), dtype=np.float64)
     except Exception:
         qform = np.full((4, 4), np.nan)
-    axes = ["".join(map(str, nib.aff2axcodes(form))) for form in (qform, sform)]
     if not np.isfinite(qform).all():
-        how = "the qform is damaged"
-    else:
-        corners = np.array(list(itertools.product(*((0, n) for n in header["dim"][1:4]), (1,))))
-        apart = np.linalg.norm((corners @ (qform - sform).T)[:, :3], axis=1).max()
-        steps = np.linalg.norm(sform[:3, :3], axis=0)
-        # a qform cannot hold shear, which is told of where the grid is straightened
-        sheared = abs(np.linalg.det(sform[:3, :3] / steps)) < 1 - 1e-6
-        if apart <= _FORMS_APART * steps.min() or (sheared and axes[0] == axes[1]):
-            return
-        how = f"their corners are up to {apart:.1f} mm apart, axes {axes[0]} and {axes[1]}"
-    warnings.warn(
-        f"{path}: its qform and sform contradict each other ({how}); the sform is used, so "
-        "check left and right",
-        stacklevel=4,
+        return "its qform is damaged and contradicts the sform"
+    axes = ["".join(map(str, nib.aff2axcodes(form))) for form in (qform, sform)]
+    corners = np.array(list(itertools.product(*((0, n) for n in header["dim"][1:4]), (1,))))
+    apart = np.linalg.norm((corners @ (qform - sform).T)[:, :3], axis=1).max()
+    if apart <= _FORMS_APART * steps.min() or (sheared and axes[0] == axes[1]):
+        return ""
+    swapped = "" if axes[0] == axes[1] else ", so check left and right"
+    return (
+        f"its qform and sform contradict each other (corners up to {apart:.1f} mm apart, axes "
+        f"{axes[0]} and {axes[1]}){swapped}"
     )
 
 

@@ -191,7 +191,7 @@ def resample_depth(
         held.update(zip(range(start, end), slab.unbind(dim=1), strict=True))
         while made < wanted and stops[made] <= end:
             stop = min(bisect.bisect_right(stops, end), made + most)
-            planes = torch.zeros(slab.shape[0], stop - made, *slab.shape[2:])
+            planes = slab.new_zeros(slab.shape[0], stop - made, *slab.shape[2:])
             for index, plane in enumerate(planes.unbind(dim=1), start=made):
                 for near in range(first[index], stops[index]):
                     plane.add_(held[near], alpha=float(rows[index, near]))

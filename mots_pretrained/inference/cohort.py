@@ -88,10 +88,27 @@ def find_scans(given: Sequence[str | os.PathLike[str]], channels: int) -> list[C
     return list(brats.cases)
 
 
+def check_sources(scans: Sequence[CaseFiles], output: str | os.PathLike[str]) -> None:
+    """Refuse scans whose results would replace those of other scans with the same name.
+
+    Raises:
+        UserError: If ``output`` has results that were made of other files.
+    """
+    from mots_pretrained.inference.outputs import sources_of
+
+    for scan in scans:
+        there = sources_of(output, scan.name)
+        if there and there != [os.path.realpath(path) for path in scan.images]:
+            raise UserError(
+                f"{output} holds results of another scan called {scan.name} ({there[0]}); give "
+                "another folder, or remove the old results"
+            )
+
+
 def segment_scans(
     predictor: Predictor,
     scans: Iterable[CaseFiles],
-    write: Callable[[Prediction], dict[str, Any]],
+    write: Callable[[Prediction, CaseFiles], dict[str, Any]],
     *,
     output: str | os.PathLike[str] | None = None,
     on_window: Callable[[str], OnWindow] | None = None,
@@ -102,7 +119,7 @@ def segment_scans(
     Args:
         predictor: The network to use.
         scans: The scans.
-        write: Function that writes a prediction's files and returns a report of them.
+        write: Function that writes the files of a scan's prediction and returns a report of them.
         output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
             earlier ones. None raises the first error instead.
         on_window: Function from a scan's name to the callback for its windows.
@@ -117,7 +134,7 @@ def segment_scans(
         told: dict[str, Any] | Failure
         seen.append(scan.images[0].name)
         try:
-            report = write(_segment(predictor, scan, on_window))
+            report = write(_segment(predictor, scan, on_window), scan)
             told = {**report, "seconds": round(time.monotonic() - start, 2)}
             reports.append(told)
         except Exception as error:
@@ -137,6 +154,7 @@ def write_results(
     output: str | os.PathLike[str],
     *,
     masks: bool = False,
+    files: Sequence[Path] = (),
     title: str | None = None,
 ) -> dict[str, Any]:
     """Write a prediction's label map, volumes and picture.
@@ -145,6 +163,7 @@ def write_results(
         prediction: What was found.
         output: Folder to write into, made if need be.
         masks: Write each category's own mask as well.
+        files: The scan's files, to be recorded.
         title: Title of the picture.
 
     Returns:
@@ -153,7 +172,7 @@ def write_results(
     from mots_pretrained.inference.outputs import save_prediction
     from mots_pretrained.report.overlay import draw_overlay
 
-    report = save_prediction(prediction, output, masks=masks)
+    report = save_prediction(prediction, output, masks=masks, files=files)
     overlay = Path(output) / f"{prediction.volume.name}_overlay.png"
     draw_overlay(
         prediction.volume,

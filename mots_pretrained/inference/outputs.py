@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,16 @@ from mots_pretrained.files import file_names, inside, write_json
 from mots_pretrained.images.segmentation import labels_content, write_segmentation
 from mots_pretrained.inference.prediction import Prediction
 
+VOLUMES = "{}_volumes.json"
+"""Name of a scan's file of volumes."""
+
 
 def save_prediction(
-    prediction: Prediction, folder: str | os.PathLike[str], *, masks: bool = False
+    prediction: Prediction,
+    folder: str | os.PathLike[str],
+    *,
+    masks: bool = False,
+    files: Sequence[str | os.PathLike[str]] = (),
 ) -> dict[str, Any]:
     """Write a prediction's files, making the folder if need be; each appears whole or not at all.
 
@@ -24,10 +33,11 @@ def save_prediction(
         prediction: What was found.
         folder: Where to write.
         masks: Whether to write each category's own mask, an organ's with its tumours.
+        files: The scan's files; their paths from the folder on are recorded.
 
     Returns:
-        What the file of volumes says: ``scan``, ``segmentation`` (a path), ``spacing_mm`` along
-        (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each category in the label map,
+        What the file of volumes says: ``scan``, its ``files``, ``segmentation`` (a path),
+        ``spacing_mm`` along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each category in the label map,
         with all that lies in it, and ``mask_volumes_ml`` of the categories' own masks.
 
     Raises:
@@ -46,14 +56,32 @@ def save_prediction(
             prediction.save_mask(category, inside(folder, place / f"{file}.nii.gz"))
     report = {
         "scan": name,
+        "files": [_from(folder, file) for file in files],
         "segmentation": str(segmentation),
         "spacing_mm": list(prediction.spacing),
         "labels": labels_content(prediction.label_values),
         "volumes_ml": _rounded(prediction.volumes),
         "mask_volumes_ml": _rounded(prediction.mask_volumes),
     }
-    write_json(folder / f"{name}_volumes.json", report)
+    write_json(folder / VOLUMES.format(name), report)
     return report
+
+
+def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
+    """Return the files that a scan's results in a folder were made of; none if that is unknown."""
+    try:
+        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
+        return [os.path.realpath(Path(folder) / file) for file in report["files"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _from(folder: Path, file: str | os.PathLike[str]) -> str:
+    """Path of a file as seen from a folder, which stays true where both are moved together."""
+    try:
+        return Path(os.path.relpath(os.path.realpath(file), os.path.realpath(folder))).as_posix()
+    except ValueError:  # on another drive
+        return os.path.realpath(file)
 
 
 def _rounded(amounts: dict[str, float]) -> dict[str, float]:

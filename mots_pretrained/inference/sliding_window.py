@@ -85,7 +85,7 @@ def sliding_window(
     in_plane = along_h[:, None] * along_w
     places = list(itertools.product(starts[1], starts[2]))
     count = len(starts[0]) * len(places)
-    slab = torch.empty(0)
+    slab = weight = torch.empty(0)
     for row, (z, after) in enumerate(itertools.pairwise([*starts[0], shape[0]])):
         for first in range(0, len(places), batch):
             group = places[first : first + batch]
@@ -93,7 +93,8 @@ def sliding_window(
             probabilities = predict(crops).float()
             if not slab.numel():
                 slab = probabilities.new_zeros(probabilities.shape[1], window[0], *sizes[1:])
-            _add(slab, probabilities, group)
+                weight = _weight(window).to(slab.device)
+            _add(slab, probabilities, weight, group)
             if on_window is not None:
                 on_window(row * len(places) + first + len(group), count)
         ready = after - z
@@ -172,7 +173,7 @@ def gaussian(size: int) -> Tensor:
 
 def _coverage(size: int, window: int, starts: list[int]) -> Tensor:
     """Sum the weights of all windows along an axis."""
-    total = torch.zeros(size)
+    total = torch.zeros(size, dtype=torch.float32)
     for start in starts:
         total[start : start + window] += gaussian(window)
     return total
@@ -183,13 +184,17 @@ def _crop(image: Tensor, start: Size, window: Size) -> Tensor:
     return image[:, z : z + window[0], y : y + window[1], x : x + window[2]]
 
 
-def _add(slab: Tensor, probabilities: Tensor, places: list[tuple[int, int]]) -> None:
+def _weight(window: Size) -> Tensor:
+    """Weigh the voxels of a window."""
+    depth, height, width = map(gaussian, window)
+    return depth[:, None, None] * height[:, None] * width
+
+
+def _add(slab: Tensor, windows: Tensor, weight: Tensor, places: list[tuple[int, int]]) -> None:
     """Add windows to the slab, weighted; ``(B, K, D, H, W)`` at their places in plane."""
-    depth, height, width = probabilities.shape[2:]
-    d, h, w = (gaussian(size).to(slab.device) for size in (depth, height, width))
-    weight = d[:, None, None] * h[:, None] * w
-    for (y, x), probability in zip(places, probabilities, strict=True):
-        slab[:, :, y : y + height, x : x + width].addcmul_(probability, weight)
+    height, width = windows.shape[3:]
+    for (y, x), window in zip(places, windows, strict=True):
+        slab[:, :, y : y + height, x : x + width].addcmul_(window, weight)
 
 
 def _shift(slab: Tensor, planes: int) -> None:

@@ -396,6 +396,17 @@ def test_a_qform_that_contradicts_the_sform_is_warned_of(tmp_path: Path) -> None
     np.testing.assert_array_equal(volume.array, ramp().transpose(2, 1, 0)[:, ::-1, ::-1])
 
 
+def test_a_spacing_that_contradicts_the_sform_is_warned_of(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(ramp(), None)
+    image.header.set_sform(AFFINE, 1)
+    image.header["pixdim"][1:4] = 1, 1, 3
+    image.to_filename(tmp_path / "a.nii.gz")
+    with pytest.warns(
+        UserWarning, match=r"1 x 1 x 3 mm by pixdim and 1\.5 x 2\.5 x 4 mm by the sfo"
+    ):
+        assert read_volume(tmp_path / "a.nii.gz").spacing == pytest.approx((4.0, 2.5, 1.5))
+
+
 @pytest.mark.parametrize("degrees", [0.0, 10.0, 179.999])
 def test_forms_that_agree_are_not_warned_of(tmp_path: Path, degrees: float) -> None:
     angle = np.radians(degrees)

@@ -19,6 +19,7 @@ from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import (
     Failure,
     check_places,
+    check_sources,
     find_scans,
     segment_scans,
     write_results,
@@ -146,7 +147,7 @@ def test_every_failure_is_listed_and_the_others_go_on(tmp_path):
     told = []
     scans = find_scans([tmp_path / "in"], 1)
     reports, failures = segment_scans(
-        predictor, scans, lambda found: write_results(found, out),
+        predictor, scans, lambda found, files: write_results(found, out),
         output=out, on_window=windows, on_scan=told.append,
     )  # fmt: skip
     assert [report["scan"] for report in reports] == ["a", "z"]
@@ -166,7 +167,7 @@ def test_every_failure_is_listed_and_the_others_go_on(tmp_path):
 
     # another run replaces the rows of its own scans, and only those
     net.error = None
-    write = lambda found: write_results(found, out)  # noqa: E731
+    write = lambda found, files: write_results(found, out)  # noqa: E731
     segment_scans(predictor, [s for s in scans if s.name != "empty"], write, output=out)
     assert (out / "failures.csv").read_text().splitlines()[1].startswith("empty.nii.gz,UserError,")
     scan(tmp_path / "in" / "empty.nii.gz")
@@ -179,7 +180,7 @@ def test_a_single_scan_raises_what_failed(tmp_path):
     net.error = ERRORS["permission"]
     scans = find_scans([scan(tmp_path / "ct.nii.gz")], 1)
     with pytest.raises(PermissionError):
-        segment_scans(Predictor(net), scans, lambda found: {})
+        segment_scans(Predictor(net), scans, lambda found, files: {})
 
 
 @pytest.mark.parametrize("length", [247, 255])
@@ -190,7 +191,7 @@ def test_a_name_as_long_as_can_be_ends_no_run(tmp_path, length):
     out = tmp_path / "out"
     reports, failures = segment_scans(
         Predictor(Fails()), find_scans([tmp_path / "in"], 1),
-        lambda found: write_results(found, out, masks=True), output=out,
+        lambda found, files: write_results(found, out, masks=True), output=out,
     )  # fmt: skip
     assert [r["scan"] for r in reports] == (["a", long, "z"] if length == 247 else ["a", "z"])
     assert [f.kind for f in failures] == ([] if length == 247 else ["OSError"])
@@ -214,8 +215,24 @@ def test_a_scan_is_called_after_its_case(tmp_path):
         scan(tmp_path / "in" / f"case_{channel:04d}.nii.gz")
     reports, _ = segment_scans(
         Predictor(net), find_scans([tmp_path / "in"], 2),
-        lambda found: write_results(found, tmp_path / "out", title=found.volume.name),
+        lambda found, files: write_results(found, tmp_path / "out", files=files.images),
     )  # fmt: skip
     assert [report["scan"] for report in reports] == ["case"]
     assert (tmp_path / "out" / "case_seg.nii.gz").is_file()
     assert Failure._fields == ("file", "kind", "reason")
+
+
+def test_a_scan_of_the_same_name_from_elsewhere_does_not_replace_the_first(tmp_path):
+    for folder in ("one", "two"):
+        scan(tmp_path / folder / "ct.nii.gz")
+    first, second = (find_scans([tmp_path / folder / "ct.nii.gz"], 1) for folder in ("one", "two"))
+    out = tmp_path / "out"
+    check_sources(first, out)
+    write = lambda found, files: write_results(found, out, files=files.images)  # noqa: E731
+    segment_scans(Predictor(Fails()), first, write)
+    check_sources(first, out)  # again is no other
+    with pytest.raises(UserError, match=r"results of another scan called ct \(.*one.ct\.nii\.gz\)"):
+        check_sources(second, out)
+    moved = tmp_path.with_name(tmp_path.name + "_moved")
+    tmp_path.rename(moved)
+    check_sources(find_scans([moved / "one" / "ct.nii.gz"], 1), moved / "out")

@@ -278,6 +278,16 @@ def test_a_network_that_predicted_can_be_trained() -> None:
     assert all(p.grad is not None for p in net.parameters())
 
 
+def test_a_default_type_of_64_bits_changes_nothing() -> None:
+    net, volume = Tiny(), Volume.with_spacing(body(), (3.0, 2.0, 2.0))
+    expected = Predictor(net)(volume).labels
+    torch.set_default_dtype(torch.float64)
+    try:
+        np.testing.assert_array_equal(Predictor(net)(volume).labels, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_thin_slab_is_no_body_in_air() -> None:
     class Deep(Threshold):
         """Finds a liver where 8 mm above and below are tissue, too."""
