@@ -17,7 +17,6 @@ from numpy.typing import DTypeLike, NDArray
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.nifti import (
     cast_exactly,
-    check_affine,
     list_volumes,
     read_grid,
     read_nifti,
@@ -25,6 +24,7 @@ from mots_pretrained.images.nifti import (
     stem,
     write_nifti,
 )
+from mots_pretrained.images.nifti_header import check_affine
 from mots_pretrained.images.tilt import Tilt, find_tilt
 
 __all__ = [

@@ -140,7 +140,7 @@ def segment_scans(
         except Exception as error:
             if output is None:
                 raise
-            told = Failure(seen[-1], type(error).__name__, _reason(error))
+            told = Failure(seen[-1], _kind(error), _reason(error))
             failures.append(told)
         if output is not None:
             _write_failures(Path(output) / FAILURES, failures, seen)
@@ -243,6 +243,12 @@ def _checked(scans: list[CaseFiles], folder: Path) -> list[CaseFiles]:
                 "one file"
             )
     return scans
+
+
+def _kind(error: Exception) -> str:
+    """Name an error; what the system refused by the system's own name."""
+    cause = error.__cause__
+    return type(cause if isinstance(cause, OSError) else error).__name__
 
 
 def _reason(error: Exception) -> str:

@@ -37,8 +37,9 @@ def save_prediction(
 
     Returns:
         What the file of volumes says: ``scan``, its ``files``, ``segmentation`` (a path),
-        ``spacing_mm`` along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each category in the label map,
-        with all that lies in it, and ``mask_volumes_ml`` of the categories' own masks.
+        ``spacing_mm`` along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each
+        category in the label map, with all that lies in it, and ``mask_volumes_ml`` of the
+        categories' own masks.
 
     Raises:
         UserError: If the folder holds label maps whose values mean something else.
