@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,6 +222,9 @@ def _fill(
     """Prepare what is missing of a set into its folder, and write its index."""
     if not jobs:
         raise UserError("there is no labelled case to prepare; name collections with label maps")
+    names = Counter(job.files.name for job in jobs)
+    if len(names) < len(jobs):
+        raise UserError(f"two cases are called {names.most_common(1)[0][0]!r}; rename one of them")
     told = json.loads(json.dumps(settings))
     check_folder(wanted, told, jobs, replace=replace)
     folder = wanted.folder

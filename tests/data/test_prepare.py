@@ -511,6 +511,12 @@ def test_any_name_of_a_case_has_a_folder_of_its_own(tmp_path, livers):
     assert done.read(done.named(["a/b"])[0]).image.shape == (1, 6, 10, 16)
 
 
+def test_two_cases_of_one_name_are_refused(tmp_path, livers):
+    twice = replace(livers, cases=(*livers.cases, livers.cases[1]))
+    with pytest.raises(ValueError, match="two cases are called 'b'; rename one of them"):
+        prepare_folder(twice, tmp_path / "out", FINE.contract, ORGANS)
+
+
 @pytest.mark.long
 def test_killed_five_times_it_ends_with_the_bytes_of_a_clean_run(tmp_path):
     root, out, clean = tmp_path / "root", tmp_path / "out", tmp_path / "clean"
