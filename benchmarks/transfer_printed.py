@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from long_table import LongTable
 from printed import counts_text, difference_text, figure_text, spread_text
 from transfer import FINAL, NAMES, Transfer
@@ -13,7 +12,7 @@ from transfer_data import Material
 
 from mots_pretrained.evaluation.metrics import METRICS
 from mots_pretrained.evaluation.results import Results, aligned
-from mots_pretrained.images.volume import read_channels, read_volume
+from mots_pretrained.images.volume import read_channels, read_labels
 from mots_pretrained.phantom.collections import BRAIN_LABELS
 from mots_pretrained.report.curves import draw_curves
 from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side
@@ -94,10 +93,10 @@ def draw_fig11(table: Transfer, material: Material, maps: Mapping[str, Path], pa
         if scan.label is None or len(cases) == _PICTURES:
             continue
         volume = read_channels(scan.images)
-        labels = {"truth": read_volume(scan.label, dtype=np.int32).array}
+        labels = {"truth": read_labels(scan.label).array}
         for name, folder in maps.items():
             file = folder / _file_name(scan.name, table.kind)
-            labels[name] = read_volume(file, dtype=np.int32).array
+            labels[name] = read_labels(file).array
         image = volume.array if volume.array.ndim == 3 else volume.array[-1]  # FLAIR
         cases.append(ComparedCase(scan.name, image, labels, volume.spacing))
     if not cases or not maps:

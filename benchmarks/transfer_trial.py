@@ -18,7 +18,7 @@ from trial import name_of, on_phantoms
 from mots_pretrained.evaluation.metrics import measure
 from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.files import write_json
-from mots_pretrained.images.volume import read_channels, read_volume
+from mots_pretrained.images.volume import read_channels, read_labels
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.submission import save_submission
 from mots_pretrained.methods import configured
@@ -124,7 +124,7 @@ def _score(folder: Path, maps: Path, material: Material, kind: Kind, device: str
         written = save_submission(predictor(read_channels(scan.images)), maps, kind)
         if scan.label is None:
             continue
-        ours, truth = (read_volume(path, dtype=np.int32) for path in (written, scan.label))
+        ours, truth = (read_labels(path) for path in (written, scan.label))
         scores = {
             name: measure(
                 np.isin(ours.array, values),

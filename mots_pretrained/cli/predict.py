@@ -35,18 +35,22 @@ def predict(
         str, typer.Option("-m", "--model", help="Name, folder or Hub repository")
     ] = "transdodnet.phantom",
     tasks: Annotated[
-        str, typer.Option(help="Only these tasks, by commas: liver,spleen; all by default")
+        str, typer.Option(help="Tasks to predict, comma-separated: liver,spleen; all by default")
     ] = "",
-    masks: Annotated[bool, typer.Option("--masks", help="Write a mask a category as well")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Write a binary file for each category as well")
+    ] = False,
     submission: Annotated[
-        str, typer.Option(help="Write what an online evaluation takes, bcv or brats, and no more")
+        str, typer.Option(help="Write only the file that an online evaluation takes: bcv or brats")
     ] = "",
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over eight mirror images; eight times slower")
     ] = False,
     postprocess: Annotated[
         bool,
-        typer.Option("--postprocess", help="Keep largest parts, as the published testing does"),
+        typer.Option(
+            "--postprocess", help="Keep largest parts only, as the published testing does"
+        ),
     ] = False,
     overlap: Annotated[
         float, typer.Option(help="Share of a window that the next one covers again, 0 to below 1")
@@ -54,15 +58,16 @@ def predict(
     batch: Annotated[int, typer.Option(help="Windows predicted at once")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps; auto: the best there is")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16 or, on cuda, float16")
+        str, typer.Option(help="float32, bfloat16 or (on cuda) float16")
     ] = "float32",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 
-    For a folder, every NIfTI file in it is a scan; for a model of several channels the files
-    X_0000, X_0001 and so on are those of one scan, as are the files of a BraTS case in a folder of
-    its own. Scans that fail are listed in failures.csv, and the others go on.
+    In a folder every NIfTI file is a scan. For a model of several channels,
+    files X_0000, X_0001, ... are one scan, and so are the files of a BraTS
+    case in its own folder. Scans that fail are listed in failures.csv, and
+    the others go on.
     """
     from mots_pretrained.inference.cohort import (
         check_places,

@@ -207,7 +207,7 @@ def _legend(
 
     patches = []
     for name, value in found.items():
-        text = name.replace("_", " ")
+        text = name.replace("_", " ").replace("$", r"\$")  # else matplotlib sees mathematics
         if name in volumes:
             text += f"  {_millilitres(volumes[name])}"
         patches.append(Patch(facecolor=colour_of(name, value), edgecolor="none", label=text))

@@ -236,3 +236,24 @@ def test_a_scan_of_the_same_name_from_elsewhere_does_not_replace_the_first(tmp_p
     moved = tmp_path.with_name(tmp_path.name + "_moved")
     tmp_path.rename(moved)
     check_sources(find_scans([moved / "one" / "ct.nii.gz"], 1), moved / "out")
+
+
+def test_a_file_that_may_not_be_read_is_named_by_the_system_s_error(tmp_path, monkeypatch):
+    for name in ("a", "secret"):
+        scan(tmp_path / "in" / f"{name}.nii.gz")
+    opened = Path.open
+
+    def guarded(path, *words, **options):
+        if path.name == "secret.nii.gz":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *words, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    out = tmp_path / "out"
+    reports, failures = segment_scans(
+        Predictor(Fails()), find_scans([tmp_path / "in"], 1),
+        lambda found, files: write_results(found, out), output=out,
+    )  # fmt: skip
+    assert [report["scan"] for report in reports] == ["a"]
+    assert failures[0][:2] == ("secret.nii.gz", "PermissionError")
+    assert "Permission denied" in failures[0].reason

@@ -89,3 +89,12 @@ def test_wrong_grids_and_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         draw_overlay(volume, labels, tmp_path / "none" / "a.png", values=VALUES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["肝臓_left", "a$b$c_{", "$\\frac$"])
+def test_names_in_any_script_and_with_signs_of_mathematics_are_drawn(tmp_path, name) -> None:
+    labels = np.zeros((8, 9, 10), np.uint8)
+    labels[2:5, 2:5, 2:5] = 1
+    volume = Volume.with_spacing(np.zeros(labels.shape, np.int16), (3, 2, 1), name=name)
+    draw_overlay(volume, labels, tmp_path / "a.png", values={name: 1}, volumes={name: 2.0})
+    assert (tmp_path / "a.png").stat().st_size > 1000  # without a warning
