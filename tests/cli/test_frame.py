@@ -104,6 +104,7 @@ THEIRS = "(run again with -v for the traceback)\n"
         (MissingFileError("no folder b"), 2, "error: no folder b\n"),
         (UserError("no scan \x1b[2Ja.nii"), 2, "error: no scan \\x1b[2Ja.nii\n"),
         (UserError(), 2, "error: UserError\n"),
+        (PermissionError(13, "Denied", "/data/a.nii"), 2, "error: Denied: /data/a.nii\n"),
         (ValueError("shapes differ"), 1, f"failed: ValueError: shapes differ {OURS}"),
         (KeyError("x"), 1, f"failed: KeyError: 'x' {OURS}"),
         (FileNotFoundError(2, "No such file", "/lib/x"), 1, "failed: FileNotFoundError: No such"),
