@@ -5,4 +5,16 @@ from mots_pretrained.phantom.labels import TORSO_LABELS, task_target
 from mots_pretrained.phantom.paint_map import paint
 from mots_pretrained.phantom.torso import Phantom, torso
 
-__all__ = ["TORSO_LABELS", "BrainPhantom", "Phantom", "brain", "paint", "task_target", "torso"]
+VERSION = 2
+"""Version of the generator: equal arguments give equal phantoms within one."""
+
+__all__ = [
+    "TORSO_LABELS",
+    "VERSION",
+    "BrainPhantom",
+    "Phantom",
+    "brain",
+    "paint",
+    "task_target",
+    "torso",
+]

@@ -49,6 +49,7 @@ FIELDS = frozenset(
         "network",
         "randomise",
         "phantoms",
+        "replay",
         "balance",
         "ablation",
         "patch",
@@ -117,7 +118,7 @@ def pretrain_byol(
     config = dataclasses.replace(recipe.config, architecture="backbone")
     supply = None
     if data is None:
-        supply = phantoms(recipe)
+        supply = phantoms(recipe, output)
     elif (Path(data) / "prepared.json").is_file():
         supply = prepared_cases(data, recipe)
     else:
@@ -127,7 +128,12 @@ def pretrain_byol(
             contract = config.preprocessing
             prepared = prepared_beside(found, output, contract, None, accelerator, run)
             supply = bare_scans(prepared, recipe)
-        identity = identity_of(recipe, accelerator.num_processes, cases=sorted(supply.hashes))
+        identity = identity_of(
+            recipe,
+            accelerator.num_processes,
+            cases=sorted(supply.hashes),
+            generator=supply.generator,
+        )
         record = on_main(accelerator, lambda: begin(output, identity))
         if record is not None:
             return MOTSBackbone.from_pretrained(output)

@@ -42,12 +42,15 @@ FIELDS = frozenset(
         "labels",
         "randomise",
         "phantoms",
+        "replay",
         "balance",
         "ablation",
         "patch",
         "patches_per_case",
         "foreground",
         "augmentation",
+        "form",
+        "bce_weight",
         "steps",
         "epochs",
         "batch",
@@ -98,13 +101,18 @@ def pretrain(
     """
     output, recipe, run = Path(output), recipe or read_recipe("small"), run or Run()
     recipe.needs_only(FIELDS, "pretraining")
-    supply = phantoms(recipe) if data is None else prepared_cases(data, recipe)
+    supply = phantoms(recipe, output) if data is None else prepared_cases(data, recipe)
     network, carried = network_of(recipe, supply.tasks)
     stream = patches(recipe, supply, network.config, workers=run.workers)
     if carried is not None:
         run.tell(f"From {recipe.start}: {carried}")
     with training_in(output, recipe, run) as accelerator:
-        identity = identity_of(recipe, accelerator.num_processes, cases=sorted(supply.hashes))
+        identity = identity_of(
+            recipe,
+            accelerator.num_processes,
+            cases=sorted(supply.hashes),
+            generator=supply.generator,
+        )
         record = on_main(accelerator, lambda: begin(output, identity))
         if record is not None:
             return METHODS[network.config.architecture].from_pretrained(output)
@@ -114,7 +122,9 @@ def pretrain(
         run.tell(f"Training on {supply.summary}, {steps} steps on {accelerator.device}{beside}")
         trainer = Trainer(
             model=network,
-            loss=lambda method, batch: method.loss(batch),
+            loss=lambda method, batch: method.loss(
+                batch, form=recipe.form, bce_weight=recipe.bce_weight
+            ),
             recipe=recipe,
             run=run,
             accelerator=accelerator,
@@ -131,8 +141,13 @@ def pretrain(
             result.save_pretrained(output, half=recipe.half)
             earlier = None if recipe.start is None else resolve(recipe.start)
             write_training_scans(output, supply.hashes, earlier=earlier)
-            facts = {"data": supply.summary, "tasks": [task.name for task in supply.tasks],
-                     "scans": supply.scans, "start": _start(recipe, carried)}  # fmt: skip
+            facts = {
+                "data": supply.summary,
+                "generator": supply.generator,
+                "tasks": [task.name for task in supply.tasks],
+                "scans": supply.scans,
+                "start": _start(recipe, carried),
+            }
             complete(output, facts | outcome(trainer))
     return result
 

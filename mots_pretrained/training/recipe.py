@@ -18,6 +18,7 @@ from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.inference.network import Precision
+from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.methods import configured
 from mots_pretrained.parse import from_dict
 from mots_pretrained.training.log import LogRow
@@ -49,7 +50,8 @@ class Recipe:
     tasks: tuple[str, ...] = ()  # tasks to learn; by default all that the data supervises
     labels: Literal["partial", "complete"] = "partial"  # of phantoms: as in MOTS, or all tasks
     randomise: float = 0.5  # how far phantoms leave the plausible, 0 to 1
-    phantoms: int | None = None  # different phantoms; null: no two alike
+    phantoms: int | None = None  # different phantoms at most; null: any number
+    replay: int = 1  # how often a phantom comes on average, each time with other patches
     balance: Literal["proportional", "balanced"] = "proportional"  # each scan, or task, as often
     ablation: bool = False  # leave out the fifth that the ablations validate on (Sec. 4.2)
     held_out: int | None = None  # cases to validate fine-tuning with; null: a fifth
@@ -61,6 +63,10 @@ class Recipe:
     )
     foreground: float = 0.5  # probability that a patch is centred on something labelled
     augmentation: Literal["default", "paper", "published", "none"] = "default"
+
+    # Loss
+    form: Form = "published"  # of Eq. 16; smooth has a gradient on empty targets
+    bce_weight: float = 1.0  # weight of the cross-entropy beside the Dice term
 
     # Optimisation
     steps: int | None = None  # optimiser steps; null where epochs say how long
@@ -307,12 +313,13 @@ def _check(recipe: Recipe) -> None:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("steps", "epochs", "phantoms", "patches_per_case"), (1, 1e9)),
+    **dict.fromkeys(("steps", "epochs", "phantoms", "replay", "patches_per_case"), (1, 1e9)),
     **dict.fromkeys(("batch", "accumulate", "validate_every"), (1, 1e6)),
     **dict.fromkeys(("warm_up", "unfreeze", "patience", "folds", "held_out"), (0, 1e9)),
     **dict.fromkeys(("rate", "transformer_rate", "layer_decay", "clip"), (1e-12, 1.0)),
     **dict.fromkeys(("randomise", "foreground", "weight_decay"), (0, 1)),
     "clip": (1e-12, 1e12),
+    "bce_weight": (0, 1e6),
     "ema": (1e-12, 1 - 1e-9),
     "seed": (0, 2**63 - 1),
 }

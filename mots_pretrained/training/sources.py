@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
@@ -20,11 +21,16 @@ from mots_pretrained.data.layouts import Collection
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.prepare import prepare_folder
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.stored_case import Foreground, StoredCase, write_case
 from mots_pretrained.data.stream import Cycle, Source
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import replacing_folder, write_json
 from mots_pretrained.images.preprocess import scale_hounsfield
+from mots_pretrained.parse import from_dict
+from mots_pretrained.phantom import VERSION as PHANTOMS
 from mots_pretrained.phantom import Phantom, task_target, torso
 from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.trainer import on_main
@@ -55,6 +61,8 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
 CASES = ".cases"
 """Folder within a training's own that holds its prepared cases while it runs."""
 
+_POOL = 56  # phantoms before the first one comes again
+
 OWN_TUMOUR = 0.65
 """Chance of the tumour that a phantom's own domain is about, where all tumours are supervised."""
 
@@ -69,6 +77,7 @@ class Supply:
         patches_per_case: Patches to cut from a case each time that it comes.
         source: Gives the source for a network, which has these tasks and perhaps others.
         summary: Description in a few words.
+        generator: Version of the phantoms' generator; None of real scans.
         hashes: ``collection/identifier`` of each scan by the hash of its voxels; none of phantoms.
     """
 
@@ -77,13 +86,18 @@ class Supply:
     patches_per_case: int
     source: Callable[[ModelConfig], Source]
     summary: str
+    generator: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
-def phantoms(recipe: Recipe) -> Supply:
+def phantoms(recipe: Recipe, output: Path) -> Supply:
     """Return phantoms of the recipe's tasks' domains, of all seven if none is named.
 
     An epoch is as many as the tasks have training scans in MOTS, 920 for all.
+
+    Args:
+        recipe: Its tasks, seed and what it says of phantoms.
+        output: The training's folder, in which phantoms that come again are stored.
 
     Raises:
         UserError: If MOTS has no task of a name, or the recipe has fields that only data uses.
@@ -101,10 +115,13 @@ def phantoms(recipe: Recipe) -> Supply:
             recipe.labels,
             tuple(names.index(task.name) for task in chosen),
         )
-        return made if recipe.phantoms is None else Repeated(made, recipe.phantoms)
+        if recipe.replay == 1 and recipe.phantoms is None:
+            return made
+        folder = output / CASES / "phantoms"
+        return Pool(made, folder, recipe.replay, recipe.phantoms, recipe.seed)
 
     scans = sum(task.train for task in chosen)
-    return Supply(chosen, scans, recipe.patches_per_case or 4, source, "phantoms")
+    return Supply(chosen, scans, recipe.patches_per_case or 4, source, "phantoms", PHANTOMS)
 
 
 def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
@@ -114,7 +131,9 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
         UserError: If there is no such folder, or no training case of a task in it; and, of
             ``source``, if it was prepared for another contract than the network's.
     """
-    _without(recipe, ("labels", "randomise", "phantoms"), "a training on data; leave -i out")
+    _without(
+        recipe, ("labels", "randomise", "phantoms", "replay"), "a training on data; leave -i out"
+    )
     prepared = PreparedSet.open(folder)
     fold: Literal["train"] | None = "train" if recipe.ablation else None
     with_cases = {record.task for record in prepared.select(split="train", fold=fold)}
@@ -138,12 +157,13 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
 
     scans = sum(map(len, groups))
     per_case = recipe.patches_per_case or 1
-    return Supply(chosen, scans, per_case, source, f"{scans} cases of {folder}", hashes)
+    return Supply(chosen, scans, per_case, source, f"{scans} cases of {folder}", hashes=hashes)
 
 
 def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
     """Return scans without labels, which were prepared beside the training."""
-    _without(recipe, ("randomise", "phantoms", "balance", "ablation"), "a training on bare scans")
+    unused = ("randomise", "phantoms", "replay", "balance", "ablation")
+    _without(recipe, unused, "a training on bare scans")
     records = prepared.records
     hashes = {record.source.content_hash: record.identifier for record in records}
 
@@ -151,7 +171,7 @@ def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
         return Cycle(Opened(records, prepared.case), recipe.seed)
 
     per_case = recipe.patches_per_case or 4
-    return Supply((), len(records), per_case, source, f"{len(records)} scans", hashes)
+    return Supply((), len(records), per_case, source, f"{len(records)} scans", hashes=hashes)
 
 
 def prepared_beside(
@@ -222,20 +242,74 @@ class Opened(Sequence[Case], Generic[T]):
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """So many cases of a source again and again, held in memory."""
+class Pool:
+    """Phantoms that are drawn once, stored, and come again among others that join them.
+
+    Drawing a phantom costs as much as several training steps. Which one case ``i`` is depends on
+    nothing but ``i`` and the seed; whoever asks for one that is not stored draws it.
+
+    Attributes:
+        source: Gives phantom number i.
+        folder: Where they are stored.
+        replay: How often a phantom comes on average.
+        most: Different phantoms at most; None for any number.
+        seed: Random seed for which comes when.
+    """
 
     source: Source
-    count: int
+    folder: Path
+    replay: int = 1
+    most: int | None = None
+    seed: int = 0
 
     def __call__(self, index: int) -> Case:
         """Return case number ``index``."""
-        return _held(self.source, index % self.count)
+        return self._case(self.number(index))
+
+    def number(self, index: int) -> int:
+        """Return the number of the phantom that case ``index`` is."""
+        joined, again = divmod(max(0, index - _POOL), self.replay)
+        newest = index if index < _POOL else _POOL + joined
+        last = newest if self.most is None else min(newest, self.most - 1)
+        if last == newest and again == 0:
+            return newest
+        return int(np.random.default_rng([self.seed, 6, index]).integers(last + 1))
+
+    def _case(self, number: int) -> Case:
+        place = self.folder / f"{number:06d}"
+        if not place.is_dir():
+            case = self.source(number)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replacing_folder(place) as draft:
+                step, classes = write_case(draft, case)
+                facts = {
+                    "name": case.name,
+                    "channels": len(case.image),
+                    "shape": case.shape,
+                    "labelled": case.labelled,
+                    "tasks": case.tasks,
+                    "step": step,
+                    "classes": [dataclasses.asdict(one) for one in classes],
+                }
+                write_json(draft / "phantom.json", facts)
+        facts = json.loads((place / "phantom.json").read_text("utf-8"))
+        return from_dict(_Stored, facts, f"{place}").case(place)
 
 
-@lru_cache(maxsize=64)
-def _held(source: Source, index: int) -> Case:
-    return source(index)
+@dataclass(frozen=True)
+class _Stored:
+    """What the pool keeps of a phantom beside its voxels."""
+
+    name: str
+    channels: int
+    shape: Size
+    labelled: tuple[bool, ...]
+    tasks: tuple[int, ...]
+    step: float
+    classes: tuple[Foreground, ...]
+
+    def case(self, folder: Path) -> Case:
+        return StoredCase.at(folder, **vars(self))
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,12 @@ def test_glibc_keeps_memory_and_sums_stay_right():
 def test_pretraining_on_phantoms_needs_no_medical_library():
     code = """
 import sys
+from pathlib import Path
 from mots_pretrained.training.pretrain import network_of, patches
 from mots_pretrained.training.recipe import Recipe
 from mots_pretrained.training.sources import phantoms
 recipe = Recipe(steps=1)
-supply = phantoms(recipe)
+supply = phantoms(recipe, Path("unused"))
 patches(recipe, supply, network_of(recipe, supply.tasks)[0].config)
 heavy = {"monai", "nibabel", "blosc2", "batchgeneratorsv2", "matplotlib", "SimpleITK", "typer",
          "accelerate", "tensorboard"}

@@ -184,9 +184,9 @@ def test_fields_of_phantoms_are_refused_on_data(recipe, folder, tmp_path):
 
 
 @pytest.mark.parametrize("labels", ["partial", "complete"])
-def test_the_network_takes_the_stream(recipe, labels):
+def test_the_network_takes_the_stream(recipe, labels, tmp_path):
     recipe = replace(recipe, labels=labels, randomise=0.0)
-    supply = phantoms(recipe)
+    supply = phantoms(recipe, tmp_path)
     net, carried = network_of(recipe, supply.tasks)
     assert carried is None
     loss = net.loss(next(patches(recipe, supply, net.config).batches(2))).total

@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 from mots_pretrained.training import sources
 from mots_pretrained.training.recipe import Recipe
-from mots_pretrained.training.sources import TorsoSource, phantoms, prepared_cases
+from mots_pretrained.training.sources import Pool, TorsoSource, phantoms, prepared_cases
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,8 @@ def test_vessels_that_do_not_show_are_not_asked_for(tiny, monkeypatch, contrast,
 def test_chosen_tasks_are_found_by_name_in_the_networks_list(tiny, labels):
     """The network has a task of another's before them, and one that phantoms do not show."""
     supply = phantoms(
-        Recipe(steps=1, randomise=0.0, labels=labels, tasks=("colon", "hepatic_vessel"), seed=3)
+        Recipe(steps=1, randomise=0.0, labels=labels, tasks=("colon", "hepatic_vessel"), seed=3),
+        Path("unused"),
     )
     assert [task.name for task in supply.tasks] == ["hepatic_vessel", "colon"]
     assert supply.scans == 242 + 100
@@ -95,11 +97,27 @@ def test_chosen_tasks_are_found_by_name_in_the_networks_list(tiny, labels):
         assert len(case.target) == len(case.labelled) == 2 * len(case.tasks)
 
 
-def test_so_many_phantoms_come_again_and_again(tiny):
-    supply = phantoms(Recipe(steps=1, randomise=0.0, phantoms=3))
-    source = supply.source(ModelConfig(preprocessing=tiny.preprocessing))
-    assert source(4) is source(1)
-    assert source(2).name == "phantom 2"
+def test_phantoms_that_come_again_are_drawn_once_and_stored(tiny, tmp_path):
+    recipe = Recipe(steps=1, randomise=0.0, phantoms=2)
+    source = phantoms(recipe, tmp_path).source(ModelConfig(preprocessing=tiny.preprocessing))
+    first = source(0)
+    assert first.name == "phantom 0"
+    assert {source(i).name for i in range(2, 12)} == {"phantom 0", "phantom 1"}
+    assert sorted(x.name for x in (tmp_path / ".cases/phantoms").iterdir()) == ["000000", "000001"]
+    drawn = TorsoSource(tiny.preprocessing, randomise=0.0)(0)
+    assert np.abs(np.asarray(first.image) - drawn.image).max() <= 1 / 8192
+    assert np.array_equal(first.target, drawn.target)
+    assert (first.labelled, first.tasks) == (drawn.labelled, drawn.tasks)
+
+
+def test_a_pool_grows_by_one_phantom_in_so_many_cases(tmp_path):
+    pool = Pool(lambda number: None, tmp_path, replay=4)
+    numbers = [pool.number(index) for index in range(1056)]
+    assert numbers[:56] == list(range(56))
+    assert numbers[56::4] == list(range(56, 306))
+    assert all(number <= 56 + max(0, i - 56) // 4 for i, number in enumerate(numbers))
+    assert len({*numbers}) == 306
+    assert numbers == [pool.number(index) for index in range(1056)]
 
 
 CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
