@@ -50,7 +50,7 @@ def draw_kidneys(free: Freedom, body: Body, bulk: float, left_lift: float) -> Ki
     rng, strength = free.rng, free.strength
     shared = rng.normal(0, [14.0, 10.5, 0.0]) * strength
     shared_turn = rng.normal(0, [6.0, 0.0, 8.0]) * strength
-    bulk *= free.factor(0.062)
+    bulk *= free.factor(0.055)
     pairs = []
     for sign in (-1.0, 1.0):
         centre = free.at(_CENTRE[sign], np.array([9.5, 3.5, 5.0]), 0.3) + shared

@@ -46,9 +46,9 @@ def draw_liver(
         return ellipsoid(at, free.size(radii, 0.06) * scale, free.turn((0, 0, 0), 5))
 
     reach = rng.normal(0, 13 * strength) + 35 * (rng.random() < 0.05)  # of the right lobe
-    left = rng.normal(0, 14 * strength)  # the left lobe's
+    left = float(np.clip(rng.normal(-3, 17 * strength), -50, 60))  # the left lobe's
     right = part((27 - 0.5 * reach, -62, -82), (105 + 0.5 * reach, 96, 70))
-    lobe = part((48 + rng.normal(0, 8), -122, 10 + 0.5 * left), (54, 42, 55 + 0.5 * left))
+    lobe = part((48 + rng.normal(0, 8), -122, 10 + 0.5 * left), (54, 42, 56 + 0.6 * left))
     middle = part((58, -88, -18), (42, 46, 50))
     # Bowel, duodenum and gallbladder press into the underside; spine, aorta and gullet behind.
     bed = part((-126, -64, 54), (180, 112, 165))

@@ -62,7 +62,7 @@ def draw_organs(free: Freedom, body: Body) -> Organs:
     rng = free.rng
     left_lift = float(rng.normal(0, 12 * free.strength))
     forward = float(rng.normal(0, 16 * free.strength))
-    bulk = free.factor(0.045)
+    bulk = free.factor(0.055)
     kidneys = draw_kidneys(free, body, bulk, left_lift)
     stomach_path, stomach = _stomach(free, forward)
     left_kidney = kidneys.parenchyma[1]
@@ -128,10 +128,12 @@ def _stomach(free: Freedom, forward: float) -> tuple[NDArray, Solid]:
             [-8, -110, -10, 16 * full],
             [-2, -100, -30, 12],
         ],
-        5.0,
+        np.array([5.0, 5.0, 8.0]),
         0.7,
     )
-    path[:, 1] += forward
+    middle = path[:, :3].mean(axis=0) + [0.0, forward, 0.0]
+    stretch = free.size((1.0, 1.05, 1.02), 0.09)
+    path[:, :3] = middle + (path[:, :3] - path[:, :3].mean(axis=0)) * stretch
     return path, tube_solid(tube(path, 24.0), 8.0)
 
 
