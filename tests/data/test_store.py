@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data import stored_case
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.patches import draw_start, extract
@@ -129,39 +128,11 @@ def test_foreground_is_drawn_without_reading_a_voxel(prepared):
         assert drawn[0] == drawn[1]
 
 
-def test_a_large_class_lists_some_of_its_voxels(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored_case, "FOREGROUND_CAP", 50)
-    case = make_case()
-    record = put(tmp_path, case)
-    organ, tumour = record.foreground
-    assert (organ.channel, organ.value, organ.voxels, organ.listed) == (0, 1, 2400, 50)
-    assert (tumour.channel, tumour.value, tumour.voxels, tumour.listed) == (1, 1, 3, 3)
-    listed = PreparedSet(tmp_path, Preprocessing(), TASKS, (record,)).case(record).foreground
-    assert len(set(listed[0]) & set(case.foreground[0])) == 50
-    np.testing.assert_array_equal(listed[1], case.foreground[1])
-
-
 def test_a_case_without_labels_has_no_foreground(tmp_path):
     case = make_case()
     case.target[:] = 0
     record = put(tmp_path, case)
     assert PreparedSet(tmp_path, Preprocessing(), TASKS, (record,)).case(record).foreground == ()
-
-
-def test_the_same_case_gives_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        put(tmp_path / name, make_case())
-    for path in (tmp_path / "a").rglob("*.*"):
-        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
-        assert path.read_bytes() == other.read_bytes(), path.name
-
-
-def test_values_beyond_a_ct_take_a_wider_step(tmp_path):
-    case = make_case(scale=30.0)  # z-scored MRI has no bounds
-    record = put(tmp_path, case)
-    assert record.step > 1 / 4096
-    back = PreparedSet(tmp_path, Preprocessing(), TASKS, (record,)).read(record)
-    np.testing.assert_allclose(back.image, case.image, atol=record.step / 2 + 1e-6)
 
 
 def test_folders_that_are_no_set_are_refused(tmp_path, prepared):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mots_pretrained.data.layouts.bcv import find_bcv
 from mots_pretrained.data.layouts.brats import find_brats
-from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collection
+from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collection, folders_below
 from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.layouts.kits import WANTED as KITS_WANTED
 from mots_pretrained.data.layouts.kits import find_kits
@@ -25,7 +25,6 @@ from mots_pretrained.data.layouts.msd import WANTED as MSD_WANTED
 from mots_pretrained.data.layouts.msd import find_msd
 from mots_pretrained.data.layouts.nnunet import find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
-from mots_pretrained.data.layouts.walk import folders_below
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.volume import list_volumes
 from mots_pretrained.tasks import MOTS_TASKS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mots_pretrained.errors import UserError
+from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.tasks import Task
+
+_DEPTH = 3  # a collection lies one or two levels below the root, LiTS's batches one deeper
 
 Classes = dict[str, tuple[int, ...]]
 """The label values that make up each class, by name; several for regions that overlap."""
@@ -129,3 +131,22 @@ def add_once(found: dict[str, Path], name: str, path: Path) -> None:
     if name in found:
         raise UserError(f"{found[name]} and {path} are both {name}; keep one of them")
     found[name] = path
+
+
+def folders_below(root: Path) -> Iterator[Path]:
+    """Yield a root and the folders up to three levels below it, level by level.
+
+    Raises:
+        MissingFileError: If there is no such folder.
+    """
+    if not root.is_dir():
+        raise MissingFileError(f"no such folder: {root}; give the one that holds the collections")
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        yield from level
+        level = [
+            path
+            for folder in level
+            for path in sorted(folder.iterdir())
+            if path.is_dir() and not path.name.startswith(".")
+        ]

@@ -6,8 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import Collection, add_once, pair
-from mots_pretrained.data.layouts.walk import folders_below
+from mots_pretrained.data.layouts.collection import Collection, add_once, folders_below, pair
 from mots_pretrained.images.volume import list_volumes, stem
 from mots_pretrained.tasks import task_named
 

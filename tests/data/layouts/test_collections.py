@@ -10,14 +10,6 @@ from mots_pretrained.phantom import collections
 from mots_pretrained.phantom.torso import torso
 from mots_pretrained.tasks import MOTS_TASKS
 
-DECATHLON = {
-    "Task08_HepaticVessel": "hepaticvessel",
-    "Task07_Pancreas": "pancreas",
-    "Task10_Colon": "colon",
-    "Task06_Lung": "lung",
-    "Task09_Spleen": "spleen",
-}
-
 
 def touch(root, *names):
     for name in names:
@@ -93,27 +85,6 @@ def test_collections_lie_at_the_root_or_up_to_two_levels_below(tmp_path):
     assert identifiers(found[0]) == ["liver_0", "liver_27", "liver_28", "liver_130"]
     assert found[0].folder == tmp_path / "downloads" / "LiTS"
     assert [c.name for c in find_collections(tmp_path / "kits19" / "data")] == ["kidney"]
-
-
-def test_lits_is_read_compressed_and_with_its_label_maps_apart(tmp_path):
-    touch(tmp_path, "volumes/volume-3.nii.gz", "labels/segmentation-3.nii", "volumes/notes.txt")
-    (case,) = find_collections(tmp_path)[0].cases
-    assert case.images == (tmp_path / "volumes/volume-3.nii.gz",)
-    assert case.label == tmp_path / "labels/segmentation-3.nii"
-
-
-@pytest.mark.parametrize(("folder", "name"), DECATHLON.items())
-def test_the_decathlon_without_apple_files_and_unlabelled_scans(tmp_path, folder, name):
-    (collection,) = find_collections(msd(tmp_path / folder, name, 1, 12).parent)
-    assert identifiers(collection) == [f"{name}_001", f"{name}_012"]
-    assert collection.task.source == f"MSD {folder}"
-
-
-def test_kits_keeps_its_own_test_cases_without_label(tmp_path):
-    touch(kits(tmp_path, 209), "case_00210/imaging.nii.gz")
-    (collection,) = find_collections(tmp_path)
-    assert [case.label is None for case in collection.cases] == [False, True]
-    assert [case.name for case in collection.labelled] == ["kidney_00209"]
 
 
 def test_named_collections_come_instead_of_those_below_the_root(tmp_path):
@@ -212,22 +183,12 @@ def test_kits_and_lits_have_the_classes_of_their_task_where_they_are_to_be_fine_
     assert identifiers(find_labelled(lits(tmp_path / "lits", 3))) == ["liver_3"]
 
 
-def test_the_decathlon_has_the_classes_of_its_description_there(tmp_path):
-    assert find_labelled(msd(tmp_path, "lung", 1)).classes == {"lung": (1,)}
-
-
 def test_a_folder_of_no_layout_and_a_missing_one_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         find_labelled(tmp_path / "none")
     with pytest.raises(ValueError, match="no labelled scans in a known layout") as caught:
         find_labelled(touch(tmp_path, "scans/a.nii"))
     assert all(layout.wanted in str(caught.value) for layout in LAYOUTS.values())
-
-
-def test_two_tasks_of_the_decathlon_in_one_folder_are_refused(tmp_path):
-    msd(msd(tmp_path, "lung", 1), "colon", 1)
-    with pytest.raises(ValueError, match="holds cases of colon and of lung; part them"):
-        find_collections(tmp_path)
 
 
 def test_scans_without_labels_are_found_at_any_depth(tmp_path):

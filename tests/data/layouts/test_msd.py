@@ -1,0 +1,60 @@
+"""The Decathlon's five tasks that MOTS takes."""
+
+import json
+
+import pytest
+
+from mots_pretrained.data.layouts import find_collections, find_labelled
+from mots_pretrained.data.layouts.msd import find_msd
+
+DECATHLON = {
+    "Task08_HepaticVessel": "hepaticvessel",
+    "Task07_Pancreas": "pancreas",
+    "Task10_Colon": "colon",
+    "Task06_Lung": "lung",
+    "Task09_Spleen": "spleen",
+}
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def msd(root, name, *numbers):
+    names = [f"{name}_{number:03d}.nii.gz" for number in numbers]
+    for case in names:
+        touch(root, f"imagesTr/{case}", f"labelsTr/{case}", f"imagesTr/._{case}")
+    touch(root, f"imagesTs/{name}_999.nii.gz")
+    listed = [{"image": f"./imagesTr/{c}", "label": f"./labelsTr/{c}"} for c in names]
+    description = {"labels": {"0": "background", "1": name}, "training": listed}
+    (root / "dataset.json").write_text(json.dumps(description))
+    return root
+
+
+def identifiers(collection):
+    return [case.name for case in collection.cases]
+
+
+@pytest.mark.parametrize(("folder", "name"), DECATHLON.items())
+def test_the_decathlon_without_apple_files_and_unlabelled_scans(tmp_path, folder, name):
+    (collection,) = find_collections(msd(tmp_path / folder, name, 1, 12).parent)
+    assert identifiers(collection) == [f"{name}_001", f"{name}_012"]
+    assert collection.task.source == f"MSD {folder}"
+
+
+def test_the_decathlon_has_the_classes_of_its_description_there(tmp_path):
+    assert find_labelled(msd(tmp_path, "lung", 1)).classes == {"lung": (1,)}
+
+
+def test_two_tasks_of_the_decathlon_in_one_folder_are_refused(tmp_path):
+    msd(msd(tmp_path, "lung", 1), "colon", 1)
+    with pytest.raises(ValueError, match="holds cases of colon and of lung; part them"):
+        find_collections(tmp_path)
+
+
+def test_other_tasks_are_left_alone(tmp_path):
+    assert find_msd(msd(tmp_path, "prostate", 1)) is None
