@@ -97,7 +97,7 @@ def read_anatomy(
         organs: ``(D, H, W)`` masks in canonical orientation, by names such as ``"liver"``,
             ``"left_kidney"`` or ``"kidney"``; names that tell nothing are passed over.
         spacing: Millimetres along (D, H, W).
-        landmarks: Of the scan. Without, the grid's middle stands for the body's.
+        landmarks: Landmarks of the scan; without, the grid's middle stands for the body's.
 
     Returns:
         The readings, axis by axis.

@@ -59,10 +59,10 @@ class CaseCheck:
         spacing: Millimetres along (D, H, W).
         range: Smallest and largest HU.
         tissue: Median HU of the body; None where no body stands out.
-        voxels: Of each category that the collection labels.
+        voxels: Number of voxels of each category that the collection labels.
         content: The scan's `content_hash`.
         readings: What the anatomy says about the orientation.
-        verdicts: Of each axis, as `anatomy.judge` gives them.
+        verdicts: Verdict on each axis, as `anatomy.judge` gives them.
         findings: What is wrong with this case alone.
         picture: An image file; None where none was asked for.
     """

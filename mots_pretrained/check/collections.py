@@ -29,7 +29,7 @@ class CheckReport:
     Attributes:
         collections: What was checked.
         cases: Every labelled case, in the order of the collections.
-        findings: Of all cases and collections, problems first.
+        findings: Findings of all cases and collections, problems first.
     """
 
     collections: tuple[Collection, ...]

@@ -21,7 +21,7 @@ class Landmarks:
     """What was found in one scan.
 
     Attributes:
-        middle: Of the body along (H, W), mm from the first voxel's centre.
+        middle: Middle of the body along (H, W), mm from the first voxel's centre.
         spine: How far behind the middle the densest column lies, mm; None where nothing is dense.
         lungs: How far above the scan's middle the lungs lie, as a share of its length, -0.5 to
             0.5; None where they are not seen.

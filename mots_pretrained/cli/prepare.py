@@ -14,7 +14,8 @@ from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.config import Preprocessing
-    from mots_pretrained.data.prepare import OnCase, Supervision
+    from mots_pretrained.data.prepare import OnCase
+    from mots_pretrained.data.split import Supervision
     from mots_pretrained.data.store import PreparedSet
 
 
@@ -43,8 +44,9 @@ def prepare(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> int:
     """Bring the original collections to a model's contract, ready for training; resumable."""
-    from mots_pretrained.data.prepare import Preparation, supervision
+    from mots_pretrained.data.prepare import Preparation
     from mots_pretrained.data.prepare import prepare as prepare_collections
+    from mots_pretrained.data.split import supervision
 
     folders = {
         "liver": liver,
@@ -60,7 +62,7 @@ def prepare(
     if not output and not dry_run:
         raise UserError("where to? name a folder with -o DIR, or only look with --dry-run")
     preparation = Preparation(_contract(contract), split, seed)
-    plan = supervision(found, preparation)
+    plan = supervision(found, split, seed)
     if dry_run:
         _show_plan(plan, preparation.contract, json)
         return 0

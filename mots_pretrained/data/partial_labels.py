@@ -23,7 +23,7 @@ class Targets:
     """What the values of a label map become.
 
     Attributes:
-        names: Of the classes, in the order of the target's numbers or channels.
+        names: Names of the classes, in the order of the target's numbers or channels.
         values: The label values that make up each.
         form: ``"task"``: channels (organ, tumour), of which the tumour wins a shared voxel and
             stays in its organ. ``"classes"``: one channel of class numbers from 1. ``"regions"``:

@@ -48,64 +48,12 @@ class Preparation:
     Attributes:
         contract: What the cases are brought to.
         split: ``"published"``, ``"seeded"`` or ``"all-test"``.
-        seed: Of the seeded split and of the validation fold.
+        seed: Random seed for the seeded split and the validation fold.
     """
 
     contract: Preprocessing = field(default_factory=Preprocessing)
     split: str = "published"
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Supervision:
-    """What a collection teaches: a line of the plan that ``--dry-run`` prints.
-
-    Attributes:
-        collection: Its name.
-        organ: The category that its organ labels supervise; None where it has none.
-        tumour: Likewise of its tumours.
-        train: Training cases, those of the validation fold included.
-        validation: Training cases of the validation fold.
-        test: Test cases.
-        unlabelled: Scans without a label map, which are left out.
-        folder: Where it was found.
-    """
-
-    collection: str
-    organ: str | None
-    tumour: str | None
-    train: int
-    validation: int
-    test: int
-    unlabelled: int
-    folder: str
-
-
-def supervision(
-    collections: Sequence[Collection], preparation: Preparation
-) -> tuple[Supervision, ...]:
-    """Return which collection supervises which categories, with how many cases; nothing is read.
-
-    Raises:
-        ValueError: As ``split_cases`` does.
-    """
-    split, validation = _split(collections, preparation)
-    lines = []
-    for collection in collections:
-        names = [case.name for case in collection.labelled]
-        lines.append(
-            Supervision(
-                collection.name,
-                collection.supervises.organ,
-                collection.supervises.tumour,
-                train=sum(split[name] == "train" for name in names),
-                validation=sum(name in validation for name in names),
-                test=sum(split[name] == "test" for name in names),
-                unlabelled=len(collection.cases) - len(names),
-                folder=f"{collection.folder}",
-            )
-        )
-    return tuple(lines)
 
 
 def prepare(
@@ -135,7 +83,8 @@ def prepare(
             prepared otherwise, or is being written by another process; or if a worker died.
     """
     preparation = preparation or Preparation()
-    split, validation = _split(collections, preparation)
+    split = split_cases(collections, preparation.split, preparation.seed)
+    validation = validation_cases(collections, split, seed=preparation.seed)
     jobs: list[Job] = []
     parts: dict[str, Part] = {}
     for collection in collections:
@@ -363,13 +312,6 @@ def _sweep(folder: Path, kept: set[str] | None) -> None:
             shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".*prepared.json*"):
         path.unlink(missing_ok=True)
-
-
-def _split(
-    collections: Sequence[Collection], preparation: Preparation
-) -> tuple[dict[str, Split], frozenset[str]]:
-    split = split_cases(collections, preparation.split, preparation.seed)
-    return split, validation_cases(collections, split, seed=preparation.seed)
 
 
 def _contract_told(contract: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection as Group
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -24,6 +25,31 @@ KINDS: tuple[str, ...] = ("published", "seeded", "all-test")
 HELD_OUT = 0.2
 """Share of a collection's cases that a seeded split tests on; likewise of its training cases that
 the ablations validate on (Sec. 4.2)."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What a collection teaches: a line of the plan that ``--dry-run`` prints.
+
+    Attributes:
+        collection: Its name.
+        organ: The category that its organ labels supervise; None where it has none.
+        tumour: Likewise of its tumours.
+        train: Training cases, those of the validation fold included.
+        validation: Training cases of the validation fold.
+        test: Test cases.
+        unlabelled: Scans without a label map, which are left out.
+        folder: Where it was found.
+    """
+
+    collection: str
+    organ: str | None
+    tumour: str | None
+    train: int
+    validation: int
+    test: int
+    unlabelled: int
+    folder: str
 
 
 @cache
@@ -46,7 +72,7 @@ def split_cases(
         kind: ``"published"`` takes the seven collections of MOTS as published and splits others as
             ``"seeded"`` does: 80 % of each collection train and 20 % test, chosen by a hash of
             seed and identifier. ``"all-test"`` trains on none.
-        seed: Of the seeded split.
+        seed: Seed of the seeded split.
 
     Returns:
         ``"train"`` or ``"test"`` by identifier. A case more in one collection changes nothing in
@@ -90,6 +116,34 @@ def validation_cases(
         trained = [name for name in names if split[name] == "train"]
         chosen |= _held_out(trained, f"validation {seed}")
     return frozenset(chosen)
+
+
+def supervision(
+    collections: Sequence[Collection], kind: str = "published", seed: int = 0
+) -> tuple[Supervision, ...]:
+    """Return which collection supervises which categories, with how many cases; nothing is read.
+
+    Raises:
+        UserError: As `split_cases` does, or if a collection has no task.
+    """
+    split = split_cases(collections, kind, seed)
+    validation = validation_cases(collections, split, seed=seed)
+    lines = []
+    for collection in collections:
+        names = [case.name for case in collection.labelled]
+        lines.append(
+            Supervision(
+                collection.name,
+                collection.supervises.organ,
+                collection.supervises.tumour,
+                train=sum(split[name] == "train" for name in names),
+                validation=sum(name in validation for name in names),
+                test=sum(split[name] == "test" for name in names),
+                unlabelled=len(collection.cases) - len(names),
+                folder=f"{collection.folder}",
+            )
+        )
+    return tuple(lines)
 
 
 def _as_published(names: Sequence[str], collection: Collection) -> dict[str, Split]:

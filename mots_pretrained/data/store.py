@@ -55,7 +55,7 @@ class Provenance:
         bytes: Size of each file, images first.
         mtimes_ns: When each file was last changed, nanoseconds. Files of the same size and time
             are taken for the same; else the checksums tell.
-        content_hash: Of the scan's voxels and grid, whatever the file's packing.
+        content_hash: Hash of the scan's voxels, whatever the file's packing.
         shape: Voxels along the file's own three axes.
         spacing: Millimetres along the file's own axes.
         orientation: What the file's axes run towards, e.g. ``"LPS"``.
@@ -93,7 +93,7 @@ class CaseRecord:
         foreground: The classes present, in the order of ``Case.foreground``.
         source: Where it comes from.
         split: ``"train"`` or ``"test"``.
-        fold: Of a training case ``"train"`` or ``"validation"``; None of a test case.
+        fold: ``"train"`` or ``"validation"`` for a training case; None for a test case.
     """
 
     identifier: str

@@ -65,7 +65,7 @@ class PatchStream:
     Attributes:
         source: Gives case number i.
         sampling: How patches are drawn.
-        seed: Of positions, augmentation and order; the source has its own.
+        seed: Random seed for positions, augmentation and order; the source has its own.
         workers: Processes that make cases and patches; 0 makes them in this one.
     """
 
@@ -225,7 +225,7 @@ class Cycle:
 
     Attributes:
         cases: The cases, held in memory.
-        seed: Of the orders.
+        seed: Random seed for the orders.
     """
 
     cases: Sequence[Case]

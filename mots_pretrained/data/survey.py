@@ -18,7 +18,7 @@ class Facts:
     """What one pass over a case's files tells.
 
     Attributes:
-        channels: Of the scan, over all its files.
+        channels: Channels of the scan, over all its files.
         spacing: Millimetres along (D, H, W).
         lowest: Smallest intensity of the first file; None if it was not asked for.
         values: Label values, rising; None if they were not asked for.
@@ -37,7 +37,7 @@ def survey(
 
     Args:
         collection: The cases.
-        intensities: Of how many cases, from the first on, the voxels are read.
+        intensities: Number of cases, from the first on, whose voxels are read.
         values: Whether the label maps are read.
         workers: Processes; 0 or 1 works in this one.
 

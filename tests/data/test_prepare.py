@@ -23,7 +23,7 @@ from mots_pretrained.data.layouts import (
 )
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.patches import extract
-from mots_pretrained.data.prepare import Preparation, prepare, prepare_folder, supervision
+from mots_pretrained.data.prepare import Preparation, prepare, prepare_folder
 from mots_pretrained.data.store import PREPARING_VERSION, PreparedSet, write_record
 from mots_pretrained.files import locked
 from mots_pretrained.images import nifti
@@ -273,16 +273,6 @@ def test_folders_of_others_are_refused(tmp_path, livers):
         pytest.raises(ValueError, match="another run is writing"),
     ):
         prepare([livers], tmp_path / "out", FINE)
-
-
-def test_the_plan_counts_every_case(livers):
-    bare = CaseFiles("d", (livers.folder / "d_image.nii.gz",))
-    all_four = Collection("liver", livers.folder, (*livers.cases, bare), LIVER)
-    (line,) = supervision([all_four], FINE)
-    assert (line.organ, line.tumour) == ("liver", "liver_tumour")
-    assert (line.train + line.test, line.unlabelled) == (3, 1)
-    assert line.test == 1
-    assert line.validation == 1
 
 
 def test_all_seven_collections_of_phantoms(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mots_pretrained.data.layouts import CaseFiles, Collection
-from mots_pretrained.data.split import published_split, split_cases, validation_cases
+from mots_pretrained.data.split import published_split, split_cases, supervision, validation_cases
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 
 PREFIX = {"hepatic_vessel": "hepaticvessel"}
@@ -105,3 +105,10 @@ def test_one_case_more_moves_no_other_collection_and_at_most_one_of_its_own(coun
         moved = set(old) ^ set(new)
         assert not any(name.startswith("colon") for name in moved)
     assert len((before[0] - after[0]) | (after[0] - before[0] - {f"liver_{count}"})) <= 1
+
+
+def test_the_plan_counts_every_case():
+    livers = collection(task_named("liver"), [f"liver_{n}" for n in range(500, 504)], ["liver_503"])
+    (line,) = supervision([livers], "seeded")
+    assert (line.organ, line.tumour, line.folder) == ("liver", "liver_tumour", "folder")
+    assert (line.train, line.validation, line.test, line.unlabelled) == (2, 1, 1, 1)
