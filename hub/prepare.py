@@ -17,7 +17,8 @@ from pathlib import Path
 
 from mots_pretrained.files import write_json
 from mots_pretrained.publishing import prepare_folder
-from mots_pretrained.weights.card import Description, read_scores
+from mots_pretrained.weights.card import Description
+from mots_pretrained.weights.card_renewal import read_scores
 from mots_pretrained.weights.catalog import PINS
 from mots_pretrained.weights.download import checksum
 

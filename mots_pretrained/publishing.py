@@ -11,7 +11,8 @@ import torch
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.networks import from_state
-from mots_pretrained.weights.card import Description, check_card, renewed_card
+from mots_pretrained.weights.card import Description
+from mots_pretrained.weights.card_renewal import check_card, renewed_card
 from mots_pretrained.weights.checkpoint import CARD, load_folder, save_folder
 from mots_pretrained.weights.fingerprint import (
     FINGERPRINT,

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,13 @@ class Client:
         self._process.stdin.write(json.dumps({"verb": verb, "name": name, **options}) + "\n")
         self._process.stdin.flush()
 
-    def answer(self) -> dict[str, str]:
+    def answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the client ended with status {self._process.wait()}"
         return json.loads(line)
 
-    def ask(self, verb: str, name: str, **options: Any) -> dict[str, str]:
+    def ask(self, verb: str, name: str, **options: Any) -> dict[str, Any]:
         """Return the answer: ``{"value": ...}``, or ``{"error": its class, "told": its text}``."""
         self.start(verb, name, **options)
         return self.answer()
@@ -88,7 +89,26 @@ def _push_folder(name: str, *, folder: str, **options: Any) -> str:
     return upload_folder(folder, name, **options)
 
 
-_VERBS = {"resolve": _resolve, "load": _load, "push": _push, "push_folder": _push_folder}
+def _command(name: str, *, words: list[str]) -> dict[str, Any]:
+    """Run ``mots NAME WORDS``."""
+    import contextlib
+    import io
+
+    from mots_pretrained.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([name, *words])
+    return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
+
+
+_VERBS: dict[str, Callable[..., Any]] = {
+    "resolve": _resolve,
+    "load": _load,
+    "push": _push,
+    "push_folder": _push_folder,
+    "command": _command,
+}
 
 
 def _main() -> None:

@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
 
 LARGE = 10_000  # bytes; on the real Hub some megabytes, or whatever .gitattributes says
 
@@ -33,7 +35,8 @@ class Repository:
     def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
         before = self.commits.get(self.branches.get(branch) or self.branches.get("main", ""), {})
         after = {**before, **files}
-        text = repr((len(self.commits), sorted(after), branch)).encode()
+        contents = sorted((path, _blob(data)) for path, data in after.items())
+        text = repr((len(self.commits), contents, branch)).encode()
         name = hashlib.sha1(text).hexdigest()
         self.commits[name], self.branches[branch] = after, name
         return name
@@ -56,6 +59,7 @@ class SmallHub:
         readers: Tokens that gated and private repositories let in.
         writers: Tokens that may write.
         requests: ``METHOD path`` of every request, with its range where it has one.
+        agents: What the requests say of who asks.
         cut_after: Drop the connection after so many bytes of a large file.
         cut_times: How often; the following requests are answered whole.
         pause: Seconds to wait before answering at all.
@@ -68,6 +72,7 @@ class SmallHub:
     writers: set[str] = field(default_factory=lambda: {"writer"})
     large: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
     cut_after: int = 0
     cut_times: int = 0
     pause: float = 0.0
@@ -127,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         span = self.headers.get("Range")
         self.hub.requests.append(f"{self.command} {path}" + (f" {span}" if span else ""))
+        self.hub.agents.add(self.headers.get("User-Agent") or "")
         time.sleep(self.hub.pause)
         try:
             if self.hub.broken:
@@ -186,6 +192,20 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name: str, revision: str | None = None) -> None:
         repository, commit = self._commit(name, revision or "main")
         self._json({"id": name, "sha": commit, "private": repository.private, "siblings": []})
+
+    def listing(self) -> None:
+        """Filter by what the cards' headers name as library and tags, as the real one does."""
+        asked = parse_qs(urlsplit(self.path).query)
+        found = []
+        for name, repository in self.hub.repositories.items():
+            card = repository.commits[repository.head].get("README.md", b"").decode()
+            header = yaml.safe_load(card.split("---\n")[1]) if card.startswith("---") else {}
+            tags = [*header.get("tags", []), header.get("library_name", "")]
+            words = asked.get("search", [""])[0]
+            visible = not repository.private or self._token in self.hub.readers
+            if visible and words in name and {*asked.get("filter", [])} <= {*tags}:
+                found.append({"id": name, "tags": tags, "downloads": 3})
+        self._json(found)
 
     def tree(self, name: str, revision: str) -> None:
         repository, commit = self._commit(name, revision)
@@ -303,6 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 _NAME = r"([^/]+/[^/]+)"
 _ROUTES = (
+    (r"GET /api/models", _Handler.listing),
     (r"GET /api/models/" + _NAME, _Handler.info),
     (r"GET /api/models/" + _NAME + r"/revision/(.+)", _Handler.info),
     (r"GET /api/models/" + _NAME + r"/tree/(.+)", _Handler.tree),

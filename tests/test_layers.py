@@ -14,7 +14,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("demo",),
-    ("training", "publishing", "export"),
+    ("training", "publishing", "converting", "export"),
     ("networks",),
     ("adaptation",),
     ("published",),

@@ -12,7 +12,12 @@ from mots_pretrained.errors import UserError
 def convert(
     checkpoint: Annotated[
         str,
-        typer.Option("-i", "--input", help="Published checkpoint (.pth) of TransDoDNet or DoDNet"),
+        typer.Option(
+            "-i",
+            "--input",
+            help="Published checkpoint (.pth) of TransDoDNet or DoDNet, or org/name:FILE on the "
+            "Hugging Face Hub",
+        ),
     ],
     output: Annotated[str, typer.Option("-o", "--output", help="Folder to write")],
     settings: Annotated[
@@ -24,6 +29,9 @@ def convert(
             "nheads=4, add_memory=1, weight_std=True, input_size=64,192,192, spacing=1.5,0.8,0.8",
         ),
     ] = None,
+    sha256: Annotated[
+        str, typer.Option(help="Checksum that the checkpoint must have; needed for one on the Hub")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Convert a published checkpoint; say what its weights tell and what is assumed.
@@ -31,42 +39,29 @@ def convert(
     The folder is taken by from_pretrained, predict and finetune. Its fingerprint holds the
     logits on a bundled input.
     """
-    from pathlib import Path
-
     from mots_pretrained.cli import console
-    from mots_pretrained.networks import from_state
-    from mots_pretrained.published import convert as convert_weights
-    from mots_pretrained.published import inspect, read_checkpoint
-    from mots_pretrained.weights.card import Description, model_card
-    from mots_pretrained.weights.checkpoint import save_folder
-    from mots_pretrained.weights.fingerprint import FINGERPRINT, fingerprint, to_text
+    from mots_pretrained.converting import convert_checkpoint
+    from mots_pretrained.weights.remote import checkpoint_at
 
-    arguments = _arguments(settings or [])
-    weights = read_checkpoint(checkpoint)
-    found = inspect(weights, arguments)
-    config, state = convert_weights(weights, arguments)
-    network = from_state(config, state)
-    said = Description(
-        name=Path(output).resolve().name,
-        summary=f"The authors' {config.architecture} network, converted by mots convert.",
-        training="By its authors, with the published code; see the paper.",
-        license="other",
+    done = convert_checkpoint(
+        checkpoint_at(checkpoint, sha256=sha256) or checkpoint,
+        output,
+        _arguments(settings or []),
+        sha256=sha256,
     )
-    extra = {FINGERPRINT: to_text(fingerprint(network, config, state))}
-    folder = save_folder(output, config, state, card=model_card(config, said), extra=extra)
-    parameters = sum(value.numel() for value in state.values())
+    found, architecture = done.inspection, done.inspection.config.architecture
     if json:
         told = {name: getattr(found, name) for name in ("inferred", "given", "assumed")}
         console.show_json(
             {
-                "folder": str(folder),
-                "architecture": config.architecture,
-                "parameters": parameters,
+                "folder": str(done.folder),
+                "architecture": architecture,
+                "parameters": done.parameters,
                 **told,
             }
         )
         return
-    console.show(f"{config.architecture}, {parameters:,} parameters, written to {folder}")
+    console.show(f"{architecture}, {done.parameters:,} parameters, written to {done.folder}")
     console.say(f"The weights tell: {_listed(found.inferred)}")
     if found.given:
         console.say(f"You said: {_listed(found.given)}")

@@ -13,7 +13,7 @@ import typer
 from mots_pretrained.cli import console
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.weights.catalog import CATALOG, Entry, entry_named, list_models
+from mots_pretrained.weights.catalog import CATALOG, Checkpoint, Entry, entry_named, list_models
 from mots_pretrained.weights.download import FILES, checksum, resolve
 
 
@@ -21,13 +21,24 @@ def models(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|PATTERN] | download NAME | verify [NAME] | overlap NAME DIR",
+            metavar="[NAME|PATTERN] | download NAME | search [WORDS] | verify [NAME] | "
+            "overlap NAME DIR",
             help="A model to show, a pattern such as '*.phantom' to list; or an action: download a "
-            "model for offline machines, verify checksums, say which scans of DIR a model has seen",
+            "model for offline machines, search the Hub for models of this package, verify "
+            "checksums, say which scans of DIR a model has seen",
         ),
     ] = None,
     output: Annotated[
         str, typer.Option("-o", "--output", help="Of download: a folder to copy the model to")
+    ] = "",
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence", help="Of download: fetch weights of others under their licence"
+        ),
+    ] = False,
+    sha256: Annotated[
+        str, typer.Option(help="Of download: take a checkpoint of this checksum instead")
     ] = "",
     architecture: Annotated[str, typer.Option(help="List those of this architecture")] = "",
     task: Annotated[str, typer.Option(help="List those that know this task, e.g. liver")] = "",
@@ -38,13 +49,15 @@ def models(
 ) -> None:
     """List the pretrained models, show one, fetch it, check it, ask what it has seen."""
     first, *rest = words or ["*"]
-    if output and first != "download":
-        raise UserError("-o is for mots models download")
+    given = {"-o": output, "--accept-licence": accept_licence, "--sha256": sha256}
+    for option, value in given.items():
+        if value and first != "download":
+            raise UserError(f"{option} is for mots models download")
     if first in _ACTIONS:
         action, least, most = _ACTIONS[first]
         if not least <= len(rest) <= most:
             raise UserError(f"mots models {first} takes {_COUNTS[least, most]}, got {len(rest)}")
-        action(rest, output, json)
+        action(rest, _Options(output, accept_licence, sha256, json))
     elif rest:
         close = get_close_matches(first, _ACTIONS, n=1) or [*_ACTIONS]
         raise UserError(f"one name or pattern, or an action: {', '.join(close)}; not {first!r}")
@@ -55,6 +68,14 @@ def models(
         _list(names, json)
     else:
         _show(first, json)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    output: str
+    accept_licence: bool
+    sha256: str
+    json: bool
 
 
 def _list(names: list[str], json: bool) -> None:
@@ -94,6 +115,8 @@ def _show(name: str, json: bool) -> None:
         facts["SHA-256"] = entry.sha256
     if entry.missing:
         facts["weights"] = f"none of ours: {entry.missing}"
+    if entry.checkpoint is not None:
+        facts |= _source(entry.checkpoint)
     if folder is not None:
         facts |= {"folder": str(folder), "load with": f'mots_pretrained.load("{entry.name}")'}
     _table(facts)
@@ -113,31 +136,90 @@ def _show_folder(name: str, json: bool) -> None:
     _table({**facts, **_contract(config.preprocessing), "folder": str(folder)})
 
 
-def _download(words: list[str], output: str, json: bool) -> None:
+def _download(words: list[str], options: _Options) -> None:
     """Fetch a model into the cache, or into a folder that another machine can be given."""
     from mots_pretrained.weights.checkpoint import load_folder
 
-    folder = resolve(words[0])
+    name = words[0]
+    checkpoint = CATALOG[name].checkpoint if name in CATALOG else None
+    if checkpoint is not None:
+        _convert_once(name, checkpoint, options)
+    elif options.accept_licence or options.sha256:
+        raise UserError(
+            f"--accept-licence and --sha256 are for weights of others; {name} is downloaded "
+            "without them"
+        )
+    folder = resolve(name)
     load_folder(folder)  # so that what is carried away is sound
-    if output:
+    if options.output:
         import shutil
 
         from mots_pretrained.files import replacing_by_name
 
-        target = Path(output)
+        target = Path(options.output)
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             if (folder / name).is_file():
                 with replacing_by_name(target / name) as draft:
                     shutil.copyfile(folder / name, draft)
         folder = target
-    if json:
-        console.show_json({"name": words[0], "folder": str(folder)})
+    if options.json:
+        console.show_json({"name": name, "folder": str(folder)})
     else:
-        console.show(f"{words[0]} lies in {folder}; load it by that path, or by name here")
+        console.show(f"{name} lies in {folder}; load it by that path, or by name here")
 
 
-def _verify(words: list[str], output: str, json: bool) -> None:
+def _convert_once(name: str, checkpoint: Checkpoint, options: _Options) -> None:
+    """Fetch and convert the checkpoint of others that a name stands for, unless it was before."""
+    from mots_pretrained.weights.download import converted_folder
+    from mots_pretrained.weights.remote import pinned
+
+    folder = converted_folder(name)
+    if (folder / FILES[1]).is_file() and not options.sha256:
+        return
+    if options.sha256:
+        checkpoint = pinned(checkpoint, options.sha256)
+    if not options.json:
+        _table(_source(checkpoint))
+    if not options.accept_licence:
+        told = " ".join(checkpoint.licences)
+        raise UserError(
+            f"the weights of {name} are others': {told} Add --accept-licence to fetch them "
+            "all the same, under whichever of these holds"
+        )
+    from mots_pretrained.converting import convert_checkpoint
+
+    done = convert_checkpoint(checkpoint, folder, name=name)
+    console.say(f"converted: {done.parameters:,} parameters")
+
+
+def _source(checkpoint: Checkpoint) -> dict[str, str]:
+    size = "not known" if checkpoint.size is None else f"{checkpoint.size:,} bytes"
+    told = {f"licence {n}": said for n, said in enumerate(checkpoint.licences, start=1)}
+    return {
+        "source": checkpoint.address,
+        "size": size,
+        "SHA-256": checkpoint.sha256 or "not known",
+        **told,
+    }
+
+
+def _search(words: list[str], options: _Options) -> None:
+    """List the Hub's repositories with models of this package."""
+    from mots_pretrained.weights.search import search_hub
+
+    found = search_hub(words[0] if words else "")
+    if options.json:
+        console.show_json({"models": [dataclasses.asdict(each) for each in found]})
+        return
+    width = max((len(each.name) for each in found), default=0)
+    for each in found:
+        told = f"{each.architecture or 'model'}, {each.downloads} downloads"
+        console.show(f"{each.name:<{width}}  {told}")
+    console.say(f"{len(found)} on the Hub; load one with: mots_pretrained.load(NAME)")
+
+
+def _verify(words: list[str], options: _Options) -> None:
     """Compare weights with the catalogue's checksums."""
     names = words or list_models(available=True)
     found = []
@@ -146,7 +228,7 @@ def _verify(words: list[str], output: str, json: bool) -> None:
         weights = resolve(name) / FILES[1]  # which compares, and refuses what is damaged
         actual = checksum(weights)
         found.append({"name": name, "file": str(weights), "sha256": actual, "expected": expected})
-    if json:
+    if options.json:
         console.show_json({"verified": found})
         return
     for each in found:
@@ -154,7 +236,7 @@ def _verify(words: list[str], output: str, json: bool) -> None:
         console.show(f"{each['name']}: SHA-256 {each['sha256']}, {told}")
 
 
-def _overlap(words: list[str], output: str, json: bool) -> None:
+def _overlap(words: list[str], options: _Options) -> None:
     """Say which of the user's scans a model was trained on."""
     from mots_pretrained.weights.provenance import read_training_scans
 
@@ -165,7 +247,7 @@ def _overlap(words: list[str], output: str, json: bool) -> None:
     paths = sorted(path for end in ("nii", "nii.gz") for path in Path(root).rglob(f"*.{end}"))
     hashes, unread = _hashes(paths) if known.scans else ({}, [])
     seen = known.seen(hashes)
-    if json:
+    if options.json:
         values = {"name": name, "statement": known.statement, "complete": known.complete}
         console.show_json({**values, "files": len(paths), "seen": seen, "unread": unread})
         return
@@ -193,8 +275,9 @@ def _hashes(paths: list[Path]) -> tuple[dict[str, str], list[str]]:
     return hashes, unread
 
 
-_ACTIONS: dict[str, tuple[Callable[[list[str], str, bool], None], int, int]] = {
+_ACTIONS: dict[str, tuple[Callable[[list[str], _Options], None], int, int]] = {
     "download": (_download, 1, 1),
+    "search": (_search, 0, 1),
     "verify": (_verify, 0, 1),
     "overlap": (_overlap, 2, 2),
 }

@@ -52,7 +52,8 @@ def push(
 
     from mots_pretrained.cli import console
     from mots_pretrained.publishing import prepare_folder
-    from mots_pretrained.weights.card import Description, read_card, read_scores
+    from mots_pretrained.weights.card import Description
+    from mots_pretrained.weights.card_renewal import read_card, read_scores
     from mots_pretrained.weights.upload import upload_folder
 
     if not repository and not output:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import UserError
 
 USE = """\
 For research on partially labelled data and transfer learning: as it is, or as pretrained weights
@@ -23,6 +18,14 @@ LIMITS = """\
 Research software, not a medical device. Scores hold for the data that they were measured on; no
 accuracy on patients is claimed.
 """
+
+LIBRARY_NAME = "mots_pretrained"
+"""What cards name as their library, by which the Hub finds them."""
+
+PASSED_ON = "Whoever uses the weights or passes them on has to know which of these holds."
+
+PAPER = "https://arxiv.org/abs/2211.06894"
+"""The Hub lists a repository whose card links it with the paper."""
 
 UNKNOWN = "unknown"
 """The Hub's name for a licence that nobody has stated."""
@@ -39,6 +42,11 @@ class Description:
         scores: Mean Dice, 0 to 1, by category, as measured on ``dataset``.
         dataset: What the scores were measured on.
         license: Of the weights, by the Hub's name for it; "other" for weights that are not ours.
+        license_name: What a licence is called that is "other" to the Hub.
+        license_link: Where its text is.
+        license_statements: Who says what of the licence, a sentence each.
+        base_model: Hub repository of the weights that the training began from.
+        datasets: Hub repositories of the data that it was trained on.
     """
 
     name: str = ""
@@ -47,6 +55,11 @@ class Description:
     scores: Mapping[str, float] = field(default_factory=dict)
     dataset: str = ""
     license: str = ""
+    license_name: str = ""
+    license_link: str = ""
+    license_statements: tuple[str, ...] = ()
+    base_model: str = ""
+    datasets: tuple[str, ...] = ()
 
 
 def model_card(config: ModelConfig, said: Description | None = None, *, seen: str = "") -> str:
@@ -97,131 +110,26 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
             "",
             said.training or NOT_RECORDED,
             "",
-            _seen_line(seen),
+            seen_line(seen),
             "",
             *_scores(said.scores, said.dataset),
+            *_licence(said.license_statements),
             "## Limits",
             "",
             LIMITS,
             "## Source",
             "",
             "Xie, Zhang, Xia, Shen: Learning from partially labeled data for multi-organ and tumor",
-            "segmentation, arXiv 2211.06894. Code: Apache-2.0. Weights: "
+            f"segmentation, [arXiv 2211.06894]({PAPER}). Code: Apache-2.0. Weights: "
             + ("as their authors say." if license == "other" else f"{license}."),
             "",
         ]
     )
 
 
-def renewed_card(
-    own: str | None, config: ModelConfig, said: Description, *, name: str, told: str, seen: str
-) -> str:
-    """Write a card for weights that may have one already, and lose nothing that it says.
-
-    Args:
-        own: The card that lies beside the weights. It stays as it is, but for what it says of
-            scans, a training that was not recorded, and the licence if there is a new one.
-        config: The network's configuration.
-        said: What is to be said anew; with more than a licence, the card is written anew with
-            this and with what ``own`` says besides.
-        name: The model's name where nothing else gives one.
-        told: What training.json says of the training, in words.
-        seen: Statement on the scans that the weights were trained on.
-
-    Raises:
-        ValueError: If the header of ``own`` is not valid.
-    """
-    if own is None:
-        known = Description(name=name, training=told)
-    else:
-        check_card(own)
-        if said == Description(name=said.name, license=said.license):
-            return _refreshed(own, license=said.license, told=told, seen=seen)
-        known = read_card(own)
-        known = replace(known, training=known.training or told)
-    given = {key: value for key, value in vars(said).items() if value}
-    if "scores" in given and "dataset" not in given:
-        given["dataset"] = ""  # the old scores' is not theirs
-    return model_card(config, replace(known, **given), seen=seen)
-
-
-def read_card(text: str) -> Description:
-    """Read what a card says besides the configuration, as far as :func:`model_card` wrote it."""
-    from huggingface_hub import ModelCard
-
-    data: Any = ModelCard(text).data
-    results = data.eval_results or []
-    title = re.search(r"^# (.+)$\s*^((?:.|\n)*?)\s*^```python$", text, re.MULTILINE)
-    training = re.search(
-        r"^## Training\s+((?:.|\n)*?)\s*^(?:Seen in training:|## )", text, re.MULTILINE
-    )
-    told = training[1] if training else ""
-    return Description(
-        name=title[1] if title else "",
-        summary=title[2] if title else "",
-        training="" if told == NOT_RECORDED else told,
-        scores={r.metric_name.removeprefix("Dice, "): r.metric_value for r in results},
-        dataset=results[0].dataset_name if results else "",
-        license=str(data.license or ""),
-    )
-
-
-def _refreshed(own: str, *, license: str, told: str, seen: str) -> str:
-    text = re.sub(r"(?m)^Seen in training: .*$", lambda _: _seen_line(seen), own)
-    text = text.replace(
-        f"## Training\n\n{NOT_RECORDED}\n", f"## Training\n\n{told or NOT_RECORDED}\n"
-    )
-    if license:
-        text = re.sub(r"(?m)^license: .*$", f"license: {license}", text, count=1)
-        text = re.sub(r"(?m)( Weights: )[^.\n]*\.$", rf"\g<1>{license}.", text)
-    return text
-
-
-def _seen_line(seen: str) -> str:
+def seen_line(seen: str) -> str:
+    """Return the card's line on the scans that the weights were trained on."""
     return f"Seen in training: {seen or 'not recorded.'}"
-
-
-def read_scores(path: str | Path) -> dict[str, float]:
-    """Read the Dice by category of what ``mots evaluate --json`` printed.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds no such numbers.
-    """
-    try:
-        dice = json.loads(Path(path).read_text("utf-8"))["dice"]
-        scores = {str(name): float(value) for name, value in dice.items() if value is not None}
-        sound = bool(scores) and all(0 <= score <= 1 for score in scores.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
-        sound = False
-    if not sound:
-        raise UserError(
-            f"{path} holds no scores; give the output of `mots evaluate --json`, with Dice of "
-            '0 to 1 by category under "dice"'
-        )
-    return scores
-
-
-def check_card(text: str) -> None:
-    """Refuse a card whose header the Hub would refuse.
-
-    Raises:
-        ValueError: If the header is no YAML, names no licence, or its model-index is not valid.
-    """
-    from huggingface_hub import ModelCard
-
-    try:
-        data: Any = ModelCard(text, ignore_metadata_errors=False).data
-    except Exception as error:  # YAML's errors, and the card's own of several types
-        first = " ".join(str(error).split())
-        raise UserError(f"the header of README.md is not valid: {first:.200}") from error
-    if not data.license:
-        raise UserError("the header of README.md names no license; add license: mit or so")
-    for result in data.eval_results or []:
-        if not isinstance(result.metric_value, int | float):
-            raise UserError(
-                f"README.md: {result.metric_name} has value {result.metric_value!r}, no number"
-            )
 
 
 def _header(config: ModelConfig, name: str, said: Description) -> str:
@@ -240,8 +148,14 @@ def _header(config: ModelConfig, name: str, said: Description) -> str:
         for category, score in said.scores.items()
     ]
     return ModelCardData(
+        base_model=said.base_model or None,
+        base_model_relation="finetune" if said.base_model else None,
+        datasets=list(said.datasets) or None,
+        metrics=["dice"] if results else None,
         license=said.license or UNKNOWN,
-        library_name="mots_pretrained",
+        license_name=said.license_name or None,
+        license_link=said.license_link or None,
+        library_name=LIBRARY_NAME,
         pipeline_tag="image-segmentation",
         tags=["medical-imaging", "3d", "segmentation", config.architecture],
         model_name=name if results else None,
@@ -284,6 +198,13 @@ def _scores(scores: Mapping[str, float], dataset: str) -> list[str]:
     rows = [f"| {category} | {score:.3f} |" for category, score in scores.items()]
     title = f"## Scores ({dataset})" if dataset else "## Scores"
     return [title, "", "| category | Dice |", "|---|---|", *rows, ""]
+
+
+def _licence(statements: tuple[str, ...]) -> list[str]:
+    if not statements:
+        return []
+    said = [f"- {statement}" for statement in statements]
+    return ["## Licence of the weights", "", *said, "", PASSED_ON, ""]
 
 
 def _times(values: tuple[float, ...]) -> str:

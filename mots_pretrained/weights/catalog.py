@@ -16,6 +16,33 @@ _ALL_TASKS = tuple(task.name for task in MOTS_TASKS)
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint file of others in a repository of a Hub.
+
+    Attributes:
+        repository: ``"org/name"``.
+        file: Its path in the repository.
+        revision: Branch, tag or commit; main by default.
+        sha256: Its checksum, where it is known.
+        size: Its size in bytes, where it is known.
+        licences: Who states which licence of the weights, a sentence each.
+    """
+
+    repository: str
+    file: str
+    revision: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    licences: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """``org/name:file``, with ``@revision`` where there is one."""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"{self.repository}{at}:{self.file}"
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model of the catalogue.
 
@@ -36,6 +63,7 @@ class Entry:
         scores: Dice, 0 to 1, by category, as measured by us.
         dataset: What the scores were measured on.
         missing: Why there are no weights to have and what to do instead; empty where there are.
+        checkpoint: The published checkpoint that it can be converted from, where one can be had.
     """
 
     name: str
@@ -54,6 +82,7 @@ class Entry:
     scores: dict[str, float] = field(default_factory=dict)
     dataset: str = ""
     missing: str = ""
+    checkpoint: Checkpoint | None = None
 
 
 PINS = Path(__file__).with_name("shipped.json")
@@ -76,6 +105,19 @@ def _phantom(name: str, summary: str, tasks: tuple[str, ...] = _ALL_TASKS) -> En
         **json.loads(PINS.read_text("utf-8"))[name],
     )
 
+
+CONFERENCE_CHECKPOINT = Checkpoint(
+    repository="MrGiovanni/SuPreM",
+    file="supervised_dodnet_unet_920.pth",
+    sha256="02895f7dc5aa5c70fba2bf813b25d2a163954eef697242deb9d4b08d31de9d35",
+    size=69_342_611,
+    licences=(
+        "The Hub repository MrGiovanni/SuPreM says Apache-2.0.",
+        "The GitHub page of the same collection says CC BY-NC-ND 4.0.",
+        "The authors' code (jianpengz/DoDNet) is GPL-3.0, and says nothing of weights.",
+    ),
+)
+"""The 2021 DoDNet's weights; their size and checksum are those of a mirror's pointer file."""
 
 _MOTS_DATA = "920 CT scans of the seven MOTS collections (Table 1)"
 _TRAIN_OR_CONVERT = (
@@ -124,12 +166,14 @@ CATALOG: dict[str, Entry] = {
             architecture="dodnet_conference",
             summary="The DoDNet of the 2021 conference paper, another and smaller network",
             training_data=_MOTS_DATA,
-            weights_licence="not stated by its authors",
+            weights_licence="stated differently in different places",
             missing=(
-                "its authors linked a checkpoint from their repository (jianpengz/DoDNet), which "
-                "is not ours to pass on: fetch it there, then `mots convert -i CHECKPOINT.pth`; "
-                "some versions of it were trained at 3 x 0.76 x 0.76 mm (`--set spacing=...`)"
+                "they are not ours to pass on; once you have read what is said of their licence, "
+                "`mots models download dodnet.mots_conference --accept-licence` fetches and "
+                "converts a published checkpoint, and `mots convert -i CHECKPOINT.pth` one that "
+                "you have"
             ),
+            checkpoint=CONFERENCE_CHECKPOINT,
         ),
     )
 }

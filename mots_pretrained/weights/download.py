@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mots_pretrained import __version__
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Entry, unknown_model
 
@@ -23,6 +24,9 @@ FILES = (
     "log.csv",
 )
 """All that a model's folder may hold and a repository gets; the first two are needed."""
+
+LIBRARY = {"library_name": "mots_pretrained", "library_version": __version__}
+"""What requests to a Hub say of who asks."""
 
 REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
 """A repository of a Hugging Face Hub, ``org/name`` or ``org/name@revision``."""
@@ -160,6 +164,7 @@ def _from_hub(
             token=token,
             local_files_only=local_files_only,
             allow_patterns=list(FILES),
+            **LIBRARY,
         )
     if not all((Path(folder) / name).is_file() for name in FILES[:2]):
         at = f"{repo}@{revision}" if revision else repo
@@ -212,6 +217,11 @@ def plain_hub_errors(
         raise ConnectionError(
             f"{at} was not downloaded before and the Hub is not to be reached; load it once with "
             "a connection, or give a folder"
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise ConnectionError(
+            f"the Hub is not asked for {at}, as HF_HUB_OFFLINE is set; unset it, or use what is "
+            "here: mots models"
         ) from error
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)

@@ -41,7 +41,9 @@ def test_listing_filters_and_showing(told, monkeypatch, tmp_path):
     assert entry["sha256"] in shown
     assert "Apache-2.0" in shown
     missing = told("models", "dodnet.mots_conference")
-    assert "its authors linked a checkpoint" in missing
+    assert "--accept-licence" in missing
+    for said in ("MrGiovanni/SuPreM", "69,342,611 bytes", "Apache-2.0", "CC BY-NC-ND", "GPL-3.0"):
+        assert said in missing
     assert told("models", "dodnet.mots", "--json")["folder"] is None
 
 
@@ -114,6 +116,8 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
         (["models", "downlaod", NAME], "an action: download"),
         (["models", "transdodnet.phantm"], "did you mean"),
         (["models", NAME, "-o", "x"], "-o is for"),
+        (["models", "verify", "--accept-licence"], "--accept-licence is for mots models download"),
+        (["models", "download", NAME, "--accept-licence"], "are for weights of others"),
     ],
 )
 def test_wrong_words_are_told_in_one_line(told, words, said):

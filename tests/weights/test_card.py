@@ -7,13 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.weights.card import (
-    Description,
-    check_card,
-    model_card,
-    read_card,
-    renewed_card,
-)
+from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.card_renewal import check_card, read_card, renewed_card
 
 
 def test_the_header_is_valid_card_data_with_its_scores():

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.publishing import verify
 from mots_pretrained.weights import catalog, download
-from mots_pretrained.weights.card import check_card
+from mots_pretrained.weights.card_renewal import check_card
 from mots_pretrained.weights.checkpoint import load_config, save_folder
 from mots_pretrained.weights.download import (
     FILES,
@@ -118,7 +118,7 @@ def test_a_source_checkout_finds_its_hub():
     ("name", "told"),
     [
         ("transdodnet.mots", "never linked a TransDoDNet checkpoint.*mots pretrain.*mots convert"),
-        ("dodnet.mots_conference", "linked a checkpoint.*mots convert -i CHECKPOINT.pth"),
+        ("dodnet.mots_conference", "download dodnet.mots_conference --accept.*mots convert -i"),
         ("transdodnet.phantm", "did you mean transdodnet.phantom"),
         ("resnet50", "known are transdodnet.phantom"),
         ("", "unknown model ''"),

@@ -1,0 +1,145 @@
+"""Reading model cards, and renewing one without losing what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
+from mots_pretrained.weights.card import NOT_RECORDED, Description, model_card, seen_line
+
+
+def renewed_card(
+    own: str | None,
+    config: ModelConfig,
+    said: Description,
+    *,
+    name: str,
+    told: str,
+    seen: str,
+    base_model: str = "",
+) -> str:
+    """Write a card for weights that may have one already, and lose nothing that it says.
+
+    Args:
+        own: The card that lies beside the weights. It stays as it is, but for what it says of
+            scans, a training that was not recorded, and the licence if there is a new one.
+        config: The network's configuration.
+        said: What is to be said anew; with more than a licence, the card is written anew with
+            this and with what ``own`` says besides.
+        name: The model's name where nothing else gives one.
+        told: What training.json says of the training, in words.
+        seen: Statement on the scans that the weights were trained on.
+        base_model: Hub repository of the weights begun from, where no card names one.
+
+    Raises:
+        ValueError: If the header of ``own`` is not valid.
+    """
+    if own is None:
+        known = Description(name=name, training=told, base_model=base_model)
+    else:
+        check_card(own)
+        if said == Description(name=said.name, license=said.license):
+            return _refreshed(
+                own, license=said.license, told=told, seen=seen, base_model=base_model
+            )
+        known = read_card(own)
+        known = replace(
+            known, training=known.training or told, base_model=known.base_model or base_model
+        )
+    given = {key: value for key, value in vars(said).items() if value}
+    if said.license not in ("", known.license):  # what was said of the old one is not said of it
+        known = replace(known, license_name="", license_link="", license_statements=())
+    if "scores" in given and "dataset" not in given:
+        given["dataset"] = ""  # the old scores' is not theirs
+    return model_card(config, replace(known, **given), seen=seen)
+
+
+def read_card(text: str) -> Description:
+    """Read what a card says besides the configuration, as far as :func:`model_card` wrote it."""
+    from huggingface_hub import ModelCard
+
+    data: Any = ModelCard(text).data
+    results = data.eval_results or []
+    title = re.search(r"^# (.+)$\s*^((?:.|\n)*?)\s*^```python$", text, re.MULTILINE)
+    training = re.search(
+        r"^## Training\s+((?:.|\n)*?)\s*^(?:Seen in training:|## )", text, re.MULTILINE
+    )
+    stated = re.search(r"^## Licence of the weights\s+((?:- .*\n)*)", text, re.MULTILINE)
+    told = training[1] if training else ""
+    return Description(
+        name=title[1] if title else "",
+        summary=title[2] if title else "",
+        training="" if told == NOT_RECORDED else told,
+        scores={r.metric_name.removeprefix("Dice, "): r.metric_value for r in results},
+        dataset=results[0].dataset_name if results else "",
+        license=str(data.license or ""),
+        license_name=str(data.license_name or ""),
+        license_link=str(data.license_link or ""),
+        license_statements=tuple(re.findall(r"(?m)^- (.+)$", stated[1] if stated else "")),
+        base_model=data.base_model if isinstance(data.base_model, str) else "",
+        datasets=tuple([data.datasets] if isinstance(data.datasets, str) else data.datasets or ()),
+    )
+
+
+def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str) -> str:
+    text = re.sub(r"(?m)^Seen in training: .*$", lambda _: seen_line(seen), own)
+    text = text.replace(
+        f"## Training\n\n{NOT_RECORDED}\n", f"## Training\n\n{told or NOT_RECORDED}\n"
+    )
+    if license:
+        text = re.sub(r"(?m)^license: .*$", f"license: {license}", text, count=1)
+        text = re.sub(r"(?m)^license_(name|link): .*\n", "", text)
+        text = re.sub(r"(?m)^## Licence of the weights\n(?:.*\n)*?(?=## )", "", text)
+        text = re.sub(r"(?m)( Weights: )[^.\n]*\.$", rf"\g<1>{license}.", text)
+    if base_model and not read_card(text).base_model:
+        named = f"base_model: {base_model}\nbase_model_relation: finetune"
+        text = text.replace("---\n", f"---\n{named}\n", 1)
+    return text
+
+
+def read_scores(path: str | Path) -> dict[str, float]:
+    """Read the Dice by category of what ``mots evaluate --json`` printed.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no such numbers.
+    """
+    try:
+        dice = json.loads(Path(path).read_text("utf-8"))["dice"]
+        scores = {str(name): float(value) for name, value in dice.items() if value is not None}
+        sound = bool(scores) and all(0 <= score <= 1 for score in scores.values())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise UserError(
+            f"{path} holds no scores; give the output of `mots evaluate --json`, with Dice of "
+            '0 to 1 by category under "dice"'
+        )
+    return scores
+
+
+def check_card(text: str) -> None:
+    """Refuse a card whose header the Hub would refuse.
+
+    Raises:
+        ValueError: If the header is no YAML, names no licence, or its model-index is not valid.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        data: Any = ModelCard(text, ignore_metadata_errors=False).data
+    except Exception as error:  # YAML's errors, and the card's own of several types
+        first = " ".join(str(error).split())
+        raise UserError(f"the header of README.md is not valid: {first:.200}") from error
+    if not data.license:
+        raise UserError("the header of README.md names no license; add license: mit or so")
+    for result in data.eval_results or []:
+        if not isinstance(result.metric_value, int | float):
+            raise UserError(
+                f"README.md: {result.metric_name} has value {result.metric_value!r}, no number"
+            )
