@@ -27,7 +27,7 @@ TUMOURS: tuple[str, ...] = (
 _SIZES: dict[str, tuple[tuple[int, int], float, float, tuple[float, float]]] = {
     "liver_tumour": ((1, 6), 12, 0.55, (4, 48)),
     "hepatic_vessel_tumour": ((1, 4), 15, 0.5, (6, 48)),
-    "kidney_tumour": ((1, 1), 21, 0.42, (8, 48)),
+    "kidney_tumour": ((1, 1), 21, 0.42, (8, 42)),
     "pancreas_tumour": ((1, 1), 14, 0.35, (6, 30)),
     "colon_tumour": ((1, 1), 11, 0.3, (7, 20)),
     "lung_tumour": ((1, 2), 13, 0.5, (5, 42)),
