@@ -25,7 +25,7 @@ FILES = (
 )
 """All that a model's folder may hold and a repository gets; the first two are needed."""
 
-LIBRARY = {"library_name": "mots_pretrained", "library_version": __version__}
+LIBRARY: dict[str, Any] = {"library_name": "mots_pretrained", "library_version": __version__}
 """What requests to a Hub say of who asks."""
 
 REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
