@@ -1,7 +1,6 @@
 """Checking collections in worker processes, one of which may be ended."""
 
-import os
-import signal
+import importlib
 
 import numpy as np
 import pytest
@@ -13,11 +12,7 @@ from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.tasks import task_named
 
 
-def _killed(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_killed_worker_is_told_in_one_line(tmp_path):
+def test_a_killed_worker_is_told_in_one_line(tmp_path, monkeypatch):
     """Fault 32: the pool's own exception came through, with a traceback of the program."""
     volume = Volume.with_spacing(np.full((8, 12, 12), -1000, np.int16), (20.0, 20.0, 20.0))
     volume.array[:, 2:10, 2:10] = 40
@@ -31,5 +26,8 @@ def test_a_killed_worker_is_told_in_one_line(tmp_path):
     split = {"a": "train", "b": "test"}
     (first, second) = check_collections([spleens], split, workers=2).cases
     assert (first.identifier, second.identifier) == ("a", "b")
+    (tmp_path / "end_it.py").write_text("import os\ndef draw(*_):\n    os._exit(9)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    draw = importlib.import_module("end_it").draw
     with pytest.raises(UserError, match=r"a worker process died.*fewer workers"):
-        check_collections([spleens], split, workers=2, picture=_killed)
+        check_collections([spleens], split, workers=2, picture=draw)
