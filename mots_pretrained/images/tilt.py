@@ -43,20 +43,20 @@ class Tilt:
         Args:
             array: On the sheared grid.
             labels: Move label maps by whole voxels, with 0 around them, instead of interpolating
-                linearly with the lowest value around.
+                linearly and continuing scans by their outermost voxels.
         """
         planes = np.moveaxis(array, self._axis(array), 0)
         places = [np.arange(self.straight[axis]) for axis in self.along]
-        size = (len(planes), *planes.shape[1:-2], *map(len, places))
-        result = np.full(size, 0 if labels else array.min(), array.dtype)
+        result = np.zeros((len(planes), *planes.shape[1:-2], *map(len, places)), array.dtype)
         for plane, new, shift in zip(planes, result, self.shifts, strict=True):
             offset = np.rint(shift) if labels else shift
             low, high = (place - s for place, s in zip(places, offset, strict=True))
             moved = _sample(_sample(plane, low, -2), high, -1)
-            rows, columns = _within(low, plane.shape[-2]), _within(high, plane.shape[-1])
-            kept = moved[..., rows[:, None], columns]
-            whole = array.dtype.kind in "iu"
-            new[..., rows[:, None], columns] = np.rint(kept) if whole else kept
+            if labels:
+                rows, columns = _within(low, plane.shape[-2]), _within(high, plane.shape[-1])
+                new[..., rows[:, None], columns] = moved[..., rows[:, None], columns]
+            else:
+                new[:] = np.rint(moved) if array.dtype.kind in "iu" else moved
         return np.ascontiguousarray(np.moveaxis(result, 0, self._axis(array)))
 
     def back(self, array: NDArray[Any]) -> NDArray[Any]:
