@@ -34,6 +34,12 @@ def finetune(
         list[str] | None,
         typer.Option("--set", help="Change one value, as steps=500 or freeze=encoder; repeatable"),
     ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; --set steps=N")] = None,
+    batch: Annotated[int | None, typer.Option(help="Patches a step; --set batch=N")] = None,
+    lr: Annotated[float | None, typer.Option(help="Initial learning rate; --set rate=X")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed for weights, split and patches; --set seed=N")
+    ] = None,
     classes: Annotated[
         str, typer.Option(help="Names of label values 1, 2, ..., by commas, or a JSON file")
     ] = "",
@@ -67,6 +73,8 @@ def finetune(
     from mots_pretrained.training import finetune_folder as folders
 
     changes: dict[str, Any] = {**_classes(classes), **_held_out(val)}
+    short = {"steps": steps, "batch": batch, "rate": lr, "seed": seed}
+    shortened = [f"{name}={value}" for name, value in short.items() if value is not None]
     if start:
         changes["start"] = None if start == "none" else start
     if folds is not None:
@@ -75,7 +83,7 @@ def finetune(
         changes["spacing"] = _spacing(spacing)
     if channel_init:
         changes["channel_init"] = channel_init
-    chosen, given = recipe_in_force(recipe, settings or (), **changes)
+    chosen, given = recipe_in_force(recipe, [*shortened, *(settings or ())], **changes)
     with on_this_machine(
         given, device=device, workers=workers, resume=resume, max_minutes=max_minutes
     ) as run:

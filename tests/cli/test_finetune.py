@@ -148,6 +148,13 @@ def test_options_reach_the_training(data, tmp_path, called, capsys):
     assert run.recompute
 
 
+def test_common_settings_have_options_of_their_own(data, tmp_path, called):
+    words = ["--steps", "7", "--batch", "3", "--lr", "1e-4", "--seed", "5", "--set", "seed=6"]
+    assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words]) == 0
+    recipe = called["recipe"]
+    assert (recipe.steps, recipe.batch, recipe.rate, recipe.seed) == (7, 3, 1e-4, 6)
+
+
 def test_class_values_of_a_file_are_kept(data, tmp_path, called):
     names = tmp_path / "names.json"
     names.write_text('{"lesion": 255, "organ": [1, 255]}')
