@@ -91,19 +91,31 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def remove_drafts(path: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it."""
+    place = Path(path)
+    if place.parent.is_dir():
+        for draft in place.parent.glob(f".*.{_digest(place)}*"):
+            draft.unlink(missing_ok=True)
+
+
 @contextmanager
-def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+def locked(folder: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None]:
     """Hold a folder, made if need be, so that no second run writes into it.
 
     The lock is the operating system's: it ends with the process, however that ends.
 
+    Args:
+        folder: The folder.
+        wait: Wait for another process that holds it.
+
     Raises:
-        UserError: If another process holds the folder.
+        UserError: If another process holds the folder and is not waited for.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "a+b") as file:
-        if not _lock(file):
+        if not _lock(file, wait):
             raise UserError(
                 f"another run is writing into {folder}; wait for its end or choose another folder"
             )
@@ -164,23 +176,27 @@ def _draft(path: Path) -> Iterator[Path]:
 
 def _beside(path: Path) -> Path:
     """Name a draft beside a path: this process's own, short, with the same endings."""
-    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     ending = "".join(path.suffixes[-2:])[-16:]
-    return path.with_name(f".{os.getpid()}.{digest}{ending[max(0, ending.find('.')) :]}")
+    return path.with_name(f".{os.getpid()}.{_digest(path)}{ending[max(0, ending.find('.')) :]}")
 
 
-def _lock(file: IO[Any]) -> bool:
-    """Lock an open file for this process, without waiting; False if another process holds it."""
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+
+
+def _lock(file: IO[Any], wait: bool) -> bool:
+    """Lock an open file for this process; False if another process holds it."""
     try:
         if os.name == "nt":
             import msvcrt
 
             file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            how = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
+            msvcrt.locking(file.fileno(), how, 1)  # type: ignore[attr-defined]
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True

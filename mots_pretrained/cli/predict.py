@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mots_pretrained.cli import FAILED, console
+from mots_pretrained.cli.scans_bar import scans_bar
+from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.data.layouts.collection import CaseFiles
-    from mots_pretrained.inference.cohort import Failure
+    from mots_pretrained.inference.failures import Failure
     from mots_pretrained.inference.prediction import Prediction
-
-_SECONDS_A_LINE = 20.0
+    from mots_pretrained.inference.predictor import Predictor
 
 
 def predict(
@@ -40,6 +39,18 @@ def predict(
     masks: Annotated[
         bool, typer.Option("--masks", help="Write a binary file for each category as well")
     ] = False,
+    picture: Annotated[
+        bool, typer.Option("--picture/--no-picture", help="Draw three slices of each scan")
+    ] = True,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write half-precision probabilities as .npz")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out scans whose results are there")
+    ] = False,
+    part: Annotated[
+        str, typer.Option(help="A part of the scans, to share them: 2/8 is the second of eight")
+    ] = "",
     submission: Annotated[
         str, typer.Option(help="Write only the file that an online evaluation takes: bcv or brats")
     ] = "",
@@ -67,7 +78,7 @@ def predict(
     In a folder every NIfTI file is a scan. For a model of several channels,
     files X_0000, X_0001, ... are one scan, and so are the files of a BraTS
     case in its own folder. Scans that fail are listed in failures.csv, and
-    the others go on.
+    the others go on; cohort.csv has a row for every scan and category.
     """
     from mots_pretrained.inference.cohort import (
         check_places,
@@ -75,8 +86,14 @@ def predict(
         find_scans,
         segment_scans,
     )
+    from mots_pretrained.inference.cohort_table import write_cohort
 
     check_places(scan, output)
+    if submission and (masks or probabilities or skip_existing):
+        raise UserError(
+            "--submission writes one file a scan and no more; leave out --masks, --probabilities "
+            "and --skip-existing"
+        )
     from mots_pretrained.inference.predictor import Predictor
     from mots_pretrained.networks import load
     from mots_pretrained.training.machine import best_device, prepare_machine
@@ -92,30 +109,41 @@ def predict(
         batch=batch,
         precision=precision,  # type: ignore[arg-type]  # it is checked there
         postprocess=postprocess,
+        probabilities=probabilities,
     )
     scans = find_scans(scan, len(predictor.config.preprocessing.channels))
-    write = _writer(predictor.label_values, output, masks, submission, f"segmented by {model}")
+    outputs = _Outputs(output, submission, masks, picture, probabilities)
+    write = _writer(predictor, outputs, f"segmented by {model}")
     if not submission:
         check_sources(scans, output)
+    scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
+    folder = output if Path(scan[0]).is_dir() else None
     console.say(f"Segmenting with {model} on {chosen}")
-    with ExitStack() as bars:
+    try:
+        with scans_bar(len(scans)) as bar:
 
-        def show(told: dict[str, Any] | Failure) -> None:
-            bars.close()
-            if not json:
-                _show(told)
+            def show(told: dict[str, Any] | Failure) -> None:
+                bar.done()
+                if not json:
+                    _show(told)
 
-        reports, failures = segment_scans(
-            predictor,
-            scans,
-            write,
-            output=output if Path(scan[0]).is_dir() else None,
-            on_window=lambda name: bars.enter_context(_bar(name)),
-            on_scan=show,
-        )
+            reports, failures = segment_scans(
+                predictor,
+                scans,
+                write,
+                output=folder,
+                shared=bool(part),
+                on_window=bar.windows,
+                on_scan=show,
+            )
+    finally:
+        if folder is not None and not submission and Path(output).is_dir():
+            write_cohort(output)
     if json:
         refused = [failure._asdict() for failure in failures]
-        console.show_json({"model": model, "scans": reports, "failures": refused})
+        console.show_json(
+            {"model": model, "scans": reports, "skipped": skipped, "failures": refused}
+        )
     if failures:
         console.warn(
             f"{len(failures)} of {len(scans)} scans failed, the first with: {failures[0].reason} "
@@ -124,24 +152,66 @@ def predict(
         raise typer.Exit(FAILED)
 
 
+@dataclass(frozen=True)
+class _Outputs:
+    """What is to be written of each scan, and where."""
+
+    folder: str
+    submission: str
+    masks: bool
+    picture: bool
+    probabilities: bool
+
+
+def _chosen(
+    scans: list[CaseFiles], outputs: _Outputs, predictor: Predictor, part: str, skip_existing: bool
+) -> tuple[list[CaseFiles], list[str]]:
+    """Return the scans of this run, and the names of those whose results are there."""
+    from mots_pretrained.inference.resume import left_to_do, part_of
+
+    if part:
+        scans = part_of(scans, part)
+    if not skip_existing:
+        return scans, []
+    left = left_to_do(
+        scans,
+        outputs.folder,
+        mask_names=list(predictor.label_values) if outputs.masks else (),
+        picture=outputs.picture,
+        probabilities=outputs.probabilities,
+        shared=bool(part),
+    )
+    skipped = [scan.name for scan in scans if scan not in left]
+    if skipped:
+        console.say(f"{len(skipped)} of {len(scans)} scans have their results already")
+    return left, skipped
+
+
 def _writer(
-    label_values: dict[str, tuple[int, ...]], output: str, masks: bool, submission: str, title: str
+    predictor: Predictor, outputs: _Outputs, title: str
 ) -> Callable[[Prediction, CaseFiles], dict[str, Any]]:
     """Return the function that writes a prediction's files, once it is sure that it can."""
+    folder, submission = outputs.folder, outputs.submission
     if submission:
         from mots_pretrained.inference.submission import check_submission, save_submission
 
-        check_submission(submission, list(label_values))
+        check_submission(submission, list(predictor.label_values))
         return lambda found, _: {
             "scan": found.volume.name,
-            "segmentation": str(save_submission(found, output, submission)),
+            "segmentation": str(save_submission(found, folder, submission)),
         }
     from mots_pretrained.images.segmentation import check_label_values
     from mots_pretrained.inference.cohort import write_results
 
-    check_label_values(output, label_values)
+    check_label_values(folder, predictor.label_values)
     return lambda found, scan: write_results(
-        found, output, masks=masks, files=scan.images, title=f"{found.volume.name}, {title}"
+        found,
+        folder,
+        masks=outputs.masks,
+        picture=outputs.picture,
+        probabilities=outputs.probabilities,
+        files=scan.images,
+        title=f"{found.volume.name}, {title}",
     )
 
 
@@ -152,7 +222,8 @@ def _show(told: dict[str, Any] | Failure) -> None:
     if "volumes_ml" not in told:
         console.show(told["segmentation"])
         return
-    console.show(f"{told['segmentation']}  ({told['seconds']:.0f} s; {told['overlay']})")
+    picture = f"; {told['overlay']}" if "overlay" in told else ""
+    console.show(f"{told['segmentation']}  ({told['seconds']:.0f} s{picture})")
     found = {name: ml for name, ml in told["volumes_ml"].items() if ml}
     width = max(map(len, found), default=0)
     for name, ml in found.items():
@@ -161,25 +232,3 @@ def _show(told: dict[str, Any] | Failure) -> None:
         console.show(f"  {own:>3}  {name:<{width}}  {ml:9.1f} ml")
     if not found:
         console.show("  nothing found")
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows the windows done: a bar on a terminal, a line now and then elsewhere."""
-    if console.quiet() or not sys.stdout.isatty():
-        last = time.monotonic()
-
-        def say(done: int, count: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > _SECONDS_A_LINE:
-                last = time.monotonic()
-                console.say(f"{name}: window {done} of {count}")
-
-        yield say
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    with Progress("{task.description}", BarColumn(), MofNCompleteColumn(),
-                  TimeRemainingColumn(), transient=True) as bar:  # fmt: skip
-        row = bar.add_task(name)
-        yield lambda done, count: bar.update(row, completed=done, total=count)

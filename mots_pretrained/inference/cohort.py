@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.files import write_text
 from mots_pretrained.images.nifti import list_volumes, read_grid, stem
+from mots_pretrained.inference.ahead import ahead
+from mots_pretrained.inference.failures import Failure, write_failures
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mots_pretrained.images.volume import Volume
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.inference.predictor import Predictor
     from mots_pretrained.inference.sliding_window import OnWindow
 
-FAILURES = "failures.csv"
-"""Name of the file that lists the scans of a folder that failed: file, kind and reason."""
-
 _CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's naming: CASE_0000 is the first channel
-
-
-class Failure(NamedTuple):
-    """A scan that failed: its first file, the kind of error, and the reason in one line."""
-
-    file: str
-    kind: str
-    reason: str
 
 
 def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
@@ -107,46 +102,94 @@ def check_sources(scans: Sequence[CaseFiles], output: str | os.PathLike[str]) ->
 
 def segment_scans(
     predictor: Predictor,
-    scans: Iterable[CaseFiles],
+    scans: Sequence[CaseFiles],
     write: Callable[[Prediction, CaseFiles], dict[str, Any]],
     *,
     output: str | os.PathLike[str] | None = None,
+    shared: bool = False,
     on_window: Callable[[str], OnWindow] | None = None,
     on_scan: Callable[[dict[str, Any] | Failure], None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[Failure]]:
-    """Segment scans one after the other; what fails is listed and the others go on.
+    """Segment scans; while the network works, the next is read and the one before is written.
+
+    At most three scans are in memory. What fails is listed and the others go on.
 
     Args:
         predictor: The network to use.
         scans: The scans.
-        write: Function that writes the files of a scan's prediction and returns a report of them.
+        write: Function that writes the files of a scan's prediction and returns a report of them;
+            called in a thread of its own, one scan after the other.
         output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
             earlier ones. None raises the first error instead.
+        shared: Whether other processes write into ``output`` at the same time.
         on_window: Function from a scan's name to the callback for its windows.
-        on_scan: Callback that receives each scan's report or failure.
+        on_scan: Callback that receives each scan's report or failure, in the scans' order.
 
     Returns:
         The reports, with the seconds that each scan took, and the failures.
     """
-    reports, failures, seen = [], [], []
-    for scan in scans:
-        start = time.monotonic()
+    reports: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    seen: list[str] = []
+
+    def settle(item: _InWork) -> None:
+        seen.append(item.scan.images[0].name)
         told: dict[str, Any] | Failure
-        seen.append(scan.images[0].name)
-        try:
-            report = write(_segment(predictor, scan, on_window), scan)
-            told = {**report, "seconds": round(time.monotonic() - start, 2)}
+        if item.error is None:
+            told = {**item.result, "seconds": round(item.seconds, 2)}
             reports.append(told)
-        except Exception as error:
-            if output is None:
-                raise
-            told = Failure(seen[-1], _kind(error), _reason(error))
+        elif output is None:
+            raise item.error
+        else:
+            told = Failure.of(seen[-1], item.error)
             failures.append(told)
         if output is not None:
-            _write_failures(Path(output) / FAILURES, failures, seen)
+            write_failures(output, failures, seen, shared=shared)
         if on_scan is not None:
             on_scan(told)
+
+    def read(scan: CaseFiles) -> _InWork:
+        return _InWork(scan).step(lambda _: _read(predictor, scan))
+
+    def segment(item: _InWork) -> None:
+        windows = on_window and on_window(item.scan.name)
+        item.step(lambda read: predictor.segment(*read, on_window=windows))
+
+    def store(item: _InWork) -> _InWork:
+        return item.step(lambda found: write(found, item.scan))
+
+    read_ahead = ahead(map(read, scans))
+    with closing(read_ahead), ThreadPoolExecutor(1) as writer:
+        writing: Future[_InWork] | None = None
+        for item in read_ahead:
+            segment(item)
+            if writing is not None:
+                settle(writing.result())
+            writing = writer.submit(store, item)
+        if writing is not None:
+            settle(writing.result())
     return reports, failures
+
+
+@dataclass
+class _InWork:
+    """A scan on its way, what the last step made of it, or the error that ended it."""
+
+    scan: CaseFiles
+    result: Any = None
+    error: Exception | None = None
+    seconds: float = 0.0
+
+    def step(self, work: Callable[[Any], Any]) -> _InWork:
+        """Replace the result by what a step makes of it, unless one before has failed."""
+        if self.error is None:
+            start, given, self.result = time.monotonic(), self.result, None
+            try:
+                self.result = work(given)
+            except Exception as error:
+                self.error = error
+            self.seconds += time.monotonic() - start
+        return self
 
 
 def write_results(
@@ -154,44 +197,54 @@ def write_results(
     output: str | os.PathLike[str],
     *,
     masks: bool = False,
+    picture: bool = True,
+    probabilities: bool = False,
     files: Sequence[Path] = (),
     title: str | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write a prediction's label map, volumes and picture.
+    """Write a prediction's picture, label map and volumes, the volumes last of all.
 
     Args:
         prediction: What was found.
         output: Folder to write into, made if need be.
         masks: Write each category's own mask as well.
+        picture: Write the picture.
+        probabilities: Write the probabilities, which the predictor must have kept.
         files: The scan's files, to be recorded.
         title: Title of the picture.
+        told: Further entries of the file of volumes.
 
     Returns:
-        What `save_prediction` returns, and ``overlay``, the picture's path.
+        What `save_prediction` returns, and with a picture its path as ``overlay``.
     """
-    from mots_pretrained.inference.outputs import save_prediction
-    from mots_pretrained.report.overlay import draw_overlay
+    from mots_pretrained.inference.outputs import OVERLAY, save_prediction
 
-    report = save_prediction(prediction, output, masks=masks, files=files)
-    overlay = Path(output) / f"{prediction.volume.name}_overlay.png"
-    draw_overlay(
-        prediction.volume,
-        prediction.labels,
-        overlay,
-        values=prediction.values,
-        volumes=prediction.volumes,
-        title=title,
+    drawn = {}
+    if picture:
+        from mots_pretrained.report.overlay import draw_overlay
+
+        overlay = Path(output) / OVERLAY.format(prediction.volume.name)
+        overlay.parent.mkdir(parents=True, exist_ok=True)
+        draw_overlay(
+            prediction.volume,
+            prediction.labels,
+            overlay,
+            values=prediction.values,
+            volumes=prediction.volumes,
+            title=title,
+        )
+        drawn = {"overlay": str(overlay)}
+    report = save_prediction(
+        prediction, output, masks=masks, probabilities=probabilities, files=files, told=told
     )
-    return {**report, "overlay": str(overlay)}
+    return {**report, **drawn}
 
 
-def _segment(
-    predictor: Predictor, scan: CaseFiles, on_window: Callable[[str], OnWindow] | None
-) -> Prediction:
+def _read(predictor: Predictor, scan: CaseFiles) -> tuple[Volume, NDArray[np.float32]]:
     from mots_pretrained.images.volume import read_channels
 
-    volume = dataclasses.replace(read_channels(scan.images), name=scan.name)
-    return predictor(volume, on_window=on_window and on_window(scan.name))
+    return predictor.prepare(dataclasses.replace(read_channels(scan.images), name=scan.name))
 
 
 def _one_scan(files: list[Path], channels: int) -> CaseFiles:
@@ -243,33 +296,3 @@ def _checked(scans: list[CaseFiles], folder: Path) -> list[CaseFiles]:
                 "one file"
             )
     return scans
-
-
-def _kind(error: Exception) -> str:
-    """Name an error; what the system refused by the system's own name."""
-    cause = error.__cause__
-    return type(cause if isinstance(cause, OSError) else error).__name__
-
-
-def _reason(error: Exception) -> str:
-    named = isinstance(error, OSError) and error.filename is not None and error.strerror
-    text = f"{error.strerror}: {error.filename}" if named else str(error)  # type: ignore[attr-defined]
-    return " ".join(text.split()) or type(error).__name__
-
-
-def _write_failures(path: Path, failures: list[Failure], seen: list[str]) -> None:
-    """Replace these scans' rows in the list of failures; without any rows there is no file."""
-    kept: list[Failure] = []
-    if path.is_file():
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(Failure._fields)]
-            kept = [Failure(*row) for row in rows[1:] if row[0] not in seen]
-    rows_now = [*kept, *failures]
-    if not rows_now:
-        path.unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([Failure._fields, *rows_now])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.getvalue())

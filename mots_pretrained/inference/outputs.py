@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mots_pretrained.files import file_names, inside, write_json
 from mots_pretrained.images.segmentation import labels_content, write_segmentation
+from mots_pretrained.inference.measures import measure
 from mots_pretrained.inference.prediction import Prediction
 
 VOLUMES = "{}_volumes.json"
 """Name of a scan's file of volumes."""
+
+PROBABILITIES = "{}_probabilities.npz"
+"""Name of a scan's file of probabilities."""
+
+OVERLAY = "{}_overlay.png"
+"""Name of a scan's picture."""
 
 
 def save_prediction(
@@ -21,25 +29,30 @@ def save_prediction(
     folder: str | os.PathLike[str],
     *,
     masks: bool = False,
+    probabilities: bool = False,
     files: Sequence[str | os.PathLike[str]] = (),
+    told: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a prediction's files, making the folder if need be; each appears whole or not at all.
 
     Written are ``NAME_seg.nii.gz``, the values of its categories in ``labels.json`` (which
-    ``mots evaluate`` reads), and ``NAME_volumes.json``; with masks also
-    ``NAME_masks/CATEGORY.nii.gz``. Scans of one folder share their ``labels.json``.
+    ``mots evaluate`` reads), with masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities
+    ``NAME_probabilities.npz``, and last of all ``NAME_volumes.json``, so that a scan that has it
+    is complete. Scans of one folder share their ``labels.json``.
 
     Args:
         prediction: What was found.
         folder: Where to write.
         masks: Whether to write each category's own mask, an organ's with its tumours.
+        probabilities: Whether to write the probabilities, which the predictor must have kept.
         files: The scan's files; their paths from the folder on are recorded.
+        told: Further entries of the file of volumes.
 
     Returns:
         What the file of volumes says: ``scan``, its ``files``, ``segmentation`` (a path),
         ``spacing_mm`` along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each
-        category in the label map, with all that lies in it, and ``mask_volumes_ml`` of the
-        categories' own masks.
+        category in the label map, with all that lies in it, ``mask_volumes_ml`` of the
+        categories' own masks, and the `Measures` of each category as ``categories``.
 
     Raises:
         UserError: If the folder holds label maps whose values mean something else.
@@ -55,15 +68,21 @@ def save_prediction(
         place.mkdir(exist_ok=True)
         for category, file in file_names(prediction.names).items():
             prediction.save_mask(category, inside(folder, place / f"{file}.nii.gz"))
+    if probabilities:
+        prediction.save_probabilities(folder / PROBABILITIES.format(name))
+    measured = measure(prediction)
     report = {
         "scan": name,
         "files": [_from(folder, file) for file in files],
         "segmentation": str(segmentation),
         "spacing_mm": list(prediction.spacing),
         "labels": labels_content(prediction.label_values),
-        "volumes_ml": _rounded(prediction.volumes),
+        "volumes_ml": {category: found.volume_ml for category, found in measured.items()},
         "mask_volumes_ml": _rounded(prediction.mask_volumes),
+        "categories": {category: asdict(found) for category, found in measured.items()},
+        **(told or {}),
     }
+    report = json.loads(json.dumps(report))  # lists for tuples, as who reads the file gets it
     write_json(folder / VOLUMES.format(name), report)
     return report
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mots_pretrained.errors import UnknownNameError
+from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.files import replacing
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference.labels import Masks
 
@@ -24,12 +25,15 @@ class Prediction:
         label_values: Values in ``labels`` that make up each category predicted, the value that is
             written for it first: a liver's are its own, its tumours' and its vessels'.
         masks: Each category's own mask where categories may overlap, else None.
+        probabilities: ``(K, D, H, W)`` on the network's own grid, if they were asked for; of
+            categories that exclude each other the background comes first.
     """
 
     labels: NDArray[Any]
     volume: Volume
     label_values: dict[str, tuple[int, ...]]
     masks: Masks | None = None
+    probabilities: NDArray[np.float16] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,3 +96,25 @@ class Prediction:
     def save_mask(self, name: str, path: str | os.PathLike[str]) -> None:
         """Write a category's own mask, 0 and 1, as `save` does."""
         write_like(path, self.mask(name), self.volume)
+
+    def save_probabilities(self, path: str | os.PathLike[str]) -> None:
+        """Write the probabilities as a compressed ``.npz``, on the network's own grid.
+
+        It holds ``probabilities`` ``(K, D, H, W)`` in half precision, ``names`` of the K
+        categories, and ``affine`` from a voxel ``(d, h, w)`` to world millimetres (RAS+).
+
+        Raises:
+            UserError: If they were not kept.
+        """
+        if self.probabilities is None:
+            raise UserError("no probabilities were kept; use Predictor(..., probabilities=True)")
+        background = len(self.probabilities) - len(self.names)
+        names = [*["background"][:background], *self.names]
+        scale = np.divide(self.volume.shape, self.probabilities.shape[1:])
+        affine = self.volume.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)  # both grids cover the same field
+        affine[:3, :3] *= scale
+        with replacing(path) as file:
+            np.savez_compressed(
+                file, probabilities=self.probabilities, names=np.array(names), affine=affine
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Predictor:
         precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast;
             ``"float32"`` leaves the network as it is.
         postprocess: Clean the result as the published testing does.
+        probabilities: Keep the probabilities on the contract's grid, in half precision.
 
     Raises:
         UnknownNameError: If the network has no such task.
@@ -75,6 +76,7 @@ class Predictor:
         batch: int = 1,
         precision: Precision = "float32",
         postprocess: bool = False,
+        probabilities: bool = False,
     ) -> None:
         self.net = net
         check_layout(overlap, batch)
@@ -93,6 +95,7 @@ class Predictor:
         if postprocess and self.rule.exclusive:
             raise UserError("post-processing knows the organs of MOTS; a segmenter has none of it")
         self.postprocess = postprocess
+        self.probabilities = probabilities
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
@@ -116,8 +119,16 @@ class Predictor:
             FileNotFoundError: If there is no such file.
             ValueError: If the scan cannot be read or does not keep the network's contract.
         """
+        return self.segment(*self.prepare(scan), on_window=on_window)
+
+    def prepare(self, scan: Scan) -> tuple[Volume, NDArray[np.float32]]:
+        """Read a scan and bring it to the contract, for `segment`: two steps of one call.
+
+        Returns:
+            The scan, and ``(C, D, H, W)``.
+        """
         volume = _read(scan)
-        return self._segment(volume, preprocess(volume, self.config.preprocessing), on_window)
+        return volume, preprocess(volume, self.config.preprocessing)
 
     def prepared(
         self,
@@ -143,10 +154,10 @@ class Predictor:
                 f"({', '.join(contract.channels)}), not {image.shape}"
             )
         volume = Volume.with_spacing(image, contract.spacing if spacing is None else spacing)
-        return self._segment(volume, image, on_window)
+        return self.segment(volume, image, on_window=on_window)
 
-    def _segment(
-        self, volume: Volume, image: NDArray[np.float32], on_window: OnWindow | None
+    def segment(
+        self, volume: Volume, image: NDArray[np.float32], *, on_window: OnWindow | None = None
     ) -> Prediction:
         """Segment ``image``, the volume on the contract's grid, and decide on the volume's own."""
         network = self._network
@@ -162,14 +173,27 @@ class Predictor:
         masks = None if self.rule.exclusive else Masks(self.rule.names, volume.shape)
         depth, *plane = volume.shape
         most = max(1, _VOXELS_AT_ONCE // math.prod(plane))
+        kept: list[NDArray[np.float16]] = []
         with network.evaluating():
-            slabs = map(network.checked, slabs)
-            for start, planes in resample_depth(slabs, image.shape[1], depth, most=most):
+            checked: Iterator[tuple[int, torch.Tensor]] = map(network.checked, slabs)
+            if self.probabilities:
+                checked = _keeping(checked, kept)
+            for start, planes in resample_depth(checked, image.shape[1], depth, most=most):
                 decide(planes, self.rule, (plane[0], plane[1]), labels, masks, start)
         if self.postprocess and masks is not None:
             postprocess(masks)
             _follow(labels, masks, self.rule)
-        return Prediction(labels, volume, self.label_values, masks)
+        probabilities = np.concatenate(kept, axis=1) if kept else None
+        return Prediction(labels, volume, self.label_values, masks, probabilities)
+
+
+def _keeping(
+    slabs: Iterable[tuple[int, torch.Tensor]], kept: list[NDArray[np.float16]]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Pass slabs on, and keep a copy of their planes in half precision."""
+    for start, planes in slabs:
+        kept.append(planes.half().numpy())
+        yield start, planes
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -119,6 +119,7 @@ def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
         *(f"{x}_{what}" for x in "ac" for what in ("seg.nii.gz", "overlay.png", "volumes.json")),
         "labels.json",
         "failures.csv",
+        "cohort.csv",
     }
     told = json.loads(shown.out)
     assert [scan["scan"] for scan in told["scans"]] == ["a", "c"]

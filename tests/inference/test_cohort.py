@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import errno
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,14 @@ from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import (
-    Failure,
     check_places,
     check_sources,
     find_scans,
     segment_scans,
     write_results,
 )
+from mots_pretrained.inference.failures import Failure
+from mots_pretrained.inference.resume import part_of
 
 
 def scan(path: Path, channels: int = 1) -> Path:
@@ -257,3 +260,79 @@ def test_a_file_that_may_not_be_read_is_named_by_the_system_s_error(tmp_path, mo
     assert [report["scan"] for report in reports] == ["a"]
     assert failures[0][:2] == ("secret.nii.gz", "PermissionError")
     assert "Permission denied" in failures[0].reason
+
+
+def test_reading_network_and_writing_overlap(tmp_path):
+    """The second scan is read, and the first written, before the network is done with its own."""
+    for name in "abc":
+        scan(tmp_path / "in" / f"{name}.nii.gz")
+    read_next, written = threading.Event(), threading.Event()
+
+    class Waits(Predictor):
+        def prepare(self, volume):
+            if volume.name == "b":
+                read_next.set()
+            return super().prepare(volume)
+
+        def segment(self, volume, image, *, on_window=None):
+            if volume.name == "a":
+                assert read_next.wait(30)
+            if volume.name == "b":
+                assert written.wait(30)
+            return super().segment(volume, image, on_window=on_window)
+
+    def write(found, of):
+        assert found.volume.name == of.name
+        if of.name == "a":
+            written.set()
+        return {"scan": of.name}
+
+    scans = find_scans([tmp_path / "in"], 1)
+    reports, failures = segment_scans(Waits(Fails()), scans, write, output=tmp_path / "out")
+    assert failures == []
+    assert [report["scan"] for report in reports] == ["a", "b", "c"]
+
+
+def test_at_most_three_scans_are_in_memory(tmp_path):
+    for number in range(8):
+        scan(tmp_path / "in" / f"{number}.nii.gz")
+    alive: weakref.WeakSet[Volume] = weakref.WeakSet()
+    most = []
+
+    class Counts(Predictor):
+        def prepare(self, volume):
+            read, image = super().prepare(volume)
+            alive.add(read)
+            return read, image
+
+        def segment(self, volume, image, *, on_window=None):
+            most.append(len(alive))
+            return super().segment(volume, image, on_window=on_window)
+
+    segment_scans(
+        Counts(Fails()), find_scans([tmp_path / "in"], 1), lambda found, of: {"scan": of.name},
+        output=tmp_path / "out",
+    )  # fmt: skip
+    assert len(most) == 8
+    assert max(most) <= 3
+
+
+def test_lists_of_failures_of_several_machines_become_one(tmp_path):
+    for name in "abcd":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.nii.gz").write_bytes(b"")
+    scans = find_scans([tmp_path / "in"], 1)
+    threads = [
+        threading.Thread(
+            target=segment_scans,
+            args=(Predictor(Fails()), part_of(scans, f"{k}/2"), lambda found, of: {}),
+            kwargs={"output": tmp_path / "out", "shared": True},
+        )
+        for k in (1, 2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with open(tmp_path / "out" / "failures.csv", newline="") as file:
+        assert [row["file"][0] for row in csv.DictReader(file)] == ["a", "b", "c", "d"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from mots_pretrained.errors import UnknownNameError
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.labels import Masks
 from mots_pretrained.inference.prediction import Prediction
@@ -36,3 +38,20 @@ def test_masks_of_their_own_come_before_the_label_map():
     assert found.volumes["liver"] == pytest.approx(4)
     with pytest.raises(UnknownNameError, match="no category 'spleen' here; there are: liver"):
         found.mask("spleen")
+
+
+def test_probabilities_are_written_with_names_and_the_grid_of_the_network(tmp_path):
+    found = prediction()
+    with pytest.raises(UserError, match="no probabilities were kept"):
+        found.save_probabilities(tmp_path / "p.npz")
+    kept = np.linspace(0, 1, 4 * 1 * 3 * 2).reshape(4, 1, 3, 2).astype(np.float16)
+    found = dataclasses.replace(found, probabilities=kept)
+    found.save_probabilities(tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz") as stored:
+        np.testing.assert_array_equal(stored["probabilities"], kept)
+        assert stored["probabilities"].dtype == np.float16
+        assert stored["names"].tolist() == ["background", *VALUES]
+        # half as many voxels along depth and width: the first lies between the scan's first two
+        place = stored["affine"] @ (0, 0, 0, 1)
+        np.testing.assert_allclose(place, found.volume.affine @ (0.5, 0, 0.5, 1))
+        assert np.linalg.norm(stored["affine"][:3, :3], axis=0).tolist() == [20, 10, 20]

@@ -1,0 +1,68 @@
+"""What is left to do of a folder of scans: by a part of several, and by the results there are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import file_names, remove_drafts
+from mots_pretrained.images.segmentation import LABELS, SEGMENTATION
+from mots_pretrained.inference.cohort_table import COHORT
+from mots_pretrained.inference.failures import FAILURES
+from mots_pretrained.inference.outputs import OVERLAY, PROBABILITIES, VOLUMES, sources_of
+
+
+def part_of(scans: Sequence[CaseFiles], part: str) -> list[CaseFiles]:
+    """Return the scans of one part of several, such as ``"2/8"``: every eighth, from the second on.
+
+    Raises:
+        UserError: If it is no such part.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UserError(f"a part is written as 2/8, the second of eight, not {part!r}")
+    return list(scans[int(match[1]) - 1 :: int(match[2])])
+
+
+def left_to_do(
+    scans: Sequence[CaseFiles],
+    output: str | os.PathLike[str],
+    *,
+    mask_names: Sequence[str] = (),
+    picture: bool = True,
+    probabilities: bool = False,
+    shared: bool = False,
+) -> list[CaseFiles]:
+    """Return the scans that lack a result, and remove what a killed run left half written of them.
+
+    Args:
+        scans: The scans.
+        output: Folder of the results.
+        mask_names: Categories whose own masks are wanted.
+        picture: Whether a picture is wanted.
+        probabilities: Whether probabilities are wanted.
+        shared: Whether other processes write into ``output`` at the same time.
+    """
+    if not shared:
+        for name in (LABELS, FAILURES, COHORT):
+            remove_drafts(Path(output) / name)
+    left = []
+    for scan in scans:
+        wanted = [SEGMENTATION, VOLUMES]
+        wanted += [OVERLAY] if picture else []
+        wanted += [PROBABILITIES] if probabilities else []
+        files = [Path(output) / name.format(scan.name) for name in wanted]
+        folder = Path(output) / f"{scan.name}_masks"
+        files += [folder / f"{file}.nii.gz" for file in file_names(mask_names).values()]
+        # the file of volumes is written last, so what it stands beside is whole
+        sources = [os.path.realpath(path) for path in scan.images]
+        if sources_of(output, scan.name) == sources and all(file.is_file() for file in files):
+            continue
+        for file in files:
+            remove_drafts(file)
+        left.append(scan)
+    return left

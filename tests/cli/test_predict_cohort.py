@@ -1,0 +1,132 @@
+"""``mots predict`` over a folder: parts, what is skipped, a run that is killed in its middle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import mots_pretrained as mots
+from mots_pretrained.cli import main
+from mots_pretrained.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    Preprocessing,
+    TransformerConfig,
+)
+
+CONFIG = ModelConfig(
+    encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 8, 8, 8)),
+    transformer=TransformerConfig(
+        width=12, heads=2, encoder_layers=1, decoder_layers=1, feedforward=16, levels=1
+    ),
+    decoder=DecoderConfig(widths=(8, 8, 8, 4, 4)),
+    preprocessing=Preprocessing(spacing=(4.0, 3.0, 3.0), patch=(32, 32, 32), window=(32, 32, 32)),
+)
+AFFINE = np.diag([-2.0, 2.5, 5.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    mots.build(CONFIG).save_pretrained(folder)
+    return str(folder)
+
+
+def scans(folder: Path, count: int) -> Path:
+    """Noise of so many scans."""
+    folder.mkdir()
+    for number in range(count):
+        array = np.random.default_rng(number).normal(0, 300, (40, 40, 20)).astype(np.int16)
+        array.flat[0] = -1000
+        nib.save(nib.Nifti1Image(array, AFFINE), folder / f"s{number:02d}.nii.gz")
+    return folder
+
+
+def predict(model: str, *words: str, status: int = 0) -> None:
+    assert main(["predict", "-o", "out", "-m", model, "-q", *words]) == status
+
+
+def test_parts_and_what_is_there_already(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    scans(tmp_path / "in", 3)
+    monkeypatch.chdir(tmp_path)
+    more = ("-i", "in", "--no-picture", "--probabilities")
+    predict(model, *more, "--part", "2/2")
+    assert sorted(p.name for p in Path("out").glob("s*")) == [
+        f"s01_{what}" for what in ("probabilities.npz", "seg.nii.gz", "volumes.json")
+    ]
+    before = {p: p.stat().st_mtime_ns for p in Path("out").glob("s01*")}
+    capsys.readouterr()
+    predict(model, *more, "--skip-existing", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["skipped"] == ["s01"]
+    assert [scan["scan"] for scan in told["scans"]] == ["s00", "s02"]
+    assert {p: p.stat().st_mtime_ns for p in Path("out").glob("s01*")} == before
+    with open("out/cohort.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 11
+    with np.load("out/s00_probabilities.npz") as kept:
+        assert kept["probabilities"].shape[0] == 11
+        assert kept["probabilities"].dtype == np.float16
+    assert main(["predict", "-i", "in", "-o", "out", "-m", model, "--part", "3/2"]) == 2
+    assert "a part is written as 2/8" in capsys.readouterr().err
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("count", [8, pytest.param(20, marks=pytest.mark.long)])
+def test_a_run_that_was_killed_goes_on_to_the_same_results(
+    tmp_path: Path, model: str, count: int
+) -> None:
+    """Two of the scans are broken, and one is no CT."""
+    folder = scans(tmp_path / "in", count)
+    (folder / "s01.nii.gz").write_bytes(b"")
+    broken = folder / f"s{count - 2:02d}.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    photo = np.random.default_rng(0).integers(0, 256, (40, 40, 20)).astype(np.uint8)
+    nib.save(nib.Nifti1Image(photo, AFFINE), folder / "s03.nii.gz")
+    words = [sys.executable, "-m", "mots_pretrained", "predict", "-i", "../in", "-o", "out"]
+    words += ["-m", model, "-q"]
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+
+    def run(name: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*words, *more], cwd=tmp_path / name, capture_output=True, text=True, check=False
+        )
+
+    whole = run("whole")
+    assert whole.returncode == 1
+    process = subprocess.Popen(
+        words, cwd=tmp_path / "killed", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    out = tmp_path / "killed" / "out"
+    while len(list(out.glob("*_volumes.json"))) < 2 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(list(out.glob("*_volumes.json"))) < count - 2
+    again = run("killed", "--skip-existing")
+    assert again.returncode == 1
+    assert contents(out) == contents(tmp_path / "whole" / "out")
+    with open(out / "failures.csv", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["s01.nii.gz", broken.name]
+    assert "2 of" in again.stderr
+    assert "s03 does not look like a CT in Hounsfield units" in whole.stderr

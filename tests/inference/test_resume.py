@@ -1,0 +1,66 @@
+"""Parts of a folder, and what is left to do of it after a run that was killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_json
+from mots_pretrained.inference.resume import left_to_do, part_of
+
+SCANS = [CaseFiles(name, (Path(f"{name}.nii.gz"),)) for name in "abcdefg"]
+
+
+def test_parts_are_disjoint_and_make_the_whole():
+    parts = [part_of(SCANS, f"{k}/3") for k in (1, 2, 3)]
+    assert [[s.name for s in part] for part in parts] == [["a", "d", "g"], ["b", "e"], ["c", "f"]]
+    assert part_of(SCANS[:1], "2/2") == []
+    for wrong in ("0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/4", "1/3\n"):
+        with pytest.raises(UserError, match="a part is written as 2/8"):
+            part_of(SCANS, wrong)
+
+
+def finish(out: Path, name: str) -> None:
+    (out / f"{name}_seg.nii.gz").touch()
+    (out / f"{name}_overlay.png").touch()
+    source = os.path.relpath(os.path.realpath(f"{name}.nii.gz"), os.path.realpath(out))
+    write_json(out / f"{name}_volumes.json", {"files": [source]})
+
+
+def test_scans_whose_results_are_whole_are_left_out(tmp_path):
+    for name in "abcd":
+        finish(tmp_path, name)
+    (tmp_path / "b_volumes.json").unlink()
+    (tmp_path / "c_seg.nii.gz").unlink()
+    write_json(tmp_path / "d_volumes.json", {"files": ["of/another.nii.gz"]})
+    scans = SCANS[:5]
+    assert [s.name for s in left_to_do(scans, tmp_path)] == ["b", "c", "d", "e"]
+    (tmp_path / "a_overlay.png").unlink()
+    assert [s.name for s in left_to_do(scans, tmp_path)] == ["a", "b", "c", "d", "e"]
+    assert [s.name for s in left_to_do(scans, tmp_path, picture=False)] == ["b", "c", "d", "e"]
+    assert left_to_do(SCANS[:1], tmp_path, picture=False, mask_names=["liver"]) == SCANS[:1]
+    (tmp_path / "a_masks").mkdir()
+    (tmp_path / "a_masks" / "liver.nii.gz").touch()
+    assert left_to_do(SCANS[:1], tmp_path, picture=False, mask_names=["liver"]) == []
+    assert left_to_do(SCANS[:1], tmp_path, picture=False, probabilities=True) == SCANS[:1]
+
+
+def test_what_a_killed_run_left_half_written_of_them_goes(tmp_path):
+    from mots_pretrained.files import _beside
+
+    finish(tmp_path, "a")
+    drafts = {}
+    for name in ("a_seg.nii.gz", "b_seg.nii.gz", "b_overlay.png", "other.nii.gz", "labels.json"):
+        own = _beside(tmp_path / name)
+        drafts[name] = own.with_name(own.name.replace(str(os.getpid()), "999999", 1))
+        drafts[name].touch()
+    left_to_do(SCANS[:2], tmp_path, shared=True)
+    gone = {name for name, draft in drafts.items() if not draft.exists()}
+    assert gone == {"b_seg.nii.gz", "b_overlay.png"}
+    left_to_do(SCANS[:2], tmp_path)
+    assert not drafts["labels.json"].exists()
+    assert drafts["other.nii.gz"].exists()
