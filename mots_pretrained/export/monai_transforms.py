@@ -28,7 +28,8 @@ def to_monai(contract: Preprocessing, keys: KeysCollection = "image") -> Compose
         contract: What the network expects.
         keys: Keys of the files in the dictionaries that MONAI hands on.
     """
-    return Compose([LoadImaged(keys), EnsureChannelFirstd(keys), ToContractd(keys, contract)])
+    load = LoadImaged(keys, reader="NibabelReader")
+    return Compose([load, EnsureChannelFirstd(keys), ToContractd(keys, contract)])
 
 
 class ToContractd(_MapTransform, InvertibleTransform):

@@ -14,10 +14,8 @@ import torch
 from small_networks import small
 
 from mots_pretrained.export.monai_bundle import export_bundle
-from mots_pretrained.export.monai_transforms import to_monai
-from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, affine_of, read_volume, write_like
+from mots_pretrained.images.volume import Volume, affine_of, write_like
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import build
 
@@ -42,31 +40,6 @@ def stored(folder: Path, name: str, spacing, shape, turn: float = 0.0) -> Path:
 
 def dice(one, other) -> float:
     return 2 * (one & other).sum() / (one.sum() + other.sum())
-
-
-@pytest.mark.parametrize(
-    ("spacing", "shape", "turn"),
-    [
-        ((3.0, 2.0, 2.5), (60, 100, 110), 0.0),
-        ((2.5, 1.7, 1.7), (48, 90, 100), 0.2),  # oblique
-        ((5.0, 4.0, 4.0), (8, 40, 40), 0.0),  # thinner than a window
-    ],
-)
-def test_the_contract_as_monai_s_transforms(tmp_path, spacing, shape, turn):
-    contract = small("segmenter").preprocessing
-    path = stored(tmp_path, "ct.nii.gz", spacing, shape, turn)
-    transforms = to_monai(contract)
-    item = transforms({"image": str(path)})
-    volume = read_volume(path)
-    expected = preprocess(volume, contract)
-    np.testing.assert_allclose(item["image"].numpy(), expected, atol=1e-4)
-    corners = item["image"].affine.numpy() @ np.array([[-0.5, -0.5, -0.5, 1.0]]).T
-    np.testing.assert_allclose(corners, volume.affine @ np.array([[-0.5] * 3 + [1.0]]).T, atol=1e-3)
-    back = transforms.inverse(item)["image"]
-    assert back.shape == (1, *nib.load(path).shape)
-    np.testing.assert_allclose(back.affine, nib.load(path).affine)
-    restored = volume.restore(resample(expected[0], volume.shape))
-    np.testing.assert_allclose(back[0].numpy(), restored, atol=1e-4)
 
 
 @pytest.mark.long

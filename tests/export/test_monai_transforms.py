@@ -1,0 +1,60 @@
+"""A contract as MONAI's transforms: our own input, and the way back to the scan's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from small_networks import small
+
+from mots_pretrained.export.monai_transforms import SlidingWindow, to_monai
+from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.resample import resample
+from mots_pretrained.images.volume import Volume, affine_of, read_volume, write_like
+
+
+def stored(folder: Path, name: str, spacing, shape, turn: float = 0.0) -> Path:
+    """A smooth scan that is finer than the contract, turned about its long axis."""
+    coarse = np.random.default_rng(0).normal(0, 250, tuple(n // 6 + 2 for n in shape))
+    array = resample(coarse, shape).astype(np.int16)
+    array[0] = -1000
+    rotation = np.eye(4)
+    rotation[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    volume = Volume(array, rotation @ affine_of(spacing))
+    folder.mkdir(exist_ok=True)
+    write_like(folder / name, array, volume, dtype=np.int16)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape", "turn"),
+    [
+        ((3.0, 2.0, 2.5), (60, 100, 110), 0.0),
+        ((2.5, 1.7, 1.7), (48, 90, 100), 0.2),  # oblique
+        ((5.0, 4.0, 4.0), (8, 40, 40), 0.0),  # thinner than a window
+    ],
+)
+def test_the_contract_as_monai_s_transforms(tmp_path, spacing, shape, turn):
+    contract = small("segmenter").preprocessing
+    path = stored(tmp_path, "ct.nii.gz", spacing, shape, turn)
+    transforms = to_monai(contract)
+    item = transforms({"image": str(path)})
+    volume = read_volume(path)
+    expected = preprocess(volume, contract)
+    np.testing.assert_allclose(item["image"].numpy(), expected, atol=1e-4)
+    corners = item["image"].affine.numpy() @ np.array([[-0.5, -0.5, -0.5, 1.0]]).T
+    np.testing.assert_allclose(corners, volume.affine @ np.array([[-0.5] * 3 + [1.0]]).T, atol=1e-3)
+    back = transforms.inverse(item)["image"]
+    assert back.shape == (1, *nib.load(path).shape)
+    np.testing.assert_allclose(back.affine, nib.load(path).affine)
+    restored = volume.restore(resample(expected[0], volume.shape))
+    np.testing.assert_allclose(back[0].numpy(), restored, atol=1e-4)
+
+
+def test_the_inferer_gives_back_what_a_pointwise_network_gives():
+    image = torch.randn(1, 1, 9, 20, 17)
+    found = SlidingWindow((8, 8, 8), overlap=0.25, batch=3)(image, lambda x, add: x + add, 2.0)
+    torch.testing.assert_close(found, image + 2)
