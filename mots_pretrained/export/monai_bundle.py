@@ -64,8 +64,6 @@ def _inference(config: ModelConfig) -> dict[str, Any]:
         "preprocessing": {
             "_target_": "Compose",
             "transforms": [
-                {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
-                {"_target_": "EnsureChannelFirstd", "keys": "image"},
                 {
                     "_target_": f"{_OURS}.ToContractd",
                     "keys": "image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -10,14 +11,13 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.transforms import Compose, EnsureChannelFirstd, InvertibleTransform, LoadImaged
-from monai.transforms import MapTransform as _MapTransform
+from monai.transforms import Compose, InvertibleTransform, MapTransform
 from torch import Tensor
 
 from mots_pretrained.config import Preprocessing, from_dict
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, canonical, straightened
+from mots_pretrained.images.volume import Volume, canonical, read_channels, straightened
 from mots_pretrained.inference.sliding_window import sliding_window
 
 
@@ -26,17 +26,17 @@ def to_monai(contract: Preprocessing, keys: KeysCollection = "image") -> Compose
 
     Args:
         contract: What the network expects.
-        keys: Keys of the files in the dictionaries that MONAI hands on.
+        keys: Keys of the files, one or one a channel, in the dictionaries that MONAI hands on.
     """
-    load = LoadImaged(keys, reader="NibabelReader")
-    return Compose([load, EnsureChannelFirstd(keys), ToContractd(keys, contract)])
+    return Compose([ToContractd(keys, contract)])
 
 
-class ToContractd(_MapTransform, InvertibleTransform):
+class ToContractd(MapTransform, InvertibleTransform):
     """Bring scans to a contract by `preprocess`; its inverse brings maps back to the scan's grid.
 
     Args:
-        keys: Keys of ``(C, X, Y, Z)`` MetaTensors.
+        keys: Keys of NIfTI files, of lists of one file a channel, or of ``(C, X, Y, Z)``
+            MetaTensors.
         contract: What the network expects, or its fields as a config.json has them.
         allow_missing_keys: Pass over keys that are not there.
     """
@@ -56,15 +56,14 @@ class ToContractd(_MapTransform, InvertibleTransform):
         """Replace each scan by the contract's ``(C, D, H, W)``."""
         item = dict(data)
         for key in self.key_iterator(item):
-            scan: MetaTensor = item[key]
-            volume = _volume(scan)
+            volume, affine, meta = _read(item[key])
             image = torch.from_numpy(preprocess(volume, self.contract))
             scale = np.array(volume.shape) / image.shape[1:]
-            affine = volume.affine @ np.diag([*scale, 1.0])
-            affine[:3, 3] = (volume.affine @ [*((scale - 1) / 2), 1.0])[:3]
-            item[key] = MetaTensor(image, meta={**scan.meta, "affine": torch.as_tensor(affine)})
-            grid = {"shape": tuple(scan.shape[1:]), "affine": np.asarray(scan.affine)}
-            self.push_transform(item[key], extra_info=grid)
+            grid = volume.affine @ np.diag([*scale, 1.0])
+            grid[:3, 3] = (volume.affine @ [*((scale - 1) / 2), 1.0])[:3]
+            item[key] = MetaTensor(image, meta={**meta, "affine": torch.as_tensor(grid)})
+            shape = volume.restore(np.broadcast_to(np.uint8(0), volume.shape)).shape
+            self.push_transform(item[key], extra_info={"shape": shape, "affine": affine})
         return item
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -73,8 +72,9 @@ class ToContractd(_MapTransform, InvertibleTransform):
         for key in self.key_iterator(item):
             grid = self.pop_transform(item[key])["extra_info"]
             affine = np.asarray(grid["affine"], dtype=np.float64)
-            volume = _straight(np.broadcast_to(np.uint8(0), tuple(map(int, grid["shape"]))), affine)
-            maps = np.asarray(item[key].detach().cpu(), dtype=np.float32)
+            empty = np.broadcast_to(np.uint8(0), tuple(map(int, grid["shape"])))
+            volume = straightened(canonical(empty, affine))
+            maps = item[key].as_tensor().detach().cpu().float().numpy()
             moved = volume.restore(np.stack([resample(one, volume.shape) for one in maps]))
             channels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(moved, -1, 0)))
             meta = {**item[key].meta, "affine": torch.as_tensor(affine)}
@@ -101,20 +101,25 @@ class SlidingWindow(Inferer):
         """Return the network's result over all windows, ``(1, K, D, H, W)``."""
         depth, height, width = self.window
         slabs = sliding_window(
-            torch.as_tensor(inputs[0]),
+            inputs.as_tensor()[0] if isinstance(inputs, MetaTensor) else inputs[0],
             lambda windows: network(windows, *args, **kwargs),
             window=(depth, height, width),
             overlap=self.overlap,
             batch=self.batch,
         )
-        return torch.cat([slab.clone() for _, slab in slabs], dim=1)[None]
+        found = torch.cat([slab.clone() for _, slab in slabs], dim=1)[None]
+        return MetaTensor(found, meta=inputs.meta) if isinstance(inputs, MetaTensor) else found
 
 
-def _volume(scan: MetaTensor) -> Volume:
-    array = np.moveaxis(np.asarray(scan.cpu()), 0, -1)
+def _read(scan: Any) -> tuple[Volume, np.ndarray[Any, Any], dict[str, Any]]:
+    """Return a scan, the affine of its own axes, and what MONAI's writers want to know of it."""
+    if not isinstance(scan, MetaTensor):
+        files = [scan] if isinstance(scan, str | os.PathLike) else [*scan]
+        volume = read_channels(files)
+        affine = np.asarray(volume.header.get_best_affine(), dtype=np.float64)
+        name = os.fspath(files[0])
+        return volume, affine, {"filename_or_obj": name, "original_affine": affine}
+    array = np.moveaxis(scan.as_tensor().cpu().numpy(), 0, -1)
     affine = np.asarray(scan.affine, dtype=np.float64)
-    return _straight(array[..., 0] if array.shape[-1] == 1 else array, affine)
-
-
-def _straight(array: np.ndarray[Any, Any], affine: np.ndarray[Any, Any]) -> Volume:
-    return straightened(canonical(array, affine))
+    one = array[..., 0] if array.shape[-1] == 1 else array
+    return straightened(canonical(one, affine)), affine, dict(scan.meta)

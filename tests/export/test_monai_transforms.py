@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 from small_networks import small
 
 from mots_pretrained.export.monai_transforms import SlidingWindow, to_monai
@@ -52,6 +53,10 @@ def test_the_contract_as_monai_s_transforms(tmp_path, spacing, shape, turn):
     np.testing.assert_allclose(back.affine, nib.load(path).affine)
     restored = volume.restore(resample(expected[0], volume.shape))
     np.testing.assert_allclose(back[0].numpy(), restored, atol=1e-4)
+    loaded = MetaTensor(nib.load(path).get_fdata()[None], affine=nib.load(path).affine)
+    again = transforms({"image": loaded})["image"]  # as MONAI's own readers give it
+    np.testing.assert_allclose(again.numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(again.affine, item["image"].affine)
 
 
 def test_the_inferer_gives_back_what_a_pointwise_network_gives():
