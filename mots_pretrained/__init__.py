@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mots_pretrained.methods.dodnet import DoDNet
     from mots_pretrained.methods.transdodnet import TransDoDNet
     from mots_pretrained.model.backbone import MOTSBackbone
-    from mots_pretrained.networks import build, load
+    from mots_pretrained.networks import build, create_model, get_preprocessing, load
     from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS, Task
     from mots_pretrained.weights.catalog import list_models
 
@@ -62,6 +62,8 @@ __all__ = [
     "Volume",
     "add_task",
     "build",
+    "create_model",
+    "get_preprocessing",
     "list_models",
     "load",
     "load_task",
@@ -81,6 +83,8 @@ _HOMES = {
     "Volume": "images.volume",
     "add_task": "adaptation.new_task",
     "build": "networks",
+    "create_model": "networks",
+    "get_preprocessing": "networks",
     "list_models": "weights.catalog",
     "load": "networks",
     "load_task": "adaptation.new_task",

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from mots_pretrained.adaptation.backbones import BACKBONES
 from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
+from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import UnknownNameError
+from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.images.make_input import MakeInput
 from mots_pretrained.methods import METHODS
 from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.model.levels import FeatureNet
 from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
 from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
+from mots_pretrained.published.conference_unet import conference_defaults
+from mots_pretrained.weights.checkpoint import load_config
+from mots_pretrained.weights.download import resolve
 
 ARCHITECTURES: dict[str, type[Pretrained]] = {
     **METHODS,
@@ -23,6 +30,14 @@ ARCHITECTURES: dict[str, type[Pretrained]] = {
     "segmenter": Segmenter,
 }
 """Class by the architecture that a config.json names; a backbone alone is one of BACKBONES."""
+
+
+UNPUBLISHED: dict[str, ModelConfig] = {
+    "transdodnet.mots": ModelConfig(),
+    "dodnet.mots": ModelConfig(architecture="dodnet", transformer=None),
+    "dodnet.mots_conference": conference_defaults(),
+}
+"""Configuration by the catalogue's name, where the weights are not ours to ship."""
 
 
 def build(config: ModelConfig) -> Pretrained:
@@ -71,6 +86,90 @@ def load(
         local_files_only=local_files_only,
     )
     return from_state(config, state)
+
+
+def create_model(
+    name: str | Path,
+    pretrained: bool = False,
+    *,
+    in_chans: int | None = None,
+    num_classes: int | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    channel_init: ChannelInit = "first",
+) -> Pretrained | FeatureNet:
+    """Make a network by name as timm does: whole, with a new head, or for its feature maps.
+
+    Args:
+        name: As :func:`load` takes it.
+        pretrained: Load the weights; else the same network with random ones.
+        in_chans: Input channels; the network's own by default. They need a new head, or none.
+        num_classes: Output channels of a new head on the backbone, the background included; 0
+            gives the backbone alone. By default the network is whole, with its own outputs.
+        features_only: Return a list of feature maps, as :class:`FeatureNet`; no head is made.
+        out_indices: Which maps, by their numbers in ``feature_info``; the encoder's five by
+            default.
+        channel_init: How pretrained weights take more channels; see
+            :func:`~mots_pretrained.adaptation.input_channels.widen_input`.
+
+    Returns:
+        The network; in evaluation mode where weights were loaded.
+
+    Raises:
+        KeyError: If the name is unknown.
+        ValueError: If the arguments contradict each other.
+
+    Example:
+        >>> net = create_model("transdodnet.phantom", True, features_only=True, out_indices=(0, 2))
+        >>> net.feature_info.strides()
+        [(1, 2, 2), (4, 8, 8)]
+        >>> create_model("transdodnet.phantom", in_chans=4, num_classes=3).num_classes
+        3
+    """
+    if out_indices is not None and not features_only:
+        raise UserError("out_indices choose feature maps; give features_only=True too")
+    if num_classes is None and not features_only:
+        if in_chans is not None:
+            raise UserError("in_chans changes what the network was trained on; give num_classes")
+        return load(name) if pretrained else build(config_named(name))
+    out_channels, in_channels = num_classes if num_classes and not features_only else 2, in_chans
+    if pretrained:
+        model = Segmenter.from_pretrained(
+            name, out_channels, in_channels=in_channels, channel_init=channel_init
+        )
+    else:
+        model = Segmenter.from_scratch(config_named(name), out_channels, in_channels=in_channels)
+    if features_only:
+        return FeatureNet(model.backbone, out_indices).train(not pretrained)
+    return model if num_classes else model.backbone
+
+
+def get_preprocessing(model: str | Path | Pretrained | FeatureNet) -> MakeInput:
+    """Return what makes a network's input of a scan, as segmentation_models.pytorch does.
+
+    Args:
+        model: A name as :func:`load` takes it, or a network.
+
+    Example:
+        >>> prepare = get_preprocessing("transdodnet.phantom")
+        >>> prepare.contract.spacing
+        (4.0, 3.0, 3.0)
+        >>> logits = net(prepare("ct.nii.gz")[None])  # doctest: +SKIP
+    """
+    config = config_named(model) if isinstance(model, str | Path) else model.config
+    return MakeInput(config.preprocessing)
+
+
+def config_named(name: str | Path) -> ModelConfig:
+    """Return the configuration of a network by name; that of one whose weights are not here too.
+
+    Raises:
+        KeyError: If the name is unknown.
+    """
+    if name in UNPUBLISHED:
+        return UNPUBLISHED[str(name)]
+    folds = fold_folders(name)
+    return load_config(folds[0] if folds else resolve(name))
 
 
 def from_state(config: ModelConfig, state: dict[str, Tensor]) -> Pretrained:

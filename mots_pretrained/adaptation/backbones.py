@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.published.conference_unet import ConferenceUNet
@@ -14,5 +16,8 @@ BACKBONES: dict[str, type[MOTSBackbone] | type[ConferenceUNet]] = {
 
 
 def build_backbone(config: ModelConfig) -> MOTSBackbone | ConferenceUNet:
-    """Build the backbone that a configuration names, with random weights."""
-    return BACKBONES[config.backbone](config)
+    """Build the backbone that a configuration names, of whatever network, with random weights."""
+    alone = dataclasses.replace(
+        config, architecture="backbone", classes=(), class_values=(), exclusive=True
+    )
+    return BACKBONES[config.backbone](alone)

@@ -61,6 +61,35 @@ class Segmenter(Pretrained):
         """
         return self.backbone.upsample(self.head(self.backbone(image)))
 
+    def reset_classifier(
+        self, num_classes: int | None = None, *, classes: Sequence[str] | None = None
+    ) -> None:
+        """Put a new head of the same kind on, where the network is, for other classes.
+
+        Args:
+            num_classes: Output channels, the background included if the classes are exclusive.
+            classes: Names of the classes without the background; numbered by default.
+
+        Raises:
+            ValueError: If neither is given, or they contradict.
+
+        Example:
+            >>> model = Segmenter.from_pretrained("transdodnet.phantom", 3)
+            >>> model.reset_classifier(14)
+            >>> model.num_classes
+            14
+        """
+        names = _class_names(num_classes, classes, self.config.exclusive)
+        self.config = dataclasses.replace(self.config, classes=names, class_values=())
+        head = build_head(self.config, self.backbone.level_widths, out_channels(self.config))
+        like = next(self.parameters())
+        self.head = head.to(like.device, like.dtype).train(self.training)
+
+    @property
+    def num_classes(self) -> int:
+        """Output channels, the background included if the classes exclude each other."""
+        return out_channels(self.config)
+
     @classmethod
     def from_pretrained(  # it takes a new head besides
         cls,

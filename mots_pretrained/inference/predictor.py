@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.make_input import Scan, read_scan
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.resample import resample_depth
-from mots_pretrained.images.volume import Volume, read_channels, read_volume, straightened
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.inference.network import Network, Precision, Probabilities
 from mots_pretrained.inference.postprocess import postprocess
@@ -25,9 +25,6 @@ from mots_pretrained.inference.sliding_window import (
     over_mirrors,
     sliding_window,
 )
-
-Scan = str | os.PathLike[str] | Volume | Sequence[str | os.PathLike[str]]
-"""A NIfTI file, a volume, or one file a channel."""
 
 _VOXELS_AT_ONCE = 1 << 21  # of the result: bounds the memory of deciding, 8 MiB a category
 
@@ -127,7 +124,7 @@ class Predictor:
         Returns:
             The scan, and ``(C, D, H, W)``.
         """
-        volume = _read(scan)
+        volume = read_scan(scan)
         return volume, preprocess(volume, self.config.preprocessing)
 
     def prepared(
@@ -207,14 +204,6 @@ def _device(device: str | torch.device) -> torch.device:
     if missing:
         raise UserError(f"device {device!s} is not available here; use cpu")
     return chosen
-
-
-def _read(scan: Scan) -> Volume:
-    if isinstance(scan, Volume):
-        return straightened(scan)
-    if isinstance(scan, str | os.PathLike):
-        return read_volume(scan)
-    return read_channels(scan)
 
 
 def _follow(labels: NDArray[Any], masks: Masks, rule: LabelRule) -> None:

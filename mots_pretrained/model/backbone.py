@@ -14,7 +14,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.model.blocks import upsample_in_plane
 from mots_pretrained.model.decoder import Decoder
 from mots_pretrained.model.encoder import STRIDE, Encoder, feature_widths
-from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.model.levels import LevelledBackbone
 from mots_pretrained.model.transformer_encoder import TransformerEncoder
 from mots_pretrained.shapes import Features, Image
 
@@ -53,7 +53,7 @@ class BackboneFeatures(NamedTuple):
     embedding: Tensor
 
 
-class MOTSBackbone(Pretrained):
+class MOTSBackbone(LevelledBackbone):
     """The pretrained part that transfers to downstream tasks (Sec. 3.7).
 
     Args:
@@ -70,6 +70,8 @@ class MOTSBackbone(Pretrained):
 
     stride = STRIDE
     """Input sizes must divide by this."""
+
+    strides = ((1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16), (16, 32, 32))
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -105,6 +107,15 @@ class MOTSBackbone(Pretrained):
         memory = [] if transformer is None else [transformer.width] * transformer.levels
         return [*reversed(self.config.decoder.widths[1:]), *encoder, *memory]
 
+    @property
+    def encoder_widths(self) -> tuple[int, ...]:
+        """Channels of the encoder's maps, fine to coarse."""
+        return feature_widths(self.config.encoder)
+
+    def check_image(self, image: Tensor) -> None:
+        """Raise a ValueError if an image does not fit."""
+        check_input(image, self.config.encoder.in_channels)
+
     def forward(self, image: Image) -> BackboneOutput:
         """Encode, attend and decode.
 
@@ -138,7 +149,7 @@ class MOTSBackbone(Pretrained):
         return BackboneFeatures(f, z, embedding)
 
     def _encode(self, image: Image) -> tuple[list[Features], list[Features]]:
-        check_input(image, self.config.encoder.in_channels)
+        self.check_image(image)
         f = self.encoder(image)  # Eq. 4
         return f, [] if self.transformer is None else self.transformer(f)  # Eq. 5
 

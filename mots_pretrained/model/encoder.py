@@ -72,13 +72,14 @@ class Encoder(nn.Module):
                 channels = width * block.expansion
             self.stages.append(stage)
 
-    def forward(self, x: Image) -> list[Features]:
+    def forward(self, x: Image, levels: int = 5) -> list[Features]:
         """Return five feature maps of strides (1,2,2), (2,4,4), (4,8,8), (8,16,16), (16,32,32).
 
         Args:
             x: ``(B, C, D, H, W)`` with D divisible by 16, H and W by 32.
+            levels: How many of the maps to compute, the finest first.
         """
         features = [self.stem(x)]
-        for stage in self.stages:
+        for stage in list(self.stages)[: levels - 1]:
             features.append(stage(features[-1]))
         return features

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.stages import group_matcher
-from mots_pretrained.weights.checkpoint import load_folder, save_folder
+from mots_pretrained.weights.checkpoint import load_folder, plain_name, plain_names, save_folder
 from mots_pretrained.weights.download import resolve
 
 
@@ -67,7 +67,7 @@ class Pretrained(nn.Module):
             ValueError: If a weight is missing, unexpected or of another shape.
         """
         stored = config.architecture
-        config, state = cls._adapt(config, state)
+        config, state = cls._adapt(config, plain_names(state))
         with sized_for(state), _NoDrawing():
             network = cls(config)
         check_state(network.state_dict(), state, what=f"{stored} weights do not fit {cls.__name__}")
@@ -85,6 +85,20 @@ class Pretrained(nn.Module):
             if frozen and all(frozen):
                 module.eval()
         return self
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, also those of a network in DataParallel or compiled, whole or in parts.
+
+        Args:
+            state_dict: Weights by name.
+            strict: Whether every name must be there and none besides.
+            assign: Whether to take the tensors themselves instead of copying their values.
+        """
+        own = {plain_name(name): name for name in self.state_dict()}
+        named = {own.get(plain_name(name), name): value for name, value in state_dict.items()}
+        return super().load_state_dict(named, strict=strict, assign=assign)
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """Sort parameters by stage, as timm's layer-wise tools ask a network to."""

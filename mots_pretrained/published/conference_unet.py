@@ -16,7 +16,7 @@ from mots_pretrained.config import (
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbone import BackboneOutput, backbone_part, check_image
 from mots_pretrained.model.blocks import convolution
-from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.model.levels import LevelledBackbone
 from mots_pretrained.shapes import Features, Image
 
 GROUPS = 16
@@ -111,12 +111,18 @@ class ConferenceEncoder(nn.Module):
             *group_norm(channels), convolution(channels, fused, standardised=ws)
         )
 
-    def forward(self, x: Image) -> list[Features]:
-        """Return five maps of strides 1, 2, 4, 8 and 16, the last after the 1x1x1 convolution."""
+    def forward(self, x: Image, levels: int = 5) -> list[Features]:
+        """Return five maps of strides 1, 2, 4, 8 and 16, the last after the 1x1x1 convolution.
+
+        Args:
+            x: ``(B, C, D, H, W)``, all sizes divisible by 16.
+            levels: How many of the maps to compute, the finest first.
+        """
         features = [self.stem(x)]
-        for stage in self.stages:
+        for stage in list(self.stages)[: levels - 1]:
             features.append(stage(features[-1]))
-        features[-1] = self.bottleneck(features[-1])
+        if levels == 5:
+            features[-1] = self.bottleneck(features[-1])
         return features
 
 
@@ -147,7 +153,7 @@ class ConferenceDecoder(nn.Module):
         return [*maps[:-1], self.norm(x)]
 
 
-class ConferenceUNet(Pretrained):
+class ConferenceUNet(LevelledBackbone):
     """The 2021 network without its head, with :class:`MOTSBackbone`'s interface.
 
     Args:
@@ -162,6 +168,8 @@ class ConferenceUNet(Pretrained):
 
     stride = (16, 16, 16)
     """Input sizes must divide by this."""
+
+    strides = ((1, 1, 1), (2, 2, 2), (4, 4, 4), (8, 8, 8), (16, 16, 16))
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -183,6 +191,16 @@ class ConferenceUNet(Pretrained):
         encoder = self.config.encoder
         return [*reversed(self.config.decoder.widths[1:]), encoder.stem_width, *encoder.widths[:3]]
 
+    @property
+    def encoder_widths(self) -> list[int]:
+        """Channels of the encoder's maps, fine to coarse."""
+        encoder = self.config.encoder
+        return [encoder.stem_width, *encoder.widths[:3], self.config.decoder.widths[0]]
+
+    def check_image(self, image: Tensor) -> None:
+        """Raise a ValueError if an image does not fit."""
+        check_image(image, self.config.encoder.in_channels, self.stride)
+
     def forward(self, image: Image) -> BackboneOutput:
         """Encode and decode.
 
@@ -192,7 +210,7 @@ class ConferenceUNet(Pretrained):
         Raises:
             ValueError: If the image has another number of channels or a size that doesn't divide.
         """
-        check_image(image, self.config.encoder.in_channels, self.stride)
+        self.check_image(image)
         features = self.encoder(image)
         stages = self.decoder(features)
         return BackboneOutput(features, [], features[-1], stages[-1], stages)

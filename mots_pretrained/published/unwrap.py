@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.published.keys import looks_published
-from mots_pretrained.weights.checkpoint import read_weights
+from mots_pretrained.weights.checkpoint import WRAPPERS, read_weights
 
 CONTAINERS = (
     *(
@@ -31,7 +31,6 @@ CONTAINERS = (
 )
 """Names under which trainings keep weights, the likeliest first; others are found, too."""
 
-_ANYWHERE = {"module", "_orig_mod"}  # DataParallel and torch.compile, around any part
 _IN_FRONT = {*CONTAINERS, "backbone", "ema_model", "_forward_module"}  # around the whole network
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 _DEPTH = 4  # containers within containers
@@ -131,7 +130,7 @@ def _preference(place: str) -> tuple[int, int]:
 def _cleaned(weights: Mapping[Any, Any]) -> dict[str, str]:
     """Map the names of weights to published ones."""
     parts = {
-        name: [part for part in name.split(".") if part not in _ANYWHERE]
+        name: [part for part in name.split(".") if part not in WRAPPERS]
         for name, value in weights.items()
         if isinstance(name, str) and isinstance(value, Tensor) and not name.endswith(_COUNTERS)
     }

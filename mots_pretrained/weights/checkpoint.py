@@ -17,6 +17,9 @@ from mots_pretrained.weights.card import Description, model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
+WRAPPERS = frozenset({"module", "_orig_mod"})
+"""What DataParallel and torch.compile put into the names of a network's parameters."""
+
 _LARGEST_CONFIG = 1 << 20  # bytes; the paper's own is 3 kB
 
 
@@ -34,7 +37,8 @@ def save_folder(
     Args:
         folder: Folder to write, made if need be; files of other names in it are left alone.
         config: What the network is built from.
-        state: Its parameters by name, as ``state_dict()`` gives them.
+        state: Its parameters by name, as ``state_dict()`` gives them; what DataParallel and
+            torch.compile put into the names is left out.
         dtype: Store weights as this type, e.g. ``torch.float16`` for half the size; they load as
             float32 again. As they are by default.
         card: Text of README.md; made from ``config`` by default.
@@ -55,7 +59,7 @@ def save_folder(
     strange = [name for name in texts if Path(name).name != name or name == WEIGHTS]
     if strange:
         raise UserError(f"extra files need plain names of their own, not {strange[0]!r}")
-    tensors = _storable(state, dtype)
+    tensors = _storable(plain_names(state), dtype)
     folder = Path(folder)
     if folder.is_dir():
         _write(folder, tensors, texts)
@@ -65,6 +69,21 @@ def save_folder(
         with replacing_folder(folder) as draft:
             _write(draft, tensors, texts)
     return folder
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under the names that they have outside DataParallel and torch.compile.
+
+    Example:
+        >>> [*plain_names({"module.head._orig_mod.bias": torch.zeros(1)})]
+        ['head.bias']
+    """
+    return {plain_name(name): value for name, value in state.items()}
+
+
+def plain_name(name: str) -> str:
+    """Return a parameter's name without what DataParallel and torch.compile have put into it."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def load_folder(folder: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str, Tensor]]:
