@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,11 +68,12 @@ def replacing_by_name(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing_folder(path: str | os.PathLike[str], *, keep: bool = False) -> Iterator[Path]:
     """Yield an empty draft folder that takes a folder's place when the block ends well.
 
     Args:
         path: The folder to make; an old one of that name is removed last.
+        keep: Leave a folder that is there by then as it is, for others may be reading it.
     """
     place = Path(path)
     draft = _beside(place)
@@ -80,7 +81,12 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     draft.mkdir(parents=True)
     try:
         yield draft
-        if place.exists():
+        if keep:
+            with suppress(OSError):  # a folder with content is not replaced by a renaming
+                os.rename(draft, place)
+            if not place.is_dir():
+                raise NotADirectoryError(f"{place} could not be made")
+        elif place.exists():
             old = draft.with_name(f"{draft.name}.old")
             os.replace(place, old)
             os.replace(draft, place)

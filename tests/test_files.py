@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.files import file_names, inside, replacing, replacing_by_name, write_json
+from mots_pretrained.files import (
+    file_names,
+    inside,
+    replacing,
+    replacing_by_name,
+    replacing_folder,
+    write_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +93,12 @@ def test_a_failed_write_leaves_the_old_file_and_names_it(tmp_path):
     assert caught.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path):
+    """Two workers may draw the same phantom, which the others read already."""
+    for content in ("one", "two"):
+        with replacing_folder(tmp_path / "a", keep=True) as draft:
+            (draft / "x").write_text(content)
+    assert (tmp_path / "a" / "x").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -35,6 +35,9 @@ def finetune(
         typer.Option("--set", help="Change one value, as steps=500 or freeze=encoder; repeatable"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; --set steps=N")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Instead of steps: rounds of two patches a scan")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Patches a step; --set batch=N")] = None,
     lr: Annotated[float | None, typer.Option(help="Initial learning rate; --set rate=X")] = None,
     seed: Annotated[
@@ -73,7 +76,7 @@ def finetune(
     from mots_pretrained.training import finetune_folder as folders
 
     changes: dict[str, Any] = {**_classes(classes), **_held_out(val)}
-    short = {"steps": steps, "batch": batch, "rate": lr, "seed": seed}
+    short = {"steps": steps, "epochs": epochs, "batch": batch, "rate": lr, "seed": seed}
     shortened = [f"{name}={value}" for name, value in short.items() if value is not None]
     if start:
         changes["start"] = None if start == "none" else start

@@ -29,6 +29,7 @@ from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE, feature_widths
 from mots_pretrained.shapes import Size
 from mots_pretrained.training.folder import begin, complete
+from mots_pretrained.training.launch import on_main
 from mots_pretrained.training.pretrain import identity_of, outcome, training_in
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import (
@@ -39,7 +40,7 @@ from mots_pretrained.training.sources import (
     prepared_cases,
     remove_cases,
 )
-from mots_pretrained.training.trainer import Trainer, on_main
+from mots_pretrained.training.trainer import Trainer
 from mots_pretrained.weights.provenance import write_training_scans
 
 FIELDS = frozenset(
@@ -131,7 +132,7 @@ def pretrain_byol(
         identity = identity_of(
             recipe,
             accelerator.num_processes,
-            cases=sorted(supply.hashes),
+            cases=supply.marks,
             generator=supply.generator,
         )
         record = on_main(accelerator, lambda: begin(output, identity))

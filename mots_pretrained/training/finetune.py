@@ -26,10 +26,11 @@ from mots_pretrained.inference.network import Precision, Probabilities
 from mots_pretrained.inference.sliding_window import THRESHOLD, sliding_window
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.tasks import IGNORED
+from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import AUGMENTATIONS
-from mots_pretrained.training.trainer import Trainer, accelerated
+from mots_pretrained.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

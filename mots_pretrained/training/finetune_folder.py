@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,11 @@ from mots_pretrained.evaluation.results import Results
 from mots_pretrained.files import write_json
 from mots_pretrained.training.downstream import Downstream, Parts, describe, folds, split
 from mots_pretrained.training.finetune import FIELDS, History, prepare, train
-from mots_pretrained.training.folder import begin, complete
-from mots_pretrained.training.pretrain import held, identity_of, outcome
+from mots_pretrained.training.folder import RECORD, begin, complete, finished
+from mots_pretrained.training.launch import accelerated, on_main
+from mots_pretrained.training.pretrain import digest_of, held, identity_of, outcome
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
-from mots_pretrained.training.sources import prepared_beside, remove_cases
-from mots_pretrained.training.trainer import accelerated, on_main
+from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
 from mots_pretrained.weights.provenance import CASES, write_training_scans
@@ -66,6 +65,9 @@ def finetune_folder(
     with accelerated(run, recipe.precision) as accelerator:
         task, parts = on_main(accelerator, lambda: _plan(data, recipe, run))
         with held(output, run, accelerator):
+            whole = _identity(task, parts, recipe, accelerator.num_processes)
+            if on_main(accelerator, lambda: finished(output, whole)):
+                return on_main(accelerator, lambda: _known_history(output))
             prepared = prepared_beside(
                 *(task.found, output, task.contract, task.targets), accelerator, run
             )
@@ -74,7 +76,7 @@ def finetune_folder(
                 _Job(accelerator, task, folder, recipe, run, part, prepared)
                 for folder, part in zip(folders, parts, strict=True)
             ]
-            history = _train_all(jobs, output) if recipe.folds else jobs[0].train()
+            history = _train_all(jobs, output, whole) if recipe.folds else jobs[0].train()
             if history.complete and not run.keep_cases and accelerator.is_main_process:
                 remove_cases(output)
     return history
@@ -89,6 +91,21 @@ def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[
     return describe(found, config.preprocessing, recipe, workers=run.workers), parts
 
 
+def _identity(
+    task: Downstream, parts: list[Parts], recipe: Recipe, processes: int
+) -> dict[str, Any]:
+    """Return what must be equal for a training to be continued, as far as no case is read."""
+    names = [name for part in parts for side in part for name in ("|", *(c.name for c in side))]
+    return identity_of(
+        recipe,
+        processes,
+        cases=names,
+        classes=list(task.classes),
+        class_values=list(task.classes.values()),
+        **dataclasses.asdict(task.contract),
+    )
+
+
 @dataclass(frozen=True)
 class _Job:
     """One network to fine-tune."""
@@ -101,25 +118,24 @@ class _Job:
     parts: Parts
     prepared: PreparedSet
 
-    def identity(self, cases: Sequence[str]) -> dict[str, Any]:
-        """Return what must be equal for this to be continued."""
-        return identity_of(
-            self.recipe,
-            self.accelerator.num_processes,
-            cases=cases,
-            classes=list(self.task.classes),
-            class_values=list(self.task.classes.values()),
-            **dataclasses.asdict(self.task.contract),
-        )
+    @property
+    def names(self) -> list[list[str]]:
+        """Names of the cases to train on, and of those held out."""
+        return [[scan.name for scan in part] for part in self.parts]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for this to be continued."""
+        records = [record for part in self.names for record in self.prepared.named(part)]
+        whole = _identity(self.task, [self.parts], self.recipe, self.accelerator.num_processes)
+        return whole | {"content": digest_of(marks_of(records))}
 
     def train(self) -> History:
         """Fine-tune, save the network and say beside it how it came about."""
         recipe, output, accelerator, task = self.recipe, self.output, self.accelerator, self.task
-        names = [[scan.name for scan in part] for part in self.parts]
-        identity = self.identity([*names[0], "held out:", *names[1]])
-        record = on_main(accelerator, lambda: begin(output, identity))
-        if record is not None:
-            return _known_history(output, record)
+        names, identity = self.names, self.identity
+        if on_main(accelerator, lambda: begin(output, identity)):
+            return on_main(accelerator, lambda: _known_history(output))
         records = [self.prepared.named(part) for part in names]
         cases, held_out = ([self.prepared.case(r) for r in part] for part in records)
         torch.manual_seed(recipe.seed)
@@ -159,11 +175,10 @@ class _Job:
         return history
 
 
-def _train_all(jobs: list[_Job], output: Path) -> History:
+def _train_all(jobs: list[_Job], output: Path, identity: dict[str, Any]) -> History:
     """Train the networks of all folds; those that are complete are not trained again."""
     begun, first = time.monotonic(), jobs[0]
     together, is_complete = Results(tuple(first.task.classes)), True
-    identity = first.identity([scan.name for scan in first.task.scans])
     on_main(first.accelerator, lambda: begin(output, identity))
     for number, job in enumerate(jobs):
         job.run.tell(f"Fold {number + 1} of {len(jobs)}, {len(job.parts[1])} cases held out")
@@ -174,8 +189,8 @@ def _train_all(jobs: list[_Job], output: Path) -> History:
             together.add(f"fold {number}: {case.name}", case.scores)
     if first.accelerator.is_main_process:
         write_json(output / CASES, {"scores": _scores(together)})
-        record = {"folds": len(jobs), "complete": is_complete, "mean_dice": together.mean_dice}
-        complete(output, record | {"identity": identity})
+        facts = {"folds": len(jobs), "best_step": 0, "mean_dice": together.mean_dice}
+        complete(output, facts | {"complete": is_complete, "identity": identity})
     return History(validations=[(0, together)], complete=is_complete)
 
 
@@ -198,11 +213,12 @@ def _segmenter(recipe: Recipe, task: Downstream) -> Segmenter:
     return segmenter
 
 
-def _known_history(output: Path, record: dict[str, Any]) -> History:
+def _known_history(output: Path) -> History:
     """Return what a complete training left."""
     scores = json.loads((output / CASES).read_text("utf-8"))["scores"]
-    best = [] if scores is None else [(record["best_step"], Results.from_json(scores))]
-    return History(validations=best, best_step=record["best_step"])
+    step = json.loads((output / RECORD).read_text("utf-8"))["best_step"]
+    best = [] if scores is None else [(step, Results.from_json(scores))]
+    return History(validations=best, best_step=step)
 
 
 def _scores(results: Results | None) -> dict[str, Any] | None:

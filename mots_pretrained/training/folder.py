@@ -47,15 +47,23 @@ def owned(folder: Path, *, resume: bool) -> Iterator[None]:
             shutil.rmtree(folder)
 
 
-def begin(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Say what a training is that begins in a folder, or make sure that it is the one there.
-
-    Returns:
-        The record of a training that is complete; None if there is something to do.
+def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a training that is complete; None if there is something to do.
 
     Raises:
-        UserError: If the folder's training had other settings; the message names the first.
+        UserError: If the folder's training, finished or not, had other settings than these; the
+            message names the first.
     """
+    record = _record_of(folder)
+    if record is None:
+        return None
+    known = {name: value for name, value in record["identity"].items() if name in identity}
+    check_same(folder, known, identity)
+    return record if record["complete"] else None
+
+
+def begin(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Say in a folder what the training is that begins there; else as ``finished``."""
     record = _record_of(folder)
     if record is None:
         folder.mkdir(parents=True, exist_ok=True)

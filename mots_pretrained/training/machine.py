@@ -6,11 +6,11 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import MutableMapping
 
 import torch
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.training.launch import join_slurm
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 
@@ -56,33 +56,6 @@ def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
     if workers >= 0:
         return workers
     return 1 if device == "cpu" else max(1, min((cores or 1) // beside - 1, 15))
-
-
-def join_slurm(environment: MutableMapping[str, str]) -> None:
-    """Give the processes that ``srun`` started the variables that torchrun would set.
-
-    A step of one task, or one that torchrun or ``accelerate launch`` has set up, is left as it is.
-
-    Args:
-        environment: The process's variables, changed in place.
-    """
-    count = environment.get("SLURM_STEP_NUM_TASKS", "1")
-    if count == "1" or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
-        return
-    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
-    first = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)  # gpu[003-005,8] begins with gpu003
-    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # as in 4(x2)
-    job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "0")) or "0"
-    found = {
-        "RANK": environment["SLURM_PROCID"],
-        "WORLD_SIZE": count,
-        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
-        "LOCAL_WORLD_SIZE": tasks.group() if tasks else "1",
-        "MASTER_ADDR": "".join(part or "" for part in first.groups()) if first else "127.0.0.1",
-        "MASTER_PORT": str(20000 + int(job) % 20000),
-    }
-    for name, value in found.items():
-        environment.setdefault(name, value)
 
 
 def keep_freed_memory() -> bool:

@@ -13,10 +13,11 @@ from mots_pretrained.data.sides import mirrored_classes
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import IGNORED, Task
+from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import AUGMENTATIONS
-from mots_pretrained.training.trainer import Trainer, accelerated
+from mots_pretrained.training.trainer import Trainer
 
 FIELDS = frozenset(
     [

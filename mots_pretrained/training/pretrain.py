@@ -23,9 +23,16 @@ from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.model.stages import stage_of
 from mots_pretrained.tasks import Task
 from mots_pretrained.training.folder import begin, complete, owned
+from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
-from mots_pretrained.training.sources import AUGMENTATIONS, Supply, phantoms, prepared_cases
-from mots_pretrained.training.trainer import Trainer, accelerated, default_rate, on_main
+from mots_pretrained.training.sources import (
+    AUGMENTATIONS,
+    Supply,
+    phantoms,
+    prepared_cases,
+    remove_cases,
+)
+from mots_pretrained.training.trainer import Trainer, default_rate
 from mots_pretrained.weights.download import resolve
 from mots_pretrained.weights.provenance import write_training_scans
 
@@ -110,7 +117,7 @@ def pretrain(
         identity = identity_of(
             recipe,
             accelerator.num_processes,
-            cases=sorted(supply.hashes),
+            cases=supply.marks,
             generator=supply.generator,
         )
         record = on_main(accelerator, lambda: begin(output, identity))
@@ -149,6 +156,8 @@ def pretrain(
                 "start": _start(recipe, carried),
             }
             complete(output, facts | outcome(trainer))
+            if trainer.done and not run.keep_cases:
+                remove_cases(output)
     return result
 
 
@@ -180,8 +189,13 @@ def identity_of(
     """
     values = dataclasses.asdict(recipe)
     values["accumulate"] *= processes
+    return values | facts | {"cases": digest_of(cases)}
+
+
+def digest_of(cases: Sequence[str]) -> str:
+    """Return what stands for cases in a record that names none."""
     digest = hashlib.sha256("\n".join(cases).encode()).hexdigest()
-    return values | facts | {"cases": f"{len(cases)}, sha256 {digest}"}
+    return f"{len(cases)}, sha256 {digest}"
 
 
 def outcome(trainer: Trainer) -> dict[str, Any]:

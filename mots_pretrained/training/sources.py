@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from mots_pretrained.data.case import Case
 from mots_pretrained.data.layouts import Collection
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.prepare import prepare_folder
-from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.store import CaseRecord, PreparedSet
 from mots_pretrained.data.stored_case import Foreground, StoredCase, write_case
 from mots_pretrained.data.stream import Cycle, Source
 from mots_pretrained.errors import UserError
@@ -32,8 +32,8 @@ from mots_pretrained.phantom import Phantom, task_target, torso
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
+from mots_pretrained.training.launch import on_main
 from mots_pretrained.training.recipe import Recipe, Run
-from mots_pretrained.training.trainer import on_main
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -79,6 +79,7 @@ class Supply:
         summary: Description in a few words.
         generator: Version of the phantoms' generator; None of real scans.
         hashes: ``collection/identifier`` of each scan by the hash of its voxels; none of phantoms.
+        marks: What tells the cases apart from any others, their labels included.
     """
 
     tasks: tuple[Task, ...]
@@ -88,6 +89,7 @@ class Supply:
     summary: str
     generator: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
 
 
 def phantoms(recipe: Recipe, output: Path) -> Supply:
@@ -145,7 +147,8 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
         raise UserError(f"{folder} holds no case of {empty[0]!r} to train on")
     chosen = tuple(task for task in chosen if task.name in with_cases)
     groups = [prepared.select(split="train", fold=fold, task=task.name) for task in chosen]
-    hashes = prepared.hashes(record for group in groups for record in group)
+    records = [record for group in groups for record in group]
+    hashes, marks = prepared.hashes(records), marks_of(records)
     if recipe.balance == "proportional":
         groups = [tuple(record for group in groups for record in group)]
 
@@ -157,7 +160,8 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
 
     scans = sum(map(len, groups))
     per_case = recipe.patches_per_case or 1
-    return Supply(chosen, scans, per_case, source, f"{scans} cases of {folder}", hashes=hashes)
+    what = f"{scans} cases of {folder}"
+    return Supply(chosen, scans, per_case, source, what, hashes=hashes, marks=marks)
 
 
 def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
@@ -171,7 +175,13 @@ def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
         return Cycle(Opened(records, prepared.case), recipe.seed)
 
     per_case = recipe.patches_per_case or 4
-    return Supply((), len(records), per_case, source, f"{len(records)} scans", hashes=hashes)
+    what, marks = f"{len(records)} scans", marks_of(records)
+    return Supply((), len(records), per_case, source, what, hashes=hashes, marks=marks)
+
+
+def marks_of(records: Iterable[CaseRecord]) -> tuple[str, ...]:
+    """Return what tells cases apart from any others: hashes of voxels and of label files."""
+    return tuple(f"{r.source.content_hash} {r.source.label_sha256}" for r in records)
 
 
 def prepared_beside(
@@ -280,7 +290,7 @@ class Pool:
         if not place.is_dir():
             case = self.source(number)
             place.parent.mkdir(parents=True, exist_ok=True)
-            with replacing_folder(place) as draft:
+            with replacing_folder(place, keep=True) as draft:  # another may have been quicker
                 step, classes = write_case(draft, case)
                 facts = {
                     "name": case.name,

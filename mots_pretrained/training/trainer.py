@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,15 +24,13 @@ from mots_pretrained.training.folder import (
     load_checkpoint,
     save_checkpoint,
 )
+from mots_pretrained.training.launch import on_main
 from mots_pretrained.training.log import LOG, LogRow, append_row, tensorboard, write_rows
-from mots_pretrained.training.machine import join_slurm
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.recompute import recomputed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-T = TypeVar("T")
 
 Loss = Callable[[Any, Any], Any]
 """Gives a named tuple of scalars for a network and a batch; its ``total`` is minimised."""
@@ -46,78 +42,6 @@ Batches = Callable[[int, int], Iterator[Any]]
 POWER = 0.9  # of (1 - k/K), Sec. 4.1
 WARM_UP_START = 0.01  # published code: the first rate, as a share of the full one
 LOG_EVERY = 10  # steps that a log row averages; checkpoints fall on such steps
-_TIMEOUT = timedelta(hours=2)  # of processes that wait for another
-_MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-
-
-@contextmanager
-def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
-    """Join the processes that torchrun, ``accelerate launch``, mpirun or srun started, if any.
-
-    Raises:
-        UserError: If the device can't compute in this precision, or ``accelerate launch --cpu``
-            was asked for several processes, of which it starts one without MPI.
-    """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, GradientState
-    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
-
-    cpu = run.device == "cpu"
-    if cpu and precision == "float16":
-        raise UserError("precision float16 needs a GPU; use bfloat16 or float32 on the CPU")
-    is_alone = not {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & {*os.environ}
-    if is_alone and "MASTER_PORT" in os.environ and os.environ.get("ACCELERATE_USE_CPU") == "True":
-        raise UserError(
-            "accelerate launch --cpu starts several processes only by MPI; use torchrun "
-            "--nproc-per-node N, or accelerate launch --multi_gpu with --device cpu"
-        )
-    join_slurm(os.environ)
-    if ":" in run.device:
-        torch.cuda.set_device(run.device)
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=_MIXED[precision],
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
-            InitProcessGroupKwargs(timeout=_TIMEOUT),
-        ],
-    )
-    try:
-        yield accelerator
-    except BaseException:
-        if cpu:  # closes the connections that others wait at; NCCL's would have to be waited for
-            accelerator.end_training()
-        raise
-    else:
-        accelerator.end_training()
-    finally:
-        GradientState._reset_state()
-        AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
-    """Do something in the main process, and return what it gave in all of them.
-
-    Raises:
-        Exception: What the work raised, in every process.
-    """
-    if accelerator.num_processes == 1:
-        return work()
-    from accelerate.utils import broadcast_object_list
-
-    outcome: list[Any] = [None, None]
-    failure: Exception | None = None
-    if accelerator.is_main_process:
-        try:
-            outcome[0] = work()
-        except Exception as error:
-            failure = error
-            kind = UserError if isinstance(error, UserError) else RuntimeError
-            outcome[1] = kind(f"{error}")
-    broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise failure or outcome[1]
-    return cast(T, outcome[0])
 
 
 def ramp(decay: float) -> Callable[[int], float]:

@@ -97,6 +97,7 @@ def test_one_case_only(described, capsys, words):
         (["-i", "data", "--set", "lr=1"], "unknown name 'lr'; allowed are method"),
         (["-i", "data", "--recipe", "other"], "unknown recipe 'other'; allowed are byol3d"),
         (["-i", "data", "--set", "labels=complete"], "labels has no part in fine-tuning"),
+        (["-i", "data", "--steps", "3", "--epochs", "2"], "either steps or epochs"),
         (["-i", "data", "--val", "-2"], "held_out must be 0 to"),
     ],
 )
@@ -129,9 +130,9 @@ def called(monkeypatch):
 def test_options_reach_the_training(data, tmp_path, called, capsys):
     words = (
         "--from none --classes liver,spleen --val 2 --device cpu --json --spacing 4,3,3 --resume "
-        "--max-minutes 2 --channel-init mean --workers 3"
+        "--max-minutes 2 --channel-init mean --workers 3 --epochs 9 --batch 1 --lr 0.003 --seed 4"
     )
-    sets = ["size=paper", "steps=9", "freeze=encoder", "patience=3", "accumulate=4",
+    sets = ["size=paper", "freeze=encoder", "patience=3", "accumulate=4",
             "precision=bfloat16", "recompute=true"]  # fmt: skip
     words = [*words.split(), *(word for one in sets for word in ("--set", one))]
     assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words]) == 0
@@ -140,7 +141,8 @@ def test_options_reach_the_training(data, tmp_path, called, capsys):
     expected = replace(
         read_recipe("finetune"), start=None, size="paper", classes=("liver", "spleen"),
         class_values=((1,), (2,)), held_out=2, spacing=(4.0, 3.0, 3.0), channel_init="mean",
-        steps=9, freeze=("encoder",), patience=3, accumulate=4, precision="bfloat16",
+        steps=None, epochs=9, batch=1, rate=0.003, seed=4, freeze=("encoder",), patience=3,
+        accumulate=4, precision="bfloat16",
     )  # fmt: skip
     assert called["recipe"] == expected
     run = called["run"]

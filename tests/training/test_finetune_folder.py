@@ -212,6 +212,29 @@ def test_a_training_is_continued_with_its_own_settings_alone(bcv, scratch, tiny,
     assert finetune_folder(bcv, out, recipe, run=Run(resume=True)).complete
 
 
+def test_a_refused_resumption_leaves_the_prepared_cases(bcv, scratch, tmp_path):
+    recipe = replace(scratch, steps=20)
+    finetune_folder(bcv, tmp_path / "out", recipe, run=Run(max_minutes=1e-9))
+    index = (tmp_path / "out" / ".cases" / "prepared.json").read_bytes()
+    other = replace(recipe, spacing=(6.0, 4.0, 4.0))
+    with pytest.raises(UserError, match="holds a training with spacing"):
+        finetune_folder(bcv, tmp_path / "out", other, run=Run(resume=True))
+    assert (tmp_path / "out" / ".cases" / "prepared.json").read_bytes() == index
+
+
+def test_a_corrected_label_file_is_not_mixed_with_the_old_one(scratch, tmp_path):
+    label = np.zeros((32, 32, 32), np.uint8)
+    for place, name in enumerate("ab"):
+        label[4 : 12 + place] = 1
+        pair(tmp_path / "data", f"{name}.nii.gz", scan(), label)
+    recipe = replace(scratch, steps=20, classes=("organ",))
+    finetune_folder(tmp_path / "data", tmp_path / "out", recipe, run=Run(max_minutes=1e-9))
+    label[4:20] = 1
+    pair(tmp_path / "data", "b.nii.gz", scan(), label)
+    with pytest.raises(UserError, match="holds a training with content "):
+        finetune_folder(tmp_path / "data", tmp_path / "out", recipe, run=Run(resume=True))
+
+
 def test_a_second_training_in_a_folder_is_refused(bcv, scratch, tmp_path):
     with locked(tmp_path / "out"), pytest.raises(UserError, match="another run is writing into"):
         finetune_folder(bcv, tmp_path / "out", scratch)

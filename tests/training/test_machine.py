@@ -9,7 +9,6 @@ import torch
 
 from mots_pretrained.training.machine import (
     best_device,
-    join_slurm,
     keep_freed_memory,
     prepare_machine,
 )
@@ -42,40 +41,6 @@ def test_workers_and_threads(monkeypatch):
     assert prepare_machine("cuda") == 3
     prepare_machine("cpu", threads=1)
     assert torch.get_num_threads() == 1
-
-
-STEP = {
-    "SLURM_STEP_NUM_TASKS": "8",
-    "SLURM_PROCID": "5",
-    "SLURM_LOCALID": "1",
-    "SLURM_STEP_NODELIST": "gpu[003-004],cpu7",
-    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
-    "SLURM_JOB_ID": "1234567",
-}
-
-
-def test_srun_tells_what_torchrun_would():
-    environment = dict(STEP)
-    join_slurm(environment)
-    assert {key: environment[key] for key in environment if key not in STEP} == {
-        "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",
-        "MASTER_ADDR": "gpu003", "MASTER_PORT": "34567",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"},  # a batch script that starts one process
-        STEP | {"SLURM_STEP_NUM_TASKS": "1"},
-        STEP | {"WORLD_SIZE": "2", "RANK": "1"},  # torchrun within a step
-        {},
-    ],
-)
-def test_where_srun_has_started_no_others_nothing_changes(environment):
-    found = dict(environment)
-    join_slurm(found)
-    assert found == environment
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.errors import UserError
 from mots_pretrained.training.folder import CHECKPOINT
+from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.recipe import Recipe, Run
-from mots_pretrained.training.trainer import Trainer, accelerated, default_rate, poly, ramp
+from mots_pretrained.training.trainer import Trainer, default_rate, poly, ramp
 
 
 class Loss(NamedTuple):
@@ -242,6 +244,26 @@ def test_the_checkpoint_holds_no_code_and_what_is_none_is_told(tmp_path):
         (tmp_path / CHECKPOINT).write_bytes(content)
         with pytest.raises(UserError, match="is not a readable checkpoint"):
             trained(tmp_path)
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a number is read from a tensor, for which a GPU would have to be waited."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_nothing():
+    with training(steps=3, accumulate=2) as trainer:
+        trainer._stepper.step = lambda: None  # only fused, on a GPU, AdamW reads no number
+        with Reads() as reads:
+            trainer._step(halves(0, 1))
+            assert reads.count == 0
+            torch.ones(1).item()
+            assert reads.count == 1
 
 
 def test_poly_schedule_by_hand():

@@ -1,0 +1,120 @@
+"""Joining the processes of one training: torchrun, ``accelerate launch``, mpirun or srun."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import torch
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.training.recipe import Run
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+T = TypeVar("T")
+
+_TIMEOUT = timedelta(hours=2)  # of processes that wait for another
+_MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+@contextmanager
+def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
+    """Join the processes that torchrun, ``accelerate launch``, mpirun or srun started, if any.
+
+    Raises:
+        UserError: If the device can't compute in this precision, or ``accelerate launch --cpu``
+            was asked for several processes, of which it starts one without MPI.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+    cpu = run.device == "cpu"
+    if cpu and precision == "float16":
+        raise UserError("precision float16 needs a GPU; use bfloat16 or float32 on the CPU")
+    is_alone = not {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & {*os.environ}
+    if is_alone and "MASTER_PORT" in os.environ and os.environ.get("ACCELERATE_USE_CPU") == "True":
+        raise UserError(
+            "accelerate launch --cpu starts several processes only by MPI; use torchrun "
+            "--nproc-per-node N, or accelerate launch --multi_gpu with --device cpu"
+        )
+    join_slurm(os.environ)
+    if ":" in run.device:
+        torch.cuda.set_device(run.device)
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=_MIXED[precision],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=_TIMEOUT),
+        ],
+    )
+    try:
+        yield accelerator
+    except BaseException:
+        if cpu:  # closes the connections that others wait at; NCCL's would have to be waited for
+            accelerator.end_training()
+        raise
+    else:
+        accelerator.end_training()
+    finally:
+        GradientState._reset_state()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Do something in the main process, and return what it gave in all of them.
+
+    Raises:
+        Exception: What the work raised, in every process.
+    """
+    if accelerator.num_processes == 1:
+        return work()
+    from accelerate.utils import broadcast_object_list
+
+    outcome: list[Any] = [None, None]
+    failure: Exception | None = None
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = work()
+        except Exception as error:
+            failure = error
+            kind = UserError if isinstance(error, UserError) else RuntimeError
+            outcome[1] = kind(f"{error}")
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise failure or outcome[1]
+    return cast(T, outcome[0])
+
+
+def join_slurm(environment: MutableMapping[str, str]) -> None:
+    """Give the processes that ``srun`` started the variables that torchrun would set.
+
+    A step of one task, or one that torchrun or ``accelerate launch`` has set up, is left as it is.
+
+    Args:
+        environment: The process's variables, changed in place.
+    """
+    count = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if count == "1" or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
+        return
+    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
+    first = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)  # gpu[003-005,8] begins with gpu003
+    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # as in 4(x2)
+    job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "0")) or "0"
+    found = {
+        "RANK": environment["SLURM_PROCID"],
+        "WORLD_SIZE": count,
+        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
+        "LOCAL_WORLD_SIZE": tasks.group() if tasks else "1",
+        "MASTER_ADDR": "".join(part or "" for part in first.groups()) if first else "127.0.0.1",
+        "MASTER_PORT": str(20000 + int(job) % 20000),
+    }
+    for name, value in found.items():
+        environment.setdefault(name, value)
