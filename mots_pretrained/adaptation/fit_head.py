@@ -26,8 +26,8 @@ from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.inference.sliding_window import window_starts
 from mots_pretrained.tasks import IGNORED
 
-OnFit = Callable[[int, int], None]
-"""Callback that receives how many windows and fitting steps are done, of how many."""
+OnFit = Callable[[str, int, int], None]
+"""Callback that receives what is being done, "window" or "step", its number, and of how many."""
 
 _VOXELS = 256  # of each class a window
 _BACKGROUND = 2048  # of the background a window
@@ -36,7 +36,8 @@ _BATCH = 4096  # voxels a fitting step
 _RATE = 3e-3  # AdamW's highest rate in one cycle
 _DECAY = 1e-2
 _DROPOUT = 0.2  # of the hidden layer while it is fitted
-_PRIOR = 0.4  # share of the way from the sampled classes' frequencies to the true ones
+_PRIOR = {"linear": 0.0, "levels": 0.4}
+"""Share of the way from the sampled classes' frequencies to the true ones, by kind of head."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def fit_head(
     The backbone runs once over the windows that prediction would see. From each, voxels are
     sampled class by class; their features are standardised, the head is fitted to them by AdamW
     over one cycle of the rate, and the standardisation is folded into its first layer. Since
-    rare classes are sampled more often than they occur, the head's last bias is moved a part of
-    the way towards the true frequencies.
+    rare classes are sampled more often than they occur, the last bias of a head on all levels is
+    moved a part of the way towards the true frequencies; a linear head loses by that.
 
     Args:
         segmenter: Its configuration says whether classes exclude each other.
@@ -101,6 +102,7 @@ def fit_head(
     finally:
         segmenter.train(was_training)
         segmenter.to(device)
+    segmenter.head_is_new = False
     return fitted
 
 
@@ -143,7 +145,7 @@ def _sample(
                 targets.append(torch.from_numpy(np.ascontiguousarray(flat)))
             done += 1
             if on_fit is not None:
-                on_fit(done, windows)
+                on_fit("window", done, windows)
     return _Samples(torch.cat(features), torch.cat(targets), counts)
 
 
@@ -241,9 +243,10 @@ def _fit(
         if step >= steps - max(1, steps // 10):
             last.append(loss.detach())
         if on_fit is not None and (step + 1) % 50 == 0:
-            on_fit(step + 1, steps)
+            on_fit("step", step + 1, steps)
     torch.set_rng_state(outside)
-    _fold(head, net, mean, deviation, _prior_shift(samples, exclusive))
+    shift = _PRIOR[segmenter.config.new_head.kind] * _prior_shift(samples, exclusive)
+    _fold(head, net, mean, deviation, shift)
     return FittedHead(len(x), float(torch.stack(last).mean()))
 
 
@@ -303,4 +306,4 @@ def _prior_shift(samples: _Samples, exclusive: bool) -> Tensor:
     else:
         true, drawn = counts[1:] / counts[0], y.double().mean(0)
         shift = torch.logit(true, eps=1e-9) - torch.logit(drawn, eps=1e-9)
-    return (_PRIOR * shift).float()
+    return shift.float()

@@ -36,6 +36,7 @@ class Segmenter(Pretrained):
 
     Attributes:
         surgery: What was kept, made new and dropped when weights were put in; None before.
+        head_is_new: Whether the head is still random on a pretrained backbone.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", out_channels=14)
@@ -52,6 +53,7 @@ class Segmenter(Pretrained):
         self.backbone = build_backbone(config)
         self.head = build_head(config, self.backbone.level_widths, out_channels(config))
         self.surgery: Surgery | None = None
+        self.head_is_new = False
 
     def forward(self, image: Image) -> TaskLogits:
         """Return logits ``(B, out_channels, D, H, W)``; channel 0 is background if exclusive.
@@ -84,6 +86,7 @@ class Segmenter(Pretrained):
         head = build_head(self.config, self.backbone.level_widths, out_channels(self.config))
         like = next(self.parameters())
         self.head = head.to(like.device, like.dtype).train(self.training)
+        self.head_is_new = True
 
     @property
     def num_classes(self) -> int:
@@ -236,6 +239,7 @@ class Segmenter(Pretrained):
                 f"{tuple(own[wrong[0]].shape)}"
             )
         self.load_state_dict(kept, strict=False)
+        self.head_is_new = True
         self.surgery = Surgery(
             kept=tuple(sorted(set(kept) - set(new))),
             new=tuple(new),
@@ -263,6 +267,7 @@ def drop_transformer(segmenter: Segmenter) -> Segmenter:
     plain.load_state_dict({name: state[name] for name in own})
     dropped = tuple(sorted(set(state) - set(own)))
     plain.surgery = Surgery(kept=tuple(sorted(own)), new=(), dropped=dropped)
+    plain.head_is_new = segmenter.head_is_new
     return plain.to(next(segmenter.parameters()).device).train(segmenter.training)
 
 

@@ -27,6 +27,10 @@ def finetune(
         str,
         typer.Option("--from", help="Model to start from (default: the recipe's); none: random"),
     ] = "",
+    train: Annotated[
+        str,
+        typer.Option(help="head: fit the new head alone, in minutes; all: then train all weights"),
+    ] = "",
     recipe: Annotated[
         str, typer.Option(help="How to train: finetune, or a YAML file")
     ] = "finetune",
@@ -80,6 +84,8 @@ def finetune(
     shortened = [f"{name}={value}" for name, value in short.items() if value is not None]
     if start:
         changes["start"] = None if start == "none" else start
+    if train:
+        changes["train"] = train
     if folds is not None:
         changes["folds"] = folds
     if spacing:
@@ -145,6 +151,8 @@ def _report(history: History, output: str, folds: int, as_json: bool) -> None:
         title = f"All cases, each by the fold that held it out ({folds} folds)"
         if not folds:
             title = f"Held-out cases, best at step {history.best_step}"
+            if history.best_step == 0:
+                title = "Held-out cases, by the fitted head on the frozen backbone"
         console.show(f"{title}:\n{best.as_text()}")
     console.show(f"{output}: the new model; use it with: mots predict --model {output}")
     if not history.complete:

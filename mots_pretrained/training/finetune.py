@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from mots_pretrained.adaptation.fit_head import fit_head
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
@@ -26,7 +28,8 @@ from mots_pretrained.inference.network import Precision, Probabilities
 from mots_pretrained.inference.sliding_window import THRESHOLD, sliding_window
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.tasks import IGNORED
-from mots_pretrained.training.launch import accelerated
+from mots_pretrained.training.folder import CHECKPOINT
+from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import AUGMENTATIONS
@@ -42,6 +45,9 @@ FIELDS = frozenset(
         "network",
         "start",
         "channel_init",
+        "head",
+        "fit_head",
+        "train",
         "classes",
         "class_values",
         "spacing",
@@ -74,6 +80,7 @@ FIELDS = frozenset(
 """Fields of a recipe that fine-tuning uses."""
 
 PATCHES_A_CASE = 2
+_SECONDS_A_LINE = 20.0  # at least, between messages of progress
 
 
 @dataclass
@@ -83,13 +90,15 @@ class History:
     Attributes:
         rows: The rows of the log.
         validations: Step and scores of each validation.
-        best_step: Step whose weights the network holds now.
+        best_step: Step whose weights the network holds now; 0 is the fitted head, nothing else.
+        fitted: Voxels, loss and seconds of fitting the head first; None if that was left out.
         complete: Whether the training came to its end, by its steps or by patience.
     """
 
     rows: list[LogRow] = field(default_factory=list)
     validations: list[tuple[int, Results]] = field(default_factory=list)
     best_step: int = 0
+    fitted: dict[str, float] | None = None
     complete: bool = True
 
     @property
@@ -108,8 +117,10 @@ def finetune(
 ) -> History:
     """Fine-tune a network in place; it ends in evaluation mode with its best weights.
 
-    With validation cases these are the weights of the best mean Dice, else the last ones. Nothing
-    is written, so ``run.resume`` has no part in it; ``finetune_folder`` can be interrupted.
+    A new head on a pretrained backbone is fitted first, on frozen features: at random it would
+    distort them. With ``train="head"`` that is all. The best weights are those of the best mean
+    Dice on the validation cases; without any, the last ones. Nothing is written, so ``run.resume``
+    has no part in it; ``finetune_folder`` can be interrupted.
 
     Args:
         segmenter: A pretrained backbone with a new head, or a fresh network.
@@ -148,6 +159,11 @@ def prepare(
     """
     recipe.needs_only(FIELDS, "fine-tuning")
     _check(segmenter, [*cases, *validation])
+    begun = time.monotonic()
+    fitted = _fit_first(accelerator, segmenter, cases, recipe, run, folder)
+    if run.max_minutes is not None:
+        left = run.max_minutes - (time.monotonic() - begun) / 60
+        run = dataclasses.replace(run, max_minutes=max(0.0, left))
     plan = unfreezing(segmenter, recipe)
     segmenter.requires_grad_(True)  # the optimiser knows all, and passes over what has no gradient
 
@@ -175,7 +191,41 @@ def prepare(
         identity=identity or {},
     )
     plan.apply(segmenter, 0)
-    return trainer, Watch(trainer, validation)
+    return trainer, Watch(trainer, validation, fitted)
+
+
+def _fit_first(
+    accelerator: Accelerator,
+    segmenter: Segmenter,
+    cases: Sequence[Case],
+    recipe: Recipe,
+    run: Run,
+    folder: Path | None,
+) -> dict[str, float] | None:
+    """Fit a new head in the main process; the trainer gives all others its weights.
+
+    A training that goes on from a checkpoint has done so already.
+    """
+    is_wanted = recipe.train == "head" or (recipe.fit_head and segmenter.head_is_new)
+    if not is_wanted or (folder is not None and (folder / CHECKPOINT).exists()):
+        return None
+    segmenter.to(accelerator.device)
+    told = [0.0]
+
+    def on_fit(what: str, done: int, of: int) -> None:
+        if done == of or time.monotonic() >= told[0] + _SECONDS_A_LINE:
+            told[0] = time.monotonic()
+            run.tell(f"Fitting the head: {what} {done} of {of}")
+
+    def fit() -> dict[str, float]:
+        begun = time.monotonic()
+        fitted = fit_head(segmenter, cases, seed=recipe.seed, on_fit=on_fit)
+        seconds = round(time.monotonic() - begun, 1)
+        return {"voxels": fitted.voxels, "loss": fitted.loss, "seconds": seconds}
+
+    found = on_main(accelerator, fit)
+    segmenter.head_is_new = False
+    return found
 
 
 def train(trainer: Trainer, watch: Watch, cases: Sequence[Case]) -> History:
@@ -183,6 +233,8 @@ def train(trainer: Trainer, watch: Watch, cases: Sequence[Case]) -> History:
     segmenter, recipe = cast(Segmenter, trainer.model), trainer.recipe
     if trainer.resume():
         watch.resume()
+    elif watch.kept["fitted"] is not None:
+        watch.validate()
     stream = patch_stream(segmenter, cases, recipe, workers=trainer.run.workers)
     if watch.kept["patient"]:
         trainer.run_on(
@@ -199,14 +251,18 @@ class Watch:
     Args:
         trainer: Training of a segmenter.
         cases: Cases held out; with none the last weights are the best.
+        fitted: What fitting the head first has done.
     """
 
-    def __init__(self, trainer: Trainer, cases: Sequence[Case]) -> None:
+    def __init__(
+        self, trainer: Trainer, cases: Sequence[Case], fitted: dict[str, float] | None = None
+    ) -> None:
         self.trainer, self.cases = trainer, cases
         self.every = trainer.recipe.validate_every or max(1, trainer.steps // 20)
         self.kept = trainer.kept
         self.history = History()
-        self.kept.update(best=-1.0, best_step=0, patient=True, scores=[])
+        patient = trainer.recipe.train == "all"
+        self.kept.update(best=-1.0, best_step=0, patient=patient, scores=[], fitted=fitted)
 
     def resume(self) -> None:
         """Continue from what the checkpoint kept."""
@@ -220,25 +276,30 @@ class Watch:
         last = self.history.validations[-1][0] if self.history.validations else 0
         if not self.cases or (row.step < last + self.every and row.step < row.steps):
             return False
-        self._validate(row.step)
+        self.validate()
         patience = self.trainer.recipe.patience
         self.kept["patient"] = not 0 < patience <= self._since_best()
         return not self.kept["patient"]
 
     def finish(self) -> History:
-        """Put the best weights back; a training that ran out of time is validated first."""
+        """Put the best weights back; what was not validated yet is validated first."""
         history, trainer, step = self.history, self.trainer, self.trainer.step
         history.complete = trainer.done or not self.kept["patient"]
-        if self.cases and (not history.validations or history.validations[-1][0] < step):
-            self._validate(step)
+        if not history.validations or history.validations[-1][0] < step:
+            self.validate()
         if not trainer.tensors:
             history.best_step = step
         trainer.model.load_state_dict(trainer.tensors or trainer.result.state_dict())
         trainer.model.requires_grad_(True).eval()
-        history.rows = trainer.rows
+        cast(Segmenter, trainer.model).head_is_new = False
+        history.rows, history.fitted = trainer.rows, self.kept["fitted"]
         return history
 
-    def _validate(self, step: int) -> None:
+    def validate(self) -> None:
+        """Score the cases held out, if there are any, by the weights of now."""
+        step = self.trainer.step
+        if not self.cases:
+            return
         accelerator, network = self.trainer.accelerator, cast(Segmenter, self.trainer.result)
         precision = self.trainer.recipe.precision
         network.eval()

@@ -138,6 +138,11 @@ class _Job:
             return on_main(accelerator, lambda: _known_history(output))
         records = [self.prepared.named(part) for part in names]
         cases, held_out = ([self.prepared.case(r) for r in part] for part in records)
+        what = "Fitting a head on" if recipe.train == "head" else "Fine-tuning"
+        self.run.tell(
+            f"{what} {recipe.start or 'random weights'} with {len(names[0])} cases, "
+            f"{len(names[1])} held out, on {accelerator.device}"
+        )
         torch.manual_seed(recipe.seed)
         segmenter = _segmenter(recipe, task)
         trainer, watch = prepare(
@@ -149,10 +154,6 @@ class _Job:
             validation=held_out,
             folder=output,
             identity=identity,
-        )
-        self.run.tell(
-            f"Fine-tuning {recipe.start or 'random weights'} on {len(names[0])} cases, "
-            f"{len(names[1])} held out, {trainer.steps} steps on {accelerator.device}"
         )
         history = train(trainer, watch, cases)
         if accelerator.is_main_process:
@@ -166,6 +167,7 @@ class _Job:
                 "classes": task.classes,
                 "cases": len(names[0]),
                 "cases_held_out": len(names[1]),
+                "head_fitted": history.fitted,
                 "best_step": history.best_step,
                 "mean_dice": None if history.best is None else history.best.mean_dice,
                 "validations": [[step, table.mean_dice] for step, table in history.validations],
@@ -200,6 +202,7 @@ def _segmenter(recipe: Recipe, task: Downstream) -> Segmenter:
         "in_channels": len(task.contract.channels),
         "classes": tuple(task.classes),
         "exclusive": task.exclusive,
+        "head": recipe.head,
         "preprocessing": task.contract,
     }
     if recipe.start is None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from mots_pretrained.adaptation.input_channels import ChannelInit
-from mots_pretrained.config import ModelConfig
+from mots_pretrained.config import HeadKind, ModelConfig
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.inference.network import Precision
 from mots_pretrained.losses.dice_bce import Form
@@ -23,6 +23,9 @@ from mots_pretrained.methods import configured
 from mots_pretrained.parse import from_dict
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.sizes import size_named
+
+Train = Literal["head", "all"]
+"""What of a segmenter learns."""
 
 BYOL = "byol3d"
 """In place of a method's name: BYOL-3D, which trains an encoder without labels."""
@@ -42,6 +45,9 @@ class Recipe:
     network: ModelConfig | None = None  # the network in full, in place of method and size
     start: str | None = None  # name, folder or repository of weights to start from; null: random
     channel_init: ChannelInit = "first"  # how the first layer is widened; first is the paper's way
+    head: HeadKind = "levels"  # a segmenter's new head: on all levels, or the paper's linear one
+    fit_head: bool = True  # fit a new head on the pretrained features before all weights learn
+    train: Train = "all"  # all weights, or the head alone on the frozen backbone
     classes: tuple[str, ...] = ()  # names of a segmenter's classes; by default what the data says
     class_values: tuple[tuple[int, ...], ...] = ()  # label values of each class, its own first
     spacing: tuple[float, float, float] | None = None  # mm (D, H, W); null: the data's or model's

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_networks import SIZE, small
 
+from mots_pretrained.adaptation import fit_head as module
 from mots_pretrained.adaptation.fit_head import _features_at, _moments, fit_head
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
@@ -52,7 +53,7 @@ def test_a_fitted_head_finds_what_it_was_fitted_to(head, exclusive):
             found[number - 1], one.target[number - 1] == 1
         )  # fmt: skip
         overlap = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
-        assert overlap > {"levels": 0.8, "linear": 0.4}[head]  # random features of 4 channels
+        assert overlap > {"levels": 0.8, "linear": 0.3}[head]  # random features of 4 channels
 
 
 def test_the_same_seed_gives_the_same_head_and_leaves_torchs_generator_alone():
@@ -76,6 +77,21 @@ def test_voxels_of_unknown_label_are_not_learned_from():
         found = net.eval()(torch.from_numpy(one.image)[None])[0].argmax(0)
     assert (found == 2).float().mean() < 0.01
     assert np.isfinite(fitted.loss)
+
+
+def test_a_linear_head_keeps_the_sampled_frequencies_and_one_on_levels_does_not(monkeypatch):
+    """Moved to the true ones, a linear head's mean Dice fell from 0.41 to 0.37."""
+    moved = {}
+    for head in ("linear", "levels"):
+        biases = []
+        for shift in (0.0, 1.0):
+            monkeypatch.setattr(module, "_prior_shift", lambda *_, shift=shift: torch.tensor(shift))
+            net = network(head)
+            fit_head(net, [case()], steps=5)
+            biases.append((net.head if head == "linear" else net.head.last).bias.detach().clone())
+        moved[head] = (biases[1] - biases[0]).tolist()
+    assert moved["linear"] == [0, 0, 0]
+    assert moved["levels"] == pytest.approx([0.4] * 3)
 
 
 def test_nothing_but_background_is_refused():

@@ -1,7 +1,10 @@
 """A network and a contract so small that a training takes seconds."""
 
+from functools import partial
+
 import pytest
 
+from mots_pretrained.adaptation.fit_head import fit_head
 from mots_pretrained.config import (
     DecoderConfig,
     EncoderConfig,
@@ -23,3 +26,9 @@ def tiny() -> ModelConfig:
             spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32)
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def short_fits(monkeypatch):
+    """Fit heads in few steps: what they then find is tests/adaptation's matter."""
+    monkeypatch.setattr("mots_pretrained.training.finetune.fit_head", partial(fit_head, steps=60))

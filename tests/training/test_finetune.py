@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mots_pretrained.adaptation.fit_head import fit_head
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
+from mots_pretrained.methods import METHODS
 from mots_pretrained.training import finetune as module
 from mots_pretrained.training.finetune import finetune, patch_stream, score_case, unfreezing
 from mots_pretrained.training.recipe import Recipe, Run
@@ -74,6 +76,59 @@ def test_the_best_and_not_the_last_weights_are_kept_and_patience_ends_it(segment
     assert history.best_step == 20
     assert torch.equal(segmenter.head.weight, weights[1])
     assert not torch.equal(weights[1], weights[3])
+
+
+@pytest.fixture
+def pretrained(tiny, tmp_path):
+    torch.manual_seed(0)
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+def fresh(pretrained, head="levels"):
+    torch.manual_seed(1)
+    return Segmenter.from_pretrained(pretrained, classes=("box",), head=head)
+
+
+@pytest.mark.parametrize("head", ["linear", "levels"])
+def test_the_head_alone_leaves_the_backbone_and_is_the_same_again(pretrained, head):
+    results = []
+    for _ in range(2):
+        net = fresh(pretrained, head)
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        recipe = Recipe(steps=50, train="head", seed=3)
+        history = finetune(net, [case_of(0)], recipe, validation=[case_of(2)])
+        assert (history.rows, history.best_step, history.complete) == ([], 0, True)
+        assert [step for step, _ in history.validations] == [0]
+        assert history.fitted["voxels"] > 0
+        after = net.state_dict()
+        moved = {
+            name.split(".")[0] for name, v in after.items() if not torch.equal(v, before[name])
+        }
+        assert moved == {"head"}
+        results.append(after)
+    assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
+
+
+def test_a_new_head_is_fitted_before_all_weights_learn_and_an_old_one_is_not(
+    pretrained, segmenter, monkeypatch
+):
+    fitted = []
+
+    def fit(net, cases, **options):
+        fitted.append(net)
+        return fit_head(net, cases, steps=20, **options)
+
+    monkeypatch.setattr(module, "fit_head", fit)
+    net = fresh(pretrained)
+    history = finetune(net, [case_of(0)], Recipe(steps=10, batch=1), validation=[case_of(1)])
+    assert fitted == [net]
+    assert [step for step, _ in history.validations] == [0, 10]  # the fitted head may be the best
+    again = finetune(net, [case_of(0)], Recipe(steps=1, batch=1))
+    assert again.fitted is None
+    finetune(fresh(pretrained), [case_of(0)], Recipe(steps=1, batch=1, fit_head=False))
+    finetune(segmenter, [case_of(0)], Recipe(steps=1, batch=1))  # from random weights
+    assert fitted == [net]
 
 
 def test_the_same_seed_gives_the_same_weights(tiny):

@@ -21,6 +21,7 @@ from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BCV_ORGANS
+from mots_pretrained.training import finetune
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.finetune_folder import finetune_folder
 from mots_pretrained.training.recipe import Recipe, Run, to_yaml
@@ -68,7 +69,8 @@ def test_bcv_from_pretrained_weights_to_a_model_that_predicts(bcv, tiny, tmp_pat
     assert {*cases["train"], *cases["validation"]} == {"img0001", "img0002", "img0003"}
     assert "img000" not in json.dumps(record)  # names are often those of patients
     assert (record["cases"], record["cases_held_out"]) == (2, 1)
-    assert record["best_step"] == history.best_step == 2
+    assert record["best_step"] == history.best_step
+    assert [step for step, _ in record["validations"]] == [0, 2]  # the fitted head, and after
     assert record["mean_dice"] == cases["scores"]["mean_dice"] == history.best.mean_dice
     seen = read_training_scans(tmp_path / "out")
     assert {name.split("/")[-1] for name in seen.scans.values()} == {*cases["train"]}
@@ -268,6 +270,38 @@ def test_no_case_is_read_again_that_an_interrupted_run_has_prepared(bcv, scratch
     run = Run(resume=True, keep_cases=True)
     assert finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=20), run=run).complete
     assert [path.stat().st_mtime_ns for path in cases] == before
+
+
+def test_a_head_is_fitted_once_and_resumed_it_ends_with_the_same_bits(
+    bcv, tiny, tmp_path, monkeypatch
+):
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    recipe = replace(SHORT, start=str(tmp_path / "start"), steps=20)
+    fitted, fit = [], finetune.fit_head
+    monkeypatch.setattr(finetune, "fit_head", lambda *a, **k: fitted.append(1) or fit(*a, **k))
+    finetune_folder(bcv, tmp_path / "whole", recipe)
+    first = finetune_folder(bcv, tmp_path / "parts", recipe, run=Run(max_minutes=1e-9))
+    assert not first.complete
+    last = finetune_folder(bcv, tmp_path / "parts", recipe, run=Run(resume=True))
+    assert len(fitted) == 2
+    assert last.fitted["voxels"] == first.fitted["voxels"]
+    one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
+    assert one.read_bytes() == other.read_bytes()
+    assert Segmenter.from_pretrained(tmp_path / "parts").config.new_head.kind == "levels"
+
+
+def test_the_head_alone_leaves_a_complete_folder(bcv, tiny, tmp_path):
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    recipe = replace(SHORT, start=str(tmp_path / "start"), train="head")
+    out = tmp_path / "out"
+    history = finetune_folder(bcv, out, recipe)
+    record = json.loads((out / "training.json").read_text())
+    assert (record["complete"], record["best_step"], record["steps_done"]) == (True, 0, 0)
+    assert record["head_fitted"]["voxels"] == history.fitted["voxels"]
+    assert not {"checkpoint.safetensors", ".cases"} & {path.name for path in out.iterdir()}
+    assert finetune_folder(bcv, out, recipe, run=Run(resume=True)).best_step == 0
+    with pytest.raises(UserError, match='train "head", asked for is "all"'):
+        finetune_folder(bcv, out, replace(recipe, train="all"), run=Run(resume=True))
 
 
 def test_the_weights_are_not_read_for_their_configuration(bcv, tiny, tmp_path, monkeypatch):
