@@ -26,7 +26,8 @@ def predict(
         typer.Option(
             "-i",
             "--input",
-            help="NIfTI scan; one -i a channel if the model has several; or a folder",
+            help="NIfTI, NRRD or MHA scan, or a DICOM series as folder or zip; one -i a channel "
+            "if the model has several; or a folder of scans",
         ),
     ],
     output: Annotated[str, typer.Option("-o", "--output", help="Folder for the results")],
@@ -36,6 +37,13 @@ def predict(
     tasks: Annotated[
         str, typer.Option(help="Tasks to predict, comma-separated: liver,spleen; all by default")
     ] = "",
+    series: Annotated[
+        str, typer.Option(help="DICOM series, where there are several: UID, number or description")
+    ] = "",
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="nifti, nrrd, dicom-seg, rtstruct; several comma-separated"),
+    ] = "nifti",
     masks: Annotated[
         bool, typer.Option("--masks", help="Write a binary file for each category as well")
     ] = False,
@@ -75,8 +83,8 @@ def predict(
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 
-    In a folder every NIfTI file is a scan. For a model of several channels,
-    files X_0000, X_0001, ... are one scan, and so are the files of a BraTS
+    In a folder every NIfTI, NRRD and MHA file is a scan; in a tree of DICOM
+    files every CT series is one. For a model of several channels, files X_0000, X_0001, ... are one scan, and so are the files of a BraTS
     case in its own folder. Scans that fail are listed in failures.csv, and
     the others go on; cohort.csv has a row for every scan and category.
     """
@@ -84,8 +92,11 @@ def predict(
         check_places,
         check_sources,
         find_scans,
+        is_cohort,
+        refer_to_dicom,
         segment_scans,
     )
+    from mots_pretrained.images.segmentation import check_formats
     from mots_pretrained.inference.cohort_table import write_cohort
 
     check_places(scan, output)
@@ -111,13 +122,16 @@ def predict(
         postprocess=postprocess,
         probabilities=probabilities,
     )
-    scans = find_scans(scan, len(predictor.config.preprocessing.channels))
-    outputs = _Outputs(output, submission, masks, picture, probabilities)
+    channels = len(predictor.config.preprocessing.channels)
+    scans = find_scans(scan, channels, series=series or None)
+    kinds = tuple(kind.strip() for kind in formats.split(",") if kind.strip())
+    check_formats(kinds, dicom=refer_to_dicom(scans))
+    outputs = _Outputs(output, submission, masks, picture, probabilities, kinds)
     write = _writer(predictor, outputs, f"segmented by {model}")
     if not submission:
         check_sources(scans, output)
     scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
-    folder = output if Path(scan[0]).is_dir() else None
+    folder = output if is_cohort(scan, scans) else None
     console.say(f"Segmenting with {model} on {chosen}")
     try:
         with scans_bar(len(scans)) as bar:
@@ -161,6 +175,7 @@ class _Outputs:
     masks: bool
     picture: bool
     probabilities: bool
+    formats: tuple[str, ...]
 
 
 def _chosen(
@@ -179,6 +194,7 @@ def _chosen(
         mask_names=list(predictor.label_values) if outputs.masks else (),
         picture=outputs.picture,
         probabilities=outputs.probabilities,
+        formats=outputs.formats,
         shared=bool(part),
     )
     skipped = [scan.name for scan in scans if scan not in left]
@@ -202,6 +218,7 @@ def _writer(
         }
     from mots_pretrained.images.segmentation import check_label_values
     from mots_pretrained.inference.cohort import write_results
+    from mots_pretrained.inference.dicom_scans import series_key
 
     check_label_values(folder, predictor.label_values)
     return lambda found, scan: write_results(
@@ -210,7 +227,9 @@ def _writer(
         masks=outputs.masks,
         picture=outputs.picture,
         probabilities=outputs.probabilities,
+        formats=outputs.formats,
         files=scan.images,
+        told={} if scan.series is None else {"series": series_key(scan.series)},
         title=f"{found.volume.name}, {title}",
     )
 

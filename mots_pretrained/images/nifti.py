@@ -43,11 +43,11 @@ def read_nifti(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray
     header = read_header(path)
     affine = file_affine(header, path)
     array = _read_array(path, header, digest)
-    _check_finite(array, path)
+    check_finite(array, path)
     return array, affine, header
 
 
-def read_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+def read_nifti_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """Read from the header alone a file's shape, in its own axis order, and its affine.
 
     Raises:
@@ -99,41 +99,33 @@ def write_nifti(
     Raises:
         ValueError: If the affine is impossible or the values do not fit the type.
     """
-    import nibabel as nib
-
     affine = np.asarray(affine, dtype=np.float64)
     check_affine(affine, path)
-    header = nib.Nifti1Header()
     stored = array if dtype is None else cast_exactly(array, dtype, path)
-    header.set_data_dtype(stored.dtype)
-    header.set_data_shape(stored.shape)
-    header.set_zooms((*np.linalg.norm(affine[:3, :3], axis=0), *[1.0] * (stored.ndim - 3)))
-    header.set_xyzt_units("mm")
-    if qform_code:
-        header.set_qform(affine, qform_code)
-    if sform_code:
-        header.set_sform(affine, sform_code)
+    header = header_of(stored, affine, sform_code=sform_code, qform_code=qform_code)
     save_nifti(path, stored, header)
 
 
-def stem(path: str | os.PathLike[str]) -> str:
-    """Name of a NIfTI file without folder and suffix: ``scans/ct.nii.gz`` gives ``ct``."""
-    name = Path(path).name
-    for suffix in reversed(SUFFIXES):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(path).stem
+def header_of(
+    array: NDArray[Any], affine: NDArray[np.float64], *, sform_code: int = 1, qform_code: int = 1
+) -> Any:
+    """Make the header of an array ``(X, Y, Z)`` or ``(X, Y, Z, C)`` with this affine, in mm.
 
+    A sheared affine is stored in full only: a rotation cannot hold it.
+    """
+    import nibabel as nib
 
-def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
-    """List a folder's .nii and .nii.gz files by name, hidden ones (``._x.nii.gz``) left out."""
-    return [
-        path
-        for path in sorted(Path(folder).iterdir())
-        if path.name.lower().endswith(SUFFIXES)
-        and not path.name.startswith(".")
-        and not path.is_dir()
-    ]
+    header = nib.Nifti1Header()
+    header.set_data_dtype(array.dtype)
+    header.set_data_shape(array.shape)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    header.set_zooms((*np.linalg.norm(affine[:3, :3], axis=0), *[1.0] * (array.ndim - 3)))
+    header.set_xyzt_units("mm")
+    if qform_code and (not sform_code or abs(np.linalg.det(axes)) > 1 - 1e-6):
+        header.set_qform(affine, qform_code)
+    if sform_code:
+        header.set_sform(affine, sform_code)
+    return header
 
 
 def cast_exactly(array: NDArray[Any], dtype: DTypeLike, where: object) -> NDArray[Any]:
@@ -229,7 +221,12 @@ class _Hashed(io.RawIOBase):
         return got
 
 
-def _check_finite(array: NDArray[Any], path: Path) -> None:
+def check_finite(array: NDArray[Any], path: Path) -> None:
+    """Refuse NaN and infinite voxels.
+
+    Raises:
+        UserError: If there are any.
+    """
     if array.dtype.kind != "f":
         return
     bad = sum(int(plane.size - np.isfinite(plane).sum()) for plane in array.T)

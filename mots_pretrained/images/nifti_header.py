@@ -33,7 +33,9 @@ def read_header(path: Path) -> Any:
     if not path.exists():
         raise MissingFileError(f"no such file: {path}; give an existing .nii or .nii.gz file")
     if not path.name.lower().endswith(SUFFIXES):
-        raise UserError(f"{path}: only NIfTI is read; give a .nii or .nii.gz file")
+        raise UserError(
+            f"{path}: only NIfTI, NRRD, MHA and DICOM are read; give a .nii or .nii.gz file, say"
+        )
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty (0 bytes); fetch or export the scan again")
     with reading(path), path.open("rb") as raw, unpacked(path, raw) as stream:

@@ -1,24 +1,63 @@
-"""Label maps out: one file a scan, and beside them what their values mean."""
+"""Label maps out, in the formats asked for, and beside them what their values mean."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from mots_pretrained.errors import UserError
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.files import write_json
+from mots_pretrained.images.dicom_seg import write_dicom_seg
+from mots_pretrained.images.label_names import nifti_extension, write_label_files
+from mots_pretrained.images.rtstruct import write_rtstruct
+from mots_pretrained.images.seg_nrrd import write_seg_nrrd
 from mots_pretrained.images.volume import Volume, write_like
 
 LABELS = "labels.json"
 """Name of the file that says which values make up each category of a folder's label maps."""
 
-SEGMENTATION = "{}_seg.nii.gz"
-"""Name of a scan's label map."""
+DICOM_FORMATS = ("dicom-seg", "rtstruct")
+"""Formats that refer to the DICOM series that was segmented."""
+
+
+def _write_nifti(path: Path, labels: NDArray[Any], like: Volume, values: Mapping[str, int]) -> None:
+    extension = nifti_extension(values)
+    write_like(path, labels, like, dtype=labels.dtype, extension=extension)
+
+
+_Writer = Callable[[Path, NDArray[Any], Volume, Mapping[str, int]], None]
+
+FORMATS: dict[str, tuple[str, _Writer]] = {
+    "nifti": ("{}_seg.nii.gz", _write_nifti),
+    "nrrd": ("{}.seg.nrrd", write_seg_nrrd),
+    "dicom-seg": ("{}_seg.dcm", write_dicom_seg),
+    "rtstruct": ("{}_rtstruct.dcm", write_rtstruct),
+}
+"""Formats of label maps: how a scan's file is named, and what writes it."""
+
+
+def check_formats(formats: Sequence[str], *, dicom: bool) -> None:
+    """Refuse formats that there are not, none at all, and those of DICOM where the scan is not.
+
+    Raises:
+        UnknownNameError: If there is no such format.
+        UserError: If none is given, or one needs a DICOM series.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UnknownNameError(f"unknown format {name!r}; allowed are {', '.join(FORMATS)}")
+        if name in DICOM_FORMATS and not dicom:
+            raise UserError(
+                f"format {name} refers to a DICOM series, and this input is none; give the folder "
+                "or zip of a series, or choose nifti or nrrd"
+            )
+    if not formats:
+        raise UserError(f"no format given; allowed are {', '.join(FORMATS)}")
 
 
 def write_segmentation(
@@ -26,26 +65,38 @@ def write_segmentation(
     labels: NDArray[Any],
     like: Volume,
     label_values: Mapping[str, Sequence[int]],
-) -> Path:
-    """Write a label map on its scan's grid, and its values' meaning into the folder's labels.json.
+    *,
+    formats: Sequence[str] = ("nifti",),
+) -> dict[str, Path]:
+    """Write a label map on its scan's grid, and its values' meaning into files of the folder.
+
+    Beside the label map lie ``labels.json`` and, with names and colours, ITK-SNAP's
+    ``labels_itksnap.txt`` and 3D Slicer's ``labels.ctbl``.
 
     Args:
         folder: An existing folder.
         labels: ``(D, H, W)`` on the grid of ``like``, of the type to store.
         like: The scan.
         label_values: Values that make up each category, its own first.
+        formats: Names of ``FORMATS``.
 
     Returns:
-        The label map's file.
+        The file of each format.
 
     Raises:
-        UserError: If the folder holds label maps whose values mean something else.
+        UnknownNameError: If there is no such format.
+        UserError: If the folder holds label maps whose values mean something else, or a format
+            needs a DICOM series or a package that is missing.
     """
+    check_formats(formats, dicom=like.series is not None)
     check_label_values(folder, label_values)
+    values = {name: own[0] for name, own in label_values.items()}
+    files = {name: Path(folder) / FORMATS[name][0].format(like.name) for name in formats}
+    for name, path in files.items():
+        FORMATS[name][1](path, labels, like, values)
     write_json(Path(folder) / LABELS, labels_content(label_values))
-    path = Path(folder) / SEGMENTATION.format(like.name)
-    write_like(path, labels, like, dtype=labels.dtype)
-    return path
+    write_label_files(folder, values)
+    return files
 
 
 def labels_content(label_values: Mapping[str, Sequence[int]]) -> dict[str, int | list[int]]:

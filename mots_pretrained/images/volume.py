@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mots_pretrained.errors import UserError
+from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.images import itk
 from mots_pretrained.images.nifti import (
     cast_exactly,
-    list_volumes,
-    read_grid,
+    header_of,
     read_nifti,
+    read_nifti_grid,
     save_nifti,
-    stem,
     write_nifti,
 )
 from mots_pretrained.images.nifti_header import check_affine
@@ -35,6 +35,7 @@ __all__ = [
     "canonical",
     "list_volumes",
     "read_channels",
+    "read_grid",
     "read_labels",
     "read_spacing",
     "read_volume",
@@ -47,6 +48,8 @@ __all__ = [
 AXES = ("S", "P", "L")
 """What depth, height and width run towards (nibabel's axis codes): head, back, patient's left."""
 
+
+_ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", *itk.SUFFIXES, ".zip")
 
 SAME_GRID = 0.1
 """Voxels by which the corners of one grid may differ in two files: headers round."""
@@ -65,6 +68,7 @@ class Volume:
         orientation: nibabel's ``(3, 2)`` orientation of the file's axes, or None as above.
         name: What to call the volume in messages and pictures: the file's name without suffix.
         tilt: How the file's grid is sheared, where the array was brought onto a straight one.
+        series: The DICOM series (`images.dicom.Series`) that it was read from, or None.
 
     Example:
         >>> volume = Volume.with_spacing(np.zeros((4, 5, 6), np.int16), (3.0, 2.0, 1.0))
@@ -78,6 +82,7 @@ class Volume:
     orientation: NDArray[np.float64] | None = None
     name: str = "volume"
     tilt: Tilt | None = None
+    series: Any = None
 
     def __post_init__(self) -> None:
         if self.array.ndim not in (3, 4):
@@ -146,6 +151,17 @@ class Volume:
         moved = np.moveaxis(array, 0, -1) if array.ndim == 4 else array
         return nib.orientations.apply_orientation(moved, transform)
 
+    @property
+    def file_affine(self) -> NDArray[np.float64]:
+        """``(4, 4)``, maps a voxel (x, y, z) of the grid that `restore` leads to to mm (RAS+)."""
+        import nibabel as nib
+
+        if self.header is not None:
+            return np.asarray(self.header.get_best_affine(), dtype=np.float64)
+        transform = nib.orientations.ornt_transform(self._file_orientation(), _canonical())
+        shape = self.restore(np.broadcast_to(np.uint8(0), self.shape)).shape
+        return self.affine @ np.linalg.inv(nib.orientations.inv_ornt_aff(transform, shape))
+
     def _file_orientation(self) -> NDArray[np.float64]:
         """Orientation of the file; a volume from memory is stored with the width first (LPS)."""
         import nibabel as nib
@@ -164,25 +180,34 @@ def affine_of(spacing: Sequence[float]) -> NDArray[np.float64]:
 
 
 def read_volume(
-    path: str | os.PathLike[str], *, dtype: DTypeLike | None = None, digest: Any = None
+    path: str | os.PathLike[str],
+    *,
+    dtype: DTypeLike | None = None,
+    digest: Any = None,
+    series: Any = None,
 ) -> Volume:
-    """Read a NIfTI file and bring it to canonical orientation, without resampling.
+    """Read a scan and bring it to canonical orientation, without resampling.
 
     Oblique scans keep their grid: each axis is named after the anatomical one closest to it. Only
     slices that are sheared against each other, as by a tilted gantry, are shifted onto a straight
-    grid, with a warning; `write_like` shifts a label map back.
+    grid, and DICOM slices at uneven distances are brought to an even one, each with a warning;
+    `write_like` shifts a label map back.
 
     Args:
-        path: A ``.nii`` or ``.nii.gz`` file: 3D, or 4D with the channels last.
+        path: A NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``,
+            ``.mhd``) file, 3D or with channels; or a DICOM series: its folder, a zip of it, or a
+            file that holds all of it.
         dtype: Wanted type. By default the stored one, or float32 where the file scales its values
             or stores more than 32 bits of a float. An integer type is a label map's: every value
             must be whole and fit.
-        digest: A hash of ``hashlib`` that is fed all of the file's bytes as they are read.
+        digest: A hash of ``hashlib`` that is fed all of the files' bytes as they are read.
+        series: Which DICOM series, where there are several: its UID, number or description, or a
+            `images.dicom.Series` found before.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no NIfTI volume, or empty, truncated, 2D, RGB, or has an impossible
-            spacing or affine, or NaN or infinite voxels.
+        ValueError: If it is no volume, or empty, truncated, 2D, RGB, or has an impossible spacing
+            or affine, or NaN or infinite voxels; if several DICOM series could be meant.
 
     Example:
         >>> volume = read_volume("ct.nii.gz")  # doctest: +SKIP
@@ -190,12 +215,91 @@ def read_volume(
         (112, 101, 122)
     """
     path = Path(path)
-    stored, affine, header = read_nifti(path, digest=digest)
-    volume = canonical(stored, affine, header=header, name=stem(path))
-    del stored
+    if series is None and _kind(path) in ("NIfTI", "ITK"):
+        volume = _read_file(path, digest)
+    else:
+        volume = _read_dicom(path, series, digest)
     if dtype is not None:
         volume = dataclasses.replace(volume, array=cast_exactly(volume.array, dtype, path))
     return straightened(volume, labels=dtype is not None and np.dtype(dtype).kind in "iu")
+
+
+def _kind(path: Path) -> str:
+    """What a path holds: ITK (NRRD, MetaImage), DICOM, or NIfTI, whose reader refuses all else."""
+    if not path.exists():
+        raise MissingFileError(
+            f"no such file: {path}; give an existing .nii, .nii.gz, .nrrd or .mha file, or the "
+            "folder or zip of a DICOM series"
+        )
+    name = path.name.lower()
+    if path.is_dir() or name.endswith((".zip", ".dcm")):
+        return "DICOM"
+    if name.endswith(itk.SUFFIXES):
+        return "ITK"
+    if not name.endswith((".nii", ".nii.gz")):
+        from mots_pretrained.images.dicom_files import is_dicom
+
+        return "DICOM" if is_dicom(path) else "NIfTI"
+    return "NIfTI"
+
+
+def _read_file(path: Path, digest: Any) -> Volume:
+    if _kind(path) == "NIfTI":
+        array, affine, header = read_nifti(path, digest=digest)
+    else:
+        array, affine = itk.read_itk(path, digest=digest)
+        header = header_of(array, affine)
+    return canonical(array, affine, header=header, name=stem(path))
+
+
+def _read_dicom(path: Path, series: Any, digest: Any) -> Volume:
+    from mots_pretrained.images.dicom import choose_series, read_series
+
+    chosen = choose_series(path, series) if series is None or isinstance(series, str) else series
+    array, affine, chosen = read_series(chosen)
+    if digest is not None:
+        digest.update(np.ascontiguousarray(array.T).data)
+    volume = canonical(array, affine, header=header_of(array, affine), name=stem(path))
+    return dataclasses.replace(volume, series=chosen)
+
+
+def read_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Read a file's shape, in its own axis order, and its affine, from the header alone.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header is no volume's.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind == "DICOM":
+        from mots_pretrained.images.dicom import choose_series, read_series
+
+        array, affine, _ = read_series(choose_series(path))
+        return array.shape, affine
+    return itk.read_itk_grid(path) if kind == "ITK" else read_nifti_grid(path)
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Name of a scan without folder and ending: ``scans/ct.nii.gz`` gives ``ct``."""
+    path = Path(path)
+    if path.is_dir():
+        return path.resolve().name
+    for ending in _ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.stem
+
+
+def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
+    """List a folder's NIfTI, NRRD and MetaImage files by name, hidden ones (``._x``) left out."""
+    return [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.name.lower().endswith((".nii", ".nii.gz", *itk.SUFFIXES))
+        and not path.name.startswith(".")
+        and not path.is_dir()
+    ]
 
 
 def canonical(
@@ -281,7 +385,6 @@ def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
     """
     import nibabel as nib
 
-    path = Path(path)
     shape, affine = read_grid(path)
     orientation = nib.orientations.io_orientation(affine)
     transform = nib.orientations.ornt_transform(orientation, _canonical())
@@ -292,12 +395,15 @@ def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
     return depth, height, width
 
 
-def read_channels(paths: Sequence[str | os.PathLike[str]], *, digest: Any = None) -> Volume:
+def read_channels(
+    paths: Sequence[str | os.PathLike[str]], *, digest: Any = None, series: Any = None
+) -> Volume:
     """Read one file a channel and stack them to ``(C, D, H, W)``.
 
     Args:
         paths: Files on one grid, in the model's order of channels; one file is read as it is.
         digest: As in `read_volume`; fed all the files, one after the other.
+        series: As in `read_volume`.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -305,7 +411,7 @@ def read_channels(paths: Sequence[str | os.PathLike[str]], *, digest: Any = None
     """
     if not paths:
         raise UserError("no scan given; give one file, or one file a channel")
-    volumes = [read_volume(path, digest=digest) for path in paths]
+    volumes = [read_volume(path, digest=digest, series=series) for path in paths]
     first = volumes[0]
     if len(volumes) == 1:
         return first
@@ -327,6 +433,7 @@ def write_like(
     like: Volume,
     *,
     dtype: DTypeLike = np.uint8,
+    extension: bytes | None = None,
 ) -> None:
     """Write a canonical array on the grid of the file that ``like`` was read from.
 
@@ -338,6 +445,7 @@ def write_like(
         array: ``(D, H, W)`` or ``(C, D, H, W)`` on the grid of ``like``.
         like: The scan that the array belongs to.
         dtype: Type to store; every value must fit.
+        extension: Content of a header extension, as `label_names.nifti_extension` makes it.
 
     Raises:
         ValueError: If the array is on another grid, or its values do not fit the type.
@@ -345,19 +453,14 @@ def write_like(
     import nibabel as nib
 
     stored = like.restore(cast_exactly(array, dtype, path))
-    if like.header is None:
-        transform = nib.orientations.ornt_transform(like._file_orientation(), _canonical())
-        affine = like.affine @ np.linalg.inv(
-            nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
-        )
-        write_nifti(path, stored, affine)
-        return
-    header = like.header.copy()
+    header = header_of(stored, like.file_affine) if like.header is None else like.header.copy()
     header.set_data_dtype(stored.dtype)
     header.set_slope_inter(1, 0)
     header.set_intent("none")
     header["vox_offset"] = 0  # the scan's may leave room for extensions, which are not copied
     header["cal_min"] = header["cal_max"] = 0  # the display range was the scan's
+    if extension is not None:
+        header.extensions.append(nib.nifti1.Nifti1Extension(0, extension))
     save_nifti(path, stored, header)
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.nifti import list_volumes, read_grid, stem
+from mots_pretrained.images.volume import list_volumes, read_grid, stem
 from mots_pretrained.inference.ahead import ahead
+from mots_pretrained.inference.dicom_scans import dicom_scans, may_be_dicom, source_of
 from mots_pretrained.inference.failures import Failure, write_failures
 
 if TYPE_CHECKING:
@@ -44,43 +45,73 @@ def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathL
     for path in given:
         if os.path.isdir(path) and os.path.exists(output) and os.path.samefile(path, output):
             raise UserError(f"{output} holds the scans; give another folder for the results")
-    find_scans(given, 1)
+    if not (len(given) == 1 and may_be_dicom(Path(given[0]))):  # which takes long to look through
+        find_scans(given, 1)
 
 
-def find_scans(given: Sequence[str | os.PathLike[str]], channels: int) -> list[CaseFiles]:
+def find_scans(
+    given: Sequence[str | os.PathLike[str]], channels: int, *, series: str | None = None
+) -> list[CaseFiles]:
     """Find the scans among files and folders for a model of so many channels.
 
     Files are the channels of one scan. Of a folder every NIfTI file is a scan, but for a model of
     several channels the files CASE_0000, CASE_0001, ... make up the scan CASE; for one channel
     CASE_0000 is the scan CASE where all files of the folder are named so, as nnU-Net wants. A
-    folder without NIfTI files may hold the cases of BraTS, each in a folder of its own.
+    folder without NIfTI files may hold the cases of BraTS, each in a folder of its own, or DICOM
+    series, as does a zip: see `dicom_scans`. NRRD and MetaImage files count as NIfTI does.
 
     Args:
         given: Files, or one folder.
         channels: Channels of the model's input.
+        series: UID, number or description of the DICOM series wanted.
 
     Raises:
         MissingFileError: If a file is missing.
-        UserError: If a folder holds no scan or stands beside others, or two scans have one name.
+        UnknownNameError: If there is no such series.
+        UserError: If a folder holds no scan or stands beside others, two scans have one name, or a
+            series is wanted of what is not DICOM.
     """
     paths = [Path(path) for path in given]
     for path in paths:
         if not path.exists():
-            raise MissingFileError(f"no such file: {path}; give an existing .nii or .nii.gz")
+            raise MissingFileError(
+                f"no such file: {path}; give an existing .nii or .nii.gz file, or a DICOM series"
+            )
     folders = [path for path in paths if path.is_dir()]
+    if len(paths) == 1 and may_be_dicom(paths[0]):
+        return dicom_scans(paths[0], series)
+    if series is not None:
+        raise UserError(f"{paths[0]} is no DICOM; --series chooses among DICOM series only")
     if not folders:
         return [_one_scan(paths, channels)]
     if len(paths) > 1:
+        if all(may_be_dicom(path) for path in folders):  # a series a channel
+            return [CaseFiles(stem(paths[0]), tuple(paths))]
         raise UserError(f"{folders[0]} is a folder; give one folder, or files only")
-    files = list_volumes(folders[0])
+    return _folder_scans(folders[0], channels)
+
+
+def _folder_scans(folder: Path, channels: int) -> list[CaseFiles]:
+    files = [path for path in list_volumes(folder) if not path.name.endswith(".seg.nrrd")]
     if files:
-        return _checked(_grouped(files, channels), folders[0])
+        return _checked(_grouped(files, channels), folder)
     from mots_pretrained.data.layouts.brats import find_brats
 
-    brats = find_brats(folders[0])
+    brats = find_brats(folder)
     if brats is None:
-        raise UserError(f"{folders[0]} holds no .nii or .nii.gz file; give a folder of scans")
+        raise UserError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
     return list(brats.cases)
+
+
+def is_cohort(given: Sequence[str | os.PathLike[str]], scans: Sequence[CaseFiles]) -> bool:
+    """Whether what was given is a folder of scans, and not a DICOM series' own folder."""
+    alone = len(scans) == 1 and scans[0].images[0] == Path(given[0])
+    return os.path.isdir(given[0]) and not alone
+
+
+def refer_to_dicom(scans: Sequence[CaseFiles]) -> bool:
+    """Whether every scan lies in DICOM series, so that results may refer to them."""
+    return all(scan.series is not None or may_be_dicom(scan.images[0]) for scan in scans)
 
 
 def check_sources(scans: Sequence[CaseFiles], output: str | os.PathLike[str]) -> None:
@@ -93,7 +124,7 @@ def check_sources(scans: Sequence[CaseFiles], output: str | os.PathLike[str]) ->
 
     for scan in scans:
         there = sources_of(output, scan.name)
-        if there and there != [os.path.realpath(path) for path in scan.images]:
+        if there and there != source_of(scan):
             raise UserError(
                 f"{output} holds results of another scan called {scan.name} ({there[0]}); give "
                 "another folder, or remove the old results"
@@ -199,6 +230,7 @@ def write_results(
     masks: bool = False,
     picture: bool = True,
     probabilities: bool = False,
+    formats: Sequence[str] = ("nifti",),
     files: Sequence[Path] = (),
     title: str | None = None,
     told: Mapping[str, Any] | None = None,
@@ -211,6 +243,7 @@ def write_results(
         masks: Write each category's own mask as well.
         picture: Write the picture.
         probabilities: Write the probabilities, which the predictor must have kept.
+        formats: Names of `images.segmentation.FORMATS`.
         files: The scan's files, to be recorded.
         title: Title of the picture.
         told: Further entries of the file of volumes.
@@ -236,7 +269,13 @@ def write_results(
         )
         drawn = {"overlay": str(overlay)}
     report = save_prediction(
-        prediction, output, masks=masks, probabilities=probabilities, files=files, told=told
+        prediction,
+        output,
+        masks=masks,
+        probabilities=probabilities,
+        formats=formats,
+        files=files,
+        told=told,
     )
     return {**report, **drawn}
 
@@ -244,7 +283,8 @@ def write_results(
 def _read(predictor: Predictor, scan: CaseFiles) -> tuple[Volume, NDArray[np.float32]]:
     from mots_pretrained.images.volume import read_channels
 
-    return predictor.prepare(dataclasses.replace(read_channels(scan.images), name=scan.name))
+    volume = read_channels(scan.images, series=scan.series)
+    return predictor.prepare(dataclasses.replace(volume, name=scan.name))
 
 
 def _one_scan(files: list[Path], channels: int) -> CaseFiles:

@@ -30,38 +30,44 @@ def save_prediction(
     *,
     masks: bool = False,
     probabilities: bool = False,
+    formats: Sequence[str] = ("nifti",),
     files: Sequence[str | os.PathLike[str]] = (),
     told: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a prediction's files, making the folder if need be; each appears whole or not at all.
 
-    Written are ``NAME_seg.nii.gz``, the values of its categories in ``labels.json`` (which
-    ``mots evaluate`` reads), with masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities
-    ``NAME_probabilities.npz``, and last of all ``NAME_volumes.json``, so that a scan that has it
-    is complete. Scans of one folder share their ``labels.json``.
+    Written are ``NAME_seg.nii.gz``, or the label map in other formats, the values of its
+    categories in ``labels.json`` (which ``mots evaluate`` reads) and in files for viewers, with
+    masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities ``NAME_probabilities.npz``, and last
+    of all ``NAME_volumes.json``, so that a scan that has it is complete. Scans of one folder share
+    what says what values mean.
 
     Args:
         prediction: What was found.
         folder: Where to write.
         masks: Whether to write each category's own mask, an organ's with its tumours.
         probabilities: Whether to write the probabilities, which the predictor must have kept.
+        formats: Names of `images.segmentation.FORMATS`.
         files: The scan's files; their paths from the folder on are recorded.
         told: Further entries of the file of volumes.
 
     Returns:
-        What the file of volumes says: ``scan``, its ``files``, ``segmentation`` (a path),
-        ``spacing_mm`` along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each
-        category in the label map, with all that lies in it, ``mask_volumes_ml`` of the
-        categories' own masks, and the `Measures` of each category as ``categories``.
+        What the file of volumes says: ``scan``, its ``files``, ``segmentation`` (the path in the
+        first format), ``segmentations`` (the paths by format), ``spacing_mm`` along (D, H, W),
+        ``labels`` as in labels.json, ``volumes_ml`` of each category in the label map, with all
+        that lies in it, ``mask_volumes_ml`` of the categories' own masks, and the `Measures` of
+        each category as ``categories``.
 
     Raises:
-        UserError: If the folder holds label maps whose values mean something else.
+        UnknownNameError: If there is no such format.
+        UserError: If the folder holds label maps whose values mean something else, or a format
+            needs a DICOM series.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = prediction.volume.name
-    segmentation = write_segmentation(
-        folder, prediction.labels, prediction.volume, prediction.label_values
+    written = write_segmentation(
+        folder, prediction.labels, prediction.volume, prediction.label_values, formats=formats
     )
     if masks:
         place = folder / f"{name}_masks"
@@ -74,7 +80,8 @@ def save_prediction(
     report = {
         "scan": name,
         "files": [_from(folder, file) for file in files],
-        "segmentation": str(segmentation),
+        "segmentation": str(written[formats[0]]),
+        "segmentations": {kind: str(path) for kind, path in written.items()},
         "spacing_mm": list(prediction.spacing),
         "labels": labels_content(prediction.label_values),
         "volumes_ml": {category: found.volume_ml for category, found in measured.items()},
@@ -88,10 +95,14 @@ def save_prediction(
 
 
 def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
-    """Return the files that a scan's results in a folder were made of; none if that is unknown."""
+    """Return what a scan's results in a folder were made of: files, and a DICOM series' UID.
+
+    Nothing if that is unknown.
+    """
     try:
         report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
-        return [os.path.realpath(Path(folder) / file) for file in report["files"]]
+        files = [os.path.realpath(Path(folder) / file) for file in report["files"]]
+        return files + [str(report["series"])] if "series" in report else files
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 

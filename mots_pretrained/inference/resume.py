@@ -10,8 +10,9 @@ from pathlib import Path
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import file_names, remove_drafts
-from mots_pretrained.images.segmentation import LABELS, SEGMENTATION
+from mots_pretrained.images.segmentation import FORMATS, LABELS
 from mots_pretrained.inference.cohort_table import COHORT
+from mots_pretrained.inference.dicom_scans import source_of
 from mots_pretrained.inference.failures import FAILURES
 from mots_pretrained.inference.outputs import OVERLAY, PROBABILITIES, VOLUMES, sources_of
 
@@ -35,6 +36,7 @@ def left_to_do(
     mask_names: Sequence[str] = (),
     picture: bool = True,
     probabilities: bool = False,
+    formats: Sequence[str] = ("nifti",),
     shared: bool = False,
 ) -> list[CaseFiles]:
     """Return the scans that lack a result, and remove what a killed run left half written of them.
@@ -45,6 +47,7 @@ def left_to_do(
         mask_names: Categories whose own masks are wanted.
         picture: Whether a picture is wanted.
         probabilities: Whether probabilities are wanted.
+        formats: Formats wanted, names of `images.segmentation.FORMATS`.
         shared: Whether other processes write into ``output`` at the same time.
     """
     if not shared:
@@ -52,15 +55,15 @@ def left_to_do(
             remove_drafts(Path(output) / name)
     left = []
     for scan in scans:
-        wanted = [SEGMENTATION, VOLUMES]
+        wanted = [*(FORMATS[name][0] for name in formats), VOLUMES]
         wanted += [OVERLAY] if picture else []
         wanted += [PROBABILITIES] if probabilities else []
         files = [Path(output) / name.format(scan.name) for name in wanted]
         folder = Path(output) / f"{scan.name}_masks"
         files += [folder / f"{file}.nii.gz" for file in file_names(mask_names).values()]
         # the file of volumes is written last, so what it stands beside is whole
-        sources = [os.path.realpath(path) for path in scan.images]
-        if sources_of(output, scan.name) == sources and all(file.is_file() for file in files):
+        same = sources_of(output, scan.name) == source_of(scan)
+        if same and all(file.is_file() for file in files):
             continue
         for file in files:
             remove_drafts(file)

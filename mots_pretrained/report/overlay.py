@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.terminology import colour_of
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
 
@@ -20,37 +21,6 @@ Plane = NDArray[Any]
 
 _WINDOW = (-160.0, 240.0)  # HU: the abdominal window
 _AIR = -200.0  # a scan with values below is shown in Hounsfield units
-
-# Organs in calm colours, tumours in loud ones; anything else takes the spare ones in turn.
-_COLOURS = {
-    "liver": "#d98c4a",
-    "liver_tumour": "#ff2d55",
-    "kidney": "#4da3ff",
-    "kidney_tumour": "#ffd60a",
-    "hepatic_vessel": "#5e5ce6",
-    "hepatic_vessel_tumour": "#ff7ad9",
-    "pancreas": "#f2cf63",
-    "pancreas_tumour": "#ff6b00",
-    "colon_tumour": "#d4ff00",
-    "lung_tumour": "#00ffe0",
-    "spleen": "#9b6bd3",
-    "right_kidney": "#4da3ff",
-    "left_kidney": "#2f6fd0",
-    "gallbladder": "#3fbf6f",
-    "esophagus": "#c7a27c",
-    "stomach": "#e0709a",
-    "aorta": "#e5484d",
-    "inferior_vena_cava": "#3e63dd",
-    "portal_and_splenic_vein": "#5e5ce6",
-    "right_adrenal_gland": "#12a594",
-    "left_adrenal_gland": "#6bd6c5",
-    "enhancing_tumour": "#ff2d55",
-    "tumour_core": "#ffd60a",
-    "whole_tumour": "#3fbf6f",
-}
-_SPARE = (
-    "#4da3ff", "#d98c4a", "#3fbf6f", "#e5484d", "#9b6bd3", "#f2cf63", "#12a594", "#e0709a",
-)  # fmt: skip
 
 _GAP, _HEAD, _FOOT, _LEGEND, _LINE = 0.15, 0.6, 0.35, 2.9, 0.25  # inches
 
@@ -149,11 +119,6 @@ def best_slices(labels: NDArray[Any], values: list[int]) -> tuple[int, int, int]
             score[axis] += area / area.max()
     depth, height, width = (int(line.argmax()) if line.any() else len(line) // 2 for line in score)
     return depth, height, width
-
-
-def colour_of(name: str, value: int) -> str:
-    """Colour of a category; ``value`` chooses a spare one for names without their own."""
-    return _COLOURS.get(name, _SPARE[value % len(_SPARE)])
 
 
 def display_range(scan: NDArray[Any]) -> tuple[float, float]:

@@ -13,8 +13,8 @@ from mots_pretrained.check.anatomy import AXES
 from mots_pretrained.check.case import CaseCheck, Finding
 from mots_pretrained.check.collections import CheckReport
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.images.terminology import colour_of
 from mots_pretrained.report.canvas import INK, MUTED, PAPER
-from mots_pretrained.report.overlay import colour_of
 from mots_pretrained.tasks import Task
 
 _BAD, _LOOK, _GOOD = "#ff5c5c", "#f2cf63", "#3fbf6f"

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.terminology import colour_of
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
-from mots_pretrained.report.overlay import best_slices, colour_of, display_range, draw_labels
+from mots_pretrained.report.overlay import best_slices, display_range, draw_labels
 
 
 class ComparedCase(NamedTuple):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.images.terminology import colour_of
 from mots_pretrained.images.volume import Volume
-from mots_pretrained.report.overlay import best_slices, colour_of, display_range
+from mots_pretrained.report.overlay import best_slices, display_range
 
 _WIDE, _TALL, _GAP = 170, 230, 4  # pixels of a slice at most, and between the two
 

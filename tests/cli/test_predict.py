@@ -218,7 +218,7 @@ FAULTS = {
     "negative spacing": "spacing 2 x -2.5 x 5 mm must be above zero",
     "singular": "the affine cannot be inverted",
     "empty folder": "holds no .nii or .nii.gz file",
-    "not nifti": "only NIfTI is read",
+    "not nifti": "only NIfTI, NRRD, MHA and DICOM are read",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.tasks import Task
@@ -25,12 +26,15 @@ class CaseFiles:
         images: The scan, or one file a channel in order.
         label: Its label map; None where it has none.
         masks: In place of a label map, one binary file for each class.
+        series: Which DICOM series of the folder or zip in ``images`` is the scan
+            (`images.dicom.Series`); None of other files.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
     masks: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    series: Any = field(default=None, compare=False)
 
     @property
     def label_files(self) -> tuple[Path, ...]:

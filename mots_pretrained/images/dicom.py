@@ -1,0 +1,293 @@
+"""DICOM series: those of a folder or a zip, the one that is meant, and its voxels (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError, printable
+from mots_pretrained.images.dicom_files import Header, Slice, find_slices
+from mots_pretrained.images.dicom_pixels import read_pixels
+from mots_pretrained.images.uneven import EvenPlanes, even_planes
+
+_SAME_PLACE = 0.01  # mm between slices of one place
+_STRAY = 0.5  # voxels by which a slice may lie beside the line through the others
+_LARGEST = 1 << 31  # voxels
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A stack of images of one size and orientation, sorted along their normal.
+
+    Attributes:
+        folder: The folder or zip that holds all of it.
+        header: What the images say of their series.
+        label: Description, with the acquisition where the series has several.
+        slices: The images.
+        planes: The even grid that they were brought to, where they are uneven.
+    """
+
+    folder: Path
+    header: Header
+    label: str
+    slices: tuple[Slice, ...]
+    planes: EvenPlanes | None = None
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is more than a localizer or a single image."""
+        positions = _along(self.slices)
+        return not self.header.localizer and bool(np.ptp(positions) > _SAME_PLACE)
+
+    def __str__(self) -> str:
+        rows, columns = self.slices[0].size
+        return printable(
+            f'{self.header.number or "-"}: "{self.label}" ({self.header.modality}, '
+            f"{len(self.slices)} images of {columns}x{rows}, {self.header.series})"
+        )
+
+
+def find_series(path: str | os.PathLike[str]) -> list[Series]:
+    """Find the series of a folder with all its subfolders, of a zip or of one file.
+
+    Raises:
+        MissingFileError: If there is no such place.
+        UserError: If pydicom is missing, or a zip can't be read.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise MissingFileError(f"no such folder or file: {root}")
+    stacks: dict[tuple[Any, ...], tuple[Header, list[Slice]]] = {}
+    for header, one in find_slices(root):
+        turned = tuple(np.round(one.orientation, 3) + 0.0)
+        place = one.place.file if one.place.member else one.place.file.parent
+        unnamed = "" if header.series else str(place)
+        key = (header.series, unnamed, one.size, turned, tuple(np.round(one.spacing, 4)))
+        stacks.setdefault(key, (header, []))[1].append(one)
+    found = [
+        Series(_folder(slices), header, header.description + suffix, tuple(slices))
+        for header, stack in stacks.values()
+        for suffix, slices in _acquisitions(_sorted(stack))
+    ]
+    return sorted(
+        _told_apart(found),
+        key=lambda s: (str(s.folder), s.header.number.zfill(9), s.header.series, s.label),
+    )
+
+
+def volumes_of(found: Sequence[Series]) -> list[Series]:
+    """Of some series the CT volumes, or all volumes where none is CT."""
+    volumes = [series for series in found if series.is_volume]
+    return [series for series in volumes if series.header.modality == "CT"] or volumes
+
+
+def choose_series(
+    path: str | os.PathLike[str],
+    wanted: str | None = None,
+    *,
+    found: Sequence[Series] | None = None,
+) -> Series:
+    """Choose one series of a place: the one that is wanted, else its only CT volume.
+
+    Args:
+        path: A folder, a zip or a file.
+        wanted: UID, number or description, or a part of the description.
+        found: The place's series, where they are known.
+
+    Raises:
+        MissingFileError: If there is no such place.
+        UnknownNameError: If no series is called so; the message lists those there are.
+        UserError: If there is no volume, or several could be meant.
+    """
+    found = find_series(path) if found is None else found
+    volumes = volumes_of(found)
+    if not volumes:
+        what = "no DICOM image with a place in the patient" if not found else "single images only"
+        raise UserError(
+            f"{path} holds {what}, and no .nii or .nii.gz file; give a NIfTI, NRRD or MHA file, or "
+            "the folder or zip of a DICOM series"
+        )
+    named = volumes if wanted is None else matching(found, wanted)
+    if len(named) == 1:
+        return named[0]
+    listed = "; ".join(str(series) for series in (named or volumes))
+    if not named:
+        raise UnknownNameError(f"{path} has no series {wanted!r}; there are: {listed}")
+    raise UserError(
+        f"{path} holds {len(named)} series that could be meant; choose one with --series and its "
+        f"number, description or UID: {listed}"
+    )
+
+
+def matching(found: Sequence[Series], wanted: str) -> list[Series]:
+    """Volumes called so by UID, number or description; else those with it in the description."""
+    volumes = [series for series in found if series.is_volume]
+    plain = wanted.strip().casefold()
+    for names in (
+        lambda s: (s.header.series, s.header.number, s.label.casefold()),
+        lambda s: (s.header.description.casefold(),),
+    ):
+        exact = [series for series in volumes if plain in names(series)]
+        if exact:
+            return exact
+    return [series for series in volumes if plain and plain in series.label.casefold()]
+
+
+def read_series(series: Series) -> tuple[NDArray[Any], NDArray[np.float64], Series]:
+    """Read a series' voxels.
+
+    Returns:
+        The voxels ``(columns, rows, planes)``, the affine to world millimetres (RAS+), and the
+        series without its duplicated images and with the even grid that they were brought to.
+
+    Raises:
+        UserError: If an image can't be read, two images of one place differ, a gap is too wide,
+            or the images are no straight stack.
+
+    Warns:
+        UserWarning: If images are duplicated or uneven.
+    """
+    name = f"{series.folder} ({printable(series.label)})" if series.label else str(series.folder)
+    slices, doubles = _without_doubles(series.slices)
+    if len(slices) < 2:
+        raise UserError(f"{name} is a single image; a volume of at least two slices is needed")
+    if math.prod(slices[0].size) * len(slices) > _LARGEST:
+        raise UserError(f"{name} claims {len(slices)} images of {slices[0].size}: too large")
+    row, column, spacing = _axes(slices[0], name)
+    _check_straight(slices, min(spacing), name)
+    stack = _stack(slices)
+    for (kept, double), pixels in zip(
+        doubles, read_pixels([double for _, double in doubles]), strict=True
+    ):
+        if not np.array_equal(stack[kept], pixels.astype(stack.dtype)):
+            raise UserError(
+                f"{name}: two different images lie at one place ({slices[kept].place} and "
+                f"{double.place}); keep one of each"
+            )
+    if doubles:
+        warnings.warn(f"{name}: {len(doubles)} duplicated images are left out", stacklevel=3)
+    planes = even_planes(_along(slices), name)
+    if planes is not None:
+        stack = planes.fill(stack)
+    first, last = (np.array(one.position) for one in (slices[0], slices[-1]))
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = row * spacing[1], column * spacing[0]
+    affine[:3, 2] = (last - first) / (len(stack) - 1)
+    affine[:3, 3] = first
+    affine[:2] *= -1  # from the patient's left and back, as DICOM counts, to right and front
+    return stack.T, affine, dataclasses.replace(series, slices=slices, planes=planes)
+
+
+def _stack(slices: Sequence[Slice]) -> NDArray[Any]:
+    """Read ``(planes, rows, columns)``: 16-bit where that suffices, float32 where need be."""
+    scaled = any(s.rescale[0] != 1 or not s.rescale[1].is_integer() for s in slices)
+    stack = np.empty((len(slices), *slices[0].size), np.float32 if scaled else np.int16)
+    for index, pixels in enumerate(read_pixels(slices)):
+        if stack.dtype == np.int16:
+            if pixels.dtype.kind == "f":
+                stack = stack.astype(np.float32)
+            elif pixels.min() < -32768 or pixels.max() > 32767:
+                stack = stack.astype(np.int32)
+        stack[index] = pixels
+    return stack
+
+
+def _normal(one: Slice) -> NDArray[np.float64]:
+    return np.cross(one.orientation[:3], one.orientation[3:])
+
+
+def _along(slices: Sequence[Slice]) -> NDArray[np.float64]:
+    """Millimetres of each image along the normal of the first."""
+    return np.array([one.position for one in slices]) @ _normal(slices[0])
+
+
+def _sorted(slices: Sequence[Slice]) -> list[Slice]:
+    order = np.argsort(_along(slices), kind="stable")
+    return [slices[index] for index in order]
+
+
+def _folder(slices: Sequence[Slice]) -> Path:
+    """The deepest folder, or the zip, that holds all the images."""
+    files = {one.place.file for one in slices}
+    if len(files) == 1 and slices[0].place.member:
+        return slices[0].place.file
+    return Path(os.path.commonpath([file.parent for file in files]))
+
+
+def _acquisitions(slices: list[Slice]) -> Iterator[tuple[str, list[Slice]]]:
+    """Split images that lie at one place by acquisition or time, if that leaves none there."""
+    _, doubles = _without_doubles(slices)
+    for index, what in enumerate(("acquisition", "time")):
+        parts: dict[str, list[Slice]] = {}
+        for one in slices:
+            parts.setdefault(one.repeat[index], []).append(one)
+        if doubles and len(parts) > 1 and not any(_without_doubles(p)[1] for p in parts.values()):
+            for number, part in parts.items():
+                yield f", {what} {number or '-'}", part
+            return
+    yield "", slices
+
+
+def _without_doubles(
+    slices: Sequence[Slice],
+) -> tuple[tuple[Slice, ...], list[tuple[int, Slice]]]:
+    """Images of places of their own, and the others, each with the number of the one it repeats."""
+    kept: list[Slice] = []
+    doubles: list[tuple[int, Slice]] = []
+    last = -math.inf
+    for one, along in zip(slices, _along(slices), strict=True):
+        if along - last < _SAME_PLACE:
+            doubles.append((len(kept) - 1, one))
+        else:
+            kept.append(one)
+            last = along
+    return tuple(kept), doubles
+
+
+def _told_apart(found: list[Series]) -> list[Series]:
+    """Number the stacks of one series that have one label, the largest first."""
+    named: dict[tuple[str, str], list[Series]] = {}
+    for series in found:
+        named.setdefault((series.header.series, series.label), []).append(series)
+    result = []
+    for group in named.values():
+        group.sort(key=lambda series: -len(series.slices))
+        alone = sum(series.is_volume for series in group) <= 1
+        for number, series in enumerate(group, start=1):
+            label = series.label if alone else f"{series.label}, stack {number}"
+            result.append(dataclasses.replace(series, label=label))
+    return result
+
+
+def _axes(one: Slice, name: str) -> tuple[NDArray[Any], NDArray[Any], tuple[float, ...]]:
+    row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
+    norms = np.linalg.norm(row), np.linalg.norm(column)
+    sound = np.allclose(norms, 1, atol=1e-2) and abs(float(row @ column)) < 1e-2
+    if not sound or not np.isfinite(one.position).all():
+        raise UserError(f"{name}: its images' orientation is damaged {one.orientation}; correct it")
+    if not all(math.isfinite(step) and step > 0 for step in one.spacing):
+        raise UserError(f"{name}: pixel spacing {one.spacing} mm must be above zero; correct it")
+    return row / norms[0], column / norms[1], one.spacing
+
+
+def _check_straight(slices: Sequence[Slice], spacing: float, name: str) -> None:
+    """Refuse images that lie beside the line through the first and the last."""
+    positions, along = np.array([one.position for one in slices]), _along(slices)
+    share = ((along - along[0]) / (along[-1] - along[0]))[:, None]
+    line = positions[0] + share * (positions[-1] - positions[0])
+    apart = np.linalg.norm(positions - line, axis=1)
+    worst = int(apart.argmax())
+    if apart[worst] > _STRAY * spacing:
+        raise UserError(
+            f"{name}: its images are no straight stack: {slices[worst].place} lies "
+            f"{apart[worst]:.3g} mm beside the line of the others"
+        )

@@ -1,0 +1,242 @@
+"""The DICOM images of a folder or a zip: where each lies and how it is placed (PS3.3 C.7.6.2)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.extra import extra
+
+_LARGEST_MEMBER = 1 << 32  # bytes unpacked; an enhanced CT of 2000 slices has a quarter
+_LARGEST_ZIP = 1 << 36
+_MOST_MEMBERS = 200_000
+_NO_SCAN = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "PR", "KO", "SR", "REG", "FID"}
+_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
+    "SeriesDescription", "Modality", "ImageType", "AcquisitionNumber", "TemporalPositionIndex",
+    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PixelSpacing",
+    "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a DICOM file lies: a file, or a member of a zip."""
+
+    file: Path
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.member}" if self.member else str(self.file)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image of a series, or one frame of a file that holds many.
+
+    Attributes:
+        place: Its file.
+        frame: Number of the frame within the file, from 0.
+        uid: SOP instance UID of its file.
+        sop_class: SOP class UID of its file.
+        size: Rows and columns.
+        spacing: Millimetres between rows and between columns.
+        orientation: Direction along a row and down a column in the patient (LPS), six numbers.
+        position: Centre of its first pixel in the patient, millimetres (LPS).
+        rescale: Slope and intercept that make stored values CT numbers.
+        repeat: Numbers of acquisition and of time, which tell images of one place apart.
+    """
+
+    place: Place
+    frame: int
+    uid: str
+    sop_class: str
+    size: tuple[int, int]
+    spacing: tuple[float, ...]
+    orientation: tuple[float, ...]
+    position: tuple[float, ...]
+    rescale: tuple[float, float]
+    repeat: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image's header says of its series."""
+
+    study: str
+    series: str
+    number: str
+    description: str
+    modality: str
+    localizer: bool
+
+
+class Archive:
+    """Opens files and members of zips, each zip once; nothing is ever unpacked to the disk."""
+
+    def __enter__(self) -> Archive:
+        self._zips: dict[Path, zipfile.ZipFile] = {}
+        self._stack = contextlib.ExitStack()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open(self, place: Place) -> IO[bytes]:
+        """Open a place's file for reading."""
+        if not place.member:
+            return open(place.file, "rb")
+        if place.file not in self._zips:
+            self._zips[place.file] = self._stack.enter_context(zipfile.ZipFile(place.file))
+        return self._zips[place.file].open(place.member)
+
+
+def find_slices(root: Path) -> Iterator[tuple[Header, Slice]]:
+    """Yield every image with a place in the patient below a folder, in a zip or in one file.
+
+    Names and endings say nothing: what is DICOM is read, all else passed over, as are objects
+    that are no scans (segmentations, structures, reports).
+
+    Raises:
+        UserError: If pydicom is missing, or a zip is damaged, encrypted or absurdly large.
+    """
+    pydicom = extra("pydicom", "reading DICOM")
+    with Archive() as archive:
+        for place in _places(root):
+            dataset = _header(archive, place, pydicom)
+            if dataset is None:
+                continue
+            try:
+                found = _slices(dataset, place)
+            except (AttributeError, TypeError, ValueError, LookupError):
+                continue  # an image without a place in the patient
+            yield from found
+
+
+def _header(archive: Archive, place: Place, pydicom: Any) -> Any:
+    """Read a file's header up to the pixels; None if it is no DICOM file."""
+    try:
+        with archive.open(place) as file:
+            if not _looks_like_dicom(file):
+                return None
+        with archive.open(place) as file:
+            return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+    except Exception as error:
+        if place.member:
+            raise UserError(f"{place} cannot be unpacked ({error}); fetch it again") from error
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(f"{place} cannot be read ({reason}) and is left out", stacklevel=3)
+        return None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM file, by its content."""
+    try:
+        with open(path, "rb") as file:
+            return _looks_like_dicom(file)
+    except OSError:
+        return False
+
+
+def _places(root: Path) -> Iterable[Place]:
+    if root.is_file():
+        return _members(root) if zipfile.is_zipfile(root) else [Place(root)]
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                found.append(Place(Path(folder, name)))
+    return found
+
+
+def _members(path: Path) -> list[Place]:
+    """List a zip's files, once it is sure that they can be read within bounds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path} is no sound zip file ({error}); fetch it again") from error
+    if any(info.flag_bits & 1 for info in members):
+        raise UserError(f"{path} is encrypted; unpack it first and give the folder")
+    total = sum(info.file_size for info in members)
+    largest = max((info.file_size for info in members), default=0)
+    if total > _LARGEST_ZIP or largest > _LARGEST_MEMBER or len(members) > _MOST_MEMBERS:
+        raise UserError(
+            f"{path} would unpack to {total / 1e9:.0f} GB in {len(members)} files; give the scan's "
+            "files alone"
+        )
+    return [Place(path, info.filename) for info in members]
+
+
+def _looks_like_dicom(file: IO[bytes]) -> bool:
+    """Whether a file has DICOM's mark, or, without a preamble, begins with its first groups."""
+    head = file.read(132)
+    return head[128:] == b"DICM" or head[:4] in (
+        b"\x08\x00\x00\x00", b"\x08\x00\x01\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00",
+        b"\x08\x00\x16\x00", b"\x02\x00\x00\x00",
+    )  # fmt: skip
+
+
+def _slices(dataset: Any, place: Place) -> list[tuple[Header, Slice]]:
+    """Read from a header its image, or all the frames of an enhanced one."""
+    modality = str(dataset.get("Modality") or "")
+    if modality in _NO_SCAN or "Rows" not in dataset or int(dataset.get("SamplesPerPixel", 1)) != 1:
+        return []
+    kind = dataset.get("ImageType") or []
+    header = Header(
+        str(dataset.get("StudyInstanceUID", "")),
+        str(dataset.get("SeriesInstanceUID", "")),
+        "" if dataset.get("SeriesNumber") is None else str(dataset.SeriesNumber),
+        str(dataset.get("SeriesDescription") or "").strip(),
+        modality,
+        "LOCALIZER" in kind if not isinstance(kind, str) else kind == "LOCALIZER",
+    )
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None]
+    return [
+        (header, _slice(dataset, place, number, [own, shared])) for number, own in enumerate(frames)
+    ]
+
+
+def _slice(dataset: Any, place: Place, frame: int, groups: list[Any]) -> Slice:
+    def value(name: str, group: str) -> Any:
+        for holder in groups:
+            if holder is not None and holder.get(group):
+                found = holder[group].value[0].get(name)
+                if found is not None:
+                    return found
+        return dataset.get(name)
+
+    slope = value("RescaleSlope", "PixelValueTransformationSequence")
+    intercept = value("RescaleIntercept", "PixelValueTransformationSequence")
+    return Slice(
+        place,
+        frame,
+        str(dataset.SOPInstanceUID),
+        str(dataset.get("SOPClassUID", "")),
+        (int(dataset.Rows), int(dataset.Columns)),
+        _numbers(value("PixelSpacing", "PixelMeasuresSequence"), 2),
+        _numbers(value("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
+        _numbers(value("ImagePositionPatient", "PlanePositionSequence"), 3),
+        (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),
+        (
+            str(dataset.get("AcquisitionNumber") or ""),
+            str(value("TemporalPositionIndex", "FrameContentSequence") or ""),
+        ),
+    )
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...]:
+    numbers = tuple(float(number) for number in value)
+    if len(numbers) != count:
+        raise ValueError(f"{count} numbers expected, not {len(numbers)}")
+    return numbers

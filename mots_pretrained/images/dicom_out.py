@@ -1,0 +1,66 @@
+"""What DICOM results share: the series' own slices, its headers, and whose work they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mots_pretrained import __version__
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.dicom_files import Archive
+from mots_pretrained.images.extra import extra
+from mots_pretrained.images.volume import Volume
+
+PRODUCT = "mots_pretrained"
+VERSION = __version__
+
+_NEEDED = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def check_dicom(volume: Volume, what: str) -> None:
+    """Refuse a scan that was not read from DICOM.
+
+    Raises:
+        UserError: If it was not.
+    """
+    if volume.series is None:
+        raise UserError(
+            f"{volume.name} is no DICOM series, and {what} refers to one; give the series' folder "
+            "or zip, or choose nifti or nrrd"
+        )
+
+
+def on_slices(labels: NDArray[Any], volume: Volume) -> NDArray[Any]:
+    """Bring ``(D, H, W)`` onto the images of the scan's series: ``(images, rows, columns)``."""
+    planes = volume.restore(labels).T
+    series = volume.series
+    return planes if series.planes is None else series.planes.back(planes)
+
+
+def source_headers(volume: Volume) -> list[Any]:
+    """Read the header of every image of the scan's series, in the order of `on_slices`.
+
+    What the standard demands of any object, and anonymisation may have removed, is there but empty.
+    """
+    pydicom = extra("pydicom", "writing DICOM")
+    headers: list[Any] = []
+    with Archive() as archive:
+        for place in dict.fromkeys(one.place for one in volume.series.slices):
+            with archive.open(place) as file:
+                header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            for name in _NEEDED:
+                if name not in header:
+                    setattr(header, name, "")
+            if header.PatientSex not in ("", "F", "M", "O"):
+                header.PatientSex = ""
+            headers.append(header)
+    return headers
+
+
+def one_line(name: str, length: int = 64) -> str:
+    """Shorten a name to what a DICOM text holds, on one line and without backslashes."""
+    return "".join(c if c.isprintable() and c != "\\" else " " for c in name)[:length]

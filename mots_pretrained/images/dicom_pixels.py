@@ -1,0 +1,134 @@
+"""Pixels of DICOM images as CT numbers: decompressed, rescaled, padding as air (PS3.3 C.7.6.3)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.dicom_files import Archive, Place, Slice
+from mots_pretrained.images.extra import extra
+
+_AIR = -1024.0  # HU
+_INSTALL = {
+    "1.2.840.10008.1.2.4.50": "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.57": "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.70": "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+}
+_INSTALL_ELSE = "pylibjpeg pylibjpeg-openjpeg"  # JPEG 2000, with and without high throughput
+
+
+def read_pixels(slices: Sequence[Slice]) -> Iterator[NDArray[Any]]:
+    """Yield the ``(rows, columns)`` of each image, in order, as whole numbers or float32.
+
+    CT values that an image's header calls padding, and that would lie above air, become air where
+    they reach the image's edge; all else is what the file says.
+
+    Raises:
+        UserError: If an image is damaged, or compressed in a way that nothing here can read.
+    """
+    with Archive() as archive:
+        place, dataset = None, None
+        for one in slices:
+            if one.place != place:
+                place, dataset = one.place, _dataset(archive, one.place)
+            yield _rescaled(_decoded(dataset, one, archive), dataset, one)
+
+
+def _dataset(archive: Archive, place: Place) -> Any:
+    pydicom = extra("pydicom", "reading DICOM")
+    try:
+        with archive.open(place) as file:
+            dataset = pydicom.dcmread(file, force=True)
+            if not hasattr(dataset.file_meta, "TransferSyntaxUID"):
+                dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+            return dataset
+    except Exception as error:
+        raise UserError(f"{place} cannot be read ({_line(error)}); fetch it again") from error
+
+
+def _decoded(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
+    """Stored values of one frame, by pydicom's plug-ins or else by SimpleITK's."""
+    pixels = extra("pydicom.pixels", "reading DICOM")
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise UserError(f"{one.place} holds no pixels; fetch it again")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        stored = pixels.pixel_array(dataset, index=one.frame, raw=True)
+    except (RuntimeError, NotImplementedError) as error:
+        if not syntax.is_compressed:
+            raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
+        return _by_simpleitk(one, archive, syntax)
+    except Exception as error:
+        raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
+    if stored.shape != one.size:
+        raise UserError(f"{one.place} is damaged (it holds {stored.shape}, not {one.size} pixels)")
+    return _sign_extended(stored, dataset)
+
+
+def _sign_extended(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    """Drop what lies above the bits stored: old scanners keep other things there."""
+    bits = int(dataset.get("BitsStored", 8 * stored.itemsize))
+    spare = 8 * stored.itemsize - bits
+    if stored.dtype.kind not in "iu" or spare <= 0:
+        return stored
+    signed = stored.astype(f"{'i' if dataset.get('PixelRepresentation') else 'u'}{stored.itemsize}")
+    return (signed << spare) >> spare
+
+
+def _by_simpleitk(one: Slice, archive: Archive, syntax: Any) -> NDArray[Any]:
+    """Decompress by SimpleITK, which rescales; the rescaling is taken back."""
+    sitk = extra("SimpleITK", "reading compressed DICOM")
+    with archive.open(one.place) as file, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "image.dcm")
+        path.write_bytes(file.read())
+        try:
+            found = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+        except RuntimeError as error:
+            needed = _INSTALL.get(str(syntax), _INSTALL_ELSE)
+            raise UserError(
+                f"{one.place} is damaged, or compressed ({syntax.name}) in a way that nothing "
+                f"installed reads; try: pip install {needed}"
+            ) from error
+    frame = found[one.frame] if found.ndim == 3 else found
+    slope, intercept = one.rescale
+    return (frame.astype(np.float64) - intercept) / slope
+
+
+def _rescaled(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[Any]:
+    slope, intercept = one.rescale
+    if slope == 1 and float(intercept).is_integer() and (stored == np.rint(stored)).all():
+        values: NDArray[Any] = np.rint(stored).astype(np.int32) + np.int32(intercept)
+    else:
+        values = (stored * np.float64(slope) + intercept).astype(np.float32)
+    return _padding_as_air(values, stored, dataset, one)
+
+
+def _padding_as_air(
+    values: NDArray[Any], stored: NDArray[Any], dataset: Any, one: Slice
+) -> NDArray[Any]:
+    padding = dataset.get("PixelPaddingValue")
+    if padding is None or dataset.get("Modality") != "CT":
+        return values
+    ends = sorted([int(padding), int(dataset.get("PixelPaddingRangeLimit") or padding)])
+    if ends[1] * one.rescale[0] + one.rescale[1] <= _AIR:
+        return values
+    from scipy import ndimage
+
+    padded = (stored >= ends[0]) & (stored <= ends[1]) & (values > _AIR)
+    pieces, _ = ndimage.label(padded)
+    edges = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+    values[np.isin(pieces, edges[edges > 0])] = _AIR
+    return values
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

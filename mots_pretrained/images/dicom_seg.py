@@ -1,0 +1,120 @@
+"""A label map as a DICOM segmentation (PS3.3 A.51) with SNOMED CT codes and colours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mots_pretrained.files import replacing_by_name
+from mots_pretrained.images.dicom_out import (
+    PRODUCT,
+    VERSION,
+    check_dicom,
+    on_slices,
+    one_line,
+    source_headers,
+)
+from mots_pretrained.images.extra import extra
+from mots_pretrained.images.terminology import Code, concept_of, rgb_of
+from mots_pretrained.images.volume import Volume
+
+_SERIES_NUMBER = 9001
+
+
+def write_dicom_seg(
+    path: str | os.PathLike[str], labels: NDArray[Any], like: Volume, values: Mapping[str, int]
+) -> None:
+    """Write a label map as a binary DICOM segmentation of the scan's series.
+
+    Segments are numbered from 1 in the order of the categories; a category without a voxel is a
+    segment without frames.
+
+    Args:
+        path: File to write or replace.
+        labels: ``(D, H, W)`` on the grid of ``like``.
+        like: A scan that was read from DICOM.
+        values: The value of each category.
+
+    Raises:
+        UserError: If the scan is no DICOM series, or highdicom is missing.
+    """
+    check_dicom(like, "a DICOM segmentation")
+    hd, seg = (extra(name, "writing DICOM SEG") for name in ("highdicom", "highdicom.seg"))
+    codes = extra("pydicom.sr.codedict", "writing DICOM SEG").codes
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=PRODUCT, family=codes.DCM.ArtificialIntelligence, version=VERSION
+    )
+    segments = [
+        _segment(number, name, value, algorithm)
+        for number, (name, value) in enumerate(values.items(), start=1)
+    ]
+    headers = source_headers(like)
+    patient = headers[0].PatientName
+    for header in headers:  # highdicom warns of names without a caret, as anonymisation leaves
+        header.PatientName = f"{patient}^" if patient and "^" not in str(patient) else patient
+    result = seg.Segmentation(
+        source_images=headers,
+        pixel_array=_numbered(on_slices(labels, like), like, values, headers),
+        segmentation_type="BINARY",
+        segment_descriptions=segments,
+        series_instance_uid=hd.UID(),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=PRODUCT,
+        manufacturer_model_name=PRODUCT,
+        software_versions=VERSION,
+        device_serial_number="0",
+        content_description="Automatic segmentation",
+        content_label="SEGMENTATION",
+        series_description=f"Segmentation by {PRODUCT}",
+    )
+    result.PatientName = patient
+    with replacing_by_name(path) as draft:
+        result.save_as(draft)
+
+
+def _numbered(
+    found: NDArray[Any], like: Volume, values: Mapping[str, int], headers: list[Any]
+) -> NDArray[Any]:
+    """Number the segments from 1, and bring the slices into the order of the source's frames."""
+    dtype = np.uint8 if len(values) < 256 else np.uint16
+    numbers = np.zeros(max(int(found.max()), *values.values()) + 1, dtype)
+    numbers[[*values.values()]] = np.arange(1, len(values) + 1)
+    frames = int(headers[0].get("NumberOfFrames") or 1)
+    if frames == 1:
+        return numbers[found]
+    ordered = np.zeros((frames, *found.shape[1:]), dtype)
+    ordered[[one.frame for one in like.series.slices]] = numbers[found]
+    return ordered
+
+
+def _segment(number: int, name: str, value: int, algorithm: Any) -> Any:
+    hd, seg = (extra(module, "writing DICOM SEG") for module in ("highdicom", "highdicom.seg"))
+    concept = concept_of(name)
+    segment = seg.SegmentDescription(
+        segment_number=number,
+        segment_label=one_line(name),
+        segmented_property_category=_code(concept.category),
+        segmented_property_type=_code(concept.type),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        anatomic_regions=None if concept.region is None else [_code(concept.region)],
+        display_color=hd.color.CIELabColor.from_rgb(*rgb_of(name, value)),
+    )
+    if concept.side is not None:
+        if concept.region is None:
+            holder = segment.SegmentedPropertyTypeCodeSequence[0]
+            holder.SegmentedPropertyTypeModifierCodeSequence = [_code(concept.side)]
+        else:
+            holder = segment.AnatomicRegionSequence[0]
+            holder.AnatomicRegionModifierSequence = [_code(concept.side)]
+    return segment
+
+
+def _code(code: Code) -> Any:
+    return extra("highdicom", "writing DICOM SEG").sr.CodedConcept(code.value, "SCT", code.meaning)
