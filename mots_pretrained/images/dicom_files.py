@@ -148,7 +148,7 @@ def is_dicom(path: Path) -> bool:
 
 def _places(root: Path) -> Iterable[Place]:
     if root.is_file():
-        return _members(root) if zipfile.is_zipfile(root) else [Place(root)]
+        return _members(root) if root.suffix.lower() == ".zip" else [Place(root)]
     found = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

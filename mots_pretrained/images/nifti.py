@@ -111,18 +111,24 @@ def header_of(
 ) -> Any:
     """Make the header of an array ``(X, Y, Z)`` or ``(X, Y, Z, C)`` with this affine, in mm.
 
-    A sheared affine is stored in full only: a rotation cannot hold it.
+    A rotation cannot hold shear, as a tilted gantry leaves it: there the qform has the third axis
+    across the others, which is how ITK, who reads no sheared file otherwise, reads such a series.
     """
     import nibabel as nib
 
     header = nib.Nifti1Header()
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape)
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    header.set_zooms((*np.linalg.norm(affine[:3, :3], axis=0), *[1.0] * (array.ndim - 3)))
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    header.set_zooms((*steps, *[1.0] * (array.ndim - 3)))
     header.set_xyzt_units("mm")
-    if qform_code and (not sform_code or abs(np.linalg.det(axes)) > 1 - 1e-6):
-        header.set_qform(affine, qform_code)
+    if qform_code:
+        row, column, across = (affine[:3, :3] / steps).T
+        normal = np.cross(row, column)
+        rotation = affine.copy()
+        if sform_code and abs(normal @ across) < 1 - 1e-6:
+            rotation[:3, 2] = normal * np.sign(normal @ across) * steps[2]
+        header.set_qform(rotation, qform_code)
     if sform_code:
         header.set_sform(affine, sform_code)
     return header

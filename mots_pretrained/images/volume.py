@@ -232,7 +232,7 @@ def _kind(path: Path) -> str:
             "folder or zip of a DICOM series"
         )
     name = path.name.lower()
-    if path.is_dir() or name.endswith((".zip", ".dcm")):
+    if path.is_dir() or name.endswith(".zip"):
         return "DICOM"
     if name.endswith(itk.SUFFIXES):
         return "ITK"

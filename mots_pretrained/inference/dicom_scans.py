@@ -14,15 +14,13 @@ from mots_pretrained.images.volume import list_volumes, stem
 
 
 def may_be_dicom(path: Path) -> bool:
-    """Whether to look for DICOM in a path: a zip, a DICOM file, or a folder without other scans."""
+    """Whether to look for series in a path: a zip, a DICOM file, or a folder of only such."""
     if not path.is_dir():
-        return path.name.lower().endswith((".zip", ".dcm")) or (path.is_file() and is_dicom(path))
+        return path.name.lower().endswith(".zip") or is_dicom(path)
     if list_volumes(path):
         return False
-    from mots_pretrained.data.layouts.brats import find_brats
-
-    holds = any(files for _, _, files in os.walk(path))
-    return holds and find_brats(path) is None
+    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return any(file.name.lower().endswith(".zip") or is_dicom(file) for file in files)
 
 
 def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
@@ -85,7 +83,7 @@ def _chosen(found: list[Series], wanted: str | None) -> list[Series]:
 
 
 def _names(root: Path, every: list[Series]) -> list[str]:
-    """Name series after their folders below the root, with number and label where they share one."""
+    """Name series after their folders below the root; those of one folder with number and label."""
     folders = [series.folder for series in every]
     raw = []
     for series in every:

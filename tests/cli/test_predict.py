@@ -78,7 +78,9 @@ def test_a_scan_gives_label_map_volumes_and_picture(tmp_path: Path, model: str, 
         "ct_overlay.png",
         "ct_masks",
         "ct_volumes.json",
+        "labels.ctbl",
         "labels.json",
+        "labels_itksnap.txt",
     }
     source, result = nib.load(scan), nib.load(out / "ct_seg.nii.gz")
     assert result.get_data_dtype() == np.uint8
@@ -117,7 +119,9 @@ def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
     assert shown.err.count("\n") == 1
     assert {x.name for x in out.iterdir()} == {
         *(f"{x}_{what}" for x in "ac" for what in ("seg.nii.gz", "overlay.png", "volumes.json")),
+        "labels.ctbl",
         "labels.json",
+        "labels_itksnap.txt",
         "failures.csv",
         "cohort.csv",
     }

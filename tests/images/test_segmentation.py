@@ -19,14 +19,14 @@ VALUES = {"organ": (1, 2), "tumour": (2,)}
 def test_values_are_named_beside_the_label_map(tmp_path):
     labels = np.zeros(SCAN.shape, np.uint8)
     labels[0, 0, :2] = 1, 2
-    path = write_segmentation(tmp_path, labels, SCAN, VALUES)
+    path = write_segmentation(tmp_path, labels, SCAN, VALUES)["nifti"]
     assert path == tmp_path / "ct_seg.nii.gz"
     assert json.loads((tmp_path / "labels.json").read_text()) == {"organ": [1, 2], "tumour": 2}
     np.testing.assert_array_equal(read_labels(path).array, labels)
     other = dataclasses.replace(SCAN, name="mr")
     write_segmentation(tmp_path, labels, other, VALUES)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "ct_seg.nii.gz", "labels.json", "mr_seg.nii.gz",
+        "ct_seg.nii.gz", "labels.ctbl", "labels.json", "labels_itksnap.txt", "mr_seg.nii.gz",
     ]  # fmt: skip
 
 

@@ -27,7 +27,9 @@ def test_what_is_written_of_one_scan(tmp_path):
     files = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert files == [
         "ct_masks/organ.nii.gz", "ct_masks/tumour.nii.gz", "ct_seg.nii.gz", "ct_volumes.json",
+        "labels.ctbl",
         "labels.json",
+        "labels_itksnap.txt",
     ]  # fmt: skip
     assert report["volumes_ml"] == {"organ": 3.0, "tumour": 2.0}
     assert report["labels"] == {"organ": [1, 2], "tumour": 2}
