@@ -84,10 +84,12 @@ def predict(
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 
     In a folder every NIfTI, NRRD and MHA file is a scan; in a tree of DICOM
-    files every CT series is one. For a model of several channels, files X_0000, X_0001, ... are one scan, and so are the files of a BraTS
-    case in its own folder. Scans that fail are listed in failures.csv, and
-    the others go on; cohort.csv has a row for every scan and category.
+    files every CT series is one. For a model of several channels, files
+    X_0000, X_0001, ... are one scan, and so are the files of a BraTS case in
+    its own folder. Scans that fail are listed in failures.csv, and the others
+    go on; cohort.csv has a row for every scan and category.
     """
+    from mots_pretrained.images.segmentation import check_formats
     from mots_pretrained.inference.cohort import (
         check_places,
         check_sources,
@@ -96,7 +98,6 @@ def predict(
         refer_to_dicom,
         segment_scans,
     )
-    from mots_pretrained.images.segmentation import check_formats
     from mots_pretrained.inference.cohort_table import write_cohort
 
     check_places(scan, output)
@@ -130,8 +131,8 @@ def predict(
     write = _writer(predictor, outputs, f"segmented by {model}")
     if not submission:
         check_sources(scans, output)
-    scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
     folder = output if is_cohort(scan, scans) else None
+    scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
     console.say(f"Segmenting with {model} on {chosen}")
     try:
         with scans_bar(len(scans)) as bar:

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mots_pretrained.images.nifti import list_volumes, stem, write_nifti
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.nifti import write_nifti
+from mots_pretrained.images.volume import Volume, list_volumes, read_volume, stem, write_like
 
 
 def ramp(shape: tuple[int, ...] = (5, 6, 7)) -> np.ndarray:
@@ -69,7 +69,7 @@ def broken(tmp_path: Path, kind: str) -> Path:
     elif kind == "empty":
         path.touch()
     elif kind == "suffix":
-        path = tmp_path / "scan.nrrd"
+        path = tmp_path / "scan.img"
         path.write_bytes(b"NRRD0004")
     elif kind == "text":
         path.write_bytes(gzip.compress(b"this is no scan" * 100))
@@ -122,9 +122,9 @@ def broken(tmp_path: Path, kind: str) -> Path:
 
 
 FAULTS = {
-    "folder": "is a folder; give a .nii",
+    "folder": "holds no DICOM image",
     "empty": r"is empty \(0 bytes\)",
-    "suffix": "only NIfTI is read",
+    "suffix": "only NIfTI, NRRD, MHA and DICOM are read",
     "text": "is not a NIfTI file",
     "no gzip": "no sound gzip file",
     "short header": "its header ends early",
