@@ -37,7 +37,7 @@ def draw_liver(
         stomach: The stomach.
     """
     rng, strength = free.rng, free.strength
-    scale = bulk * free.size((1.0, 1.0, 1.0), 0.045)
+    scale = bulk * np.exp(rng.normal(0, [0.05, 0.05, 0.06]) * strength)
     shift = free.at((0, 0, 0), np.array([4.0, 5.0, 5.0]))
 
     def part(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
@@ -46,12 +46,12 @@ def draw_liver(
         return ellipsoid(at, free.size(radii, 0.06) * scale, free.turn((0, 0, 0), 5))
 
     reach = rng.normal(0, 13 * strength) + 35 * (rng.random() < 0.05)  # of the right lobe
-    left = float(np.clip(rng.normal(-3, 17 * strength), -50, 60))  # the left lobe's
+    left = float(np.clip(rng.normal(-10, 19 * strength), -55, 60))  # the left lobe's
     right = part((27 - 0.5 * reach, -62, -82), (105 + 0.5 * reach, 96, 70))
-    lobe = part((48 + rng.normal(0, 8), -122, 10 + 0.5 * left), (54, 42, 56 + 0.6 * left))
+    lobe = part((42 + rng.normal(0, 11), -122, 12 + 0.5 * left), (62, 42, 56 + 0.6 * left))
     middle = part((58, -88, -18), (42, 46, 50))
     # Bowel, duodenum and gallbladder press into the underside; spine, aorta and gullet behind.
-    bed = part((-126, -64, 54), (180, 112, 165))
+    bed = part((-131, -64, 50), (180, 112, 165))
     spine = part((30, -6, 14), (190, 46, 46))
     porta = ellipsoid(hilum + [-8, 2, 8], (10, 10, 22))
     fissure = ellipsoid(

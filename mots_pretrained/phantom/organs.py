@@ -184,7 +184,7 @@ def paint_gallbladder(canvas: Canvas, gallbladder: Solid | None) -> None:
     """Wall and bile."""
     if gallbladder is None:
         return
-    painted = canvas.measure(gallbladder, uneven=(3.0, 4.5, 1.0), core=4.0, inside=3.0)
+    painted = canvas.measure(gallbladder, uneven=(4.0, 5.0, 1.4), core=3.5, inside=3.0)
     canvas.fill(painted, "gallbladder_wall", "gallbladder")
     canvas.fill(painted, "bile", shrink=1.6)
 
