@@ -43,32 +43,11 @@ from mots_pretrained.training.sources import (
 from mots_pretrained.training.trainer import Trainer
 from mots_pretrained.weights.provenance import write_training_scans
 
-FIELDS = frozenset(
-    [
-        "method",
-        "size",
-        "network",
-        "randomise",
-        "phantoms",
-        "replay",
-        "balance",
-        "ablation",
-        "patch",
-        "patches_per_case",
-        "steps",
-        "epochs",
-        "batch",
-        "accumulate",
-        "rate",
-        "weight_decay",
-        "clip",
-        "warm_up",
-        "ema",
-        "precision",
-        "seed",
-        "half",
-    ]
-)
+FIELDS = frozenset((
+    "method", "size", "network", "randomise", "phantoms", "replay", "balance", "ablation",
+    "patch", "patches_per_case", "steps", "epochs", "batch", "accumulate", "rate",
+    "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
+))  # fmt: skip
 """Fields of a recipe that BYOL-3D uses."""
 
 TRAINED = "the encoder; Transformer and decoder are as random weights begin"

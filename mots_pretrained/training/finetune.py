@@ -38,45 +38,13 @@ from mots_pretrained.training.trainer import Trainer
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-FIELDS = frozenset(
-    [
-        "method",
-        "size",
-        "network",
-        "start",
-        "channel_init",
-        "head",
-        "fit_head",
-        "train",
-        "classes",
-        "class_values",
-        "spacing",
-        "held_out",
-        "validation",
-        "folds",
-        "patch",
-        "patches_per_case",
-        "foreground",
-        "augmentation",
-        "steps",
-        "epochs",
-        "batch",
-        "accumulate",
-        "rate",
-        "layer_decay",
-        "weight_decay",
-        "clip",
-        "warm_up",
-        "ema",
-        "precision",
-        "freeze",
-        "unfreeze",
-        "validate_every",
-        "patience",
-        "seed",
-        "half",
-    ]
-)
+FIELDS = frozenset((
+    "method", "size", "network", "start", "channel_init", "head", "fit_head", "train", "classes",
+    "class_values", "spacing", "held_out", "validation", "folds", "patch", "patches_per_case",
+    "foreground", "augmentation", "steps", "epochs", "batch", "accumulate", "rate", "layer_decay",
+    "weight_decay", "clip", "warm_up", "ema", "precision", "freeze", "unfreeze",
+    "validate_every", "patience", "seed", "half",
+))  # fmt: skip
 """Fields of a recipe that fine-tuning uses."""
 
 PATCHES_A_CASE = 2

@@ -19,24 +19,10 @@ from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import AUGMENTATIONS
 from mots_pretrained.training.trainer import Trainer
 
-FIELDS = frozenset(
-    [
-        "steps",
-        "epochs",
-        "batch",
-        "accumulate",
-        "patch",
-        "patches_per_case",
-        "foreground",
-        "augmentation",
-        "rate",
-        "weight_decay",
-        "clip",
-        "warm_up",
-        "precision",
-        "seed",
-    ]
-)
+FIELDS = frozenset((
+    "steps", "epochs", "batch", "accumulate", "patch", "patches_per_case", "foreground",
+    "augmentation", "rate", "weight_decay", "clip", "warm_up", "precision", "seed",
+))  # fmt: skip
 """Fields of a recipe that learning a task uses."""
 
 _PATCHES_A_CASE = 2

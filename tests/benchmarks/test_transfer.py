@@ -165,7 +165,7 @@ def test_a_stopped_and_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> 
         tmp_path / "a" / "work",
         tmp_path / "a" / "results" / "table12_smoke_phantom.csv",
     )
-    assert list(work.glob("transfer-tfs-*/checkpoint.pt"))
+    assert list(work.glob("transfer-tfs-*/checkpoint.safetensors"))
     assert not results.exists()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(run("table12", tmp_path / "a"), **quiet)
