@@ -165,8 +165,8 @@ class _Job:
             facts = {
                 "from": recipe.start,
                 "classes": task.classes,
-                "cases": len(names[0]),
-                "cases_held_out": len(names[1]),
+                "train": len(names[0]),
+                "validation": len(names[1]),
                 "head_fitted": history.fitted,
                 "best_step": history.best_step,
                 "mean_dice": None if history.best is None else history.best.mean_dice,

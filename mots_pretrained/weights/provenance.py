@@ -199,8 +199,7 @@ def tell_record(record: Mapping[str, Any]) -> str:
     public = public_record(record)
     start = public.get("start")
     base = public.get("from") or (start or {}).get("from") or "random weights"
-    cases, held = public.get("cases", public.get("train")), public.get("validation")
-    cases, held = cases or public.get("scans"), public.get("cases_held_out", held)
+    cases, held = public.get("train", public.get("scans")), public.get("validation")
     on = "phantoms" if public.get("data") == "phantoms" else f"{cases} cases" if cases else "cases"
     if isinstance(held, int):
         on += f", {held} held out"

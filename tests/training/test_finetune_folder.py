@@ -68,7 +68,7 @@ def test_bcv_from_pretrained_weights_to_a_model_that_predicts(bcv, tiny, tmp_pat
     assert (len(cases["train"]), len(cases["validation"])) == (2, 1)
     assert {*cases["train"], *cases["validation"]} == {"img0001", "img0002", "img0003"}
     assert "img000" not in json.dumps(record)  # names are often those of patients
-    assert (record["cases"], record["cases_held_out"]) == (2, 1)
+    assert (record["train"], record["validation"]) == (2, 1)
     assert record["best_step"] == history.best_step
     assert [step for step, _ in record["validations"]] == [0, 2]  # the fitted head, and after
     assert record["mean_dice"] == cases["scores"]["mean_dice"] == history.best.mean_dice
