@@ -137,6 +137,12 @@ def _label_maps(path: Path) -> list[Path]:
     if not path.is_dir():
         raise MissingFileError(f"no such file or folder: {path}")
     found = list_volumes(path)
+    written_twice = {stem(file).removesuffix("_seg") for file in found if file.suffix != ".nrrd"}
+    found = [
+        file
+        for file in found
+        if not (file.name.endswith(".seg.nrrd") and stem(file) in written_twice)
+    ]
     if not found:
         raise MissingFileError(f"{path} holds no .nii or .nii.gz file")
     return found

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.images.itk import segment_values
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
@@ -114,13 +115,21 @@ def read_label_names(path: str | os.PathLike[str]) -> LabelNames:
 
 
 def names_beside(path: Path) -> LabelNames | None:
-    """Return what a file beside a label map or folder, or in the folder above, says of them."""
+    """Return what a file beside a label map or folder, or in the folder above, says of them.
+
+    Without one, a ``.seg.nrrd`` names its segments itself.
+    """
     folder = path.parent if path.is_file() else path
     for place in (folder, folder.parent):
         for name in _FILES:
             if (place / name).is_file():
                 return read_label_names(place / name)
-    return None
+    files = [path] if path.is_file() else sorted(folder.glob("*.seg.nrrd"))
+    if not files or not files[0].name.endswith(".seg.nrrd"):
+        return None
+    values = segment_values(files[0])  # what 3D Slicer calls its segments
+    classes = {name: (value,) for name, value in values.items()}
+    return LabelNames(classes, source=f"{files[0]}") if classes else None
 
 
 def _content(path: Path) -> Any:

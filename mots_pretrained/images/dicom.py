@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError, printable
-from mots_pretrained.images.dicom_files import Header, Slice, find_slices
+from mots_pretrained.images.dicom_files import REPEATS, Header, Slice, find_slices
 from mots_pretrained.images.dicom_pixels import read_pixels
 from mots_pretrained.images.uneven import EvenPlanes, even_planes
 
 _SAME_PLACE = 0.01  # mm between slices of one place
+_TURNED = 2e-3  # by which orientation and spacing of a series' images may differ
 _STRAY = 0.5  # voxels by which a slice may lie beside the line through the others
 _LARGEST = 1 << 31  # voxels
 
@@ -66,16 +67,21 @@ def find_series(path: str | os.PathLike[str]) -> list[Series]:
     root = Path(path)
     if not root.exists():
         raise MissingFileError(f"no such folder or file: {root}")
-    stacks: dict[tuple[Any, ...], tuple[Header, list[Slice]]] = {}
+    stacks: dict[tuple[Any, ...], list[tuple[Header, list[Slice]]]] = {}
     for header, one in find_slices(root):
-        turned = tuple(np.round(one.orientation, 3) + 0.0)
         place = one.place.file if one.place.member else one.place.file.parent
         unnamed = "" if header.series else str(place)
-        key = (header.series, unnamed, one.size, turned, tuple(np.round(one.spacing, 4)))
-        stacks.setdefault(key, (header, []))[1].append(one)
+        stacks_so_far = stacks.setdefault((header.series, unnamed, one.size), [])
+        for _, stack in stacks_so_far:
+            if _alike(stack[0], one):
+                stack.append(one)
+                break
+        else:
+            stacks_so_far.append((header, [one]))
     found = [
         Series(_folder(slices), header, header.description + suffix, tuple(slices))
-        for header, stack in stacks.values()
+        for group in stacks.values()
+        for header, stack in group
         for suffix, slices in _acquisitions(_sorted(stack))
     ]
     return sorted(
@@ -201,6 +207,18 @@ def _stack(slices: Sequence[Slice]) -> NDArray[Any]:
     return stack
 
 
+def _alike(one: Slice, other: Slice) -> bool:
+    """Whether two images have one orientation and pixel spacing, up to rounding."""
+    turned = zip(one.orientation, other.orientation, strict=True)
+    return (
+        all(abs(a - b) < _TURNED for a, b in turned)
+        and all(
+            abs(a - b) < _TURNED * max(abs(a), abs(b))
+            for a, b in zip(one.spacing, other.spacing, strict=True)
+        )
+    ) or (one.orientation, one.spacing) == (other.orientation, other.spacing)
+
+
 def _normal(one: Slice) -> NDArray[np.float64]:
     return np.cross(one.orientation[:3], one.orientation[3:])
 
@@ -226,7 +244,7 @@ def _folder(slices: Sequence[Slice]) -> Path:
 def _acquisitions(slices: list[Slice]) -> Iterator[tuple[str, list[Slice]]]:
     """Split images that lie at one place by acquisition or time, if that leaves none there."""
     _, doubles = _without_doubles(slices)
-    for index, what in enumerate(("acquisition", "time")):
+    for index, what in enumerate(REPEATS):
         parts: dict[str, list[Slice]] = {}
         for one in slices:
             parts.setdefault(one.repeat[index], []).append(one)
@@ -274,6 +292,8 @@ def _axes(one: Slice, name: str) -> tuple[NDArray[Any], NDArray[Any], tuple[floa
     sound = np.allclose(norms, 1, atol=1e-2) and abs(float(row @ column)) < 1e-2
     if not sound or not np.isfinite(one.position).all():
         raise UserError(f"{name}: its images' orientation is damaged {one.orientation}; correct it")
+    if one.rescale[0] == 0 or not np.isfinite(one.rescale).all():
+        raise UserError(f"{name}: rescaling by {one.rescale} makes no CT numbers; correct it")
     if not all(math.isfinite(step) and step > 0 for step in one.spacing):
         raise UserError(f"{name}: pixel spacing {one.spacing} mm must be above zero; correct it")
     return row / norms[0], column / norms[1], one.spacing

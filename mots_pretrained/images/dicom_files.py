@@ -20,11 +20,23 @@ _MOST_MEMBERS = 200_000
 _NO_SCAN = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "PR", "KO", "SR", "REG", "FID"}
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
-    "SeriesDescription", "Modality", "ImageType", "AcquisitionNumber", "TemporalPositionIndex",
+    "SeriesDescription", "Modality", "ImageType",
     "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PixelSpacing",
     "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+_FRAMES = "FrameContentSequence"
+
+REPEATS = {
+    "acquisition": ("AcquisitionNumber", _FRAMES),
+    "time": ("TemporalPositionIdentifier", _FRAMES),
+    "time index": ("TemporalPositionIndex", _FRAMES),
+    "phase": ("NominalPercentageOfCardiacPhase", "CardiacSynchronizationSequence"),
+    "trigger time": ("TriggerTime", _FRAMES),
+    "echo": ("EchoNumbers", _FRAMES),
+    "b-value": ("DiffusionBValue", "MRDiffusionSequence"),
+}
+"""What may tell images of one place apart, and where: an element, of frames in a sequence."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ class Slice:
         orientation: Direction along a row and down a column in the patient (LPS), six numbers.
         position: Centre of its first pixel in the patient, millimetres (LPS).
         rescale: Slope and intercept that make stored values CT numbers.
-        repeat: Numbers of acquisition and of time, which tell images of one place apart.
+        repeat: Values of ``REPEATS``, which tell images of one place apart.
     """
 
     place: Place
@@ -64,7 +76,7 @@ class Slice:
     orientation: tuple[float, ...]
     position: tuple[float, ...]
     rescale: tuple[float, float]
-    repeat: tuple[str, str]
+    repeat: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,8 @@ def _header(archive: Archive, place: Place, pydicom: Any) -> Any:
             if not _looks_like_dicom(file):
                 return None
         with archive.open(place) as file:
-            return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            wanted = [*_TAGS, *(name for name, _ in REPEATS.values())]
+            return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
     except Exception as error:
         if place.member:
             raise UserError(f"{place} cannot be unpacked ({error}); fetch it again") from error
@@ -221,17 +234,14 @@ def _slice(dataset: Any, place: Place, frame: int, groups: list[Any]) -> Slice:
     return Slice(
         place,
         frame,
-        str(dataset.SOPInstanceUID),
+        str(dataset.get("SOPInstanceUID", "")),
         str(dataset.get("SOPClassUID", "")),
         (int(dataset.Rows), int(dataset.Columns)),
         _numbers(value("PixelSpacing", "PixelMeasuresSequence"), 2),
         _numbers(value("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
         _numbers(value("ImagePositionPatient", "PlanePositionSequence"), 3),
         (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),
-        (
-            str(dataset.get("AcquisitionNumber") or ""),
-            str(value("TemporalPositionIndex", "FrameContentSequence") or ""),
-        ),
+        tuple(str(value(*where) or "") for where in REPEATS.values()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained import __version__
@@ -19,6 +20,7 @@ _NEEDED = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
     "StudyTime", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 def check_dicom(volume: Volume, what: str) -> None:
@@ -45,16 +47,29 @@ def source_headers(volume: Volume) -> list[Any]:
     """Read the header of every image of the scan's series, in the order of `on_slices`.
 
     What the standard demands of any object, and anonymisation may have removed, is there but empty.
+
+    Raises:
+        UserError: If the images lack the UIDs by which results refer to them.
     """
     pydicom = extra("pydicom", "writing DICOM")
     headers: list[Any] = []
+    frame = pydicom.uid.generate_uid()
+    step = float(np.linalg.norm(volume.file_affine[:3, 2]))
     with Archive() as archive:
         for place in dict.fromkeys(one.place for one in volume.series.slices):
             with archive.open(place) as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            for name in _UIDS:
+                if not header.get(name):
+                    raise UserError(
+                        f"{place} has no {name}, by which DICOM results refer to it; choose nifti "
+                        "or nrrd"
+                    )
             for name in _NEEDED:
                 if name not in header:
                     setattr(header, name, "")
+            header.FrameOfReferenceUID = header.get("FrameOfReferenceUID") or frame
+            header.SliceThickness = header.get("SliceThickness") or step
             if header.PatientSex not in ("", "F", "M", "O"):
                 header.PatientSex = ""
             headers.append(header)

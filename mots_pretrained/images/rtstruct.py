@@ -49,11 +49,10 @@ def write_rtstruct(
         UserError: If the scan is no DICOM series, or pydicom is missing.
     """
     check_dicom(like, "a DICOM structure set")
-    pydicom = extra("pydicom", "writing RTSTRUCT")
     slices = like.series.slices
     found = on_slices(labels, like)
     header = source_headers(like)[0]
-    frame = str(header.get("FrameOfReferenceUID") or pydicom.uid.generate_uid())
+    frame = str(header.FrameOfReferenceUID)
     result = _dataset(header, frame, slices)
     for number, (name, value) in enumerate(values.items(), start=1):
         contours = [

@@ -17,7 +17,7 @@ def may_be_dicom(path: Path) -> bool:
     """Whether to look for series in a path: a zip, a DICOM file, or a folder of only such."""
     if not path.is_dir():
         return path.name.lower().endswith(".zip") or is_dicom(path)
-    if list_volumes(path):
+    if any(not file.name.endswith(".seg.nrrd") for file in list_volumes(path)):
         return False
     files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
     return any(file.name.lower().endswith(".zip") or is_dicom(file) for file in files)

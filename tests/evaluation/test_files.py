@@ -8,6 +8,7 @@ import pytest
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.evaluation.files import case_key, score_files
 from mots_pretrained.evaluation.names import NAMED, LabelNames
+from mots_pretrained.images.seg_nrrd import write_seg_nrrd
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.tasks import MOTS_TASKS
 
@@ -357,3 +358,15 @@ def test_classes_that_the_predictions_lack_are_named(tmp_path):
     with pytest.warns(UserWarning, match="do not name spleen, which the truth does; not scored"):
         results = score_files(predicted, true, metrics=["dice"])
     assert results.categories == ("liver",)
+
+
+def test_a_seg_nrrd_names_its_own_segments_and_is_no_second_case(tmp_path):
+    scan = Volume.with_spacing(LIVER, (3.0, 2.0, 1.0), name="img0001")
+    for place in ("out", "truth"):
+        (tmp_path / place).mkdir()
+        write_seg_nrrd(tmp_path / place / "img0001.seg.nrrd", LIVER, scan, {"liver": 1})
+    results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
+    assert cases(results) == {"img0001": {"liver": {"dice": 1.0}}}
+    write(tmp_path / "out/img0001_seg.nii.gz", LIVER)
+    results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
+    assert cases(results) == {"img0001_seg": {"liver": {"dice": 1.0}}}

@@ -367,6 +367,7 @@ def test_damaged_images_are_named_in_one_line(tmp_path: Path) -> None:
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "orientation is damaged|single images"),
         ({"PixelSpacing": [0, 1]}, "pixel spacing .* must be above zero"),
         ({"ImagePositionPatient": None}, "no DICOM image with a place"),
+        ({"RescaleSlope": 0}, "makes no CT numbers"),
         ({"Modality": "SEG"}, "no DICOM image with a place"),
         ({"SamplesPerPixel": 3}, "no DICOM image with a place"),
         ({"Rows": 60000, "Columns": 60000}, "too large"),
@@ -450,3 +451,47 @@ def test_the_real_chest_series_is_the_nrrd_beside_it(shared: Path) -> None:
     series, nrrd = read_volume(place / "ct-64Dicom.zip"), read_volume(place / "ct-64.nrrd")
     np.testing.assert_array_equal(series.array, nrrd.array)
     assert series.apart(nrrd) < SAME_GRID
+
+
+def test_directions_that_differ_by_rounding_are_one_series(tmp_path: Path) -> None:
+    array = voxels()
+    for number, path in enumerate(write_series(tmp_path / "ct", array)):
+        ds = pydicom.dcmread(path)
+        ds.ImageOrientationPatient = [1, 0.0005 - number * 1e-4, 0, 0, 1, 0]
+        ds.save_as(path)
+    (series,) = find_series(tmp_path / "ct")
+    assert len(series.slices) == 6
+
+
+def test_times_of_one_place_are_series_of_their_own(tmp_path: Path) -> None:
+    for time in (1, 2, 3):
+        folder = tmp_path / "ct" / str(time)
+        write_series(folder, voxels(seed=time), SeriesInstanceUID="1.2", TriggerTime=100 * time)
+    labels = [series.label for series in find_series(tmp_path / "ct")]
+    assert labels == [f"Abdomen, trigger time {time}.0" for time in (100, 200, 300)]
+    read = read_volume(tmp_path / "ct", series="trigger time 300.0")
+    np.testing.assert_array_equal(read.array, voxels(seed=3))
+
+
+def test_pydicoms_own_collection_is_looked_through(tmp_path: Path) -> None:
+    tests = Path(pydicom.__file__).parent / "data" / "test_files"
+    found = find_series(tests / "dicomdirtests")
+    assert sorted(len(series.slices) for series in found if series.is_volume) == [4, 5]
+    with pytest.raises(UserError, match=r"2 series that could be meant.*SmartScore"):
+        read_volume(tests / "dicomdirtests")
+    assert read_volume(tests / "dicomdirtests", series="SmartScore").shape == (5, 16, 16)
+
+
+def test_big_endian_and_deflated_files_are_read(tmp_path: Path) -> None:
+    array = voxels()
+    for kind in ("ExplicitVRBig", "DeflatedExplicitVRLittle", "ImplicitVRLittle"):
+        syntax = f"{kind}Endian"
+        for path in write_series(tmp_path / syntax, array):
+            read, ds = pydicom.dcmread(path), pydicom.Dataset()
+            ds.update(read)
+            ds.file_meta = read.file_meta
+            ds.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+            if "Big" in syntax:
+                ds.PixelData = np.frombuffer(ds.PixelData, "<i2").astype(">i2").tobytes()
+            ds.save_as(path, enforce_file_format=True)
+        np.testing.assert_array_equal(read_volume(tmp_path / syntax).array, array)

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from rt_utils import RTStructBuilder
 
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.images.segmentation import FORMATS, check_formats, write_segmentation
+from mots_pretrained.images.segmentation import (
+    DICOM_FORMATS,
+    FORMATS,
+    check_formats,
+    write_segmentation,
+)
 from mots_pretrained.images.volume import Volume, read_labels, read_volume
 
 VALUES = {"liver": (1, 2), "liver_tumour": (2,), "left_kidney": (255,), "spleen": (4,)}
@@ -180,6 +185,35 @@ def test_an_enhanced_ct_gets_results_on_its_frames(tmp_path: Path) -> None:
     expected = truth(labels, volume)[order]
     for number, value in enumerate(OWN.values()):
         np.testing.assert_array_equal(pixels[..., number], expected == value)
+
+
+@pytest.mark.parametrize(
+    "name", ["PatientID", "FrameOfReferenceUID", "SliceThickness", "SeriesNumber"]
+)
+def test_what_anonymisation_removed_is_no_hindrance(tmp_path: Path, name: str) -> None:
+    files = write_series(tmp_path / "ct", voxels((4, 12, 14)))
+    for path in files:
+        ds = pydicom.dcmread(path)
+        del ds[name]
+        ds.save_as(path)
+    volume = read_volume(tmp_path / "ct")
+    labels = blobs(volume.shape)
+    written = write_segmentation(tmp_path, labels, volume, VALUES, formats=DICOM_FORMATS)
+    for masks in (read_seg(written["dicom-seg"], files), read_contours(written["rtstruct"], files)):
+        np.testing.assert_array_equal(masks["liver"], truth(labels, volume) == 1)
+
+
+@pytest.mark.parametrize("name", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+def test_without_uids_nothing_can_refer_to_a_series(tmp_path: Path, name: str) -> None:
+    for path in write_series(tmp_path / "ct", voxels((4, 12, 14))):
+        ds = pydicom.dcmread(path)
+        del ds[name]
+        ds.save_as(path)
+    volume = read_volume(tmp_path / "ct")
+    for kind in DICOM_FORMATS:
+        with pytest.raises(UserError, match=f"has no {name}, by which DICOM results refer to it"):
+            write_segmentation(tmp_path, blobs(volume.shape), volume, VALUES, formats=[kind])
+    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
 
 
 def test_nothing_found_is_written_as_well(tmp_path: Path) -> None:
