@@ -102,6 +102,17 @@ class Preprocessing:
     window: tuple[int, int, int] = (64, 256, 256)  # sliding window in voxels, Sec. 4.1
 
 
+@dataclass(frozen=True)
+class SeenVolume:
+    """Volumes that a category had in the training scans; a prediction is compared to them."""
+
+    category: str
+    low_ml: float  # smallest, of those that the scan's border does not cut
+    high_ml: float  # largest
+    scans: int  # how many scans showed it
+    without: int  # how many scans were labelled for it and had none
+
+
 Architecture = Literal[
     "multi_nets",
     "tal",
@@ -141,6 +152,8 @@ class ModelConfig:
             1, 2, ..., and a class that overlaps others contains all before it.
         new_head: A segmenter's head.
         preprocessing: The contract of the input.
+        seen_volumes: Volumes of categories in training, where they are known; each with all that
+            lies in the category, as a prediction's volumes are.
     """
 
     architecture: Architecture = "transdodnet"
@@ -157,6 +170,7 @@ class ModelConfig:
     class_values: tuple[tuple[int, ...], ...] = ()
     new_head: NewHeadConfig = field(default_factory=NewHeadConfig)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    seen_volumes: tuple[SeenVolume, ...] = ()
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -266,6 +280,10 @@ def _validate(config: ModelConfig) -> None:
     _check_names("tasks", tuple(task.name for task in config.tasks))
     for channel in config.preprocessing.channels:
         check_name("preprocessing.channels", channel)
+    _check_names("seen_volumes", tuple(seen.category for seen in config.seen_volumes))
+    for seen in config.seen_volumes:
+        if not 0 <= seen.low_ml <= seen.high_ml < math.inf:
+            raise UserError(f"seen_volumes: {seen.category} must have 0 <= low_ml <= high_ml")
     outputs = len(config.classes) or 2 * len(config.tasks)
     depth = config.preprocessing.window[0]
     if outputs * depth > _LARGEST_SLAB:

@@ -211,6 +211,7 @@ class Segmenter(Pretrained):
                 exclusive=exclusive,
                 new_head=dataclasses.replace(config.new_head, kind=head),
                 preprocessing=contract,
+                seen_volumes=(),  # other classes in other scans
             )
         )
 

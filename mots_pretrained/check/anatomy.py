@@ -64,6 +64,13 @@ _SIDES: tuple[tuple[int, str, int, str], ...] = (
     (2, "hepatic_vessel", -1, "right of"),
     (2, "spleen", 1, "left of"),
 )
+_OTHER_SIDE = {
+    "below": "above",
+    "in front of": "behind",
+    "behind": "in front of",
+    "right of": "left of",
+    "left of": "right of",
+}
 _FAR = 10.0  # mm by which such an order must hold to count
 _JOINED = 0.02  # share of the voxels near the middle, above which there are not two kidneys
 _LEANING = 2.0  # mm by which the kidneys' upper halves are nearer to each other
@@ -156,7 +163,7 @@ def _orders(centres: Mapping[str, NDArray[np.float64]]) -> Iterator[Reading]:
     for axis, first, second, words in _ORDERS:
         if first in centres and second in centres:
             far = float(centres[second][axis] - centres[first][axis])
-            text = f"the {_plain(first)} lies {far:.0f} mm {words} the {_plain(second)}"
+            text = f"the {_plain(first)} lies {_far(far, words)} the {_plain(second)}"
             yield Reading(AXES[axis], text, far / _FAR)
 
 
@@ -166,16 +173,17 @@ def _sides(
     for axis, name, side, words in _SIDES:
         if name in centres:
             far = float(centres[name][axis] - middle[axis - 1]) * side
-            text = f"the {_plain(name)} lies {far:.0f} mm {words} the body's middle"
+            text = f"the {_plain(name)} lies {_far(far, words)} the body's middle"
             yield Reading(AXES[axis], text, far / _FAR)
 
 
 def _scan_readings(landmarks: Landmarks) -> Iterator[Reading]:
     if landmarks.spine is not None:
-        text = f"the spine lies {landmarks.spine:.0f} mm behind the body's middle"
+        text = f"the spine lies {_far(landmarks.spine, 'behind')} the body's middle"
         yield Reading(AXES[1], text, landmarks.spine / _FAR)
     if landmarks.lungs is not None:
-        text = f"the lungs lie {100 * landmarks.lungs:.0f} % of the scan's length above its middle"
+        share = f"{abs(100 * landmarks.lungs):.0f} % of the scan's length"
+        text = f"the lungs lie {share} {'above' if landmarks.lungs >= 0 else 'below'} its middle"
         yield Reading(AXES[0], text, landmarks.lungs / _LUNGS)
 
 
@@ -195,8 +203,14 @@ def _leaning(points: NDArray[np.float64]) -> Iterator[Reading]:
         sideways = np.abs(lower[:, 2] - middle).mean() - np.abs(upper[:, 2] - middle).mean()
         nearer.append(float(sideways))
     lean = sum(nearer) / 2
-    text = f"the kidneys' upper halves are {lean:.0f} mm nearer to the middle than the lower"
+    how = "nearer to" if lean >= 0 else "farther from"
+    text = f"the kidneys' upper halves are {abs(lean):.0f} mm {how} the middle than the lower"
     yield Reading(AXES[0], text, lean / _LEANING)
+
+
+def _far(distance: float, words: str) -> str:
+    """Say a distance, and to which side it is."""
+    return f"{abs(distance):.0f} mm {words if distance >= 0 else _OTHER_SIDE[words]}"
 
 
 def _plain(name: str) -> str:

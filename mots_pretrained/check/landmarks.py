@@ -26,12 +26,15 @@ class Landmarks:
         lungs: How far above the scan's middle the lungs lie, as a share of its length, -0.5 to
             0.5; None where they are not seen.
         tissue: Median HU of the body without its air.
+        size: Of the body along (H, W) in mm, arms and couch included where they touch it; None
+            where it goes on beyond the scan's sides.
     """
 
     middle: tuple[float, float]
     spine: float | None
     lungs: float | None
     tissue: float
+    size: tuple[float | None, float | None]
 
 
 def find_landmarks(image: NDArray[Any], spacing: tuple[float, float, float]) -> Landmarks | None:
@@ -48,12 +51,17 @@ def find_landmarks(image: NDArray[Any], spacing: tuple[float, float, float]) -> 
     body = _body(small)
     if body is None:
         return None
-    middle = _middle(body) * step[1:]
+    (front, back), (right, left) = _sides(body)
+    middle = np.array([(front + back) / 2, (right + left) / 2]) * step[1:]
     return Landmarks(
         (float(middle[0]), float(middle[1])),
         _spine(small, body, middle, step),
         _lungs(small, body),
         float(np.median(small[body & (small > _SKIN)])),
+        (
+            None if _reaches_border(image, 1) else float((back - front + 1) * step[1]),
+            None if _reaches_border(image, 2) else float((left - right + 1) * step[2]),
+        ),
     )
 
 
@@ -92,15 +100,21 @@ def _body(image: NDArray[Any]) -> NDArray[np.bool_] | None:
     return behind_front & before_back
 
 
-def _middle(body: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Find halfway between the body's sides along (H, W): the median over the slices."""
-    halves = []
+def _sides(body: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Find where the body begins and ends along (H, W), in voxels: the median over the slices."""
+    sides = []
     for other in (2, 1):
         line: Any = body.any(axis=other)
         line = line[line.any(axis=1)]
         first, last = line.argmax(axis=1), line.shape[1] - 1 - line[:, ::-1].argmax(axis=1)
-        halves.append(float(np.median((first + last) / 2)))
-    return np.array(halves)
+        sides.append((float(np.median(first)), float(np.median(last))))
+    return sides
+
+
+def _reaches_border(image: NDArray[Any], axis: int) -> bool:
+    """Whether something solid lies in the first or last line along an axis, in most slices."""
+    ends = (image.take(end, axis) > _SKIN for end in (0, -1))
+    return any(float(end.any(axis=1).mean()) > 0.5 for end in ends)
 
 
 def _spine(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.inference.predictor import Predictor
 
+_WARNED = ("spacing", "orientation")  # kinds of doubts that go to standard error
+_LISTED = {"missing": "not found", "cut": "cut by the scan's border"}  # told by their names alone
+
 
 def predict(
     scan: Annotated[
@@ -128,7 +131,7 @@ def predict(
     kinds = tuple(kind.strip() for kind in formats.split(",") if kind.strip())
     check_formats(kinds, dicom=refer_to_dicom(scans))
     outputs = _Outputs(output, submission, masks, picture, probabilities, kinds)
-    write = _writer(predictor, outputs, f"segmented by {model}")
+    write = _writer(predictor, outputs, model)
     if not submission:
         check_sources(scans, output)
     folder = output if is_cohort(scan, scans) else None
@@ -141,6 +144,8 @@ def predict(
                 bar.done()
                 if not json:
                     _show(told)
+                if isinstance(told, dict):
+                    _warn(told)
 
             reports, failures = segment_scans(
                 predictor,
@@ -205,7 +210,7 @@ def _chosen(
 
 
 def _writer(
-    predictor: Predictor, outputs: _Outputs, title: str
+    predictor: Predictor, outputs: _Outputs, model: str
 ) -> Callable[[Prediction, CaseFiles], dict[str, Any]]:
     """Return the function that writes a prediction's files, once it is sure that it can."""
     folder, submission = outputs.folder, outputs.submission
@@ -231,7 +236,8 @@ def _writer(
         formats=outputs.formats,
         files=scan.images,
         told={} if scan.series is None else {"series": series_key(scan.series)},
-        title=f"{found.volume.name}, {title}",
+        config=predictor.config,
+        model=model,
     )
 
 
@@ -252,3 +258,20 @@ def _show(told: dict[str, Any] | Failure) -> None:
         console.show(f"  {own:>3}  {name:<{width}}  {ml:9.1f} ml")
     if not found:
         console.show("  nothing found")
+    for note in _notes(told):
+        console.show(f"  note: {note}")
+
+
+def _warn(told: dict[str, Any]) -> None:
+    """Warn of what makes a result useless; of what is no CT reading it has warned."""
+    for doubt in told.get("doubts", ()):
+        if doubt["kind"] in _WARNED:
+            console.warn(f"warning: {told['scan']}: {doubt['text']}")
+
+
+def _notes(told: dict[str, Any]) -> list[str]:
+    """Return what else speaks against a result, in a line a kind."""
+    doubts = [doubt for doubt in told.get("doubts", ()) if doubt["kind"] not in _WARNED]
+    listed = {kind: [d["category"] for d in doubts if d["kind"] == kind] for kind in _LISTED}
+    lines = [f"{_LISTED[kind]}: {', '.join(names)}" for kind, names in listed.items() if names]
+    return lines + [doubt["text"] for doubt in doubts if doubt["kind"] not in _LISTED]

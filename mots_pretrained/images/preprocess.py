@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.hounsfield import why_not_hounsfield
 from mots_pretrained.images.resample import resample, shape_at
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.shapes import Size
 
-_AIR, _TISSUE = -200, -150  # HU: every CT has voxels below the one and above the other
 _LARGEST = 1 << 31  # voxels; far above any scan, far below what exhausts memory
 
 
@@ -48,7 +48,13 @@ def preprocess(volume: Volume, contract: Preprocessing) -> NDArray[np.float32]:
     result = np.empty((len(channels), *size), np.float32)
     for index, channel in enumerate(channels):
         if contract.intensity == "ct":
-            _warn_if_not_hounsfield(channel, volume.name)
+            reason = why_not_hounsfield(channel)
+            if reason:
+                warnings.warn(
+                    f"{volume.name} does not look like a CT in Hounsfield units: {reason}; the "
+                    "result may be meaningless",
+                    stacklevel=2,
+                )
             resample(channel, size, out=result[index])
             scale_hounsfield(result[index], contract.clip)
         else:
@@ -111,21 +117,6 @@ def _zscore(channel: NDArray[Any], name: str, index: int) -> NDArray[np.float32]
         return np.zeros_like(image)
     image[inside] = (values - values.mean(dtype=np.float64)) / spread
     return image
-
-
-def _warn_if_not_hounsfield(channel: NDArray[Any], name: str) -> None:
-    low, high = float(channel.min()), float(channel.max())
-    if low > _AIR:
-        reason = f"nothing lies below {_AIR}, where air and lungs are"
-    elif high < _TISSUE:
-        reason = f"nothing lies above {_TISSUE}, where the body is"
-    else:
-        return
-    warnings.warn(
-        f"{name} does not look like a CT in Hounsfield units: its values run from {low:g} to "
-        f"{high:g}, so {reason}; the result may be meaningless",
-        stacklevel=3,
-    )
 
 
 def _count(channels: int) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mots_pretrained.config import ModelConfig
     from mots_pretrained.images.volume import Volume
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.inference.predictor import Predictor
@@ -232,8 +233,9 @@ def write_results(
     probabilities: bool = False,
     formats: Sequence[str] = ("nifti",),
     files: Sequence[Path] = (),
-    title: str | None = None,
     told: Mapping[str, Any] | None = None,
+    config: ModelConfig | None = None,
+    model: str = "",
 ) -> dict[str, Any]:
     """Write a prediction's picture, label map and volumes, the volumes last of all.
 
@@ -245,8 +247,9 @@ def write_results(
         probabilities: Write the probabilities, which the predictor must have kept.
         formats: Names of `images.segmentation.FORMATS`.
         files: The scan's files, to be recorded.
-        title: Title of the picture.
         told: Further entries of the file of volumes.
+        config: The network's configuration; with it, what speaks against the prediction is told.
+        model: Name of the model, to be recorded and shown.
 
     Returns:
         What `save_prediction` returns, and with a picture its path as ``overlay``.
@@ -265,7 +268,7 @@ def write_results(
             overlay,
             values=prediction.values,
             volumes=prediction.volumes,
-            title=title,
+            title=f"{prediction.volume.name}, segmented by {model}" if model else None,
         )
         drawn = {"overlay": str(overlay)}
     report = save_prediction(
@@ -276,6 +279,8 @@ def write_results(
         formats=formats,
         files=files,
         told=told,
+        config=config,
+        model=model,
     )
     return {**report, **drawn}
 

@@ -9,9 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.files import file_names, inside, write_json
 from mots_pretrained.images.segmentation import labels_content, write_segmentation
 from mots_pretrained.inference.measures import measure
+from mots_pretrained.inference.plausible import find_doubts
 from mots_pretrained.inference.prediction import Prediction
 
 VOLUMES = "{}_volumes.json"
@@ -33,6 +35,8 @@ def save_prediction(
     formats: Sequence[str] = ("nifti",),
     files: Sequence[str | os.PathLike[str]] = (),
     told: Mapping[str, Any] | None = None,
+    config: ModelConfig | None = None,
+    model: str = "",
 ) -> dict[str, Any]:
     """Write a prediction's files, making the folder if need be; each appears whole or not at all.
 
@@ -50,13 +54,16 @@ def save_prediction(
         formats: Names of `images.segmentation.FORMATS`.
         files: The scan's files; their paths from the folder on are recorded.
         told: Further entries of the file of volumes.
+        config: The network's configuration; with it, what speaks against the prediction is told.
+        model: Name of the model, to be recorded.
 
     Returns:
-        What the file of volumes says: ``scan``, its ``files``, ``segmentation`` (the path in the
-        first format), ``segmentations`` (the paths by format), ``spacing_mm`` along (D, H, W),
-        ``labels`` as in labels.json, ``volumes_ml`` of each category in the label map, with all
-        that lies in it, ``mask_volumes_ml`` of the categories' own masks, and the `Measures` of
-        each category as ``categories``.
+        What the file of volumes says: ``scan``, ``model``, the scan's ``files``, ``segmentation``
+        (the path in the first format), ``segmentations`` (the paths by format), ``spacing_mm``
+        along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each category in the label
+        map, with all that lies in it, ``mask_volumes_ml`` of the categories' own masks, the
+        `Measures` of each category as ``categories``, and with a configuration the ``doubts`` and
+        the ``seen_volumes_ml`` of training, each with the number of scans.
 
     Raises:
         UnknownNameError: If there is no such format.
@@ -79,6 +86,7 @@ def save_prediction(
     measured = measure(prediction)
     report = {
         "scan": name,
+        "model": model,
         "files": [_from(folder, file) for file in files],
         "segmentation": str(written[formats[0]]),
         "segmentations": {kind: str(path) for kind, path in written.items()},
@@ -89,6 +97,12 @@ def save_prediction(
         "categories": {category: asdict(found) for category, found in measured.items()},
         **(told or {}),
     }
+    if config is not None:
+        doubts = find_doubts(prediction, config, measured)
+        report["doubts"] = [asdict(doubt) for doubt in doubts]
+        report["seen_volumes_ml"] = {
+            seen.category: [seen.low_ml, seen.high_ml, seen.scans] for seen in config.seen_volumes
+        }
     report = json.loads(json.dumps(report))  # lists for tuples, as who reads the file gets it
     write_json(folder / VOLUMES.format(name), report)
     return report

@@ -73,3 +73,21 @@ def test_thinning_keeps_what_is_coarse_already():
     thin, step = thinned(np.zeros((10, 100, 100)), (5.0, 0.8, 0.8), 4.0)
     assert thin.shape == (10, 20, 20)
     np.testing.assert_allclose(step, (5.0, 4.0, 4.0))
+
+
+def test_a_body_s_size_is_told_unless_it_goes_on_beyond_the_scan():
+    image = np.full((10, 40, 60), -1000.0)
+    image[:, 10:30, 5:55] = 40
+    found = find_landmarks(image, (5.0, 8.0, 8.0))
+    assert found is not None
+    assert found.size == (160.0, 400.0)
+    cut = find_landmarks(image[:, :, 20:], (5.0, 8.0, 8.0))
+    assert cut is not None
+    assert cut.size == (160.0, None)
+    # thinned to every second voxel, the air beside it is not overlooked
+    beside = np.full((10, 40, 1), -1000.0)
+    tight = find_landmarks(
+        np.concatenate([beside, image[:, :, 5:55], beside], axis=2), (5.0, 2.0, 2.0)
+    )
+    assert tight is not None
+    assert tight.size[1] == pytest.approx(100.0, abs=5)

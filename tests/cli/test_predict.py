@@ -100,7 +100,11 @@ def test_a_scan_gives_label_map_volumes_and_picture(tmp_path: Path, model: str, 
         assert set(np.unique(mask)) <= {0, 1}
         assert report["mask_volumes_ml"][name] == pytest.approx(mask.sum() * 0.025)
     assert len(np.unique(labels)) > 5
-    assert str(out / "ct_seg.nii.gz") in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert str(out / "ct_seg.nii.gz") in shown
+    assert report["model"] == model
+    cut = [d["category"] for d in report["doubts"] if d["kind"] == "cut"]
+    assert f"note: cut by the scan's border: {', '.join(cut)}\n" in shown
 
 
 def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
