@@ -38,9 +38,7 @@ def check_dicom(volume: Volume, what: str) -> None:
 
 def on_slices(labels: NDArray[Any], volume: Volume) -> NDArray[Any]:
     """Bring ``(D, H, W)`` onto the images of the scan's series: ``(images, rows, columns)``."""
-    planes = volume.restore(labels).T
-    series = volume.series
-    return planes if series.planes is None else series.planes.back(planes)
+    return volume.restore(labels).T
 
 
 def source_headers(volume: Volume) -> list[Any]:

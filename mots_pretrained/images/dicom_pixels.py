@@ -100,13 +100,15 @@ def _by_simpleitk(one: Slice, archive: Archive, syntax: Any) -> NDArray[Any]:
             ) from error
     frame = found[one.frame] if found.ndim == 3 else found
     slope, intercept = one.rescale
-    return (frame.astype(np.float64) - intercept) / slope
+    stored = (frame.astype(np.float64) - intercept) / slope
+    whole = np.rint(stored)
+    return whole.astype(np.int32) if np.abs(stored - whole).max() < 1e-3 else stored
 
 
 def _rescaled(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[Any]:
     slope, intercept = one.rescale
-    if slope == 1 and float(intercept).is_integer() and (stored == np.rint(stored)).all():
-        values: NDArray[Any] = np.rint(stored).astype(np.int32) + np.int32(intercept)
+    if slope == 1 and float(intercept).is_integer() and stored.dtype.kind in "iu":
+        values: NDArray[Any] = stored.astype(np.int32) + np.int32(intercept)
     else:
         values = (stored * np.float64(slope) + intercept).astype(np.float32)
     return _padding_as_air(values, stored, dataset, one)

@@ -44,9 +44,9 @@ class EvenPlanes:
             plane[:] = np.rint(mixed) if slices.dtype.kind in "iu" else mixed
         return planes
 
-    def back(self, planes: NDArray[Any]) -> NDArray[Any]:
-        """Take from ``(planes, ...)`` what lies nearest to each slice."""
-        return planes[np.rint(self.places).astype(int)]
+    def back(self, planes: NDArray[Any], *, axis: int) -> NDArray[Any]:
+        """Take from the planes along an axis what lies nearest to each slice."""
+        return np.take(planes, np.rint(self.places).astype(int), axis=axis)
 
 
 def even_planes(positions: NDArray[np.float64], name: str) -> EvenPlanes | None:
@@ -81,8 +81,8 @@ def even_planes(positions: NDArray[np.float64], name: str) -> EvenPlanes | None:
     count = round(length / usual) + 1
     warnings.warn(
         f"{name}: its {last + 1} slices are {gaps.min():.4g} to {gaps.max():.4g} mm apart, mostly "
-        f"{usual:.4g}; read on an even grid of {count} planes {length / (count - 1):.4g} mm apart "
-        "(NIfTI and NRRD results are on that grid, DICOM results on the slices)",
+        f"{usual:.4g}; read on an even grid of {count} planes {length / (count - 1):.4g} mm apart, "
+        f"results are written on the slices (by NIfTI and NRRD as {mean:.4g} mm apart)",
         stacklevel=3,
     )
     return EvenPlanes(count, (positions - positions[0]) / length * (count - 1))

@@ -136,7 +136,8 @@ class Volume:
 
         Returns:
             The same values as ``(X, Y, Z)`` or ``(X, Y, Z, C)``; a view unless the file's grid is
-            sheared, where each slice moves by whole voxels.
+            sheared, where each slice moves by whole voxels, or its slices are uneven, which get
+            what lies nearest.
 
         Raises:
             ValueError: If the array is not on this volume's grid.
@@ -149,7 +150,10 @@ class Volume:
         if self.tilt is not None:
             array = self.tilt.back(array)
         moved = np.moveaxis(array, 0, -1) if array.ndim == 4 else array
-        return nib.orientations.apply_orientation(moved, transform)
+        result = nib.orientations.apply_orientation(moved, transform)
+        if self.series is not None and self.series.planes is not None:
+            return self.series.planes.back(result, axis=2)
+        return result
 
     @property
     def file_affine(self) -> NDArray[np.float64]:
@@ -259,7 +263,11 @@ def _read_dicom(path: Path, series: Any, digest: Any) -> Volume:
     array, affine, chosen = read_series(chosen)
     if digest is not None:
         digest.update(np.ascontiguousarray(array.T).data)
-    volume = canonical(array, affine, header=header_of(array, affine), name=stem(path))
+    own = affine.copy()  # of the slices themselves, which may be fewer than the even planes
+    own[:3, 2] *= (array.shape[2] - 1) / (len(chosen.slices) - 1)
+    shape = (*array.shape[:2], len(chosen.slices))
+    header = header_of(np.broadcast_to(array.dtype.type(0), shape), own)
+    volume = canonical(array, affine, header=header, name=stem(path))
     return dataclasses.replace(volume, series=chosen)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.files import replacing
+from mots_pretrained.images.label_names import nifti_extension
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference.labels import Masks
 
@@ -87,11 +88,12 @@ class Prediction:
         return np.isin(self.labels, self.label_values[name])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the label map with the scan's shape, affine and form codes.
+        """Write the label map with the scan's shape, affine and form codes, and its values' names.
 
         Unsigned 8-bit, or 16-bit where there are values above 255.
         """
-        write_like(path, self.labels, self.volume, dtype=self.labels.dtype)
+        extension = nifti_extension(self.values)
+        write_like(path, self.labels, self.volume, dtype=self.labels.dtype, extension=extension)
 
     def save_mask(self, name: str, path: str | os.PathLike[str]) -> None:
         """Write a category's own mask, 0 and 1, as `save` does."""

@@ -142,6 +142,21 @@ def test_uneven_slices_are_interpolated_onto_an_even_grid(tmp_path: Path) -> Non
     np.testing.assert_allclose(volume.array[:, 4, 4], np.linspace(0, 106, count), atol=0.51)
 
 
+def test_results_of_uneven_slices_lie_on_the_slices(tmp_path: Path) -> None:
+    places = [0, 2, 4, 5, 6, 8, 10.6]
+    files = write_series(tmp_path / "ct", voxels((7, 8, 8)), places=places)
+    with pytest.warns(UserWarning, match=r"results are written on the slices .* as 1.767 mm apart"):
+        volume = read_volume(tmp_path / "ct")
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[:] = np.arange(6)[:, None, None]  # six even planes, 2.12 mm apart
+    write_like(tmp_path / "out.nii.gz", labels, volume)
+    out, series = sitk.ReadImage(str(tmp_path / "out.nii.gz")), sitk.ReadImage([*map(str, files)])
+    assert out.GetSize() == series.GetSize()
+    np.testing.assert_allclose(out.GetSpacing(), series.GetSpacing(), atol=1e-5)
+    nearest = np.rint(np.array(places) / 2.12)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(out)[:, 4, 4], nearest)
+
+
 def test_rounded_positions_are_even(tmp_path: Path) -> None:
     places = np.round(np.arange(20) * 0.625, 1)
     write_series(tmp_path / "ct", voxels((20, 8, 8)), places=places)
