@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal
 
 from mots_pretrained.errors import UserError
@@ -100,6 +102,23 @@ class Preprocessing:
     channels: tuple[str, ...] = ("ct",)  # names of the input channels, in order
     patch: tuple[int, int, int] = (64, 192, 192)  # training sub-volume in voxels, Sec. 4.1
     window: tuple[int, int, int] = (64, 256, 256)  # sliding window in voxels, Sec. 4.1
+
+    def to_monai(self, keys: str | Sequence[str] | None = None) -> Any:
+        """Return MONAI's ``Compose`` that makes a network's input of NIfTI files.
+
+        Args:
+            keys: Keys of the files in MONAI's dictionaries; by default it is called with a path,
+                or with one path a channel.
+
+        Returns:
+            A function to the ``(C, D, H, W)`` tensor; with ``keys`` from dictionary to dictionary.
+
+        Example:
+            >>> image = config.preprocessing.to_monai()("ct.nii.gz")  # doctest: +SKIP
+        """
+        # By name, as it lies on a layer above and is imported when it is asked for.
+        transforms = import_module("mots_pretrained.export.monai_transforms")
+        return transforms.to_monai(self, keys)
 
 
 @dataclass(frozen=True)

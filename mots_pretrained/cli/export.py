@@ -14,7 +14,7 @@ def export(
     output: Annotated[str, typer.Option("-o", "--output", help="Folder to write")],
     format: Annotated[
         str,
-        typer.Option(help="onnx, torch (a torch.export program) or monai (a segmenter's bundle)"),
+        typer.Option(help="onnx, torch (a torch.export program) or monai (a bundle)"),
     ] = "onnx",
     part: Annotated[str, typer.Option(help="network (logits) or backbone (maps)")] = "network",
     size: Annotated[
@@ -34,7 +34,7 @@ def export(
     if format == "monai":
         if part != "network" or size:
             raise UserError("a MONAI bundle is of the whole network; leave out --part, --size")
-        path = export_bundle(network, output)
+        path = export_bundle(network, output, card=_card(name))
     else:
         path = export_graph(
             network,
@@ -47,6 +47,15 @@ def export(
         console.show_json({"name": name, "format": format, "path": str(path)})
     else:
         console.show(f"{name} written to {path}")
+
+
+def _card(name: str) -> str:
+    """Return the model card beside the weights, if there is one."""
+    from mots_pretrained.weights.checkpoint import CARD
+    from mots_pretrained.weights.download import resolve
+
+    path = resolve(name) / CARD
+    return path.read_text("utf-8") if path.is_file() else ""
 
 
 def _size(text: str) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import nibabel as nib
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from scipy.spatial.transform import Rotation
 from small_networks import small
 
+from mots_pretrained.config import Preprocessing
 from mots_pretrained.export.monai_transforms import SlidingWindow, to_monai
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, affine_of, read_volume, write_like
+from mots_pretrained.images.volume import Volume, affine_of, read_channels, read_volume, write_like
 
 
 def stored(folder: Path, name: str, spacing, shape, turn: float = 0.0) -> Path:
@@ -41,7 +44,7 @@ def stored(folder: Path, name: str, spacing, shape, turn: float = 0.0) -> Path:
 def test_the_contract_as_monai_s_transforms(tmp_path, spacing, shape, turn):
     contract = small("segmenter").preprocessing
     path = stored(tmp_path, "ct.nii.gz", spacing, shape, turn)
-    transforms = to_monai(contract)
+    transforms = to_monai(contract, "image")
     item = transforms({"image": str(path)})
     volume = read_volume(path)
     expected = preprocess(volume, contract)
@@ -57,6 +60,59 @@ def test_the_contract_as_monai_s_transforms(tmp_path, spacing, shape, turn):
     again = transforms({"image": loaded})["image"]  # as MONAI's own readers give it
     np.testing.assert_allclose(again.numpy(), expected, atol=1e-4)
     np.testing.assert_allclose(again.affine, item["image"].affine)
+
+
+AXES = ["".join(axes) for axes in itertools.product("LR", "AP", "IS")]
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_any_grid_gives_the_input_that_preprocess_gives(number, tmp_path):
+    """On random spacings, orientations, orders of axes and turns, alone and in a dictionary."""
+    rng = np.random.default_rng(number)
+    shape, spacing = rng.integers(6, 40, 3), rng.uniform(0.6, 5, 3)
+    contract = Preprocessing(spacing=tuple(rng.uniform(1, 5, 3)), patch=(16,) * 3, window=(16,) * 3)
+    array = rng.normal(0, 300, shape).astype("int16")
+    array.flat[:2] = -1000, 500
+    axes = [*rng.choice(AXES)]
+    codes = [axes[k] for k in rng.permutation(3)]
+    orientation = nib.orientations.axcodes2ornt(codes)
+    affine = np.eye(4)
+    for axis, (world, sign) in enumerate(orientation):
+        affine[:, axis] = 0
+        affine[int(world), axis] = sign * spacing[axis]
+    affine[:3, 3] = rng.uniform(-200, 200, 3)
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec(rng.uniform(-0.3, 0.3, 3)).as_matrix()
+    path = tmp_path / "ct.nii.gz"
+    nib.save(nib.Nifti1Image(array, turn @ affine), path)
+    expected = preprocess(read_volume(path), contract)
+    found = contract.to_monai()(path)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-3)
+    item = contract.to_monai(keys=["image"])({"image": str(path), "other": 3})
+    np.testing.assert_allclose(item["image"].numpy(), expected, atol=1e-3)
+    assert item["other"] == 3
+    stored = MetaTensor(nib.load(path).get_fdata()[None], affine=nib.load(path).affine)
+    np.testing.assert_allclose(contract.to_monai()(stored).numpy(), expected, atol=1e-3)
+
+
+def test_one_path_a_channel(tmp_path):
+    contract = Preprocessing(
+        spacing=(4, 3, 3),
+        channels=("t1", "t2"),
+        intensity="zscore",
+        patch=(16,) * 3,
+        window=(16,) * 3,
+    )
+    paths = [stored(tmp_path, f"{n}.nii.gz", (3, 2, 2 + n), (20, 30, 30)) for n in range(2)]
+    with pytest.raises(RuntimeError, match="applying transform"):  # MONAI's, around ours
+        contract.to_monai()(paths)
+    paths[1] = stored(tmp_path, "1.nii.gz", (3, 2, 2), (20, 30, 30))
+    expected = preprocess(read_channels(paths), contract)
+    assert len(expected) == 2
+    np.testing.assert_allclose(contract.to_monai()(paths).numpy(), expected)
+    back = contract.to_monai().inverse(contract.to_monai()(paths))
+    assert back.shape == (2, 30, 30, 20)
 
 
 def test_the_inferer_gives_back_what_a_pointwise_network_gives():
