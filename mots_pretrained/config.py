@@ -221,9 +221,19 @@ class ModelConfig:
         return own
 
     def to_json(self) -> str:
-        """Return the text of config.json."""
-        values = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        """Return the text of config.json; what label values mean is in it as the Hub reads it."""
+        values = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self), **self._for_hub()}
         return json.dumps(values, indent=2) + "\n"
+
+    def _for_hub(self) -> dict[str, dict[str, Any]]:
+        """Return id2label and label2id by the values that label maps are written with."""
+        if self.architecture == "backbone":
+            return {}
+        names = {0: "background", **{own: n for n, (own, *_) in self.label_values.items()}}
+        return {
+            "id2label": {str(value): name for value, name in names.items()},
+            "label2id": {name: value for value, name in names.items()},
+        }
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
@@ -247,7 +257,16 @@ class ModelConfig:
                 f"config.json has format_version {version}, this package reads up to "
                 f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
             )
-        return from_dict(cls, values, "config.json")
+        told = {name: values.pop(name) for name in ("id2label", "label2id") if name in values}
+        config = from_dict(cls, values, "config.json")
+        own = config._for_hub()
+        for name, found in told.items():
+            if found != own.get(name):
+                raise UserError(
+                    f"config.json: {name} is not what classes, class_values and tasks say; leave "
+                    "it out"
+                )
+        return config
 
 
 _LARGEST = {  # far above any sensible network, far below what exhausts memory on building

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mots_pretrained.adaptation.backbones import BACKBONES
-from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
+from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
@@ -17,10 +17,15 @@ from mots_pretrained.images.make_input import MakeInput
 from mots_pretrained.methods import METHODS
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.levels import FeatureNet
-from mots_pretrained.model.pretrained import Pretrained, load_config_and_state
+from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
 from mots_pretrained.published.conference_unet import conference_defaults
-from mots_pretrained.weights.checkpoint import load_config
+from mots_pretrained.weights.checkpoint import (
+    fold_folders,
+    load_config,
+    load_folder,
+    network_folders,
+)
 from mots_pretrained.weights.download import resolve
 
 ARCHITECTURES: dict[str, type[Pretrained]] = {
@@ -65,8 +70,8 @@ def load(
     """Load whatever network a name, folder or hub repository holds, strictly, in evaluation mode.
 
     Args:
-        name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``; a
-            folder of folds, as ``mots finetune --folds`` leaves it, gives their ensemble.
+        name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``; one
+            of folds, as ``mots finetune --folds`` leaves it, gives their ensemble.
         revision: Git revision of a hub repository.
         cache_dir: Where downloads are kept.
         token: Token for gated repositories.
@@ -76,16 +81,16 @@ def load(
         KeyError: If the name is unknown.
         ValueError: If what is found does not fit.
     """
-    if fold_folders(name):
-        return Ensemble.from_folder(name)
-    config, state = load_config_and_state(
+    folder = resolve(
         name,
         revision=revision,
         cache_dir=cache_dir,
         token=token,
         local_files_only=local_files_only,
     )
-    return from_state(config, state)
+    if fold_folders(folder):
+        return Ensemble.from_folder(folder)
+    return from_state(*load_folder(folder))
 
 
 def create_model(
@@ -168,8 +173,7 @@ def config_named(name: str | Path) -> ModelConfig:
     """
     if name in UNPUBLISHED:
         return UNPUBLISHED[str(name)]
-    folds = fold_folders(name)
-    return load_config(folds[0] if folds else resolve(name))
+    return load_config(network_folders(resolve(name))[0])
 
 
 def from_state(config: ModelConfig, state: dict[str, Tensor]) -> Pretrained:

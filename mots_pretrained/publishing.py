@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,13 @@ from mots_pretrained.files import write_text
 from mots_pretrained.networks import from_state
 from mots_pretrained.weights.card import Description
 from mots_pretrained.weights.card_renewal import check_card, renewed_card
-from mots_pretrained.weights.checkpoint import CARD, load_folder, save_folder
+from mots_pretrained.weights.checkpoint import (
+    CARD,
+    fold_folders,
+    load_config,
+    load_folder,
+    save_folder,
+)
 from mots_pretrained.weights.fingerprint import (
     FINGERPRINT,
     deviation,
@@ -27,6 +33,7 @@ from mots_pretrained.weights.provenance import (
     RECORD,
     TRAINING_SCANS,
     TrainingScans,
+    base_repository,
     find_training_scans,
     nameless,
     read_training_record,
@@ -47,7 +54,8 @@ def prepare_folder(
     """Write a stored network with all that is published beside it.
 
     Args:
-        source: Folder with config.json and model.safetensors, such as a training's.
+        source: Folder with config.json and model.safetensors, such as a training's, or with such a
+            folder a fold.
         output: Folder to write; another one, unless names of cases are kept.
         said: For the card; what it leaves out is taken from the card in ``source``, then from
             training.json.
@@ -67,18 +75,29 @@ def prepare_folder(
     source, output = Path(source), Path(output)
     if output.resolve() == source.resolve() and not with_case_names:
         raise UserError(f"{output} would lose its names of cases; give another folder to write")
+    if folds := fold_folders(source):
+        return _prepare_ensemble(
+            folds,
+            source,
+            output,
+            said=said or Description(),
+            scans=scans,
+            half=half,
+            with_case_names=with_case_names,
+        )
     config, state = load_folder(source)
     if half:  # the fingerprint is of what loads later
         state = {name: value.half().float() for name, value in state.items()}
     printed = fingerprint(from_state(config, state), config, state)
     known = _training_scans(source, scans)
-    own = source / CARD
+    own, record = source / CARD, read_training_record(source)
     card = renewed_card(
         own.read_text("utf-8") if own.is_file() else None,
         config,
         said or Description(),
         name=output.resolve().name,
-        told=tell_record(read_training_record(source)),
+        told=tell_record(record),
+        base_model=base_repository(record),
         seen="" if known is None else known.statement,
     )
     check_card(card)
@@ -91,6 +110,46 @@ def prepare_folder(
     save_folder(output, config, state, dtype=dtype, card=card, extra=extra)
     for name, text in ({} if with_case_names else nameless(output)).items():
         write_text(output / name, text)
+    return output
+
+
+def _prepare_ensemble(
+    folds: list[Path],
+    source: Path,
+    output: Path,
+    *,
+    said: Description,
+    scans: Mapping[str, str] | None,
+    half: bool,
+    with_case_names: bool,
+) -> Path:
+    """Write each fold's network as a folder of its own, and a card of them all."""
+    for fold in folds:
+        prepare_folder(
+            fold,
+            output / fold.name,
+            said=replace(said, name=f"{said.name}, {fold.name}" if said.name else "", scores={}),
+            scans=scans,
+            half=half,
+            with_case_names=with_case_names,
+        )
+    own, record = source / CARD, read_training_record(folds[0])
+    known = [find_training_scans(output / fold.name) for fold in folds]
+    seen = known[0]
+    for other in known[1:]:
+        seen = None if seen is None else seen.and_those_of(other)
+    count = f"An ensemble of {len(folds)} networks, one a fold: the mean of their probabilities."
+    card = renewed_card(
+        own.read_text("utf-8") if own.is_file() else None,
+        load_config(folds[0]),
+        said if said.summary or own.is_file() else replace(said, summary=count),
+        name=output.resolve().name,
+        told=tell_record(record),
+        base_model=base_repository(record),
+        seen="" if seen is None else seen.statement,
+    )
+    check_card(card)
+    write_text(output / CARD, card)
     return output
 
 

@@ -102,12 +102,43 @@ def _command(name: str, *, words: list[str]) -> dict[str, Any]:
     return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 
 
+def _validate(name: str) -> str:
+    """Let huggingface_hub's own validator read a card."""
+    from huggingface_hub import ModelCard
+
+    ModelCard.load(name).validate(repo_type="model")
+    return "valid"
+
+
+def _push_task(name: str, *, task: str, **options: Any) -> str:
+    return _extended(task).push_task(task, name, **options)
+
+
+def _load_task(name: str, *, task: str) -> list[float]:
+    """Return what was learned for a task of a repository, put onto the same weights again."""
+    import mots_pretrained as mots
+
+    net = mots.load_task(mots.TransDoDNet.from_pretrained("transdodnet.phantom"), name)
+    return net.added_task(task).embedding[0].tolist()
+
+
+def _extended(task: str) -> Any:
+    import mots_pretrained as mots
+
+    net = mots.add_task(mots.TransDoDNet.from_pretrained("transdodnet.phantom"), task)
+    net.added_task(task).embedding.data.fill_(0.25)
+    return net
+
+
 _VERBS: dict[str, Callable[..., Any]] = {
     "resolve": _resolve,
     "load": _load,
     "push": _push,
     "push_folder": _push_folder,
     "command": _command,
+    "validate": _validate,
+    "push_task": _push_task,
+    "load_task": _load_task,
 }
 
 

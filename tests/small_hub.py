@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
@@ -269,11 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({})
 
     def validate(self) -> None:
-        """Take what is YAML between two lines of dashes; the real one looks closer."""
-        header = json.loads(self.body)["content"].split("---\n")[1]
-        sound = "license:" in header
-        errors = [] if sound else [{"message": "license is missing"}]
-        self._json({"warnings": [], "errors": errors}, 200 if sound else 400)
+        """Check a card's header by rules that the real one documents."""
+        values = yaml.safe_load(json.loads(self.body)["content"].split("---\n")[1])
+        errors = [{"message": text} for text in _card_faults(values)]
+        self._json({"warnings": [], "errors": errors}, 400 if errors else 200)
 
     def preupload(self, name: str, revision: str) -> None:
         self._may_write()
@@ -319,6 +319,28 @@ class _Handler(BaseHTTPRequestHandler):
         commit = repository.commit(files, revision)
         url = f"{self.hub.address}/{name}/commit/{commit}"
         self._json({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
+
+
+_LICENCES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-nd-4.0", "gpl-3.0", "other", "unknown"}
+
+
+def _card_faults(values: dict[str, Any]) -> Iterator[str]:
+    if values.get("license") not in _LICENCES:
+        yield f'"license" must be one of {sorted(_LICENCES)}'
+    if "license_name" in values and not re.fullmatch(r"[a-z0-9.-]+", values["license_name"]):
+        yield '"license_name" must be lower case, digits, points and dashes'
+    for key in ("base_model", "datasets"):
+        names = values.get(key, [])
+        for name in [names] if isinstance(names, str) else names:
+            if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+                yield f'"{key}" must hold names of repositories, not {name!r}'
+    for model in values.get("model-index", []):
+        for result in model["results"]:
+            if not {"type"} <= {*result["task"]} or not {"type", "name"} <= {*result["dataset"]}:
+                yield "a result needs a task and a data set with a type, and the latter a name"
+            for metric in result["metrics"]:
+                if not {"type", "value"} <= {*metric}:
+                    yield "a metric needs a type and a value"
 
 
 _NAME = r"([^/]+/[^/]+)"

@@ -230,3 +230,18 @@ def test_windows_that_no_memory_holds_are_refused() -> None:
     deeper = dataclasses.replace(contract, window=(129, 64, 64))
     with pytest.raises(ValueError, match="depth 129 times 128 outputs is more than 16384"):
         dataclasses.replace(ours, preprocessing=deeper)
+
+
+def test_labels_are_told_as_the_hub_reads_them():
+    own = small("segmenter", class_values=((7,), (3,)))
+    values = json.loads(own.to_json())
+    assert values["id2label"] == {"0": "background", "7": "spleen", "3": "liver"}
+    assert values["label2id"] == {"background": 0, "spleen": 7, "liver": 3}
+    assert ModelConfig.from_json(own.to_json()) == own
+    assert json.loads(ModelConfig().to_json())["id2label"]["11"] == "spleen"
+    assert "id2label" not in json.loads(small("backbone").to_json())
+    values["id2label"]["7"] = "liver"
+    with pytest.raises(ValueError, match="id2label is not what classes, class_values and tasks"):
+        ModelConfig.from_json(json.dumps(values))
+    del values["id2label"]
+    assert ModelConfig.from_json(json.dumps(values)) == own  # as older files have it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Self
@@ -10,12 +11,10 @@ from torch import Tensor, nn
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_text
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, TaskLogits
-from mots_pretrained.weights.checkpoint import CONFIG
-
-FOLD = "fold_{}"
-"""Name of a fold's folder within the ensemble's own."""
+from mots_pretrained.weights.checkpoint import CARD, FOLD, fold_folders
 
 _LEAST = 1e-7  # keeps logarithms finite
 
@@ -78,21 +77,32 @@ class Ensemble(Pretrained):
             member.save_pretrained(own, half=half, card=card)  # type: ignore[operator]
         return Path(folder)
 
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        token: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        half: bool = False,
+        card: str | None = None,
+    ) -> str:
+        """Upload the folders of all members to a Hub repository; ``load`` gives the ensemble.
+
+        Args, result and errors are those of :meth:`Pretrained.push_to_hub`.
+        """
+        from mots_pretrained.weights.upload import upload_folder
+
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.save_pretrained(
+                Path(scratch) / repository.rpartition("/")[2], half=half, card=card
+            )
+            if card is not None:
+                write_text(folder / CARD, card)
+            return upload_folder(
+                folder, repository, token=token, private=private, revision=revision
+            )
+
     def _saved_state(self) -> NoReturn:
-        """Refuse: a repository of the Hub holds one network."""
-        raise UserError("a repository can hold one network, not an ensemble; push each fold")
-
-
-def fold_folders(folder: str | Path) -> list[Path]:
-    """Return the folders of an ensemble's networks; none of a folder that holds a network itself.
-
-    Example:
-        >>> fold_folders("transdodnet.phantom")
-        []
-    """
-    root = Path(folder)
-    if (root / CONFIG).is_file() or not root.is_dir():
-        return []
-    found = (path for path in root.glob(FOLD.format("*")) if path.name[len("fold_") :].isdigit())
-    with_network = [path for path in found if (path / CONFIG).is_file()]
-    return sorted(with_network, key=lambda path: int(path.name[len("fold_") :]))
+        """Refuse: an ensemble is no single network."""
+        raise UserError("an ensemble is no single network; take each fold by itself")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, cast
@@ -19,11 +20,8 @@ from mots_pretrained.model.organ_decoder import OrganDecoder
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, Kernels, Logits, Tokens
 from mots_pretrained.tasks import Task
-from mots_pretrained.weights.addition import Addition
+from mots_pretrained.weights.addition import TASK_KIND, Addition
 from mots_pretrained.weights.fingerprint import weights_sha256
-
-TASK_FILE = "task"
-"""Kind of the files that hold an added task."""
 
 
 class AddedTask(nn.Module):
@@ -142,7 +140,45 @@ class ExtendedTransDoDNet(TransDoDNet):
         """
         one = self.added_task(name)
         facts = dataclasses.asdict(one.task)
-        return Addition(TASK_FILE, self.base_sha256(), facts, one.state_dict()).save(path)
+        return Addition(TASK_KIND, self.base_sha256(), facts, one.state_dict()).save(path)
+
+    def push_task(
+        self,
+        name: str,
+        repository: str,
+        *,
+        base_model: str = "",
+        license: str = "",
+        token: str | None = None,
+        private: bool = False,
+    ) -> str:
+        """Upload what was learned for an added task; ``load_task`` takes the repository's name.
+
+        Args:
+            name: Name of the task.
+            repository: ``"org/name"``; made if need be.
+            base_model: Hub repository, or catalogue name, of the weights that it was learned on.
+            license: Of the task's weights, by the Hub's name for it.
+            token: Token with write access; the stored login by default.
+            private: Whether a new repository is private.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            KeyError: If none of that name was added.
+            ValueError: If the name is no repository's, or the token may not write there.
+            ConnectionError: If the Hub cannot be reached.
+        """
+        from mots_pretrained.weights.card import task_card
+        from mots_pretrained.weights.upload import upload_task
+
+        with tempfile.TemporaryDirectory() as scratch:
+            path = self.save_task(name, Path(scratch) / "task.safetensors")
+            card = task_card(
+                name, self.base_sha256(), repository, base_model=base_model, license=license
+            )
+            return upload_task(path, repository, card=card, token=token, private=private)
 
     def _saved_state(self) -> NoReturn:
         """Refuse: a folder holds a network of the paper, an added task is a file of its own."""

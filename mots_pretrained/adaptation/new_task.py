@@ -7,13 +7,13 @@ from typing import cast
 
 import torch
 
-from mots_pretrained.adaptation.extended import TASK_FILE, AddedTask, ExtendedTransDoDNet
+from mots_pretrained.adaptation.extended import AddedTask, ExtendedTransDoDNet
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.pretrained import check_state
 from mots_pretrained.parse import from_dict
 from mots_pretrained.tasks import Task
-from mots_pretrained.weights.addition import Addition
+from mots_pretrained.weights.addition import TASK_KIND, Addition, find_task
 
 
 def add_task(
@@ -77,14 +77,14 @@ def load_task(net: TransDoDNet, path: str | os.PathLike[str]) -> ExtendedTransDo
 
     Args:
         net: The network that it was learned on, or one that was extended before.
-        path: File of :meth:`ExtendedTransDoDNet.save_task`.
+        path: File of :meth:`ExtendedTransDoDNet.save_task`, or a Hub repository ``"org/name"``.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no such file, was learned on other weights, or its name is taken.
     """
     _check_net(net)
-    addition = Addition.load(path, kind=TASK_FILE)
+    addition = Addition.load(find_task(path), kind=TASK_KIND)
     task = from_dict(Task, addition.facts, str(path))
     _check_names(net, task)
     tensors = addition.tensors

@@ -123,10 +123,10 @@ def _show(name: str, json: bool) -> None:
 
 
 def _show_folder(name: str, json: bool) -> None:
-    from mots_pretrained.weights.checkpoint import load_config
+    from mots_pretrained.weights.checkpoint import load_config, network_folders
 
     folder = resolve(name)
-    config = load_config(folder)
+    config = load_config(network_folders(folder)[0])
     if json:
         values = {"name": name, "folder": str(folder), "config": dataclasses.asdict(config)}
         console.show_json(values)
@@ -138,7 +138,7 @@ def _show_folder(name: str, json: bool) -> None:
 
 def _download(words: list[str], options: _Options) -> None:
     """Fetch a model into the cache, or into a folder that another machine can be given."""
-    from mots_pretrained.weights.checkpoint import load_folder
+    from mots_pretrained.weights.checkpoint import load_folder, network_folders
 
     name = words[0]
     checkpoint = CATALOG[name].checkpoint if name in CATALOG else None
@@ -150,18 +150,21 @@ def _download(words: list[str], options: _Options) -> None:
             "without them"
         )
     folder = resolve(name)
-    load_folder(folder)  # so that what is carried away is sound
+    for part in network_folders(folder):
+        load_folder(part)  # so that what is carried away is sound
     if options.output:
         import shutil
 
         from mots_pretrained.files import replacing_by_name
 
         target = Path(options.output)
-        target.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            if (folder / name).is_file():
-                with replacing_by_name(target / name) as draft:
-                    shutil.copyfile(folder / name, draft)
+        for part in {folder, *network_folders(folder)}:
+            own = target / part.relative_to(folder)
+            own.mkdir(parents=True, exist_ok=True)
+            for file in FILES:
+                if (part / file).is_file():
+                    with replacing_by_name(own / file) as draft:
+                        shutil.copyfile(part / file, draft)
         folder = target
     if options.json:
         console.show_json({"name": name, "folder": str(folder)})

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mots_pretrained.errors import UserError
 
+if TYPE_CHECKING:
+    from mots_pretrained.weights.card import Description
+
 
 def push(
-    folder: Annotated[str, typer.Argument(help="Folder with the model, such as a training's")],
+    folder: Annotated[
+        str,
+        typer.Argument(help="Folder with the model, such as a training's, or an added task's file"),
+    ],
     repository: Annotated[
         str, typer.Argument(help="Hub repository org/name; none writes OUTPUT only")
     ] = "",
@@ -27,6 +33,16 @@ def push(
     dataset: Annotated[str, typer.Option(help="What the scores were measured on")] = "",
     license: Annotated[
         str, typer.Option(help="Licence of the weights by the Hub's name; the card's own if none")
+    ] = "",
+    license_name: Annotated[
+        str, typer.Option(help="What a licence is called that is other to the Hub")
+    ] = "",
+    license_link: Annotated[str, typer.Option(help="Where the text of such a licence is")] = "",
+    base_model: Annotated[
+        str, typer.Option(help="Hub repository of the weights begun from; as recorded by default")
+    ] = "",
+    datasets: Annotated[
+        str, typer.Option(help="Hub repositories of the training data, by commas")
     ] = "",
     trained_on: Annotated[
         str, typer.Option(help="Folder of mots prepare to add to the list of its training scans")
@@ -65,7 +81,18 @@ def push(
         scores=read_scores(scores) if scores else {},
         dataset=dataset,
         license=license,
+        license_name=license_name,
+        license_link=license_link,
+        base_model=base_model,
+        datasets=tuple(name.strip() for name in datasets.split(",") if name.strip()),
     )
+    if Path(folder).is_file():
+        address = _push_task(folder, repository, said, private=private, revision=revision)
+        if json:
+            console.show_json({"folder": None, "commit": address})
+        else:
+            console.show(address)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         prepared = prepare_folder(
             folder,
@@ -91,6 +118,27 @@ def push(
         console.show_json({"folder": output or None, "commit": address or None})
     else:
         console.show(address or f"{output} is ready to be pushed")
+
+
+def _push_task(
+    path: str, repository: str, said: Description, *, private: bool, revision: str
+) -> str:
+    """Publish the file of an added task."""
+    from mots_pretrained.weights.addition import TASK_KIND, Addition
+    from mots_pretrained.weights.card import task_card
+    from mots_pretrained.weights.upload import upload_task
+
+    if not repository:
+        raise UserError("an added task is one file; say which repository org/name it is for")
+    task = Addition.load(path, kind=TASK_KIND)
+    card = task_card(
+        str(task.facts.get("name", "")),
+        task.base,
+        repository,
+        base_model=said.base_model,
+        license=said.license,
+    )
+    return upload_task(path, repository, card=card, private=private, revision=revision or None)
 
 
 def _scans(prepared: str) -> dict[str, str]:

@@ -13,6 +13,13 @@ from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import replacing_by_name
+from mots_pretrained.weights.download import LIBRARY, REPOSITORY, plain_hub_errors
+
+TASK_FILE = "task.safetensors"
+"""Name of an added task's file in a repository of a Hub."""
+
+TASK_KIND = "task"
+"""Kind of the files that hold an added task."""
 
 FORMAT_VERSION = 1
 """Version of the files that this package writes, and the newest that it reads."""
@@ -85,6 +92,35 @@ class Addition:
                 f"{what} was learned on weights with SHA-256 {self.base[:12]}..., these have "
                 f"{found[:12]}...; load the network that it was made for"
             )
+
+
+def find_task(
+    name: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None
+) -> Path:
+    """Return the file of an added task: a path, or what a Hub repository holds.
+
+    Args:
+        name: A file, or ``"org/name"``, also ``"org/name@revision"``.
+        revision: Branch, tag or commit of a repository.
+        token: Token for private ones.
+
+    Raises:
+        ValueError: If the repository cannot be read or holds no added task.
+        ConnectionError: If the Hub cannot be reached and the file was not fetched before.
+    """
+    match = REPOSITORY.fullmatch(os.fspath(name)) if isinstance(name, str) else None
+    if match is None or Path(name).exists():
+        return Path(name)
+    from huggingface_hub import errors, hf_hub_download
+
+    asked = revision or match["revision"]
+    with plain_hub_errors(match["repo"], asked):
+        try:
+            return Path(
+                hf_hub_download(match["repo"], TASK_FILE, revision=asked, token=token, **LIBRARY)
+            )
+        except errors.RemoteEntryNotFoundError as error:
+            raise UserError(f"{name} holds no added task ({TASK_FILE})") from error
 
 
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:

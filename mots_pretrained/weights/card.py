@@ -127,6 +127,54 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
     )
 
 
+def task_card(
+    name: str, base_sha256: str, repository: str, *, base_model: str = "", license: str = ""
+) -> str:
+    """Write the card of a task that was added to a network.
+
+    Args:
+        name: Name of the task.
+        base_sha256: Hash of the weights that it was learned on.
+        repository: Hub repository that the card is for.
+        base_model: Hub repository, or catalogue name, of those weights.
+        license: Of the task's weights, by the Hub's name for it.
+    """
+    from huggingface_hub import ModelCardData
+
+    on_hub = "/" in base_model
+    header = ModelCardData(
+        base_model=base_model if on_hub else None,
+        base_model_relation="adapter" if on_hub else None,
+        license=license or UNKNOWN,
+        library_name=LIBRARY_NAME,
+        pipeline_tag="image-segmentation",
+        tags=["medical-imaging", "3d", "segmentation", "added-task"],
+    ).to_yaml()
+    return f"""\
+---
+{header}
+---
+
+# {repository}
+
+The task {name}, learned by one query on top of a network that stays as it is.
+
+```python
+import mots_pretrained as mots
+
+net = mots.TransDoDNet.from_pretrained("{base_model or "the network that it was learned on"}")
+net = mots.load_task(net, "{repository}")
+```
+
+It is refused on other weights than those with SHA-256 {base_sha256}.
+
+## Source
+
+Xie, Zhang, Xia, Shen: Learning from partially labeled data for multi-organ and tumor
+segmentation, [arXiv 2211.06894]({PAPER}).
+"""
+
+
 def seen_line(seen: str) -> str:
     """Return the card's line on the scans that the weights were trained on."""
     return f"Seen in training: {seen or 'not recorded.'}"
@@ -149,7 +197,6 @@ def _header(config: ModelConfig, name: str, said: Description) -> str:
     ]
     return ModelCardData(
         base_model=said.base_model or None,
-        base_model_relation="finetune" if said.base_model else None,
         datasets=list(said.datasets) or None,
         metrics=["dice"] if results else None,
         license=said.license or UNKNOWN,

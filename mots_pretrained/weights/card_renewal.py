@@ -97,8 +97,7 @@ def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str)
         text = re.sub(r"(?m)^## Licence of the weights\n(?:.*\n)*?(?=## )", "", text)
         text = re.sub(r"(?m)( Weights: )[^.\n]*\.$", rf"\g<1>{license}.", text)
     if base_model and not read_card(text).base_model:
-        named = f"base_model: {base_model}\nbase_model_relation: finetune"
-        text = text.replace("---\n", f"---\n{named}\n", 1)
+        text = text.replace("---\n", f"---\nbase_model: {base_model}\n", 1)
     return text
 
 

@@ -17,6 +17,9 @@ from mots_pretrained.weights.card import Description, model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
+FOLD = "fold_{}"
+"""Name of a fold's folder within the ensemble's own."""
+
 WRAPPERS = frozenset({"module", "_orig_mod"})
 """What DataParallel and torch.compile put into the names of a network's parameters."""
 
@@ -114,6 +117,26 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
     return _read_config(_required(Path(folder), CONFIG))
 
 
+def fold_folders(folder: str | Path) -> list[Path]:
+    """Return the folders of an ensemble's networks; none of a folder that holds a network itself.
+
+    Example:
+        >>> fold_folders("transdodnet.phantom")
+        []
+    """
+    root = Path(folder)
+    if (root / CONFIG).is_file() or not root.is_dir():
+        return []
+    found = (path for path in root.glob(FOLD.format("*")) if path.name[len("fold_") :].isdigit())
+    with_network = [path for path in found if (path / CONFIG).is_file()]
+    return sorted(with_network, key=lambda path: int(path.name[len("fold_") :]))
+
+
+def network_folders(folder: str | Path) -> list[Path]:
+    """Return the folders of an ensemble's networks, or the folder itself where it is none's."""
+    return fold_folders(folder) or [Path(folder)]
+
+
 def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Bring parameters into the form that safetensors takes: on the CPU, contiguous, unshared."""
     tensors: dict[str, Tensor] = {}
@@ -166,8 +189,10 @@ def _refuse_leading_out(folder: Path, path: Path) -> None:
     The cache of a Hub links from snapshots to blobs beside them.
     """
     inside = folder.resolve()
-    if inside.parent.name == "snapshots":
-        inside = inside.parents[2]
+    for snapshot in (inside, inside.parent):  # the latter of an ensemble's fold
+        if snapshot.parent.name == "snapshots":
+            inside = snapshot.parents[2]
+            break
     if path.is_symlink() and not path.resolve().is_relative_to(inside):
         raise UserError(f"{path} leads out of its folder, to {path.resolve()}; copy the file there")
 

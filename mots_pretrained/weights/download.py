@@ -25,6 +25,8 @@ FILES = (
 )
 """All that a model's folder may hold and a repository gets; the first two are needed."""
 
+_FOLDS = ("fold_[0-9]", "fold_[0-9][0-9]")  # folders of an ensemble's networks
+
 LIBRARY: dict[str, Any] = {"library_name": "mots_pretrained", "library_version": __version__}
 """What requests to a Hub say of who asks."""
 
@@ -163,15 +165,21 @@ def _from_hub(
             cache_dir=cache_dir,
             token=token,
             local_files_only=local_files_only,
-            allow_patterns=list(FILES),
+            allow_patterns=[*FILES, *(f"{fold}/{name}" for fold in _FOLDS for name in FILES)],
             **LIBRARY,
         )
-    if not all((Path(folder) / name).is_file() for name in FILES[:2]):
+    whole = (all((part / name).is_file() for name in FILES[:2]) for part in _parts(Path(folder)))
+    if not any(whole):
         at = f"{repo}@{revision}" if revision else repo
         raise UserError(
             f"{at} holds no model of this package: {' and '.join(FILES[:2])} are both needed"
         )
     return Path(folder)
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Return where networks may lie: the folder itself, and the first of an ensemble's."""
+    return [folder, folder / "fold_0"]
 
 
 @contextmanager

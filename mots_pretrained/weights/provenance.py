@@ -211,6 +211,20 @@ def tell_record(record: Mapping[str, Any]) -> str:
     return " ".join([*told, f"`{RECORD}` has the settings."])
 
 
+def base_repository(record: Mapping[str, Any]) -> str:
+    """Return the Hub repository of the weights that a training began from, as far as is known."""
+    start = record.get("start")
+    name = record.get("from") or (start.get("from") if isinstance(start, Mapping) else start)
+    if not isinstance(name, str):
+        return ""
+    if name in CATALOG:
+        entry = CATALOG[name]
+        checkpoint = entry.checkpoint.repository if entry.checkpoint else ""
+        return entry.repository or checkpoint
+    match = REPOSITORY.fullmatch(_public_base(name))
+    return match["repo"] if match else ""
+
+
 _PRIVATE = {"identity"}
 _NAMES = {"train", "validation", "cases", "held_out"}  # of cases
 

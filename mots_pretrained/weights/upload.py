@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.weights.checkpoint import load_config, save_folder
-from mots_pretrained.weights.download import FILES, plain_hub_errors
+from mots_pretrained.weights.addition import TASK_FILE, TASK_KIND, Addition
+from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config, save_folder
+from mots_pretrained.weights.download import FILES, LIBRARY, plain_hub_errors
 from mots_pretrained.weights.provenance import CASES, nameless
 
 
@@ -66,7 +68,8 @@ def upload_folder(
     without them, unless asked for.
 
     Args:
-        folder: As ``save_folder`` writes it; only files that belong to a model are sent.
+        folder: As ``save_folder`` writes it, or an ensemble's with a folder a fold; only files
+            that belong to a model are sent.
         repository: ``"org/name"``.
         token: Token with write access; the stored login by default.
         private: Whether a new repository is private.
@@ -82,18 +85,86 @@ def upload_folder(
             the folder is damaged.
         ConnectionError: If the Hub cannot be reached.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-
     folder = Path(folder)
-    config = load_config(folder)
+    folds = fold_folders(folder)
+    config = load_config(folds[0] if folds else folder)
+    if folds:
+        contents = {
+            f"{fold.name}/{name}": content
+            for fold in folds
+            for name, content in _contents(fold, with_case_names).items()
+        }
+        contents[CARD] = _ensemble_card(folder, config, len(folds)).encode()
+    else:
+        contents = _contents(folder, with_case_names)
+    what = f"an ensemble of {len(folds)}" if folds else f"a {config.architecture}"
+    return _commit(
+        contents, repository, f"Upload {what} with mots_pretrained", token, private, revision
+    )
+
+
+def upload_task(
+    path: str | Path,
+    repository: str,
+    *,
+    card: str,
+    token: str | None = None,
+    private: bool = False,
+    revision: str | None = None,
+) -> str:
+    """Commit a task that was added to a network, a file of kilobytes, for ``load_task``.
+
+    Args:
+        path: File of ``save_task``.
+        repository: As in :func:`upload_folder`.
+        card: Text of README.md; see :func:`~mots_pretrained.weights.card.task_card`.
+        token: As there.
+        private: As there.
+        revision: As there.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such file, or as in :func:`upload_folder`.
+        ConnectionError: If the Hub cannot be reached.
+    """
+    Addition.load(path, kind=TASK_KIND)  # so that what is sent is sound
+    contents: dict[str, bytes | Path] = {TASK_FILE: Path(path), CARD: card.encode()}
+    message = "Upload an added task with mots_pretrained"
+    return _commit(contents, repository, message, token, private, revision)
+
+
+def _contents(folder: Path, with_case_names: bool) -> dict[str, bytes | Path]:
+    """Return what is sent of a network's folder, by name."""
     contents: dict[str, bytes | Path] = {
         name: folder / name for name in (*FILES, CASES) if (folder / name).is_file()
     }
     if not with_case_names:
         contents.pop(CASES, None)
         contents |= {name: text.encode() for name, text in nameless(folder).items()}
+    return contents
+
+
+def _ensemble_card(folder: Path, config: ModelConfig, count: int) -> str:
+    path = folder / CARD
+    if path.is_file():
+        return path.read_text("utf-8")
+    summary = f"An ensemble of {count} networks, one a fold: the mean of their probabilities."
+    return model_card(config, Description(name=folder.name, summary=summary))
+
+
+def _commit(
+    contents: Mapping[str, bytes | Path],
+    repository: str,
+    message: str,
+    token: str | None,
+    private: bool,
+    revision: str | None,
+) -> str:
+    """Commit files to a repository, made if need be; return the address of the commit."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+
     operations = [CommitOperationAdd(name, content) for name, content in contents.items()]
-    api = HfApi(token=token)
+    api = HfApi(token=token, **LIBRARY)
     with plain_hub_errors(repository, revision, writing=True):
         api.create_repo(repository, private=private, exist_ok=True)
         if revision is not None:
@@ -102,6 +173,6 @@ def upload_folder(
             repository,
             operations,
             revision=revision,
-            commit_message=f"Upload a {config.architecture} with mots_pretrained",
+            commit_message=message,
         )
     return str(commit.commit_url)

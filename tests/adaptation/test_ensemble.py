@@ -63,5 +63,5 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         Ensemble([segmenter(0), segmenter(1, classes=("liver", "spleen"))])
     with pytest.raises(ValueError, match="holds no fold_0"):
         Ensemble.from_folder(tmp_path)
-    with pytest.raises(ValueError, match="push each fold"):
-        Ensemble([segmenter(0)]).push_to_hub("org/name")
+    with pytest.raises(ValueError, match="no single network"):
+        Ensemble([segmenter(0)])._saved_state()

@@ -250,8 +250,8 @@ def test_the_predictor_gives_the_new_organ_the_next_value(tmp_path: Path) -> Non
         assert np.array_equal(old.mask(name), new.mask(name))
     assert new.mask("aorta").all()
     report = save_prediction(new, tmp_path)
-    assert report["labels"]["aorta"] == [12]
-    assert json.loads((tmp_path / "labels.json").read_text())["aorta"] == [12]
+    assert report["labels"]["aorta"] == 12
+    assert json.loads((tmp_path / "labels.json").read_text())["aorta"] == 12
     assert report["mask_volumes_ml"]["aorta"] > 0
     alone = mots.Predictor(extended, tasks=["aorta"])(scan)
     assert set(np.unique(alone.labels)) == {12}

@@ -59,6 +59,42 @@ def test_a_header_that_the_hub_would_refuse_is_refused_before(header, told):
         check_card(f"---\n{header}\n---\n# A model\n")
 
 
+def test_licence_base_and_data_are_in_the_header_and_the_paper_is_linked():
+    said = replace(
+        SAID,
+        license="other",
+        license_name="mine-1.0",
+        license_link="https://example.org/l",
+        license_statements=("A says this.", "B says that."),
+        base_model="org/base",
+        datasets=("org/a", "org/b"),
+    )
+    text = model_card(ModelConfig(), said)
+    header = text.split("---\n")[1]
+    for line in (
+        *("license: other", "license_name: mine-1.0", "license_link: https://example.org/l"),
+        *("base_model: org/base", "datasets:\n- org/a\n- org/b", "metrics:\n- dice"),
+    ):
+        assert f"{line}\n" in header
+    assert "https://arxiv.org/abs/2211.06894" in text
+    assert read_card(text) == said
+    # Another licence: what was said of the old one goes.
+    for other in (Description(license="mit"), Description(license="mit", summary="New.")):
+        found = read_card(renewed(text, other))
+        assert (found.license, found.license_name, found.license_statements) == ("mit", "", ())
+        assert found.base_model == "org/base"
+
+
+@pytest.mark.parametrize("said", [Description(), Description(summary="New words.")])
+def test_the_weights_begun_from_are_named_unless_the_card_names_others(said):
+    own = model_card(ModelConfig(), SAID)
+    given = {"name": "m", "told": "", "seen": "", "base_model": "org/base"}
+    found = renewed_card(own, ModelConfig(), said, **given)
+    assert read_card(found).base_model == "org/base"
+    again = renewed_card(found, ModelConfig(), said, **{**given, "base_model": "org/other"})
+    assert read_card(again).base_model == "org/base"
+
+
 SAID = Description(
     name="org/mine: 2",
     summary="A network\n\nof mine.",

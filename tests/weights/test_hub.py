@@ -13,7 +13,12 @@ from hub_client import Client
 from small_hub import SmallHub, small_hub
 from small_networks import small
 
-from mots_pretrained.networks import build
+from mots_pretrained import __version__
+from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.networks import build, load
+from mots_pretrained.publishing import prepare_folder
+from mots_pretrained.weights.card import Description, model_card, task_card
+from mots_pretrained.weights.card_renewal import read_card
 from mots_pretrained.weights.checkpoint import save_folder
 from mots_pretrained.weights.fingerprint import weights_sha256
 
@@ -221,3 +226,87 @@ def test_four_processes_into_one_cache(hub, client, start, files, cache):
     (stored,) = (path for path in Path(cache).rglob(f"{digest}*") if path.suffix != ".lock")
     assert stored.read_bytes() == weights
     assert contents(answers[0])["model.safetensors"] == weights
+
+
+def test_an_ensemble_is_pushed_found_and_loaded(hub, client, cache, tmp_path):
+    torch.manual_seed(2)
+    members = [build(small("segmenter")) for _ in range(2)]
+    Ensemble(members).save_pretrained(tmp_path / "ensemble")
+    told = client.ask("push", "org/ensemble", folder=str(tmp_path / "ensemble"), token="writer")
+    assert "value" in told, told
+    pushed = hub.repositories["org/ensemble"]
+    files = pushed.commits[pushed.head]
+    assert {name for name in files if name.startswith("fold_1/")} == {
+        f"fold_1/{name}" for name in ("config.json", "model.safetensors", "README.md")
+    }
+    assert b"An ensemble of 2 networks" in files["README.md"]
+    expected = weights_sha256(Ensemble(members).state_dict())
+    assert client.ask("load", "org/ensemble", cache_dir=cache) == {"value": expected}
+    folder = tmp_path / "carried"
+    words = ["download", "org/ensemble", "-o", str(folder)]
+    assert client.ask("command", "models", words=words)["value"]["status"] == 0
+    assert weights_sha256(load(folder).state_dict()) == expected
+    assert client.ask("command", "models", words=["org/ensemble"])["value"]["status"] == 0
+    (folder / "fold_0" / "training.json").write_text('{"from": "org/base@v1", "steps_done": 3}')
+    answer = client.ask("push_folder", "org/copied", folder=str(folder), token="writer")
+    assert "value" in answer, answer
+    prepare_folder(folder, tmp_path / "prepared", said=Description("org/again", license="mit"))
+    card = read_card((tmp_path / "prepared" / "README.md").read_text())
+    assert (card.base_model, card.license) == ("org/base", "mit")
+    assert weights_sha256(load(tmp_path / "prepared").state_dict()) == expected
+    assert (tmp_path / "prepared" / "fold_1" / "fingerprint.json").is_file()
+
+
+def test_an_added_organ_is_pushed_and_loaded(hub, client, tmp_path):
+    given = {"task": "aorta", "base_model": "org/net", "license": "mit", "token": "writer"}
+    told = client.ask("push_task", "org/aorta", **given)
+    assert "value" in told, told
+    pushed = hub.repositories["org/aorta"]
+    files = pushed.commits[pushed.head]
+    assert {*files} == {"task.safetensors", "README.md", ".gitattributes"}
+    for line in (b"base_model: org/net\n", b"base_model_relation: adapter\n"):
+        assert line in files["README.md"]
+    assert client.ask("load_task", "org/aorta", task="aorta")["value"] == [0.25] * 48
+    assert "no repository org/none" in client.ask("load_task", "org/none", task="aorta")["told"]
+    hub.add("org/empty", {"README.md": b""})
+    assert "holds no added task" in client.ask("load_task", "org/empty", task="aorta")["told"]
+    path = tmp_path / "aorta.safetensors"
+    path.write_bytes(files["task.safetensors"])
+    words = [str(path), "org/second", "--license", "mit"]
+    answer = client.ask("command", "push", words=words)["value"]
+    assert answer["status"] == 2  # no token
+    assert "refused to write" in answer["err"]
+
+
+def test_the_hub_s_own_validator_takes_every_card(hub, client, tmp_path):
+    said = Description(
+        "org/mine",
+        scores={"liver": 0.5, "spleen": 0.75},
+        dataset="14 phantoms",
+        license="other",
+        license_name="mine-1.0",
+        license_link="https://example.org/licence",
+        license_statements=("A says this.", "B says that."),
+        base_model="org/base",
+        datasets=("org/data", "org/more"),
+    )
+    cards = {
+        "network": model_card(small(), said),
+        "plain": model_card(small("segmenter")),
+        "task": task_card("aorta", "0" * 64, "org/aorta", base_model="org/net", license="mit"),
+    }
+    for name, text in cards.items():
+        (tmp_path / f"{name}.md").write_text(text)
+        assert client.ask("validate", str(tmp_path / f"{name}.md")) == {"value": "valid"}
+    assert len(hub.asked("POST /api/validate-yaml")) == 3
+    (tmp_path / "bad.md").write_text(cards["network"].replace("org/base", "a base"))
+    assert "base_model" in client.ask("validate", str(tmp_path / "bad.md"))["told"]
+
+
+def test_requests_say_who_asks(hub, client, files, cache):
+    hub.agents.clear()
+    hub.add("org/net", files)
+    client.ask("load", "org/net", cache_dir=cache)
+    client.ask("push_folder", "org/new", folder=cache + "/none", token="writer")
+    assert hub.agents
+    assert all(f"mots_pretrained/{__version__}" in agent for agent in hub.agents)

@@ -11,6 +11,7 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.checkpoint import save_folder
 from mots_pretrained.weights.provenance import (
     TrainingScans,
+    base_repository,
     find_training_scans,
     read_training_scans,
     write_training_scans,
@@ -102,3 +103,21 @@ def test_a_list_that_names_no_weights_is_refused(model):
 def test_without_a_list_nobody_knows(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not known"):
         read_training_scans(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("record", "base"),
+    [
+        ({"from": "org/net@v1"}, "org/net"),
+        ({"start": {"from": "org/net"}}, "org/net"),
+        ({"start": "org/net"}, "org/net"),
+        ({"from": "dodnet.mots_conference"}, "MrGiovanni/SuPreM"),
+        ({"from": "transdodnet.phantom"}, ""),
+        ({"from": "/home/doe/net"}, ""),
+        ({"from": "a folder"}, ""),
+        ({}, ""),
+        ({"start": None}, ""),
+    ],
+)
+def test_the_repository_that_a_training_began_from(record, base):
+    assert base_repository(record) == base
