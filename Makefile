@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 # One thread a process: small tensors gain nothing from more, and tests run side by side.
 TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
-.PHONY: help install demo test test-fast test-long lint format hooks wheel clean
+.PHONY: help install demo corpus test test-fast test-long lint format hooks wheel clean
 
 help:
 	@echo "make demo        the whole job on a phantom scan; with INPUT=ct.nii.gz on yours"
 	@echo "make test        linters, types and the fast tests"
 	@echo "make test-long   the tests that take minutes"
+	@echo "make corpus      1,800 odd and hostile inputs, with counts of what came of them"
 	@echo "make lint        linters and types only;  make format  applies the formatter"
 	@echo "make install     the virtual environment only, in $(VENV)"
 	@echo "make hooks       run the linters before every commit"
@@ -40,6 +41,9 @@ test-fast: $(READY)
 
 test-long: $(READY)
 	$(TEST) -m long
+
+corpus: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) tests/corpus/drive.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.parse import check_name, from_dict
+from mots_pretrained.parse import check_name, from_dict, parse_json
 from mots_pretrained.tasks import MOTS_TASKS, Task
 
 FORMAT_VERSION = 2  # 1 had no class_values and no new_head
@@ -243,10 +243,7 @@ class ModelConfig:
             ValueError: If it is not JSON, was written by a newer version, has an unknown field,
                 or a field has the wrong type or an impossible value. The message names the field.
         """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"config.json is not valid JSON ({error})") from error
+        values = parse_json(text, "config.json")
         if not isinstance(values, dict):
             raise UserError(f"config.json must hold an object, not {type(values).__name__}")
         version = values.pop("format_version", None)

@@ -21,8 +21,12 @@ _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{d}{i}" for d in ("COM", "LPT") for 
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Replace a file by a UTF-8 text, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    """Replace a file by a UTF-8 text, whole or not at all.
+
+    Bytes of a file's name that are no UTF-8, which Python holds as surrogates, are written as
+    escapes.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

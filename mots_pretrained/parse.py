@@ -1,10 +1,14 @@
-"""Strict reading of JSON from elsewhere: dataclasses field by field, and names."""
+"""Strict reading of JSON and YAML from elsewhere: dataclasses field by field, and names."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import types
 import typing
+from collections import Counter
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from mots_pretrained.errors import UserError
@@ -42,12 +46,69 @@ def check_name(what: str, name: str) -> None:
         )
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: If it is none.
+        OSError: If it cannot be read.
+    """
+    return parse_json(path.read_bytes(), f"{path}")
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Parse JSON; bytes may be UTF-8, UTF-16 or UTF-32. ``where`` begins the message.
+
+    Raises:
+        UserError: If it is none, nested too deeply, or holds a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not valid JSON ({error!s:.200})") from None
+
+
+def parse_yaml(content: bytes, where: str) -> Any:
+    """Parse YAML of plain values: 1e-4 is a number, as YAML 1.2 says, and no key comes twice.
+
+    Anchors and aliases are not read: by them, a few lines can stand for any number of values.
+
+    Raises:
+        UserError: If it is none; the message begins with ``where``.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias, as in *name, is not read; write the values out")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for key, count in Counter(keys).items() if count > 1), None)
+            if twice is not None:
+                raise yaml.YAMLError(f"{twice!r:.80} stands there twice")
+            found: dict[Any, Any] = super().construct_mapping(node, deep)
+            return found
+
+    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    try:
+        return yaml.load(content, Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{where} is not valid YAML ({told:.300})") from None
+
+
 def from_dict(cls: type[C], values: dict[str, Any], where: str) -> C:
     """Build a dataclass from parsed JSON; every field must be known and of its declared type.
 
     Raises:
         ValueError: If one is not; the message begins with ``where``.
     """
+    if not isinstance(values, dict):
+        raise UserError(f"{where} must be an object, not {values!r:.80}")
     hints = get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -66,8 +127,6 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
     """Check one JSON value against a type hint and convert lists to tuples."""
     origin, arguments = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise UserError(f"{where} must be an object, not {value!r:.80}")
         return from_dict(typing.cast(type, hint), value, where)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):

@@ -57,6 +57,13 @@ def show(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def in_bar(text: str) -> str:
+    """Return a name for a progress bar: on one line, escaped, and without rich's own markup."""
+    from rich.markup import escape
+
+    return escape(printable(" ".join(text.split())))
+
+
 def warn(text: str) -> None:
     """Print a warning or an error on standard error, as one line."""
     sys.stderr.write(printable(" ".join(text.split())) + "\n")

@@ -163,7 +163,9 @@ def _bar(total: int) -> Iterator[OnCase]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn()) as bar:
         row = bar.add_task("", total=total)
-        yield lambda done, _, name, __: bar.update(row, completed=done, description=name)
+        yield lambda done, _, name, __: bar.update(
+            row, completed=done, description=console.in_bar(name)
+        )
 
 
 def _say(done: int, total: int, name: str, reason: str) -> None:

@@ -42,7 +42,7 @@ def scans_bar(count: int) -> Iterator[ScansBar]:
         row = bar.add_task("")
 
         def windows(name: str) -> OnWindow:
-            bar.reset(row, description=name.replace("[", r"\["))
+            bar.reset(row, description=console.in_bar(name))
             return lambda done, total: bar.update(row, completed=done, total=total)
 
         yield ScansBar(windows, lambda: bar.advance(scans))

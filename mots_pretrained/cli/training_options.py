@@ -90,7 +90,7 @@ def progress() -> Iterator[Any]:
     with Progress(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=None)
         yield lambda row: bar.update(
-            task, total=row.steps, completed=row.step, description=_parts(row)
+            task, total=row.steps, completed=row.step, description=console.in_bar(_parts(row))
         )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.split import Split
 from mots_pretrained.data.stored_case import Foreground, StoredCase
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
-from mots_pretrained.parse import from_dict
+from mots_pretrained.parse import from_dict, read_json
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import Task
 
@@ -294,9 +293,14 @@ def write_record(folder: Path, record: CaseRecord) -> None:
 
 
 def read_record(folder: Path) -> CaseRecord:
-    """Read a case's ``case.json``; its split and fold are the defaults."""
+    """Read a case's ``case.json``; its split and fold are the defaults.
+
+    Raises:
+        UserError: If it is damaged.
+        OSError: If it is not there.
+    """
     path = folder / "case.json"
-    return from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")), f"{path}")
+    return from_dict(CaseRecord, read_json(path), f"{path}")
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -312,10 +316,7 @@ def read_index(folder: Path) -> dict[str, Any]:
             f"{folder} is no prepared folder (it has no prepared.json); make one with: "
             "mots prepare -i ROOT -o DIR"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error})") from None
+    content = read_json(path)
     missing = sorted(_INDEX - set(content)) if isinstance(content, dict) else sorted(_INDEX)
     if missing:
         raise UserError(f"{path} lacks {missing[0]!r}: it is none that mots prepare has written")
@@ -325,7 +326,10 @@ def read_index(folder: Path) -> dict[str, Any]:
             f"{path} has format_version {version}, this package reads up to {FORMAT_VERSION}; "
             "upgrade with: pip install -U mots_pretrained"
         )
-    return content
+    for name in ("tasks", "records", "set_aside"):
+        if not isinstance(content[name], list):
+            raise UserError(f"{path}: {name} must be a list, not {content[name]!r:.80}")
+    return dict(content)
 
 
 def write_index(prepared: PreparedSet, settings: dict[str, Any], *, complete: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.itk import segment_values
+from mots_pretrained.parse import read_json
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
@@ -135,10 +135,7 @@ def names_beside(path: Path) -> LabelNames | None:
 def _content(path: Path) -> Any:
     if not path.is_file():
         raise MissingFileError(f"no such file: {path}; give a JSON file, or {', '.join(NAMED)}")
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error})") from None
+    content = read_json(path)
     if isinstance(content, dict) and isinstance(content.get("labels"), dict | list):
         return content["labels"]
     return content

@@ -7,7 +7,8 @@ import io
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def read_lines(
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"no such file: {path}; write one with: mots evaluate -o")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file, _reading(path):
         reader = csv.DictReader(file)
         if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
             raise UserError(f"{path} has no column {missing[0]!r}; wanted are {','.join(COLUMNS)}")
@@ -141,6 +142,15 @@ def read_lines(
         named = "".join(f" of {key} {value}" for key, value in wanted.items())
         raise UserError(f"{path} holds no line{named}")
     return lines
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged table raises into one plain line."""
+    try:
+        yield
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no table of results ({error!s:.200})") from None
 
 
 def machine() -> str:

@@ -24,6 +24,9 @@ from mots_pretrained.images.nifti_header import (
 
 _ROUNDING = 1e-3  # by which a label stored with a scale, or as a float, may miss its whole number
 _GZIP_LIMIT = 1032  # deflate cannot compress better than this: a bound on what a file can hold
+_LARGEST = 1 << 31  # voxels; far above any scan, far below what exhausts memory
+_PIECE = 1 << 24  # bytes that are read at once
+_BEHIND = 1 << 26  # bytes that may follow the voxels in a gzip stream
 
 
 def read_nifti(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray[np.float64], Any]:
@@ -177,14 +180,17 @@ def _read_array(path: Path, header: Any, digest: Any) -> NDArray[Any]:
     truncated = f"{path} is truncated: its header promises {needed} bytes of voxels; fetch it again"
     if start + needed > room:
         raise UserError(truncated)
-    buffer = bytearray(needed)
+    buffer = _room_for(needed, math.prod(shape), path)
     with reading(path), path.open("rb") as raw:
         file = raw if digest is None else io.BufferedReader(_Hashed(raw, digest))
         with unpacked(path, file) as stream:
-            stream.read(start)
+            _skip(stream, start)
             if _fill(stream, buffer) < needed:
                 raise UserError(truncated)
-            stream.read(1)  # the end of a gzip stream holds its checksum
+            if stream is not file and _skip(stream, _BEHIND) == _BEHIND:  # its end has a checksum
+                raise UserError(
+                    f"{path} is damaged: over {_BEHIND >> 20} MB follow its voxels; fetch it again"
+                )
             while digest is not None and file.read(1 << 20):
                 pass
     stored = np.frombuffer(buffer, header.get_data_dtype()).reshape(shape, order="F")
@@ -201,11 +207,32 @@ def _read_array(path: Path, header: Any, digest: Any) -> NDArray[Any]:
         return scaled
 
 
+def _room_for(needed: int, voxels: int, path: Path) -> bytearray:
+    """Return memory for a file's voxels, or refuse a file that is too large for the machine."""
+    try:
+        if voxels <= _LARGEST:
+            return bytearray(needed)
+    except MemoryError:
+        pass
+    raise UserError(
+        f"{path} is too large: it unpacks to {needed / 1e9:.1f} GB by its header; crop it, or "
+        "correct the header"
+    )
+
+
+def _skip(stream: IO[bytes], count: int) -> int:
+    """Read and drop so many bytes, or those up to the end; returns their number."""
+    done = 0
+    while done < count and (got := stream.read(min(_PIECE, count - done))):
+        done += len(got)
+    return done
+
+
 def _fill(stream: IO[bytes], buffer: bytearray) -> int:
     """Read into a buffer piecewise; returns the bytes got."""
     view, done = memoryview(buffer), 0
     while done < len(view):
-        got = stream.readinto(view[done : done + (1 << 24)])  # type: ignore[attr-defined]
+        got = stream.readinto(view[done : done + _PIECE])  # type: ignore[attr-defined]
         if not got:
             break
         done += got

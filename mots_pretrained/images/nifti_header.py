@@ -21,6 +21,11 @@ SUFFIXES = (".nii", ".nii.gz")
 """Endings of the files that are read and written."""
 
 _SPACING_APART = 0.01  # share by which pixdim may miss the affine's steps
+_FARTHEST_VOXELS = 1 << 28  # bytes in front of the voxels: header and extensions
+_FARTHEST = 1e6  # mm from the scanner's centre: a kilometre
+_LAST_FORM = 5  # the highest code of an orientation
+_LINE_ENDS = b"\r\n\x1a\n"
+_UNITS = {1: "meters", 3: "microns"}
 _FORMS_APART = 0.5  # voxels; writers round the quaternion of a qform
 
 
@@ -57,9 +62,10 @@ def read_header(path: Path) -> Any:
 
 def _check_header(header: Any, path: Path) -> None:
     """Refuse what is no scalar volume, and spacings that no scanner makes."""
-    shape = tuple(
-        int(size) for size in header["dim"][1 : 1 + max(0, min(7, int(header["dim"][0])))]
-    )
+    axes = int(header["dim"][0])
+    if not 1 <= axes <= 7:
+        raise UserError(f"{path} is damaged: its header says {axes} axes; fetch it again")
+    shape = tuple(int(size) for size in header["dim"][1 : 1 + axes])
     text = "x".join(map(str, shape))
     if len(shape) < 3 or shape[2] == 1:
         raise UserError(f"{path} is 2D ({text}); a volume with at least two slices is needed")
@@ -82,11 +88,24 @@ def _check_header(header: Any, path: Path) -> None:
     if not all(math.isfinite(zoom) and zoom > 0 for zoom in zooms):
         listed = " x ".join(f"{zoom:g}" for zoom in zooms)
         raise UserError(f"{path}: spacing {listed} mm must be above zero; correct its header")
-    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
-        unit = header.get_xyzt_units()[0]
-        raise UserError(f"{path} measures in {unit}s; write its header in mm")
-    if not math.isfinite(float(header["vox_offset"])):
-        raise UserError(f"{path} has a damaged header (vox_offset); fetch it again")
+    unit = int(header["xyzt_units"]) & 7
+    if unit not in (0, 2):
+        named = _UNITS.get(unit, f"an unknown unit ({unit})")
+        raise UserError(f"{path} measures in {named}; write its header in mm")
+    for name, is_sound in (
+        ("vox_offset", abs(float(header["vox_offset"])) <= _FARTHEST_VOXELS),
+        ("qform_code", 0 <= int(header["qform_code"]) <= _LAST_FORM),
+        ("sform_code", 0 <= int(header["sform_code"]) <= _LAST_FORM),
+        ("eol_check", _line_ends(header) in (_LINE_ENDS, bytes(4))),
+    ):
+        if not is_sound:
+            raise UserError(f"{path} has a damaged header ({name}); fetch it again")
+
+
+def _line_ends(header: Any) -> bytes:
+    """Return what tells whether line ends were converted in a file; only NIfTI-2 has it."""
+    stored = header["eol_check"].tobytes() if "eol_check" in header else _LINE_ENDS
+    return bytes(stored)
 
 
 def file_affine(header: Any, path: Path) -> NDArray[np.float64]:
@@ -155,6 +174,11 @@ def check_affine(affine: NDArray[Any], where: object) -> None:
     """
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise UserError(f"{where}: the affine must be 4x4 and finite; correct the scan's header")
+    if np.abs(affine[:3]).max() > _FARTHEST:
+        raise UserError(
+            f"{where}: the affine leads {np.abs(affine[:3]).max():g} mm away; correct the scan's "
+            "header"
+        )
     norms = np.linalg.norm(affine[:3, :3], axis=0)
     if (norms == 0).any() or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-4:
         rows = "; ".join(" ".join(f"{x:g}" for x in row) for row in affine[:3])

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,9 +52,11 @@ def write_failures(
     with locked(folder, wait=True) if shared else nullcontext():
         kept: list[Failure] = []
         if path.is_file():
-            with open(path, encoding="utf-8", newline="") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(Failure._fields)]
-                kept = [Failure(*row) for row in rows[1:] if row[0] not in seen]
+            known = {name.encode("utf-8", "backslashreplace").decode() for name in seen}
+            with open(path, encoding="utf-8", errors="replace", newline="") as file:
+                with suppress(csv.Error):  # a damaged list keeps nothing
+                    rows = [row for row in csv.reader(file) if len(row) == len(Failure._fields)]
+                    kept = [Failure(*row) for row in rows[1:] if row[0] not in known]
         rows_now = sorted([*kept, *failures])
         if not rows_now:
             path.unlink(missing_ok=True)

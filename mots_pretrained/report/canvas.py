@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.errors import MissingFileError, UserError, printable
 from mots_pretrained.files import replacing_by_name
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         ValueError: If the name does not end in ``.png``.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
     path = Path(path)
     if path.suffix.lower() != ".png":
@@ -33,6 +34,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     if not path.parent.is_dir():
         raise MissingFileError(f"no such folder: {path.parent}; make it first")
     FigureCanvasAgg(figure)
+    for text in figure.findobj(Text):  # names of scans and classes come from elsewhere
+        text.set_text(printable(text.get_text()))
     with replacing_by_name(path) as draft, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it
         figure.savefig(draft, dpi=120, facecolor=figure.get_facecolor())

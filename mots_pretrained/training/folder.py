@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import LOCK, locked, replacing_by_name, write_json
+from mots_pretrained.parse import parse_json
 
 RECORD = "training.json"
 """Name of the file beside the weights that says how they were trained; it names no case."""
@@ -80,12 +81,14 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
-        record["identity"], record["complete"]
-    except (OSError, ValueError, KeyError, TypeError):
+        sound = isinstance(record["identity"], dict) and isinstance(record["complete"], bool)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
         raise UserError(
             f"{folder} holds {used[0]}, which is of no training that can be continued; choose "
             "another folder"
-        ) from None
+        )
     return dict(record)
 
 
@@ -151,10 +154,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise MissingFileError(f"no checkpoint {path}; start without --resume")
     try:
         with safe_open(path, "pt") as file:
-            values = json.loads((file.metadata() or {})["training"])
-            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+            values = parse_json((file.metadata() or {}).get("training", ""), "its state")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"{path} is not a readable checkpoint ({error!s:.120})") from None
+    if not isinstance(values, dict) or not isinstance(values.get("identity"), dict):
+        raise UserError(f"{path} is not a readable checkpoint (it is of no training)")
+    return Checkpoint(tensors, values)
 
 
 def _short(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.inference.network import Precision
 from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.methods import configured
-from mots_pretrained.parse import from_dict
+from mots_pretrained.parse import from_dict, parse_yaml
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.sizes import size_named
 
@@ -179,13 +178,13 @@ def read_recipe(name: str | Path) -> Recipe:
         if not path.is_file():
             raise MissingFileError(f"no such recipe: {path}; allowed are a YAML file and "
                                    f"{', '.join(recipe_names())}")  # fmt: skip
-        return recipe_of(_parsed(path.read_bytes(), f"{path}"), f"{path}")
+        return recipe_of(parse_yaml(path.read_bytes(), f"{path}"), f"{path}")
     if text not in recipe_names():
         raise UnknownNameError(
             f"unknown recipe {text!r}; allowed are {', '.join(recipe_names())}, or a .yaml file"
         )
     file = resources.files(__package__) / "recipes" / f"{text}.yaml"
-    return recipe_of(_parsed(file.read_bytes(), text), f"recipe {text}")
+    return recipe_of(parse_yaml(file.read_bytes(), text), f"recipe {text}")
 
 
 def recipe_of(values: object, where: str) -> Recipe:
@@ -219,7 +218,7 @@ def with_settings(recipe: Recipe, run: Run, settings: Sequence[str]) -> tuple[Re
         if name not in hints[kind]:
             allowed = ", ".join([*hints[Recipe], *SETTABLE])
             raise UserError(f"--set: unknown name {name!r}; allowed are {allowed}")
-        value = _parsed(text.encode(), f"--set {name}")
+        value = parse_yaml(text.encode(), f"--set {name}")
         if isinstance(value, str) and hints[kind][name] == tuple[str, ...]:
             value = [word.strip() for word in value.split(",") if word.strip()]
         given[kind][name] = value
@@ -251,32 +250,6 @@ class _Settable:
 
 SETTABLE = tuple(one.name for one in dataclasses.fields(_Settable))
 """Names of the fields of ``Run`` that ``--set`` takes beside those of a recipe."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-4 as the number that YAML 1.2 says it is, and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"{key!r} stands there twice")
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def _parsed(content: bytes, where: str) -> Any:
-    try:
-        return yaml.load(content, _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise UserError(f"{where} is not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def _plain(value: Any) -> Any:

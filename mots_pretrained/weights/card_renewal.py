@@ -112,7 +112,7 @@ def read_scores(path: str | Path) -> dict[str, float]:
         dice = json.loads(Path(path).read_text("utf-8"))["dice"]
         scores = {str(name): float(value) for name, value in dice.items() if value is not None}
         sound = bool(scores) and all(0 <= score <= 1 for score in scores.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise UserError(

@@ -22,6 +22,7 @@ FOLD = "fold_{}"
 
 WRAPPERS = frozenset({"module", "_orig_mod"})
 """What DataParallel and torch.compile put into the names of a network's parameters."""
+_ENDINGS = {".json", ".safetensors", ".md", ".csv"}  # of what a model's folder holds
 
 _LARGEST_CONFIG = 1 << 20  # bytes; the paper's own is 3 kB
 
@@ -174,7 +175,7 @@ def _write(folder: Path, tensors: dict[str, Tensor], texts: Mapping[str, str]) -
 def _required(folder: Path, name: str) -> Path:
     path = folder / name
     if path.is_file():
-        _refuse_leading_out(folder, path)
+        refuse_links(folder)
         return path
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}; give one with {CONFIG} and {WEIGHTS}")
@@ -183,18 +184,25 @@ def _required(folder: Path, name: str) -> Path:
     raise MissingFileError(f"{folder} has no {name}, so no network is stored there{hint}")
 
 
-def _refuse_leading_out(folder: Path, path: Path) -> None:
-    """Refuse a link out of the folder: what is loaded must be what was published there.
+def refuse_links(folder: Path) -> None:
+    """Refuse a model's folder of which a file is a link to elsewhere.
 
-    The cache of a Hub links from snapshots to blobs beside them.
+    What is loaded must be what was published there, and no file of whoever loads it may be
+    published in turn. The cache of a Hub links from snapshots to blobs beside them.
+
+    Raises:
+        UserError: If one is.
     """
-    inside = folder.resolve()
+    inside = Path(os.path.realpath(folder))
     for snapshot in (inside, inside.parent):  # the latter of an ensemble's fold
         if snapshot.parent.name == "snapshots":
             inside = snapshot.parents[2]
             break
-    if path.is_symlink() and not path.resolve().is_relative_to(inside):
-        raise UserError(f"{path} leads out of its folder, to {path.resolve()}; copy the file there")
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _ENDINGS and path.is_symlink():
+            target = Path(os.path.realpath(path))
+            if not target.is_relative_to(inside):
+                raise UserError(f"{path} leads out of its folder, to {target}; copy the file there")
 
 
 def _read_config(path: Path) -> ModelConfig:
@@ -214,7 +222,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file; weights are float32 on the CPU, mapped where they are stored so.
 
     Raises:
-        ValueError: If it is no such file, or holds other numbers than floats.
+        ValueError: If it is no such file, or holds anything but finite floats.
     """
     from safetensors.torch import load_file
 
@@ -227,4 +235,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if not tensor.is_floating_point():
             raise UserError(f"{path}: weight {name} is {tensor.dtype}; only floats are allowed")
+        if not bool(tensor.isfinite().all()):
+            raise UserError(
+                f"{path}: weight {name} holds values that are no numbers; get the weights again"
+            )
     return {name: tensor.float() for name, tensor in state.items()}

@@ -10,6 +10,7 @@ from typing import Any
 from mots_pretrained.data.layouts.collection import Collection, add_once, pair
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import list_volumes
+from mots_pretrained.parse import parse_yaml
 from mots_pretrained.tasks import Task
 
 _KEYS = ("name", "image", "label", "values", "folder", "source", "organ", "tumour")
@@ -56,19 +57,14 @@ def read_described(path: Path) -> Collection:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     if not path.is_file():
         raise MissingFileError(f"no such description: {path}; give a YAML file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML ({error})") from None
+    content = parse_yaml(path.read_bytes(), f"{path}")
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold the keys {', '.join(_KEYS[:4])}")
     for key in content:
         if key not in _KEYS:
-            raise UserError(f"{path}: unknown key {key!r}; there are: {', '.join(_KEYS)}")
+            raise UserError(f"{path}: unknown key {key!r:.80}; there are: {', '.join(_KEYS)}")
     for key in _KEYS[:4]:
         if key not in content:
             raise UserError(f"{path} lacks {key!r}; needed are: {', '.join(_KEYS[:4])}")
@@ -82,7 +78,7 @@ def _task(content: Mapping[str, Any], path: Path) -> Task:
         for target in targets if isinstance(targets, list) else [targets]:
             if not isinstance(value, int) or target not in _TARGETS:
                 raise UserError(
-                    f"{path}: values says {value!r}: {target!r}; a whole number is one of "
+                    f"{path}: values says {value!r:.80}: {target!r:.80}; a whole number is one of "
                     f"{', '.join(_TARGETS)}"
                 )
             values[target].append(value)
@@ -92,7 +88,7 @@ def _task(content: Mapping[str, Any], path: Path) -> Task:
     organ, tumour = str(content.get("organ", name)), str(content.get("tumour", f"{name}_tumour"))
     for given in (name, organ, tumour):
         if not _NAME.fullmatch(given):
-            raise UserError(f"{path}: {given!r} is no name; use small letters, digits and _")
+            raise UserError(f"{path}: {given!r:.80} is no name; use small letters, digits and _")
     return Task(
         name,
         organ if values["organ"] else None,
@@ -109,7 +105,7 @@ def _find(folder: Path, pattern: str, path: Path) -> dict[str, Path]:
     first, *rest = pattern.split("*")
     if not rest or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise UserError(
-            f"{path}: the pattern {pattern!r} must lie below the folder and hold a *, which "
+            f"{path}: the pattern {pattern!r:.80} must lie below the folder and hold a *, which "
             "stands for the case's name"
         )
     again = [f"(?P=case){re.escape(part)}" for part in rest[1:]]

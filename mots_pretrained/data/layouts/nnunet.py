@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from mots_pretrained.data.layouts.collection import (
 from mots_pretrained.data.layouts.pairs import case_name, pair_files
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.parse import read_json
 
 DESCRIPTION = "dataset.json"
 
@@ -72,10 +72,10 @@ def _listed(folder: Path, images: Any, label: Any, name: str | None = None) -> C
     found = [_files(folder, text) for text in wanted]
     if not wanted or not all(found):
         missing = next((text for text, files in zip(wanted, found, strict=True) if not files), None)
-        raise MissingFileError(f"{folder / DESCRIPTION} lists {missing}, which is not there")
+        raise MissingFileError(f"{folder / DESCRIPTION} lists {missing!s:.200}, which is not there")
     true = _files(folder, label)
     if not true:
-        raise UserError(f"{found[0][0]} has no label: {label} is not there")
+        raise UserError(f"{found[0][0]} has no label: {label!s:.200} is not there")
     channels = tuple(file for files in found for file in files)
     return CaseFiles(name or case_name(channels, true[0]), channels, true[0])
 
@@ -85,11 +85,16 @@ def _files(folder: Path, text: Any) -> list[Path]:
 
     A path of the machine that wrote the list is looked for by its last folder and name.
     """
-    listed = Path(str(text).replace("\\", "/"))
+    if not isinstance(text, str):
+        return []
+    listed = Path(text.replace("\\", "/"))
     for path in (folder / listed, folder.joinpath(*listed.parts[-2:])):
-        if path.is_file():
-            return [path]
-        there = list_volumes(path.parent) if path.parent.is_dir() else []
+        try:
+            if path.is_file():
+                return [path]
+            there = list_volumes(path.parent) if path.parent.is_dir() else []
+        except OSError:  # a name that is too long, or a folder that may not be read
+            continue
         same = [file for file in there if stem(file) == stem(path)]
         channel = re.compile(rf"{re.escape(stem(path))}_\d{{4}}")
         if files := same[:1] or [file for file in there if channel.fullmatch(stem(file))]:
@@ -120,7 +125,9 @@ def _classes(labels: Any, path: Path) -> Classes:
         name, values = (value, key) if first else (key, value)
         numbers = [_number(each) for each in (values if isinstance(values, list) else [values])]
         if not name.strip() or not numbers or None in numbers:
-            raise UserError(f"{path}: the label {key!r}: {value!r} is no name with its value")
+            raise UserError(
+                f"{path}: the label {key!r:.80}: {value!r:.80} is no name with its value"
+            )
         if name.lower() != "background" and numbers != [0]:
             own = [number for number in numbers if number is not None]
             classes[name] = tuple(dict.fromkeys((*classes.get(name, ()), *own)))
@@ -139,10 +146,7 @@ def _number(value: Any) -> int | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())  # tells UTF-8, UTF-16 and byte order marks apart
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error})") from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold an object, not {type(content).__name__}")
     return content
