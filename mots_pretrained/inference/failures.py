@@ -53,15 +53,16 @@ def write_failures(
         kept: list[Failure] = []
         if path.is_file():
             known = {name.encode("utf-8", "backslashreplace").decode() for name in seen}
-            with open(path, encoding="utf-8", errors="replace", newline="") as file:
-                with suppress(csv.Error):  # a damaged list keeps nothing
-                    rows = [row for row in csv.reader(file) if len(row) == len(Failure._fields)]
-                    kept = [Failure(*row) for row in rows[1:] if row[0] not in known]
+            text = path.read_text(encoding="utf-8", errors="replace")
+            with suppress(csv.Error):  # a damaged list keeps nothing
+                found = csv.reader(io.StringIO(text, newline=""))
+                rows = [row for row in found if len(row) == len(Failure._fields)]
+                kept = [Failure(*row) for row in rows[1:] if row[0] not in known]
         rows_now = sorted([*kept, *failures])
         if not rows_now:
             path.unlink(missing_ok=True)
             return
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([Failure._fields, *rows_now])
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows([Failure._fields, *rows_now])
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text.getvalue())
+        write_text(path, table.getvalue())

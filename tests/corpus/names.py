@@ -22,7 +22,8 @@ from mots_pretrained.data.store import case_folder
 from mots_pretrained.errors import printable
 from mots_pretrained.evaluation.files import score_files
 from mots_pretrained.files import file_names
-from mots_pretrained.inference.cohort import FAILURES, find_scans, segment_scans, write_results
+from mots_pretrained.inference.cohort import find_scans, segment_scans, write_results
+from mots_pretrained.inference.failures import FAILURES
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.networks import build
 
