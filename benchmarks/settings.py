@@ -145,6 +145,18 @@ def ablated(head: HeadConfig = HeadConfig()) -> Change:  # noqa: B008
     return lambda base: replace(change(base), head=head)
 
 
+def head_rows(field: str, paper: dict[int, tuple[int, float, float]]) -> tuple[Row, ...]:
+    """Rows of Tables 2 and 3: values of a field of the head, with parameters, Dice and HD there."""
+    return tuple(
+        Row(
+            f"{value}",
+            ablated(HeadConfig(**{field: value})),
+            {"parameters": parameters, "dice": dice, "hd": hd},
+        )
+        for value, (parameters, dice, hd) in paper.items()
+    )
+
+
 def method(name: str, *, extra_blocks: int = 0) -> Change:
     """Another method over the same encoder-decoder, its last stage deepened if asked for."""
 

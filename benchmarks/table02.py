@@ -7,20 +7,11 @@
 """
 
 from runner import main
-from settings import Row, Table, ablated
+from settings import Table, head_rows
 
-from mots_pretrained.config import HeadConfig
-
+ROWS = head_rows("depth", {2: (90, 72.11, 21.46), 3: (162, 72.3, 20.74), 4: (234, 71.43, 22.54)})
 TABLE = Table(
-    name="table02",
-    title="Dynamic head of other depths, width 8",
-    final="3",
-    generated=True,
-    rows=(
-        Row("2", ablated(HeadConfig(depth=2)), {"parameters": 90, "dice": 72.11, "hd": 21.46}),
-        Row("3", ablated(HeadConfig(depth=3)), {"parameters": 162, "dice": 72.3, "hd": 20.74}),
-        Row("4", ablated(HeadConfig(depth=4)), {"parameters": 234, "dice": 71.43, "hd": 22.54}),
-    ),
+    "table02", "Dynamic head of other depths, width 8", final="3", generated=True, rows=ROWS
 )
 
 if __name__ == "__main__":

@@ -8,20 +8,11 @@ caption says 4 to 8, its rows 4 to 16.
 """
 
 from runner import main
-from settings import Row, Table, ablated
+from settings import Table, head_rows
 
-from mots_pretrained.config import HeadConfig
-
+ROWS = head_rows("width", {4: (50, 71.51, 25.29), 8: (162, 72.3, 20.74), 16: (578, 71.97, 23.57)})
 TABLE = Table(
-    name="table03",
-    title="Dynamic head of other widths, depth 3",
-    final="8",
-    generated=True,
-    rows=(
-        Row("4", ablated(HeadConfig(width=4)), {"parameters": 50, "dice": 71.51, "hd": 25.29}),
-        Row("8", ablated(HeadConfig(width=8)), {"parameters": 162, "dice": 72.3, "hd": 20.74}),
-        Row("16", ablated(HeadConfig(width=16)), {"parameters": 578, "dice": 71.97, "hd": 23.57}),
-    ),
+    "table03", "Dynamic head of other widths, depth 3", final="8", generated=True, rows=ROWS
 )
 
 if __name__ == "__main__":

@@ -14,16 +14,12 @@ if TYPE_CHECKING:
     from mots_pretrained.data.layouts import Collection
 
 
+@collections.with_folders
 def check(
+    *,
     root: collections.Root = "",
     output: Annotated[str, typer.Option("-o", "--output", help="Page to write, .html")] = "",
-    liver: collections.Liver = "",
-    kidney: collections.Kidney = "",
-    hepatic_vessel: collections.HepaticVessel = "",
-    pancreas: collections.Pancreas = "",
-    colon: collections.Colon = "",
-    lung: collections.Lung = "",
-    spleen: collections.Spleen = "",
+    folders: Mapping[str, str],
     collection: collections.Described = None,
     split: Annotated[
         str, typer.Option(help="published, seeded, all-test; auto: published where it applies")
@@ -38,15 +34,6 @@ def check(
     from mots_pretrained.report.page import checked_page, write_page
     from mots_pretrained.report.thumbnail import draw_thumbnail
 
-    folders = {
-        "liver": liver,
-        "kidney": kidney,
-        "hepatic_vessel": hepatic_vessel,
-        "pancreas": pancreas,
-        "colon": colon,
-        "lung": lung,
-        "spleen": spleen,
-    }
     count = collections.worker_count(workers)
     if output:
         checked_page(output)  # before hours of work

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +17,6 @@ if TYPE_CHECKING:
     from mots_pretrained.data.layouts import Collection
 
 Root = Annotated[str, typer.Option("-i", "--input", help="Folder that holds the collections")]
-Liver = Annotated[str, typer.Option("--liver", help="Folder of LiTS, if elsewhere")]
-Kidney = Annotated[str, typer.Option("--kidney", help="Folder of KiTS19, if elsewhere")]
-HepaticVessel = Annotated[str, typer.Option("--hepatic-vessel", help="Folder of MSD Task08")]
-Pancreas = Annotated[str, typer.Option("--pancreas", help="Folder of MSD Task07")]
-Colon = Annotated[str, typer.Option("--colon", help="Folder of MSD Task10")]
-Lung = Annotated[str, typer.Option("--lung", help="Folder of MSD Task06")]
-Spleen = Annotated[str, typer.Option("--spleen", help="Folder of MSD Task09")]
 Described = Annotated[
     list[str] | None,
     typer.Option(
@@ -33,6 +29,41 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of seeded split and vali
 Workers = Annotated[
     int, typer.Option("--workers", help="Worker processes; 0: one for each core, at most 8")
 ]
+
+
+_ELSEWHERE = {
+    "liver": "LiTS",
+    "kidney": "KiTS19",
+    "hepatic_vessel": "MSD Task08",
+    "pancreas": "MSD Task07",
+    "colon": "MSD Task10",
+    "lung": "MSD Task06",
+    "spleen": "MSD Task09",
+}
+"""Collection by the task whose option names its folder."""
+
+
+def with_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb an option a task in place of its parameter ``folders``, a folder by task."""
+    hints = typing.get_type_hints(verb, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    for name, own in inspect.signature(verb).parameters.items():
+        if name != "folders":
+            parameters.append(own.replace(annotation=hints[name]))
+            continue
+        for task, collection in _ELSEWHERE.items():
+            option = typer.Option(f"--{task.replace('_', '-')}", help=f"Folder of {collection}")
+            annotation = Annotated[str, option]
+            parameters.append(inspect.Parameter(task, own.kind, default="", annotation=annotation))
+
+    @functools.wraps(verb)
+    def with_options(**options: Any) -> Any:
+        return verb(folders={task: options.pop(task) for task in _ELSEWHERE}, **options)
+
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+    del with_options.__wrapped__  # typing would otherwise read the hints of the function beneath
+    return with_options
 
 
 def find(

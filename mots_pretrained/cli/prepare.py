@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,16 +19,12 @@ if TYPE_CHECKING:
     from mots_pretrained.data.store import PreparedSet
 
 
+@collections.with_folders
 def prepare(
+    *,
     root: collections.Root = "",
     output: Annotated[str, typer.Option("-o", "--output", help="Folder to write into")] = "",
-    liver: collections.Liver = "",
-    kidney: collections.Kidney = "",
-    hepatic_vessel: collections.HepaticVessel = "",
-    pancreas: collections.Pancreas = "",
-    colon: collections.Colon = "",
-    lung: collections.Lung = "",
-    spleen: collections.Spleen = "",
+    folders: Mapping[str, str],
     collection: collections.Described = None,
     contract: Annotated[
         str, typer.Option(help="Model that the data are for, by name or folder; or paper")
@@ -48,15 +44,6 @@ def prepare(
     from mots_pretrained.data.prepare import prepare as prepare_collections
     from mots_pretrained.data.split import supervision
 
-    folders = {
-        "liver": liver,
-        "kidney": kidney,
-        "hepatic_vessel": hepatic_vessel,
-        "pancreas": pancreas,
-        "colon": colon,
-        "lung": lung,
-        "spleen": spleen,
-    }
     count = collections.worker_count(workers)
     found = collections.find(root, folders, collection)
     if not output and not dry_run:
