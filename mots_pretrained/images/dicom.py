@@ -35,6 +35,7 @@ class Series:
         label: Description, with the acquisition where the series has several.
         slices: The images.
         planes: The even grid that they were brought to, where they are uneven.
+        strays: Number of images of the same series, of other size or direction, in no volume.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Series:
     label: str
     slices: tuple[Slice, ...]
     planes: EvenPlanes | None = None
+    strays: int = 0
 
     @property
     def is_volume(self) -> bool:
@@ -164,6 +166,11 @@ def read_series(series: Series) -> tuple[NDArray[Any], NDArray[np.float64], Seri
     """
     name = f"{series.folder} ({printable(series.label)})" if series.label else str(series.folder)
     slices, doubles = _without_doubles(series.slices)
+    if series.strays:
+        warnings.warn(
+            f"{name}: {series.strays} images of another size or direction are left out",
+            stacklevel=3,
+        )
     if len(slices) < 2:
         raise UserError(f"{name} is a single image; a volume of at least two slices is needed")
     if math.prod(slices[0].size) * len(slices) > _LARGEST:
@@ -274,7 +281,11 @@ def _without_doubles(
 def _told_apart(found: list[Series]) -> list[Series]:
     """Number the stacks of one series that have one label, the largest first."""
     named: dict[tuple[str, str], list[Series]] = {}
+    strays: dict[str, int] = {}
     for series in found:
+        if not series.is_volume:
+            uid = series.header.series
+            strays[uid] = strays.get(uid, 0) + len(series.slices)
         named.setdefault((series.header.series, series.label), []).append(series)
     result = []
     for group in named.values():
@@ -282,7 +293,8 @@ def _told_apart(found: list[Series]) -> list[Series]:
         alone = sum(series.is_volume for series in group) <= 1
         for number, series in enumerate(group, start=1):
             label = series.label if alone else f"{series.label}, stack {number}"
-            result.append(dataclasses.replace(series, label=label))
+            left_out = strays.get(series.header.series, 0) if series.is_volume else 0
+            result.append(dataclasses.replace(series, label=label, strays=left_out))
     return result
 
 

@@ -57,6 +57,8 @@ def source_headers(volume: Volume) -> list[Any]:
         for place in dict.fromkeys(one.place for one in volume.series.slices):
             with archive.open(place) as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            header.decode()  # from the file's own characters to those that hold every name
+            header.SpecificCharacterSet = "ISO_IR 192"
             for name in _UIDS:
                 if not header.get(name):
                     raise UserError(

@@ -92,8 +92,9 @@ def write_segmentation(
     check_label_values(folder, label_values)
     values = {name: own[0] for name, own in label_values.items()}
     files = {name: Path(folder) / FORMATS[name][0].format(like.name) for name in formats}
-    for name, path in files.items():
-        FORMATS[name][1](path, labels, like, values)
+    # what can fail first, so that a scan that fails leaves nothing behind
+    for name in sorted(files, key=lambda name: name not in DICOM_FORMATS):
+        FORMATS[name][1](files[name], labels, like, values)
     write_json(Path(folder) / LABELS, labels_content(label_values))
     write_label_files(folder, values)
     return files

@@ -100,7 +100,10 @@ def _folder_scans(folder: Path, channels: int) -> list[CaseFiles]:
 
     brats = find_brats(folder)
     if brats is None:
-        raise UserError(f"{folder} holds no .nii or .nii.gz file; give a folder of scans")
+        raise UserError(
+            f"{folder} holds no .nii or .nii.gz file, and no NRRD, MHA or DICOM; give a folder of "
+            "scans"
+        )
     return list(brats.cases)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -401,6 +402,14 @@ def test_headers_that_cannot_be_are_refused(tmp_path: Path, tags, message: str) 
         read_volume(tmp_path / "ct")
 
 
+def test_images_of_another_size_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    array = voxels()
+    write_series(tmp_path / "ct", array, SeriesInstanceUID="1.2")
+    write_series(tmp_path / "ct", voxels((1, 9, 9)), SeriesInstanceUID="1.2", names=lambda k: "odd")
+    with pytest.warns(UserWarning, match="1 images of another size or direction are left out"):
+        np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
+
+
 def test_images_beside_the_line_are_refused(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", voxels())
     ds = pydicom.dcmread(files[2])
@@ -432,12 +441,12 @@ def test_files_without_preamble_are_dicom(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
-    import sys
-
     write_series(tmp_path / "ct", voxels())
-    monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(UserError, match=r"needs pydicom; .* 'mots_pretrained\[dicom\]'"):
-        read_volume(tmp_path / "ct")
+    sitk.WriteImage(sitk.GetImageFromArray(voxels()), str(tmp_path / "ct.nrrd"))
+    for module, path in (("pydicom", tmp_path / "ct"), ("SimpleITK", tmp_path / "ct.nrrd")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(UserError, match=rf"needs {module}; .* 'mots_pretrained\[dicom\]'"):
+            read_volume(path)
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,26 @@ def test_without_uids_nothing_can_refer_to_a_series(tmp_path: Path, name: str) -
     volume = read_volume(tmp_path / "ct")
     for kind in DICOM_FORMATS:
         with pytest.raises(UserError, match=f"has no {name}, by which DICOM results refer to it"):
-            write_segmentation(tmp_path, blobs(volume.shape), volume, VALUES, formats=[kind])
+            write_segmentation(
+                tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", kind]
+            )
     assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+
+
+def test_names_in_any_script_are_kept(tmp_path: Path) -> None:
+    for path in write_series(tmp_path / "ct", voxels((4, 12, 14))):
+        ds = pydicom.dcmread(path)
+        ds.SpecificCharacterSet, ds.PatientName = "ISO_IR 100", "Müller^Jörg"
+        ds.save_as(path)
+    volume = read_volume(tmp_path / "ct")
+    values = {"肝": (1,), "foie_grés": (2,)}
+    written = write_segmentation(
+        tmp_path, blobs(volume.shape) % 3, volume, values, formats=list(FORMATS)
+    )
+    seg, structures = (pydicom.dcmread(written[kind]) for kind in DICOM_FORMATS)
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == list(values)
+    assert [roi.ROIName for roi in structures.StructureSetROISequence] == list(values)
+    assert seg.PatientName == structures.PatientName == "Müller^Jörg"
 
 
 def test_nothing_found_is_written_as_well(tmp_path: Path) -> None:
