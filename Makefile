@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # One thread a process: small tensors gain nothing from more, and tests run side by side.
 TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
-.PHONY: help install demo corpus test test-fast test-long lint format hooks wheel clean
+.PHONY: help install demo corpus test test-fast test-long lint format hooks docs wheel clean
 
 help:
 	@echo "make demo        the whole job on a phantom scan; with INPUT=ct.nii.gz on yours"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint        linters and types only;  make format  applies the formatter"
 	@echo "make install     the virtual environment only, in $(VENV)"
 	@echo "make hooks       run the linters before every commit"
+	@echo "make docs        build the documentation site into site/, without network"
 	@echo "make wheel       build the wheel into dist/"
 	@echo "make clean       remove what these made, the virtual environment included"
 
@@ -57,8 +58,11 @@ format: $(READY)
 hooks: $(READY)
 	$(RUN) -m pre_commit install
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
 wheel: $(READY)
 	$(RUN) -m build --wheel
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS, Task
     from mots_pretrained.weights.catalog import list_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BCV_ORGANS",
