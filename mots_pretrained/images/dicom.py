@@ -1,11 +1,10 @@
-"""DICOM series: those of a folder or a zip, the one that is meant, and its voxels (Sec. 4.1)."""
+"""DICOM series: those of a folder or a zip, and the one that is meant."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,10 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError, printable
 from mots_pretrained.images.dicom_files import REPEATS, Header, Slice, find_slices
-from mots_pretrained.images.dicom_pixels import read_pixels
-from mots_pretrained.images.uneven import EvenPlanes, even_planes
+from mots_pretrained.images.uneven import EvenPlanes
 
 _SAME_PLACE = 0.01  # mm between slices of one place
 _TURNED = 2e-3  # by which orientation and spacing of a series' images may differ
-_STRAY = 0.5  # voxels by which a slice may lie beside the line through the others
-_LARGEST = 1 << 31  # voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +44,7 @@ class Series:
     @property
     def is_volume(self) -> bool:
         """Whether it is more than a localizer or a single image."""
-        positions = _along(self.slices)
+        positions = places_of(self.slices)
         return not self.header.localizer and bool(np.ptp(positions) > _SAME_PLACE)
 
     def __str__(self) -> str:
@@ -150,70 +146,6 @@ def matching(found: Sequence[Series], wanted: str) -> list[Series]:
     return [series for series in volumes if plain and plain in series.label.casefold()]
 
 
-def read_series(series: Series) -> tuple[NDArray[Any], NDArray[np.float64], Series]:
-    """Read a series' voxels.
-
-    Returns:
-        The voxels ``(columns, rows, planes)``, the affine to world millimetres (RAS+), and the
-        series without its duplicated images and with the even grid that they were brought to.
-
-    Raises:
-        UserError: If an image can't be read, two images of one place differ, a gap is too wide,
-            or the images are no straight stack.
-
-    Warns:
-        UserWarning: If images are duplicated or uneven.
-    """
-    name = f"{series.folder} ({printable(series.label)})" if series.label else str(series.folder)
-    slices, doubles = _without_doubles(series.slices)
-    if series.strays:
-        warnings.warn(
-            f"{name}: {series.strays} images of another size or direction are left out",
-            stacklevel=3,
-        )
-    if len(slices) < 2:
-        raise UserError(f"{name} is a single image; a volume of at least two slices is needed")
-    if math.prod(slices[0].size) * len(slices) > _LARGEST:
-        raise UserError(f"{name} claims {len(slices)} images of {slices[0].size}: too large")
-    row, column, spacing = _axes(slices[0], name)
-    _check_straight(slices, min(spacing), name)
-    stack = _stack(slices)
-    for (kept, double), pixels in zip(
-        doubles, read_pixels([double for _, double in doubles]), strict=True
-    ):
-        if not np.array_equal(stack[kept], pixels.astype(stack.dtype)):
-            raise UserError(
-                f"{name}: two different images lie at one place ({slices[kept].place} and "
-                f"{double.place}); keep one of each"
-            )
-    if doubles:
-        warnings.warn(f"{name}: {len(doubles)} duplicated images are left out", stacklevel=3)
-    planes = even_planes(_along(slices), name)
-    if planes is not None:
-        stack = planes.fill(stack)
-    first, last = (np.array(one.position) for one in (slices[0], slices[-1]))
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = row * spacing[1], column * spacing[0]
-    affine[:3, 2] = (last - first) / (len(stack) - 1)
-    affine[:3, 3] = first
-    affine[:2] *= -1  # from the patient's left and back, as DICOM counts, to right and front
-    return stack.T, affine, dataclasses.replace(series, slices=slices, planes=planes)
-
-
-def _stack(slices: Sequence[Slice]) -> NDArray[Any]:
-    """Read ``(planes, rows, columns)``: 16-bit where that suffices, float32 where need be."""
-    scaled = any(s.rescale[0] != 1 or not s.rescale[1].is_integer() for s in slices)
-    stack = np.empty((len(slices), *slices[0].size), np.float32 if scaled else np.int16)
-    for index, pixels in enumerate(read_pixels(slices)):
-        if stack.dtype == np.int16:
-            if pixels.dtype.kind == "f":
-                stack = stack.astype(np.float32)
-            elif pixels.min() < -32768 or pixels.max() > 32767:
-                stack = stack.astype(np.int32)
-        stack[index] = pixels
-    return stack
-
-
 def _alike(one: Slice, other: Slice) -> bool:
     """Whether two images have one orientation and pixel spacing, up to rounding."""
     turned = zip(one.orientation, other.orientation, strict=True)
@@ -230,13 +162,13 @@ def _normal(one: Slice) -> NDArray[np.float64]:
     return np.cross(one.orientation[:3], one.orientation[3:])
 
 
-def _along(slices: Sequence[Slice]) -> NDArray[np.float64]:
+def places_of(slices: Sequence[Slice]) -> NDArray[np.float64]:
     """Millimetres of each image along the normal of the first."""
     return np.array([one.position for one in slices]) @ _normal(slices[0])
 
 
 def _sorted(slices: Sequence[Slice]) -> list[Slice]:
-    order = np.argsort(_along(slices), kind="stable")
+    order = np.argsort(places_of(slices), kind="stable")
     return [slices[index] for index in order]
 
 
@@ -250,26 +182,26 @@ def _folder(slices: Sequence[Slice]) -> Path:
 
 def _acquisitions(slices: list[Slice]) -> Iterator[tuple[str, list[Slice]]]:
     """Split images that lie at one place by acquisition or time, if that leaves none there."""
-    _, doubles = _without_doubles(slices)
+    _, doubles = without_doubles(slices)
     for index, what in enumerate(REPEATS):
         parts: dict[str, list[Slice]] = {}
         for one in slices:
             parts.setdefault(one.repeat[index], []).append(one)
-        if doubles and len(parts) > 1 and not any(_without_doubles(p)[1] for p in parts.values()):
+        if doubles and len(parts) > 1 and not any(without_doubles(p)[1] for p in parts.values()):
             for number, part in parts.items():
                 yield f", {what} {number or '-'}", part
             return
     yield "", slices
 
 
-def _without_doubles(
+def without_doubles(
     slices: Sequence[Slice],
 ) -> tuple[tuple[Slice, ...], list[tuple[int, Slice]]]:
     """Images of places of their own, and the others, each with the number of the one it repeats."""
     kept: list[Slice] = []
     doubles: list[tuple[int, Slice]] = []
     last = -math.inf
-    for one, along in zip(slices, _along(slices), strict=True):
+    for one, along in zip(slices, places_of(slices), strict=True):
         if along - last < _SAME_PLACE:
             doubles.append((len(kept) - 1, one))
         else:
@@ -296,30 +228,3 @@ def _told_apart(found: list[Series]) -> list[Series]:
             left_out = strays.get(series.header.series, 0) if series.is_volume else 0
             result.append(dataclasses.replace(series, label=label, strays=left_out))
     return result
-
-
-def _axes(one: Slice, name: str) -> tuple[NDArray[Any], NDArray[Any], tuple[float, ...]]:
-    row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
-    norms = np.linalg.norm(row), np.linalg.norm(column)
-    sound = np.allclose(norms, 1, atol=1e-2) and abs(float(row @ column)) < 1e-2
-    if not sound or not np.isfinite(one.position).all():
-        raise UserError(f"{name}: its images' orientation is damaged {one.orientation}; correct it")
-    if one.rescale[0] == 0 or not np.isfinite(one.rescale).all():
-        raise UserError(f"{name}: rescaling by {one.rescale} makes no CT numbers; correct it")
-    if not all(math.isfinite(step) and step > 0 for step in one.spacing):
-        raise UserError(f"{name}: pixel spacing {one.spacing} mm must be above zero; correct it")
-    return row / norms[0], column / norms[1], one.spacing
-
-
-def _check_straight(slices: Sequence[Slice], spacing: float, name: str) -> None:
-    """Refuse images that lie beside the line through the first and the last."""
-    positions, along = np.array([one.position for one in slices]), _along(slices)
-    share = ((along - along[0]) / (along[-1] - along[0]))[:, None]
-    line = positions[0] + share * (positions[-1] - positions[0])
-    apart = np.linalg.norm(positions - line, axis=1)
-    worst = int(apart.argmax())
-    if apart[worst] > _STRAY * spacing:
-        raise UserError(
-            f"{name}: its images are no straight stack: {slices[worst].place} lies "
-            f"{apart[worst]:.3g} mm beside the line of the others"
-        )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.errors import UserError
 from mots_pretrained.images import itk
 from mots_pretrained.images.nifti import (
     cast_exactly,
@@ -25,6 +25,7 @@ from mots_pretrained.images.nifti import (
     write_nifti,
 )
 from mots_pretrained.images.nifti_header import check_affine
+from mots_pretrained.images.scan_files import kind_of, list_volumes, stem
 from mots_pretrained.images.tilt import Tilt, find_tilt
 
 __all__ = [
@@ -48,8 +49,6 @@ __all__ = [
 AXES = ("S", "P", "L")
 """What depth, height and width run towards (nibabel's axis codes): head, back, patient's left."""
 
-
-_ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", *itk.SUFFIXES, ".zip")
 
 SAME_GRID = 0.1
 """Voxels by which the corners of one grid may differ in two files: headers round."""
@@ -219,7 +218,7 @@ def read_volume(
         (112, 101, 122)
     """
     path = Path(path)
-    if series is None and _kind(path) in ("NIfTI", "ITK"):
+    if series is None and kind_of(path) in ("NIfTI", "ITK"):
         volume = _read_file(path, digest)
     else:
         volume = _read_dicom(path, series, digest)
@@ -228,27 +227,8 @@ def read_volume(
     return straightened(volume, labels=dtype is not None and np.dtype(dtype).kind in "iu")
 
 
-def _kind(path: Path) -> str:
-    """What a path holds: ITK (NRRD, MetaImage), DICOM, or NIfTI, whose reader refuses all else."""
-    if not path.exists():
-        raise MissingFileError(
-            f"no such file: {path}; give an existing .nii, .nii.gz, .nrrd or .mha file, or the "
-            "folder or zip of a DICOM series"
-        )
-    name = path.name.lower()
-    if path.is_dir() or name.endswith(".zip"):
-        return "DICOM"
-    if name.endswith(itk.SUFFIXES):
-        return "ITK"
-    if not name.endswith((".nii", ".nii.gz")):
-        from mots_pretrained.images.dicom_files import is_dicom
-
-        return "DICOM" if is_dicom(path) else "NIfTI"
-    return "NIfTI"
-
-
 def _read_file(path: Path, digest: Any) -> Volume:
-    if _kind(path) == "NIfTI":
+    if kind_of(path) == "NIfTI":
         array, affine, header = read_nifti(path, digest=digest)
     else:
         array, affine = itk.read_itk(path, digest=digest)
@@ -257,7 +237,8 @@ def _read_file(path: Path, digest: Any) -> Volume:
 
 
 def _read_dicom(path: Path, series: Any, digest: Any) -> Volume:
-    from mots_pretrained.images.dicom import choose_series, read_series
+    from mots_pretrained.images.dicom import choose_series
+    from mots_pretrained.images.dicom_volume import read_series
 
     chosen = choose_series(path, series) if series is None or isinstance(series, str) else series
     array, affine, chosen = read_series(chosen)
@@ -279,35 +260,14 @@ def read_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], NDArray[np
         ValueError: If the header is no volume's.
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind == "DICOM":
-        from mots_pretrained.images.dicom import choose_series, read_series
+        from mots_pretrained.images.dicom import choose_series
+        from mots_pretrained.images.dicom_volume import read_series
 
         array, affine, _ = read_series(choose_series(path))
         return array.shape, affine
     return itk.read_itk_grid(path) if kind == "ITK" else read_nifti_grid(path)
-
-
-def stem(path: str | os.PathLike[str]) -> str:
-    """Name of a scan without folder and ending: ``scans/ct.nii.gz`` gives ``ct``."""
-    path = Path(path)
-    if path.is_dir():
-        return path.resolve().name
-    for ending in _ENDINGS:
-        if path.name.lower().endswith(ending):
-            return path.name[: -len(ending)]
-    return path.stem
-
-
-def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
-    """List a folder's NIfTI, NRRD and MetaImage files by name, hidden ones (``._x``) left out."""
-    return [
-        path
-        for path in sorted(Path(folder).iterdir())
-        if path.name.lower().endswith((".nii", ".nii.gz", *itk.SUFFIXES))
-        and not path.name.startswith(".")
-        and not path.is_dir()
-    ]
 
 
 def canonical(

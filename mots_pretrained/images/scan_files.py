@@ -1,0 +1,57 @@
+"""Scans on disk: what a path holds, what a scan is called, which files of a folder are scans."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mots_pretrained.errors import MissingFileError
+from mots_pretrained.images import itk
+from mots_pretrained.images.nifti_header import SUFFIXES
+
+_ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", *itk.SUFFIXES, ".zip")
+
+
+def kind_of(path: Path) -> str:
+    """What a path holds: ITK (NRRD, MetaImage), DICOM, or NIfTI, whose reader refuses all else.
+
+    Raises:
+        MissingFileError: If there is no such file or folder.
+    """
+    if not path.exists():
+        raise MissingFileError(
+            f"no such file: {path}; give an existing .nii, .nii.gz, .nrrd or .mha file, or the "
+            "folder or zip of a DICOM series"
+        )
+    name = path.name.lower()
+    if path.is_dir() or name.endswith(".zip"):
+        return "DICOM"
+    if name.endswith(itk.SUFFIXES):
+        return "ITK"
+    if not name.endswith((".nii", ".nii.gz")):
+        from mots_pretrained.images.dicom_files import is_dicom
+
+        return "DICOM" if is_dicom(path) else "NIfTI"
+    return "NIfTI"
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Name of a scan without folder and ending: ``scans/ct.nii.gz`` gives ``ct``."""
+    path = Path(path)
+    if path.is_dir():
+        return path.resolve().name
+    for ending in _ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.stem
+
+
+def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
+    """List a folder's NIfTI, NRRD and MetaImage files by name, hidden ones (``._x``) left out."""
+    return [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.name.lower().endswith((*SUFFIXES, *itk.SUFFIXES))
+        and not path.name.startswith(".")
+        and not path.is_dir()
+    ]
