@@ -21,7 +21,6 @@ from torch.nn import functional
 import mots_pretrained as mots
 from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.evaluation.compare import compare
-from mots_pretrained.model.encoder import STRIDE
 from mots_pretrained.tasks import MOTS_TASKS
 from mots_pretrained.training.sources import TorsoSource
 
@@ -44,7 +43,7 @@ def windows(
             image, target = extract(case, start, contract.patch)
             organs = torch.from_numpy(target[[channel for channel, _ in ORGANS]]).float()
             images.append(torch.from_numpy(image))
-            shares.append(functional.avg_pool3d(organs, STRIDE).flatten(1).T)
+            shares.append(functional.avg_pool3d(organs, mots.MOTSBackbone.stride).flatten(1).T)
     return torch.stack(images), torch.stack(shares)
 
 

@@ -17,13 +17,12 @@ import record
 import torch
 
 import mots_pretrained as mots
-from mots_pretrained.adaptation.new_task import add_task
+from mots_pretrained import add_task
 from mots_pretrained.data.case import Case, make_case
 from mots_pretrained.evaluation.metrics import dice
 from mots_pretrained.inference.network import Network
-from mots_pretrained.phantom import torso
+from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.labels import LABEL
-from mots_pretrained.phantom.torso import Phantom
 from mots_pretrained.training.finetune import finetune
 from mots_pretrained.training.new_organ import learn_task
 from mots_pretrained.training.recipe import Recipe

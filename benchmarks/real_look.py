@@ -24,7 +24,7 @@ from mots_pretrained.evaluation.metrics import dice
 from mots_pretrained.evaluation.names import LabelNames, label_names
 from mots_pretrained.evaluation.table import Line, machine, write_lines
 from mots_pretrained.images.volume import Volume, list_volumes, read_labels, read_volume
-from mots_pretrained.inference.predictor import Predictor
+from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import load
 from mots_pretrained.weights.fingerprint import weights_sha256
 
