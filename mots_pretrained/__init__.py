@@ -34,7 +34,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mots_pretrained.adaptation.new_task import add_task, load_task
     from mots_pretrained.adaptation.segmenter import Segmenter
     from mots_pretrained.config import ModelConfig, Preprocessing
     from mots_pretrained.images.volume import Volume
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from mots_pretrained.model.backbone import MOTSBackbone
     from mots_pretrained.networks import build, create_model, get_preprocessing, load
     from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS, Task
+    from mots_pretrained.training.add_organs import add_organs
     from mots_pretrained.weights.catalog import list_models
 
 __version__ = "0.2.0"
@@ -60,13 +60,12 @@ __all__ = [
     "Task",
     "TransDoDNet",
     "Volume",
-    "add_task",
+    "add_organs",
     "build",
     "create_model",
     "get_preprocessing",
     "list_models",
     "load",
-    "load_task",
 ]
 
 _HOMES = {
@@ -81,13 +80,12 @@ _HOMES = {
     "Task": "tasks",
     "TransDoDNet": "methods.transdodnet",
     "Volume": "images.volume",
-    "add_task": "adaptation.new_task",
+    "add_organs": "training.add_organs",
     "build": "networks",
     "create_model": "networks",
     "get_preprocessing": "networks",
     "list_models": "weights.catalog",
     "load": "networks",
-    "load_task": "adaptation.new_task",
 }
 
 

@@ -89,6 +89,14 @@ class NewHeadConfig:
 
 
 @dataclass(frozen=True)
+class AddedConfig:
+    """A head on all levels that adds organs to a network with tasks."""
+
+    classes: tuple[str, ...]  # its organs, which exclude each other
+    hidden: int = 64  # channels of its hidden layer
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """The contract that a network's input must keep; enforced wherever weights meet a scan.
 
@@ -170,6 +178,7 @@ class ModelConfig:
             for it first; as the user's own labels have them. Without any, classes are numbered
             1, 2, ..., and a class that overlaps others contains all before it.
         new_head: A segmenter's head.
+        added: Heads for organs that were added; the last tasks are these organs, one each.
         preprocessing: The contract of the input.
         seen_volumes: Volumes of categories in training, where they are known; each with all that
             lies in the category, as a prediction's volumes are.
@@ -188,11 +197,18 @@ class ModelConfig:
     exclusive: bool = True
     class_values: tuple[tuple[int, ...], ...] = ()
     new_head: NewHeadConfig = field(default_factory=NewHeadConfig)
+    added: tuple[AddedConfig, ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     seen_volumes: tuple[SeenVolume, ...] = ()
 
     def __post_init__(self) -> None:
         _validate(self)
+
+    @property
+    def before_added(self) -> ModelConfig:
+        """The network's own configuration, without what was added to it."""
+        own = len(self.tasks) - sum(len(one.classes) for one in self.added)
+        return dataclasses.replace(self, tasks=self.tasks[:own], added=())
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
@@ -291,6 +307,7 @@ _LARGEST_SLAB = 1 << 14  # outputs times window depth: 16 GiB of probabilities a
 def _validate(config: ModelConfig) -> None:
     parts: tuple[Any, ...] = (
         *(config.encoder, config.decoder, config.head, config.new_head, config.preprocessing),
+        *config.added,
     )
     for part in parts if config.transformer is None else (*parts, config.transformer):
         for name, largest in _LARGEST.items():
@@ -313,6 +330,10 @@ def _validate(config: ModelConfig) -> None:
     elif not config.tasks and config.architecture != "backbone":
         raise UserError(f"{config.architecture} needs at least one entry in tasks")
     _check_names("tasks", tuple(task.name for task in config.tasks))
+    organs = tuple(name for one in config.added for name in one.classes)
+    last = tuple(task.name for task in config.tasks[len(config.tasks) - len(organs) :])
+    if config.added and (organs != last or len(organs) >= len(config.tasks)):
+        raise UserError(f"added: the last tasks must be its organs {organs!r:.200}")
     for channel in config.preprocessing.channels:
         check_name("preprocessing.channels", channel)
     _check_names("seen_volumes", tuple(seen.category for seen in config.seen_volumes))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mots_pretrained.adaptation.backbones import BACKBONES
 from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.adaptation.extended import ExtendedNetwork, add_file
 from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
@@ -62,6 +63,7 @@ def build(config: ModelConfig) -> Pretrained:
 def load(
     name: str | Path,
     *,
+    add: Sequence[str | Path] = (),
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     token: str | None = None,
@@ -72,6 +74,8 @@ def load(
     Args:
         name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``; one
             of folds, as ``mots finetune --folds`` leaves it, gives their ensemble.
+        add: Files, or Hub repositories, of organs that were learned on these weights, as
+            ``mots finetune --add-to`` leaves them.
         revision: Git revision of a hub repository.
         cache_dir: Where downloads are kept.
         token: Token for gated repositories.
@@ -89,8 +93,13 @@ def load(
         local_files_only=local_files_only,
     )
     if fold_folders(folder):
+        if add:
+            raise UserError(f"{name} holds folds; organs are added to a network with tasks")
         return Ensemble.from_folder(folder)
-    return from_state(*load_folder(folder))
+    network = from_state(*load_folder(folder))
+    for path in add:
+        network = add_file(network, path)
+    return network
 
 
 def create_model(
@@ -187,6 +196,8 @@ def from_state(config: ModelConfig, state: dict[str, Tensor]) -> Pretrained:
 
 
 def _class_of(config: ModelConfig) -> type[Pretrained]:
+    if config.added:
+        return ExtendedNetwork
     if config.architecture == "backbone":
         return BACKBONES[config.backbone]
     try:

@@ -110,24 +110,26 @@ def _validate(name: str) -> str:
     return "valid"
 
 
-def _push_task(name: str, *, task: str, **options: Any) -> str:
-    return _extended(task).push_task(task, name, **options)
+def _push_organs(name: str, *, organ: str, **options: Any) -> str:
+    """Push a head whose bias says that it is the one."""
+    import mots_pretrained as mots
+    from mots_pretrained.adaptation.extended import add_head
+
+    net = mots.load("transdodnet.phantom")
+    segmenter = mots.Segmenter.from_pretrained(
+        "transdodnet.phantom", classes=[organ], head="levels"
+    )
+    segmenter.head.bias.data.fill_(0.25)
+    return add_head(net, segmenter).push_organs(name, organ, **options)
 
 
-def _load_task(name: str, *, task: str) -> list[float]:
-    """Return what was learned for a task of a repository, put onto the same weights again."""
+def _load_organs(name: str, *, organ: str) -> list[float]:
+    """Return what was learned for an organ of a repository, put onto the same weights again."""
     import mots_pretrained as mots
 
-    net = mots.load_task(mots.TransDoDNet.from_pretrained("transdodnet.phantom"), name)
-    return net.added_task(task).embedding[0].tolist()
-
-
-def _extended(task: str) -> Any:
-    import mots_pretrained as mots
-
-    net = mots.add_task(mots.TransDoDNet.from_pretrained("transdodnet.phantom"), task)
-    net.added_task(task).embedding.data.fill_(0.25)
-    return net
+    net = mots.load("transdodnet.phantom", add=[name])
+    assert net.config.tasks[-1].name == organ
+    return net.added[0].bias.tolist()
 
 
 _VERBS: dict[str, Callable[..., Any]] = {
@@ -137,8 +139,8 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "push_folder": _push_folder,
     "command": _command,
     "validate": _validate,
-    "push_task": _push_task,
-    "load_task": _load_task,
+    "push_organs": _push_organs,
+    "load_organs": _load_organs,
 }
 
 

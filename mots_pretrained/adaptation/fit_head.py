@@ -216,6 +216,7 @@ def _features_at(maps: Sequence[Tensor], at: Tensor, window: tuple[int, int, int
     )
 
 
+@torch.enable_grad()
 def _fit(
     segmenter: Segmenter, samples: _Samples, steps: int, seed: int, on_fit: OnFit | None
 ) -> FittedHead:

@@ -208,6 +208,7 @@ class Segmenter(Pretrained):
                 kept if transformer else _without_transformer(kept),
                 encoder=dataclasses.replace(config.encoder, in_channels=channels),
                 tasks=(),
+                added=(),
                 exclusive=exclusive,
                 new_head=dataclasses.replace(config.new_head, kind=head),
                 preprocessing=contract,

@@ -11,6 +11,7 @@ from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.training.finetune import History
+    from mots_pretrained.training.recipe import Recipe
 
 
 def finetune(
@@ -26,6 +27,12 @@ def finetune(
     start: Annotated[
         str,
         typer.Option("--from", help="Model to start from (default: the recipe's); none: random"),
+    ] = "",
+    add_to: Annotated[
+        str,
+        typer.Option(
+            help="Network with tasks to put the new organs beside; OUTPUT may be NAME.safetensors"
+        ),
     ] = "",
     train: Annotated[
         str,
@@ -77,13 +84,19 @@ def finetune(
 ) -> None:
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
     from mots_pretrained.cli.training_options import is_main, on_this_machine, recipe_in_force
-    from mots_pretrained.training import finetune_folder as folders
+    from mots_pretrained.training.add_organs import add_organs_folder
+    from mots_pretrained.training.finetune_folder import finetune_folder
 
     changes: dict[str, Any] = {**_classes(classes), **_held_out(val)}
     short = {"steps": steps, "epochs": epochs, "batch": batch, "rate": lr, "seed": seed}
     shortened = [f"{name}={value}" for name, value in short.items() if value is not None]
     if start:
         changes["start"] = None if start == "none" else start
+    if add_to:
+        if start or train:
+            raise UserError("--add-to says what to start from and what learns; leave --from, "
+                            "--train out")  # fmt: skip
+        changes |= {"start": add_to, "train": "add"}
     if train:
         changes["train"] = train
     if folds is not None:
@@ -96,9 +109,10 @@ def finetune(
     with on_this_machine(
         given, device=device, workers=workers, resume=resume, max_minutes=max_minutes
     ) as run:
-        history = folders.finetune_folder(data, output, chosen, run=run)
+        teach = add_organs_folder if chosen.train == "add" else finetune_folder
+        history = teach(data, output, chosen, run=run)
     if is_main():
-        _report(history, output, chosen.folds, json)
+        _report(history, output, chosen, json)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -140,7 +154,7 @@ def _spacing(text: str) -> tuple[float, float, float]:
     return depth, height, width
 
 
-def _report(history: History, output: str, folds: int, as_json: bool) -> None:
+def _report(history: History, output: str, recipe: Recipe, as_json: bool) -> None:
     best = history.best
     if as_json:
         scores = {"mean_dice": None, "dice": {}} if best is None else best.as_json()
@@ -148,12 +162,15 @@ def _report(history: History, output: str, folds: int, as_json: bool) -> None:
         console.show_json({"output": output, **done, **scores})
         return
     if best is not None:
-        title = f"All cases, each by the fold that held it out ({folds} folds)"
-        if not folds:
+        title = f"All cases, each by the fold that held it out ({recipe.folds} folds)"
+        if not recipe.folds:
             title = f"Held-out cases, best at step {history.best_step}"
             if history.best_step == 0:
                 title = "Held-out cases, by the fitted head on the frozen backbone"
         console.show(f"{title}:\n{best.as_text()}")
-    console.show(f"{output}: the new model; use it with: mots predict --model {output}")
+    what, use = "the new model", f"--model {output}"
+    if output.endswith(".safetensors"):
+        what, use = "the new organs", f"--model {recipe.start} --add {output}"
+    console.show(f"{output}: {what}; use it with: mots predict {use}")
     if not history.complete:
         console.show("It ran out of time; continue with the same command and --resume")

@@ -37,6 +37,10 @@ def predict(
     model: Annotated[
         str, typer.Option("-m", "--model", help="Name, folder or Hub repository")
     ] = "transdodnet.phantom",
+    add: Annotated[
+        list[str] | None,
+        typer.Option(help="File of organs added to the model (mots finetune --add-to); repeatable"),
+    ] = None,
     tasks: Annotated[
         str, typer.Option(help="Tasks to predict, comma-separated: liver,spleen; all by default")
     ] = "",
@@ -116,7 +120,7 @@ def predict(
     chosen = best_device(device)
     prepare_machine(chosen)
     predictor = Predictor(
-        load(model),
+        load(model, add=add or ()),
         device=chosen,
         tasks=[task.strip() for task in tasks.split(",")] if tasks else None,
         overlap=overlap,

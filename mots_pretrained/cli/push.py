@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def push(
     folder: Annotated[
         str,
-        typer.Argument(help="Folder with the model, such as a training's, or an added task's file"),
+        typer.Argument(help="Folder with the model, as of a training, or a file of added organs"),
     ],
     repository: Annotated[
         str, typer.Argument(help="Hub repository org/name; none writes OUTPUT only")
@@ -87,7 +87,7 @@ def push(
         datasets=tuple(name.strip() for name in datasets.split(",") if name.strip()),
     )
     if Path(folder).is_file():
-        address = _push_task(folder, repository, said, private=private, revision=revision)
+        address = _push_organs(folder, repository, said, private=private, revision=revision)
         if json:
             console.show_json({"folder": None, "commit": address})
         else:
@@ -120,25 +120,25 @@ def push(
         console.show(address or f"{output} is ready to be pushed")
 
 
-def _push_task(
+def _push_organs(
     path: str, repository: str, said: Description, *, private: bool, revision: str
 ) -> str:
-    """Publish the file of an added task."""
-    from mots_pretrained.weights.addition import TASK_KIND, Addition
-    from mots_pretrained.weights.card import task_card
-    from mots_pretrained.weights.upload import upload_task
+    """Publish a file of added organs."""
+    from mots_pretrained.weights.addition import ORGANS_KIND, Addition
+    from mots_pretrained.weights.card import organs_card
+    from mots_pretrained.weights.upload import upload_organs
 
     if not repository:
-        raise UserError("an added task is one file; say which repository org/name it is for")
-    task = Addition.load(path, kind=TASK_KIND)
-    card = task_card(
-        str(task.facts.get("name", "")),
-        task.base,
+        raise UserError("added organs are one file; say which repository org/name it is for")
+    found = Addition.load(path, kind=ORGANS_KIND)
+    card = organs_card(
+        [str(name) for name in found.facts.get("classes", ())],
+        found.base,
         repository,
         base_model=said.base_model,
         license=said.license,
     )
-    return upload_task(path, repository, card=card, private=private, revision=revision or None)
+    return upload_organs(path, repository, card=card, private=private, revision=revision or None)
 
 
 def _scans(prepared: str) -> dict[str, str]:

@@ -44,8 +44,10 @@ class DynamicNetwork(Method):
 
     def forward(self, image: Image, tasks: Sequence[str] | None = None) -> Logits:
         """Segment every image for every requested task; see :meth:`Method.forward`."""
-        chosen = self.task_indices(tasks)
-        out = self.backbone(image)
+        return self.logits_of(self.backbone(image), self.task_indices(tasks))
+
+    def logits_of(self, out: BackboneOutput, chosen: Sequence[int]) -> Logits:
+        """Return the logits of the tasks at some positions, from the backbone's maps."""
         kernels = self.kernels(out).unbind(1)
         return self._evaluate(out, torch.stack([kernels[task] for task in chosen], dim=1))
 

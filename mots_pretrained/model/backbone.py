@@ -167,7 +167,8 @@ class MOTSBackbone(LevelledBackbone):
                 "these weights are of the 2021 conference network; load them with "
                 "mots_pretrained.load or put a Segmenter on them"
             )
-        return dataclasses.replace(config, architecture="backbone"), backbone_part(state)
+        own = dataclasses.replace(config.before_added, architecture="backbone")
+        return own, backbone_part(state)
 
 
 def backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:

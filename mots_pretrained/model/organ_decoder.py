@@ -46,34 +46,21 @@ class DecoderLayer(nn.Module):
         reference: Tensor,
         memory: Tokens,
         shapes: list[Shape],
-        *,
-        others: tuple[Tensor, Tensor] | None = None,
     ) -> Tokens:
-        """Return t_i of t_{i-1} ``(B, M, d)``, E_q ``(M, d)`` and the memory ``(B, tokens, d)``.
-
-        With ``others``, their own t_{i-1} and E_q, the queries see those besides each other.
-        """
+        """Return t_i of t_{i-1} ``(B, M, d)``, E_q ``(M, d)`` and the memory ``(B, tokens, d)``."""
         if self.pre_norm:  # residuals unscaled, as published
-            if others is not None:
-                others = (self.norm_self(others[0]), others[1])
-            v = self.norm_self(t)
-            t = t + self._attend_self(v, embedding, others)
+            t = t + self._attend_self(self.norm_self(t), embedding)
             x = self.norm_cross(t) + embedding
             t = t + self.dropout(self.cross_attention(x, reference, memory, shapes))
             return t + self.feedforward(self.norm_feedforward(t))
-        t = self.norm_self(self._attend_self(t, embedding, others) + t * self.alpha)
+        t = self.norm_self(self._attend_self(t, embedding) + t * self.alpha)
         crossed = self.dropout(self.cross_attention(t + embedding, reference, memory, shapes))
         t = self.norm_cross(crossed + t * self.alpha)
         return self.norm_feedforward(self.feedforward(t) + t * self.alpha)
 
-    def _attend_self(
-        self, value: Tensor, embedding: Tensor, others: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
-        query = key = value + embedding
-        if others is not None:
-            key = torch.cat([others[0] + others[1], key], dim=1)
-            value = torch.cat([others[0], value], dim=1)
-        attended, _ = self.self_attention(query, key, value, need_weights=False)
+    def _attend_self(self, value: Tensor, embedding: Tensor) -> Tensor:
+        query = value + embedding
+        attended, _ = self.self_attention(query, query, value, need_weights=False)
         return self.dropout(attended)
 
 
@@ -102,35 +89,9 @@ class OrganDecoder(nn.Module):
         Args:
             memory: The Transformer's levels, finest first.
         """
-        return self.states(memory)[-1]
-
-    def states(self, memory: list[Features]) -> list[Tokens]:
-        """Return t_0 to t_Idec, each ``(B, M, d)``."""
         shapes, tokens = level_shapes(memory), flatten_levels(memory)
         reference = self.reference(self.embedding).sigmoid()[None]  # one for all layers
-        t = [self.initial.expand(tokens.shape[0], -1, -1)]
+        t = self.initial.expand(tokens.shape[0], -1, -1)
         for layer in self.layers:
-            t.append(layer(t[-1], self.embedding, reference, tokens, shapes))
-        return t
-
-    def beside(
-        self, memory: list[Features], states: list[Tokens], embedding: Tensor, initial: Tensor
-    ) -> Tokens:
-        """Decode further queries, which see the decoder's own but are not seen by them.
-
-        Args:
-            memory: The Transformer's levels, finest first.
-            states: What :meth:`states` gave for it.
-            embedding: ``(N, d)``, E_q of the further queries.
-            initial: ``(N, d)``, their t_0.
-
-        Returns:
-            ``(B, N, d)``; they see each other, too.
-        """
-        shapes, tokens = level_shapes(memory), flatten_levels(memory)
-        reference = self.reference(embedding).sigmoid()[None]
-        t = initial.expand(tokens.shape[0], -1, -1)
-        for layer, own in zip(self.layers, states[:-1], strict=True):
-            others = (own, self.embedding)
-            t = layer(t, embedding, reference, tokens, shapes, others=others)
+            t = layer(t, self.embedding, reference, tokens, shapes)
         return t

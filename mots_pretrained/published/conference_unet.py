@@ -224,4 +224,5 @@ class ConferenceUNet(LevelledBackbone):
         cls, config: ModelConfig, state: dict[str, Tensor]
     ) -> tuple[ModelConfig, dict[str, Tensor]]:
         """Take the backbone's part of a whole network's weights."""
-        return dataclasses.replace(config, architecture="backbone"), backbone_part(state)
+        own = dataclasses.replace(config.before_added, architecture="backbone")
+        return own, backbone_part(state)

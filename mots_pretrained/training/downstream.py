@@ -117,6 +117,25 @@ def _contract_for(
     return dataclasses.replace(contract, intensity="zscore", channels=names, spacing=spacing)
 
 
+def check_same_input(task: Downstream, contract: Preprocessing) -> None:
+    """Refuse what cannot be learned beside old tasks: another input, or classes that overlap.
+
+    Raises:
+        UserError: Naming the folder.
+    """
+    if task.contract != contract:
+        raise UserError(
+            f"{task.found.folder} asks for another input than the network's ("
+            f"{', '.join(task.contract.channels)}, {task.contract.intensity}, at "
+            f"{task.contract.spacing} mm); fine-tune without --add-to"
+        )
+    if not task.exclusive:
+        raise UserError(
+            f"{task.found.folder} has classes that overlap; organs that are added must exclude "
+            "each other: name each by one label value (--classes)"
+        )
+
+
 def own_first(classes: Classes) -> Classes:
     """Return classes with the value first that is written for each: one of no class inside it.
 

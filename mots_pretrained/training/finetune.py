@@ -174,7 +174,7 @@ def _fit_first(
 
     A training that goes on from a checkpoint has done so already.
     """
-    is_wanted = recipe.train == "head" or (recipe.fit_head and segmenter.head_is_new)
+    is_wanted = recipe.train != "all" or (recipe.fit_head and segmenter.head_is_new)
     if not is_wanted or (folder is not None and (folder / CHECKPOINT).exists()):
         return None
     segmenter.to(accelerator.device)

@@ -7,23 +7,33 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from mots_pretrained.adaptation.ensemble import FOLD
+from mots_pretrained.adaptation.extended import add_head, check_new
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.files import write_json
-from mots_pretrained.training.downstream import Downstream, Parts, describe, folds, split
+from mots_pretrained.networks import load
+from mots_pretrained.training.downstream import (
+    Downstream,
+    Parts,
+    check_same_input,
+    describe,
+    folds,
+    split,
+)
 from mots_pretrained.training.finetune import FIELDS, History, prepare, train
 from mots_pretrained.training.folder import RECORD, begin, complete, finished
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.pretrain import digest_of, held, identity_of, outcome
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases
+from mots_pretrained.weights.addition import ORGANS_FILE
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
 from mots_pretrained.weights.provenance import CASES, write_training_scans
@@ -88,7 +98,11 @@ def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[
     found = find_labelled(data)
     scans = found.cases
     parts = folds(scans, recipe.folds, recipe.seed) if recipe.folds else [split(scans, recipe)]
-    return describe(found, config.preprocessing, recipe, workers=run.workers), parts
+    task = describe(found, config.preprocessing, recipe, workers=run.workers)
+    if recipe.train == "add":
+        check_same_input(task, config.preprocessing)
+        check_new(config, tuple(task.classes))
+    return task, parts
 
 
 def _identity(
@@ -138,7 +152,7 @@ class _Job:
             return on_main(accelerator, lambda: _known_history(output))
         records = [self.prepared.named(part) for part in names]
         cases, held_out = ([self.prepared.case(r) for r in part] for part in records)
-        what = "Fitting a head on" if recipe.train == "head" else "Fine-tuning"
+        what = "Fine-tuning" if recipe.train == "all" else "Fitting a head on"
         self.run.tell(
             f"{what} {recipe.start or 'random weights'} with {len(names[0])} cases, "
             f"{len(names[1])} held out, on {accelerator.device}"
@@ -157,7 +171,12 @@ class _Job:
         )
         history = train(trainer, watch, cases)
         if accelerator.is_main_process:
-            segmenter.save_pretrained(output, half=recipe.half)
+            if recipe.train == "add":
+                extended = add_head(load(cast(str, recipe.start)), segmenter.cpu())
+                extended.save_organs(output / ORGANS_FILE)
+                extended.save_pretrained(output)
+            else:
+                segmenter.save_pretrained(output, half=recipe.half)
             earlier = None if recipe.start is None else resolve(recipe.start)
             write_training_scans(output, self.prepared.hashes(records[0]), earlier=earlier)
             write_json(output / CASES, {"train": names[0], "validation": names[1],

@@ -23,8 +23,8 @@ from mots_pretrained.parse import from_dict, parse_yaml
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.sizes import size_named
 
-Train = Literal["head", "all"]
-"""What of a segmenter learns."""
+Train = Literal["head", "all", "add"]
+"""What learns: a head alone, all weights, or a head that stands beside the start's own tasks."""
 
 BYOL = "byol3d"
 """In place of a method's name: BYOL-3D, which trains an encoder without labels."""
@@ -46,7 +46,7 @@ class Recipe:
     channel_init: ChannelInit = "first"  # how the first layer is widened; first is the paper's way
     head: HeadKind = "levels"  # a segmenter's new head: on all levels, or the paper's linear one
     fit_head: bool = True  # fit a new head on the pretrained features before all weights learn
-    train: Train = "all"  # all weights, or the head alone on the frozen backbone
+    train: Train = "all"  # all weights; head: a head alone; add: one beside the start's tasks
     classes: tuple[str, ...] = ()  # names of a segmenter's classes; by default what the data says
     class_values: tuple[tuple[int, ...], ...] = ()  # label values of each class, its own first
     spacing: tuple[float, float, float] | None = None  # mm (D, H, W); null: the data's or model's
@@ -286,6 +286,10 @@ def _check(recipe: Recipe) -> None:
         raise UserError(f"spacing must be 0.1 to 20 mm, not {recipe.spacing}")
     if recipe.class_values and len(recipe.class_values) != len(recipe.classes):
         raise UserError("class_values must have values for each of the classes")
+    if recipe.train == "add" and (recipe.start is None or recipe.folds or recipe.half):
+        raise UserError("organs are added to the weights of start as they are, without folds, half")
+    if recipe.train == "add" and recipe.head != "levels":
+        raise UserError("organs are added by a head on all levels; leave out head=linear")
     if recipe.method == BYOL and recipe.ema is None:
         raise UserError("byol3d compares with averaged weights, so it needs ema; 0.99 is usual")
     _ = recipe.config  # an unknown method or size is told now

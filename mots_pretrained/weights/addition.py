@@ -15,11 +15,11 @@ from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import replacing_by_name
 from mots_pretrained.weights.download import LIBRARY, REPOSITORY, plain_hub_errors
 
-TASK_FILE = "task.safetensors"
-"""Name of an added task's file in a repository of a Hub."""
+ORGANS_FILE = "organs.safetensors"
+"""Name of the file of added organs in a folder or in a repository of a Hub."""
 
-TASK_KIND = "task"
-"""Kind of the files that hold an added task."""
+ORGANS_KIND = "organs"
+"""Kind of the files that hold added organs."""
 
 FORMAT_VERSION = 1
 """Version of the files that this package writes, and the newest that it reads."""
@@ -30,7 +30,7 @@ class Addition:
     """What such a file holds.
 
     Attributes:
-        kind: What was learned, such as ``"task"``.
+        kind: What was learned, such as ``"organs"``.
         base: ``weights_sha256`` of the weights that it was learned on.
         facts: What else is needed to put it to use, as JSON has it.
         tensors: The learned values, by name.
@@ -94,10 +94,10 @@ class Addition:
             )
 
 
-def find_task(
+def find_organs(
     name: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None
 ) -> Path:
-    """Return the file of an added task: a path, or what a Hub repository holds.
+    """Return the file of added organs: a path, or what a Hub repository holds.
 
     Args:
         name: A file, or ``"org/name"``, also ``"org/name@revision"``.
@@ -105,7 +105,7 @@ def find_task(
         token: Token for private ones.
 
     Raises:
-        ValueError: If the repository cannot be read or holds no added task.
+        ValueError: If the repository cannot be read or holds no added organs.
         ConnectionError: If the Hub cannot be reached and the file was not fetched before.
     """
     match = REPOSITORY.fullmatch(os.fspath(name)) if isinstance(name, str) else None
@@ -117,10 +117,10 @@ def find_task(
     with plain_hub_errors(match["repo"], asked):
         try:
             return Path(
-                hf_hub_download(match["repo"], TASK_FILE, revision=asked, token=token, **LIBRARY)
+                hf_hub_download(match["repo"], ORGANS_FILE, revision=asked, token=token, **LIBRARY)
             )
         except errors.RemoteEntryNotFoundError as error:
-            raise UserError(f"{name} holds no added task ({TASK_FILE})") from error
+            raise UserError(f"{name} holds no added organs ({ORGANS_FILE})") from error
 
 
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:

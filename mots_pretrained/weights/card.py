@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mots_pretrained.config import ModelConfig
@@ -127,17 +127,22 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
     )
 
 
-def task_card(
-    name: str, base_sha256: str, repository: str, *, base_model: str = "", license: str = ""
+def organs_card(
+    organs: Sequence[str],
+    base_sha256: str,
+    repository: str,
+    *,
+    base_model: str = "",
+    license: str = "",
 ) -> str:
-    """Write the card of a task that was added to a network.
+    """Write the card of organs that were added to a network.
 
     Args:
-        name: Name of the task.
-        base_sha256: Hash of the weights that it was learned on.
+        organs: Their names.
+        base_sha256: Hash of the weights that they were learned on.
         repository: Hub repository that the card is for.
         base_model: Hub repository, or catalogue name, of those weights.
-        license: Of the task's weights, by the Hub's name for it.
+        license: Of the organs' weights, by the Hub's name for it.
     """
     from huggingface_hub import ModelCardData
 
@@ -148,7 +153,7 @@ def task_card(
         license=license or UNKNOWN,
         library_name=LIBRARY_NAME,
         pipeline_tag="image-segmentation",
-        tags=["medical-imaging", "3d", "segmentation", "added-task"],
+        tags=["medical-imaging", "3d", "segmentation", "added-organs"],
     ).to_yaml()
     return f"""\
 ---
@@ -157,16 +162,15 @@ def task_card(
 
 # {repository}
 
-The task {name}, learned by one query on top of a network that stays as it is.
+{", ".join(organs)}: learned by a head on the features of a network that stays as it is.
 
 ```python
 import mots_pretrained as mots
 
-net = mots.TransDoDNet.from_pretrained("{base_model or "the network that it was learned on"}")
-net = mots.load_task(net, "{repository}")
+net = mots.load("{base_model or "the network that they were learned on"}", add=["{repository}"])
 ```
 
-It is refused on other weights than those with SHA-256 {base_sha256}.
+They are refused on other weights than those with SHA-256 {base_sha256}.
 
 ## Source
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.weights.addition import TASK_FILE, TASK_KIND, Addition
+from mots_pretrained.weights.addition import ORGANS_FILE, ORGANS_KIND, Addition
 from mots_pretrained.weights.card import Description, model_card
 from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config, save_folder
 from mots_pretrained.weights.download import FILES, LIBRARY, plain_hub_errors
@@ -103,7 +103,7 @@ def upload_folder(
     )
 
 
-def upload_task(
+def upload_organs(
     path: str | Path,
     repository: str,
     *,
@@ -112,12 +112,12 @@ def upload_task(
     private: bool = False,
     revision: str | None = None,
 ) -> str:
-    """Commit a task that was added to a network, a file of kilobytes, for ``load_task``.
+    """Commit the file of organs that were added to a network, for ``load(..., add=...)``.
 
     Args:
-        path: File of ``save_task``.
+        path: File of ``save_organs``.
         repository: As in :func:`upload_folder`.
-        card: Text of README.md; see :func:`~mots_pretrained.weights.card.task_card`.
+        card: Text of README.md; see :func:`~mots_pretrained.weights.card.organs_card`.
         token: As there.
         private: As there.
         revision: As there.
@@ -127,9 +127,9 @@ def upload_task(
         ValueError: If it is no such file, or as in :func:`upload_folder`.
         ConnectionError: If the Hub cannot be reached.
     """
-    Addition.load(path, kind=TASK_KIND)  # so that what is sent is sound
-    contents: dict[str, bytes | Path] = {TASK_FILE: Path(path), CARD: card.encode()}
-    message = "Upload an added task with mots_pretrained"
+    Addition.load(path, kind=ORGANS_KIND)  # so that what is sent is sound
+    contents: dict[str, bytes | Path] = {ORGANS_FILE: Path(path), CARD: card.encode()}
+    message = "Upload added organs with mots_pretrained"
     return _commit(contents, repository, message, token, private, revision)
 
 

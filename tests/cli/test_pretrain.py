@@ -15,7 +15,7 @@ from mots_pretrained.training.recipe import Recipe, read_recipe, to_yaml
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--recipe", "mine"], "unknown recipe 'mine'; allowed are byol3d, finetune, new_organ"),
+        (["--recipe", "mine"], "unknown recipe 'mine'; allowed are byol3d, finetune, paper"),
         (["--recipe", "mine.yaml"], "no such recipe: mine.yaml"),
         (["--set", "size=huge"], "unknown size 'huge'; allowed are small, paper"),
         (["--set", "method=unet"], "unknown method 'unet'"),

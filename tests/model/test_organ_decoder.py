@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -82,29 +80,3 @@ def test_the_published_last_norm_of_pre_norm_is_kept_but_never_applied() -> None
     torch.nn.init.constant_(decoder.norm.weight, 7.0)
     assert torch.equal(decoder(levels), before)
     assert not hasattr(OrganDecoder(config(), 3), "norm")
-
-
-@pytest.mark.parametrize("pre_norm", [False, True])
-def test_queries_beside_give_what_a_decoder_with_a_mask_would(pre_norm: bool) -> None:
-    """One decoder of all queries, in which the mask hides the further ones from the first."""
-    own = OrganDecoder(config(pre_norm=pre_norm), 3).eval()
-    every = OrganDecoder(config(pre_norm=pre_norm), 5).eval()
-    embedding, initial = torch.randn(2, 12), torch.randn(2, 12)
-    every.load_state_dict(
-        {
-            **own.state_dict(),
-            "embedding": torch.cat([own.embedding, embedding]),
-            "initial": torch.cat([own.initial, initial]),
-        }
-    )
-    hidden = torch.zeros(5, 5, dtype=torch.bool)
-    hidden[:3, 3:] = True
-    for layer in every.layers:
-        layer.self_attention.forward = partial(layer.self_attention.forward, attn_mask=hidden)
-    levels = memory()
-    expected = every(levels)
-    states = own.states(levels)
-    assert len(states) == len(own.layers) + 1
-    torch.testing.assert_close(states[-1], expected[:, :3], rtol=0, atol=1e-5)
-    further = own.beside(levels, states, embedding, initial)
-    torch.testing.assert_close(further, expected[:, 3:], rtol=0, atol=1e-5)

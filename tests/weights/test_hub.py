@@ -17,7 +17,7 @@ from mots_pretrained import __version__
 from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.networks import build, load
 from mots_pretrained.publishing import prepare_folder
-from mots_pretrained.weights.card import Description, model_card, task_card
+from mots_pretrained.weights.card import Description, model_card, organs_card
 from mots_pretrained.weights.card_renewal import read_card
 from mots_pretrained.weights.checkpoint import save_folder
 from mots_pretrained.weights.fingerprint import weights_sha256
@@ -258,20 +258,20 @@ def test_an_ensemble_is_pushed_found_and_loaded(hub, client, cache, tmp_path):
 
 
 def test_an_added_organ_is_pushed_and_loaded(hub, client, tmp_path):
-    given = {"task": "aorta", "base_model": "org/net", "license": "mit", "token": "writer"}
-    told = client.ask("push_task", "org/aorta", **given)
+    given = {"organ": "aorta", "base_model": "org/net", "license": "mit", "token": "writer"}
+    told = client.ask("push_organs", "org/aorta", **given)
     assert "value" in told, told
     pushed = hub.repositories["org/aorta"]
     files = pushed.commits[pushed.head]
-    assert {*files} == {"task.safetensors", "README.md", ".gitattributes"}
+    assert {*files} == {"organs.safetensors", "README.md", ".gitattributes"}
     for line in (b"base_model: org/net\n", b"base_model_relation: adapter\n"):
         assert line in files["README.md"]
-    assert client.ask("load_task", "org/aorta", task="aorta")["value"] == [0.25] * 48
-    assert "no repository org/none" in client.ask("load_task", "org/none", task="aorta")["told"]
+    assert client.ask("load_organs", "org/aorta", organ="aorta")["value"] == [0.25] * 64
+    assert "no repository org/none" in client.ask("load_organs", "org/none", organ="aorta")["told"]
     hub.add("org/empty", {"README.md": b""})
-    assert "holds no added task" in client.ask("load_task", "org/empty", task="aorta")["told"]
+    assert "holds no added organs" in client.ask("load_organs", "org/empty", organ="aorta")["told"]
     path = tmp_path / "aorta.safetensors"
-    path.write_bytes(files["task.safetensors"])
+    path.write_bytes(files["organs.safetensors"])
     words = [str(path), "org/second", "--license", "mit"]
     answer = client.ask("command", "push", words=words)["value"]
     assert answer["status"] == 2  # no token
@@ -293,7 +293,9 @@ def test_the_hub_s_own_validator_takes_every_card(hub, client, tmp_path):
     cards = {
         "network": model_card(small(), said),
         "plain": model_card(small("segmenter")),
-        "task": task_card("aorta", "0" * 64, "org/aorta", base_model="org/net", license="mit"),
+        "organs": organs_card(
+            ["aorta"], "0" * 64, "org/aorta", base_model="org/net", license="mit"
+        ),
     }
     for name, text in cards.items():
         (tmp_path / f"{name}.md").write_text(text)

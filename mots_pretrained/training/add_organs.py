@@ -1,0 +1,125 @@
+"""New organs beside the old: a head on the frozen backbone of a network with tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from mots_pretrained.adaptation.extended import ExtendedNetwork, add_head, check_base
+from mots_pretrained.adaptation.fit_head import OnFit, fit_head
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.data.case import Case, read_case
+from mots_pretrained.data.layouts import Classes, find_labelled
+from mots_pretrained.data.layouts.collection import numbered
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_bytes
+from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.networks import load
+from mots_pretrained.training.downstream import check_same_input, describe
+from mots_pretrained.training.finetune import History
+from mots_pretrained.training.finetune_folder import finetune_folder
+from mots_pretrained.training.recipe import Recipe, Run
+from mots_pretrained.weights.addition import ORGANS_FILE
+
+
+def add_organs(
+    net: str | Path | Pretrained,
+    cases: str | Path | Sequence[Case],
+    *,
+    classes: Sequence[str] = (),
+    steps: int = 2500,
+    seed: int = 0,
+    on_fit: OnFit | None = None,
+) -> ExtendedNetwork:
+    """Teach a network with tasks further organs from a few labelled scans; nothing old changes.
+
+    A head on all levels is fitted on the frozen backbone. The old tasks' logits stay what they
+    were, to the bit.
+
+    Args:
+        net: Name, folder or Hub repository of a network with tasks, or the network, whose weights
+            are shared; one with organs added gets more.
+        cases: Folder of labelled scans in a layout of ``find_labelled``, or cases on the network's
+            contract with one target channel of class values.
+        classes: Names of the organs: of cases needed, in the order of their values; of a folder
+            that names them not.
+        steps: Fitting steps.
+        seed: Random seed for voxels and fitting.
+        on_fit: Callback as of :func:`fit_head`.
+
+    Returns:
+        The extended network in evaluation mode; ``save_organs(path)`` writes the small file.
+
+    Raises:
+        UserError: If the network shares no features between tasks, a name is taken, cases do not
+            keep the contract, or classes overlap.
+
+    Example:
+        >>> net = add_organs("transdodnet.phantom", "aortas")  # doctest: +SKIP
+        >>> net.save_organs("aorta.safetensors")  # doctest: +SKIP
+        >>> mots.Predictor(net)("ct.nii.gz").label_values["aorta"]  # doctest: +SKIP
+        (12,)
+    """
+    network = net if isinstance(net, Pretrained) else load(net)
+    base, contract = check_base(network), network.config.preprocessing
+    if isinstance(cases, str | Path):
+        recipe = Recipe(steps=1, classes=tuple(classes), class_values=_values(classes))
+        task = describe(find_labelled(cases), contract, recipe)
+        check_same_input(task, contract)
+        values: Classes = task.classes
+        cases = [read_case(scan, contract, task.targets) for scan in task.scans]
+    else:
+        values = numbered(tuple(classes))
+    if not values:
+        raise UserError("say what the classes of the cases are called: classes=[...]")
+    with torch.random.fork_rng(devices=[]):
+        segmenter = Segmenter.from_scratch(network.config, classes=tuple(values), head="levels")
+    segmenter.config = dataclasses.replace(segmenter.config, class_values=tuple(values.values()))
+    segmenter.to(next(base.parameters()).device)
+    segmenter.backbone = base.backbone
+    was_training = base.training
+    try:
+        fit_head(segmenter, cases, steps=steps, seed=seed, on_fit=on_fit)
+    finally:
+        base.train(was_training)
+    return add_head(network, segmenter).eval()
+
+
+def add_organs_folder(
+    data: str | Path, output: str | Path, recipe: Recipe, *, run: Run | None = None
+) -> History:
+    """Learn organs that a folder labels, and write the extended network or their small file.
+
+    Args:
+        data: As of :func:`finetune_folder`.
+        output: Folder for the extended network with its records, and in it the small file
+            ``organs.safetensors``; or a file ``NAME.safetensors``, which then is all.
+        recipe: With ``train="add"`` and the network to add to as ``start``.
+        run: Where and for how long.
+
+    Raises:
+        UserError: As of :func:`finetune_folder`; if the file is there already.
+    """
+    output = Path(output)
+    if output.suffix != ".safetensors":
+        return finetune_folder(data, output, recipe, run=run)
+    if output.exists():
+        raise UserError(f"{output} is there already; choose another file, or remove it")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("several processes share a folder; give one in place of a file")
+    if run is not None and run.resume:
+        raise UserError("a single file is learned in one go; give a folder to resume")
+    with tempfile.TemporaryDirectory() as scratch:
+        history = finetune_folder(data, Path(scratch) / "out", recipe, run=run)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(output, (Path(scratch) / "out" / ORGANS_FILE).read_bytes())
+    return history
+
+
+def _values(classes: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    return tuple((n,) for n in range(1, len(classes) + 1))
