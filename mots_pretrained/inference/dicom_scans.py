@@ -12,6 +12,8 @@ from mots_pretrained.images.dicom import Series, choose_series, find_series, mat
 from mots_pretrained.images.dicom_files import is_dicom
 from mots_pretrained.images.volume import list_volumes, stem
 
+_LISTED = 20  # series, in a message
+
 
 def may_be_dicom(path: Path) -> bool:
     """Whether to look for series in a path: a zip, a DICOM file, or a folder of only such."""
@@ -53,7 +55,8 @@ def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
     every = [series for chosen in chosen_of.values() for series in chosen]
     if not every and not broken:
         if wanted is not None:
-            raise UnknownNameError(f"{place} has no series {wanted!r} at any depth")
+            there = "; ".join(str(series) for series in volumes_of(loose)[:_LISTED])
+            raise UnknownNameError(f"{place} has no series {wanted!r}; there are: {there}")
         raise UserError(
             f"{place} holds no .nii or .nii.gz file and no DICOM volume; give a folder of scans"
         )
