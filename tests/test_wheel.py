@@ -23,6 +23,8 @@ import mots_pretrained as mots
 assert {wheel!r} in mots.__file__, mots.__file__
 prediction = mots.Predictor(mots.load("transdodnet.phantom"))({scan!r})
 prediction.save({out!r})
+from mots_pretrained.report.html import asset
+assert "Niivue" in asset("niivue.js") and "BSD 2-Clause" in asset("NIIVUE_LICENSE")
 """
 
 

@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
         ("demo", "Run the whole workflow on a phantom scan or on your own, step by step"),
         ("models", "List the pretrained models, show one, fetch it, check what it has seen"),
         ("predict", "Segment a CT scan"),
+        ("report", "Show results or a training as one page, with slices, 3D and volumes"),
         ("finetune", "Fine-tune pretrained weights on a few labelled scans"),
         ("evaluate", "Score label maps, or a model on prepared scans or on phantoms"),
         ("check", "Check the original collections for faults before training on them"),

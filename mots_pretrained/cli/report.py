@@ -1,0 +1,73 @@
+"""``mots report``: results or a training as one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mots_pretrained.cli import console
+from mots_pretrained.errors import MissingFileError, UserError
+
+
+def report(
+    folder: Annotated[
+        str, typer.Option("-i", "--input", help="Folder of mots predict, or of a training")
+    ],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Page to write; report.html in it by default")
+    ] = "",
+    scan: Annotated[str, typer.Option(help="Only the scan of this name")] = "",
+    scans: Annotated[
+        str, typer.Option(help="Folder of the scans, where they have been moved since")
+    ] = "",
+    size: Annotated[int, typer.Option(help="Voxels along any axis of the pictures, 16 to 512")] = (
+        160
+    ),
+    megabytes: Annotated[
+        float, typer.Option(help="Pictures' size together; scans beyond it are listed without")
+    ] = 60.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Show results or a training as one page.
+
+    Of a folder of mots predict: slices in three planes and 3D with the labels,
+    volumes beside those of training, what speaks against each result, and for
+    several scans a table that can be sorted, outliers marked. Of a folder of
+    mots pretrain or finetune: curves, scores and settings.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise MissingFileError(f"no such folder: {folder}; give one of mots predict or a training")
+    if scans and not Path(scans).is_dir():
+        raise MissingFileError(f"no such folder: {scans}; give the folder of the scans")
+    if not 16 <= size <= 512:
+        raise UserError(f"--size must be 16 to 512, not {size}")
+    page = output or str(place / "report.html")
+    title = f"{place.resolve().name}: {{}}"
+    from mots_pretrained.report.training_page import LOG, write_training_page
+
+    if (place / LOG).is_file():
+        write_training_page(place, page, title=title.format("training"))
+        told: dict[str, object] = {"page": page}
+    else:
+        from mots_pretrained.report.prediction_page import write_prediction_page
+        from mots_pretrained.report.results import read_results
+
+        results = read_results(place, scan or None)
+        shown = write_prediction_page(
+            results,
+            page,
+            title=title.format(results[0].name if len(results) == 1 else "segmented scans"),
+            scans=scans or None,
+            most=size,
+            megabytes=megabytes,
+        )
+        told = {"page": page, "scans": len(results), "with_pictures": shown}
+        if shown < len(results):
+            console.say(f"{shown} of {len(results)} scans have their pictures in the page")
+    if json:
+        console.show_json(told)
+    else:
+        console.show(page)

@@ -1,0 +1,100 @@
+"""A training's folder as one page: curves of its log, scores, and how it was done."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_text
+from mots_pretrained.report.curves import draw_curves, points
+from mots_pretrained.report.html import page
+from mots_pretrained.report.page import checked_page
+
+LOG = "log.csv"
+"""File by which a training's folder is known."""
+
+_FACTS = ("training.json", "cases.json")
+_ACROSS = ("step", "seconds")  # columns that are no curve
+
+
+def write_training_page(
+    folder: str | os.PathLike[str], path: str | os.PathLike[str], *, title: str
+) -> None:
+    """Write the page of a training; it appears whole or not at all.
+
+    Args:
+        folder: What ``mots pretrain -o`` or ``mots finetune -o`` was given.
+        path: An ``.html`` file to write or replace.
+        title: What is shown.
+
+    Raises:
+        UserError: If the log is no training's, or the page's name or folder cannot be.
+    """
+    path, folder = checked_page(path), Path(folder)
+    with open(folder / LOG, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    write_text(path, page(title, _body(folder, rows, title)))
+
+
+def _body(folder: Path, rows: Sequence[dict[str, str]], title: str) -> Iterator[str]:
+    yield f"<h1>{escape(title)}</h1>"
+    yield "<h2>Curves</h2>"
+    yield _curves(folder / LOG, rows)
+    for name in _FACTS:
+        facts = _read(folder / name)
+        scores = facts.get("scores")
+        if isinstance(scores, dict) and scores:
+            yield "<h2>Scores</h2>"
+            yield from _list(scores)
+    facts = _read(folder / _FACTS[0])
+    if facts:
+        yield "<h2>How</h2>"
+        yield from _list(facts)
+
+
+def _curves(log: Path, rows: Sequence[dict[str, str]]) -> str:
+    try:
+        columns = [c for c in (rows[0] if rows else ()) if c and c not in _ACROSS]
+        drawn = [column for column in columns if points(rows, "step", column)]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{log} is no training's log ({error})") from error
+    if not drawn:
+        raise UserError(f"{log} has no numbers by step; give the folder of a training")
+    with tempfile.TemporaryDirectory() as place:
+        picture = Path(place) / "curves.png"
+        draw_curves({"training": rows}, picture, columns=drawn)
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+    names = escape(", ".join(drawn))
+    return f'<div class="wide"><img alt="{names} by step" src="data:image/png;base64,{data}"></div>'
+
+
+def _list(facts: dict[str, Any], before: str = "") -> Iterator[str]:
+    """List names and values, those of nested dicts by their path."""
+    if not before:
+        yield '<div class="wide"><table class="texts"><tbody>'
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _list(value, f"{before}{name}, ")
+        elif value not in (None, "", []):
+            shown = f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else value
+            cells = (escape(f"{before}{name}"), escape(str(shown)[:200]))
+            yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    if not before:
+        yield "</tbody></table></div>"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

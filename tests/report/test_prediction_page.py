@@ -1,0 +1,166 @@
+"""The page of predicted scans: what it holds, that it escapes names, and who is an outlier."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from predicted_folder import predict_into
+
+from mots_pretrained.cli import main
+from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.files import write_json
+from mots_pretrained.images.volume import Volume
+from mots_pretrained.report.embed import embed
+from mots_pretrained.report.html import asset
+from mots_pretrained.report.prediction_page import write_prediction_page
+from mots_pretrained.report.results import outliers, read_results
+
+EVIL = "<script>alert(1)<b onclick='x'>&amp"
+
+
+def own_parts(page: Path) -> str:
+    """A page without the viewer that is bundled."""
+    return page.read_text("utf-8").replace(asset("niivue.js"), "")
+
+
+def data_of(page: Path) -> dict:
+    text = re.search(r'id="data">(.*?)</script>', own_parts(page), re.DOTALL)
+    assert text is not None
+    return json.loads(text[1])
+
+
+def volume_of(text: str) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(text)))
+
+
+def test_a_page_holds_scan_labels_volumes_and_doubts(tmp_path, capsys):
+    out = predict_into(tmp_path, "ct")
+    assert main(["report", "-i", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"page": str(out / "report.html"), "scans": 1, "with_pictures": 1}
+    (scan,) = data_of(out / "report.html")["scans"]
+    volumes = json.loads((out / "ct_volumes.json").read_text())["volumes_ml"]
+    assert {label["name"]: label["ml"] for label in scan["labels"]} == volumes
+    texts = [doubt["text"] for doubt in scan["doubts"]]
+    assert any("in 140 training scans it measured 1.0 to 2.0 ml" in text for text in texts)
+    spleen = scan["labels"][3]
+    assert (spleen["seen"], spleen["range"]) == ([1.0, 2.0], "training: 1 to 2 ml")
+    marks, image = volume_of(scan["marks"]), volume_of(scan["image"])
+    assert marks.shape == image.shape
+    assert set(np.unique(marks.dataobj)) == {0, 1, 2, 3, 4}
+    assert np.asarray(image.dataobj).std() > 20
+    # what is read off the page's label map is the volume told, but for the rounding of the grid
+    liver = (np.asarray(marks.dataobj) == 1).sum() * abs(np.linalg.det(marks.affine[:3, :3])) / 1000
+    assert liver == pytest.approx(volumes["liver"], rel=0.05)
+
+
+def test_names_are_text_and_nothing_is_fetched(tmp_path):
+    out = predict_into(tmp_path, "ct")
+    file = out / "ct_volumes.json"
+    told = json.loads(file.read_text())
+    rename = lambda d: {EVIL if k == "liver" else k: v for k, v in d.items()}  # noqa: E731
+    told |= {key: rename(told[key]) for key in ("labels", "volumes_ml", "categories")}
+    told |= {"scan": EVIL, "model": EVIL}
+    told["doubts"].append({"kind": "volume", "text": EVIL, "category": EVIL})
+    write_json(file, told)
+    write_json(out / "b_volumes.json", {**told, "scan": "b"})
+    (out / "failures.csv").write_text(f'file,kind,reason\n"{EVIL}",{EVIL},"{EVIL}"\n')
+    page = out / "report.html"
+    assert write_prediction_page(read_results(out), page, title=EVIL) == 2
+    text = own_parts(page)
+    assert "<script>alert" not in text
+    assert "<b onclick" not in text
+    assert html.escape(EVIL) in text
+    assert data_of(page)["scans"][1]["name"] == EVIL
+    assert "default-src 'none'" in text
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
+    assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")
+    assert "</script" not in asset("niivue.js").lower()
+
+
+def test_scans_that_moved_are_found_and_lost_ones_leave_their_labels(tmp_path, capsys):
+    out = predict_into(tmp_path, "ct")
+    (tmp_path / "in").rename(tmp_path / "moved")
+    page = tmp_path / "page.html"
+    write_prediction_page(read_results(out), page, title="lost")
+    assert not np.asarray(volume_of(data_of(page)["scans"][0]["image"]).dataobj).any()
+    assert main(["report", "-i", str(out), "--scans", str(tmp_path / "moved"), "-q"]) == 0
+    (scan,) = data_of(out / "report.html")["scans"]
+    assert np.asarray(volume_of(scan["image"]).dataobj).any()
+
+
+def test_pictures_are_bounded_and_scans_beyond_are_listed(tmp_path, capsys):
+    out = predict_into(tmp_path, "a", "b", "c")
+    assert main(["report", "-i", str(out), "--megabytes", "0.001", "--size", "16"]) == 0
+    assert "1 of 3 scans have their pictures" in capsys.readouterr().out
+    scans = data_of(out / "report.html")["scans"]
+    assert [scan["image"] is not None for scan in scans] == [True, False, False]
+    assert max(volume_of(scans[0]["marks"]).shape) <= 16
+    assert own_parts(out / "report.html").count("<tr data-scan=") == 3
+
+
+def test_small_volumes_keep_place_and_small_lesions():
+    labels = np.zeros((40, 100, 120), np.uint8)
+    labels[5:35, 20:80, 10:50] = 3
+    labels[20, 50, 30] = 7
+    volume = Volume.with_spacing(labels, (5.0, 1.0, 1.0))
+    made = embed(volume, {"organ": 3, "lesion": 7}, most=40)
+    small = volume_of(made.marks)
+    assert small.shape == (24, 20, 40)
+    organ = np.argwhere(np.asarray(small.dataobj) > 0).mean(axis=0)
+    expected = volume.affine @ (*np.argwhere(labels > 0).mean(axis=0), 1)
+    np.testing.assert_allclose(small.affine @ (*organ, 1), expected, atol=1.0)
+    assert 2 in np.unique(small.dataobj)
+    right, front, head = made.places["organ"]
+    assert (right > 0.5, 0.3 < front < 0.7, 0.1 < head < 0.9) == (True, True, True)
+
+
+def test_outliers_are_far_from_the_other_scans(tmp_path):
+    for number, ml in enumerate([100, 101, 99, 102, 98, 100, 101, 300]):
+        write_json(
+            tmp_path / f"s{number}_volumes.json",
+            {
+                "scan": f"s{number}", "segmentation": "x", "spacing_mm": [1, 1, 1],
+                "labels": {"liver": 1}, "volumes_ml": {"liver": ml},
+                "categories": {"liver": {"volume_ml": ml, "median": None}},
+            },
+        )  # fmt: skip
+    results = read_results(tmp_path)
+    assert outliers(results, "liver", "volume_ml") == {"s7"}
+    assert outliers(results[1:], "liver", "volume_ml") == set()  # seven tell nothing
+    assert outliers(results, "liver", "median") == set()
+    write_prediction_page(results, tmp_path / "r.html", title="t")
+    assert own_parts(tmp_path / "r.html").count('class="outlier"') == 1
+    with pytest.raises(UnknownNameError, match="has no scan 'x'; it has s0, s1"):
+        read_results(tmp_path, "x")
+    (tmp_path / "s3_volumes.json").write_text("[]")
+    with pytest.raises(UserError, match=r"s3_volumes\.json is no file of volumes"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-i", "none"], "no such folder: none"),
+        (["-i", "."], "holds no results of mots predict and no log.csv"),
+        (["-i", "out", "-o", "page.txt"], "give a name ending in .html"),
+        (["-i", "out", "--size", "4"], "--size must be 16 to 512, not 4"),
+        (["-i", "out", "--scans", "none"], "no such folder: none"),
+        (["-i", "out", "--scan", "none"], "has no scan 'none'"),
+    ],
+)
+def test_bad_input(tmp_path, monkeypatch, capsys, words, message):
+    predict_into(tmp_path, "ct")
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
