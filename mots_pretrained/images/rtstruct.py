@@ -54,9 +54,10 @@ def write_rtstruct(
     header = source_headers(like)[0]
     frame = str(header.FrameOfReferenceUID)
     result = _dataset(header, frame, slices)
+    many_frames = len({one.uid for one in slices}) < len(slices)
     for number, (name, value) in enumerate(values.items(), start=1):
         contours = [
-            _contour(points, one)
+            _contour(points, one, many_frames)
             for plane, one in zip(found, slices, strict=True)
             for points in _contours(plane == value)
         ]
@@ -68,13 +69,10 @@ def write_rtstruct(
                 ROIGenerationAlgorithm="AUTOMATIC",
             )
         )
-        result.ROIContourSequence.append(
-            _item(
-                ROIDisplayColor=[*rgb_of(name, value)],
-                ContourSequence=contours,
-                ReferencedROINumber=number,
-            )
-        )
+        region = _item(ROIDisplayColor=[*rgb_of(name, value)], ReferencedROINumber=number)
+        if contours:  # the standard knows no empty sequence here
+            region.ContourSequence = contours
+        result.ROIContourSequence.append(region)
         result.RTROIObservationsSequence.append(
             _item(
                 ObservationNumber=number,
@@ -115,7 +113,7 @@ def _dataset(header: Any, frame: str, slices: tuple[Slice, ...]) -> Any:
     for name in _COPIED:
         if name in header:
             result[name] = header[name]
-    images = [_reference(one) for one in dict.fromkeys(slices)]
+    images = [_reference(one) for one in {one.uid: one for one in slices}.values()]
     series = _item(SeriesInstanceUID=header.SeriesInstanceUID, ContourImageSequence=images)
     study = _item(
         ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1",
@@ -157,7 +155,7 @@ def _corners(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points[np.abs(turns) > 1e-6]
 
 
-def _contour(points: NDArray[np.float64], one: Slice) -> Any:
+def _contour(points: NDArray[np.float64], one: Slice, many_frames: bool) -> Any:
     """A closed contour in the patient's millimetres, on the plane of its own image."""
     row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
     places = (
@@ -166,16 +164,16 @@ def _contour(points: NDArray[np.float64], one: Slice) -> Any:
         + points[:, 1:] * one.spacing[0] * column
     )
     return _item(
-        ContourImageSequence=[_reference(one)],
+        ContourImageSequence=[_reference(one, frame=many_frames)],
         ContourGeometricType="CLOSED_PLANAR",
         NumberOfContourPoints=len(places),
         ContourData=[f"{number:.4f}" for number in places.ravel()],
     )
 
 
-def _reference(one: Slice) -> Any:
+def _reference(one: Slice, *, frame: bool = False) -> Any:
     item = _item(ReferencedSOPClassUID=one.sop_class, ReferencedSOPInstanceUID=one.uid)
-    if one.frame:
+    if frame:
         item.ReferencedFrameNumber = one.frame + 1
     return item
 

@@ -63,7 +63,7 @@ def read_contours(path: Path, files: list[Path]) -> dict[str, NDArray[np.bool_]]
     found = {}
     for roi in structures.ROIContourSequence:
         masks = np.zeros((len(images), images[0].Rows, images[0].Columns), bool)
-        for contour in roi.ContourSequence:
+        for contour in roi.get("ContourSequence", ()):
             uid = contour.ContourImageSequence[0].ReferencedSOPInstanceUID
             index = [image.SOPInstanceUID for image in images].index(uid)
             masks[index] ^= inside(np.reshape(contour.ContourData, (-1, 3)), images[index])
@@ -181,6 +181,10 @@ def test_an_enhanced_ct_gets_results_on_its_frames(tmp_path: Path) -> None:
     pixels = seg.get_pixels_by_source_frame(uid, [1, 2, 3, 4, 5], ignore_spatial_locations=True,
                                             assert_missing_frames_are_empty=True)  # fmt: skip
     expected = truth(labels, volume)[order]
+    path = write_segmentation(tmp_path, labels, volume, VALUES, formats=["rtstruct"])["rtstruct"]
+    tumour = pydicom.dcmread(path).ROIContourSequence[1].ContourSequence
+    frames = {contour.ContourImageSequence[0].ReferencedFrameNumber for contour in tumour}
+    assert frames == {1 + k for k in range(5) if (expected[k] == OWN["liver_tumour"]).any()}
     for number, value in enumerate(OWN.values()):
         np.testing.assert_array_equal(pixels[..., number], expected == value)
 
@@ -238,7 +242,10 @@ def test_nothing_found_is_written_as_well(tmp_path: Path) -> None:
     empty = np.zeros(volume.shape, np.uint8)
     written = write_segmentation(tmp_path, empty, volume, VALUES, formats=list(FORMATS))
     for masks in (read_seg(written["dicom-seg"], files), read_contours(written["rtstruct"], files)):
+        assert list(masks) == list(VALUES)
         assert not any(mask.any() for mask in masks.values())
+    structures = pydicom.dcmread(written["rtstruct"])
+    assert not any("ContourSequence" in roi for roi in structures.ROIContourSequence)
 
 
 def test_dicom_results_need_a_dicom_scan(tmp_path: Path) -> None:
