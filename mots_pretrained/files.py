@@ -16,6 +16,9 @@ from mots_pretrained.errors import UserError
 LOCK = ".lock"
 """Name of the file by which a run locks its folder."""
 
+RUN_LOG = "run.log"
+"""Name of the file in which a run tells of itself."""
+
 _LONGEST_NAME = 200  # bytes; file systems take 255, endings included
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{d}{i}" for d in ("COM", "LPT") for i in range(1, 10))}
 

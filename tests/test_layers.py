@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "mots_pretrained"
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("demo",),
+    ("demo", "doctor"),
     ("training", "publishing", "converting", "export"),
     ("networks",),
     ("adaptation",),
@@ -27,7 +27,7 @@ LAYERS = (
     ("config",),
     ("tasks", "shapes"),
     ("parse",),
-    ("files",),
+    ("files", "stages"),
     ("errors",),
 )
 """From the top layer to the bottom one; a package is a folder or a module of mots_pretrained."""

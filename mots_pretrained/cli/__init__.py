@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
         ("convert", "Convert a published checkpoint to this package's format"),
         ("verify", "Check that a model computes its stored logits on this machine"),
         ("push", "Publish a model's folder on the Hugging Face Hub"),
+        ("doctor", "Tell what is installed and whether it works, for a report of a fault"),
         ("export", "Write a model as ONNX, torch.export program or MONAI bundle"),
     )
 }

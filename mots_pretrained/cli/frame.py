@@ -72,7 +72,8 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command(name)(_with_verbosity(getattr(importlib.import_module(module), function)))
+    work = getattr(importlib.import_module(module), function)
+    app.command(name)(_with_verbosity(work, name, words))
     if "--json" in words:  # standard output then holds one JSON object and nothing else
         console.set_level(quiet=True)
     try:
@@ -89,14 +90,19 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
     return status if isinstance(status, int) else DONE
 
 
-def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options -v and -q, which all verbs share."""
+def _with_verbosity(
+    function: Callable[..., Any], name: str, words: list[str]
+) -> Callable[..., Any]:
+    """Give a verb the options -v and -q, which all verbs share, and a run.log."""
     import typer
+
+    from mots_pretrained.cli.run_log import logged
 
     @functools.wraps(function)
     def verb(*, verbose: bool, quiet: bool, **options: Any) -> Any:
         console.set_level(quiet=quiet or bool(options.get("json")), verbose=verbose)
-        return function(**options)
+        with logged(name, options, words):
+            return function(**options)
 
     verbose = typer.Option("-v", "--verbose", help="Print more, and tracebacks of errors")
     quiet = typer.Option("-q", "--quiet", help="Print results only")
@@ -121,7 +127,7 @@ def _explain(error: Exception, words: list[str]) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.strerror}: {error.filename}"
-    if isinstance(error, UserError) or _is_path_of(error, words):
+    if is_mendable(error, words):
         console.warn(f"error: {text or type(error).__name__}")
         return WRONG_INPUT
     ours = not isinstance(error, OSError | MemoryError | _out_of_memory())
@@ -131,6 +137,11 @@ def _explain(error: Exception, words: list[str]) -> int:
         "run again with -v for the traceback)"
     )
     return FAILED
+
+
+def is_mendable(error: Exception, words: list[str]) -> bool:
+    """Return whether an error is the user's to mend: status 2."""
+    return isinstance(error, UserError) or _is_path_of(error, words)
 
 
 def _is_path_of(error: Exception, words: list[str]) -> bool:
@@ -165,4 +176,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    from mots_pretrained.stages import LOGGER
+
+    LOGGER.warning("%s", message)
     console.warn(f"warning: {message}")

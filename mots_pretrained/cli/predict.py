@@ -115,12 +115,15 @@ def predict(
         )
     from mots_pretrained.inference.predictor import Predictor
     from mots_pretrained.networks import load
+    from mots_pretrained.stages import begin_work, stage
     from mots_pretrained.training.machine import best_device, prepare_machine
 
     chosen = best_device(device)
     prepare_machine(chosen)
+    with stage("load", model=model):
+        network = load(model, add=add or ())
     predictor = Predictor(
-        load(model, add=add or ()),
+        network,
         device=chosen,
         tasks=[task.strip() for task in tasks.split(",")] if tasks else None,
         overlap=overlap,
@@ -141,6 +144,7 @@ def predict(
     folder = output if is_cohort(scan, scans) else None
     scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
     console.say(f"Segmenting with {model} on {chosen}")
+    begin_work()
     try:
         with scans_bar(len(scans)) as bar:
 

@@ -43,6 +43,7 @@ def prepare(
     from mots_pretrained.data.prepare import Preparation
     from mots_pretrained.data.prepare import prepare as prepare_collections
     from mots_pretrained.data.split import supervision
+    from mots_pretrained.stages import begin_work, stage
 
     count = collections.worker_count(workers)
     found = collections.find(root, folders, collection)
@@ -55,7 +56,9 @@ def prepare(
         return 0
     for text in _table(plan):
         console.say(text)
-    with _bar(sum(line.train + line.test for line in plan)) as on_case:
+    count_cases = sum(line.train + line.test for line in plan)
+    begin_work()
+    with _bar(count_cases) as on_case, stage("prepare", cases=count_cases):
         prepared = prepare_collections(found, output, preparation, workers=count, on_case=on_case)
     return _report(prepared, json)
 

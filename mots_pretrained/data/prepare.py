@@ -29,7 +29,7 @@ from mots_pretrained.data.store import (
 )
 from mots_pretrained.data.workers import work_off
 from mots_pretrained.errors import UserError
-from mots_pretrained.files import locked
+from mots_pretrained.files import RUN_LOG, locked
 from mots_pretrained.parse import from_dict
 from mots_pretrained.tasks import Task
 
@@ -247,6 +247,7 @@ def check_folder(
         raise NotADirectoryError(f"{folder} is a file; give a folder to write into")
     if not (folder / "prepared.json").is_file():
         visible = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
+        visible = [path for path in visible if path.name != RUN_LOG]
         if visible:
             raise UserError(
                 f"{folder} holds {visible[0].name} and no prepared.json; give a new or empty folder"

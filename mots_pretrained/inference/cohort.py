@@ -20,6 +20,7 @@ from mots_pretrained.images.volume import list_volumes, read_grid, stem
 from mots_pretrained.inference.ahead import ahead
 from mots_pretrained.inference.dicom_scans import dicom_scans, may_be_dicom, source_of
 from mots_pretrained.inference.failures import Failure, write_failures
+from mots_pretrained.stages import stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,14 +185,14 @@ def segment_scans(
             on_scan(told)
 
     def read(scan: CaseFiles) -> _InWork:
-        return _InWork(scan).step(lambda _: _read(predictor, scan))
+        return _InWork(scan).step("read", lambda _: _read(predictor, scan))
 
     def segment(item: _InWork) -> None:
         windows = on_window and on_window(item.scan.name)
-        item.step(lambda read: predictor.segment(*read, on_window=windows))
+        item.step("segment", lambda read: predictor.segment(*read, on_window=windows))
 
     def store(item: _InWork) -> _InWork:
-        return item.step(lambda found: write(found, item.scan))
+        return item.step("write", lambda found: write(found, item.scan))
 
     read_ahead = ahead(map(read, scans))
     with closing(read_ahead), ThreadPoolExecutor(1) as writer:
@@ -215,12 +216,13 @@ class _InWork:
     error: Exception | None = None
     seconds: float = 0.0
 
-    def step(self, work: Callable[[Any], Any]) -> _InWork:
+    def step(self, name: str, work: Callable[[Any], Any]) -> _InWork:
         """Replace the result by what a step makes of it, unless one before has failed."""
         if self.error is None:
             start, given, self.result = time.monotonic(), self.result, None
             try:
-                self.result = work(given)
+                with stage(name, scan=self.scan.name):
+                    self.result = work(given)
             except Exception as error:
                 self.error = error
             self.seconds += time.monotonic() - start

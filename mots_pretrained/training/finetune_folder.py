@@ -19,6 +19,7 @@ from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.files import write_json
 from mots_pretrained.networks import load
+from mots_pretrained.stages import stage
 from mots_pretrained.training.downstream import (
     Downstream,
     Parts,
@@ -78,9 +79,10 @@ def finetune_folder(
             whole = _identity(task, parts, recipe, accelerator.num_processes)
             if on_main(accelerator, lambda: finished(output, whole)):
                 return on_main(accelerator, lambda: _known_history(output))
-            prepared = prepared_beside(
-                *(task.found, output, task.contract, task.targets), accelerator, run
-            )
+            with stage("prepare cases", cases=len(task.found.cases)):
+                prepared = prepared_beside(
+                    *(task.found, output, task.contract, task.targets), accelerator, run
+                )
             folders = [output / FOLD.format(i) for i in range(recipe.folds)] or [output]
             jobs = [
                 _Job(accelerator, task, folder, recipe, run, part, prepared)

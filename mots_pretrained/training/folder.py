@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.files import LOCK, locked, replacing_by_name, write_json
+from mots_pretrained.files import LOCK, RUN_LOG, locked, replacing_by_name, write_json
 from mots_pretrained.parse import parse_json
 
 RECORD = "training.json"
@@ -44,7 +44,7 @@ def owned(folder: Path, *, resume: bool) -> Iterator[None]:
                 raise UserError(f"{folder} holds {state} training; {hint}choose another folder")
             yield
     finally:
-        if is_new and [path.name for path in folder.glob("*")] == [LOCK]:
+        if is_new and {path.name for path in folder.glob("*")} in ({LOCK}, {LOCK, RUN_LOG}):
             shutil.rmtree(folder)
 
 

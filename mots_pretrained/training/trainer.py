@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.stages import begin_work, stage
 from mots_pretrained.training.folder import (
     CHECKPOINT,
     Checkpoint,
@@ -220,6 +221,8 @@ class Trainer:
                 watchers = []
             elif self.run.tensorboard and self.folder is not None:
                 watchers.append(stack.enter_context(tensorboard(self.folder, step=self.step)))
+            begin_work()
+            stack.enter_context(stage("train", steps=self.steps, begun_at=self.step))
             self._run(stream, watchers, on_log)
         self.accelerator.free_memory()
 

@@ -75,7 +75,7 @@ def test_every_verb_exists_and_explains_itself(name, capsys):
         (["xyzzy"], "there are: demo, models"),
         (["--frobnicate"], "unknown option"),
         (["models", "--frobnicate"], "see: mots models --help"),
-        (["models", "a", "b"], "an action: download, verify, overlap"),
+        (["models", "a", "b"], "an action: download, search, verify, overlap"),
         (["models", "transdodnet.phantm"], "did you mean transdodnet.phantom"),
         (["models", "nothing-like-it"], "org/repo"),
     ],

@@ -1,0 +1,59 @@
+"""Stages of a run, timed, for whoever listens to the logger ``mots_pretrained``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+LOGGER = logging.getLogger("mots_pretrained")
+"""Receives a record a finished stage, whose ``facts`` are its name, seconds and what it is about.
+
+Nothing is shown unless a handler is added and the level set, as ``mots -v`` and run.log do.
+"""
+
+LOGGER.addHandler(logging.NullHandler())
+
+
+@contextmanager
+def stage(name: str, **facts: Any) -> Iterator[None]:
+    """Log how long the block took, unless it ends in an exception.
+
+    Args:
+        name: What is done, such as ``"read"``.
+        facts: What it is done with: texts and numbers.
+    """
+    start = time.monotonic()
+    yield
+    seconds = round(time.monotonic() - start, 3)
+    told = " ".join(f"{value}" for value in facts.values())
+    text = f"{name}{' ' if told else ''}{told}: {seconds:.2f} s"
+    LOGGER.info("%s", text, extra={"facts": {"stage": name, **facts, "seconds": seconds}})
+
+
+def begin_work() -> None:
+    """Tell that what was given is sound and the work itself begins: whoever keeps a log may write.
+
+    Before it, a run may still be refused, and then leaves no trace.
+    """
+    LOGGER.info("the work begins", extra={"facts": {}})
+
+
+def peak_memory_mb() -> dict[str, int]:
+    """Return the largest memory of this process, of its workers and of the GPU so far, in MB."""
+    peak: dict[str, int] = {}
+    try:
+        import resource
+
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+        for name, who in (("process", resource.RUSAGE_SELF), ("workers", resource.RUSAGE_CHILDREN)):
+            peak[name] = resource.getrusage(who).ru_maxrss // unit
+    except ImportError:  # no such thing on Windows
+        pass
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        peak["gpu"] = torch.cuda.max_memory_allocated() >> 20
+    return peak

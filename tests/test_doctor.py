@@ -1,0 +1,79 @@
+"""``mots doctor`` finds what works here, and what does not."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from mots_pretrained import doctor
+from mots_pretrained.cli import main
+from mots_pretrained.doctor import as_json, examine
+
+
+def found(**options: bool) -> dict[tuple[str, str], doctor.Check]:
+    return {(check.part, check.name): check for check in examine(**options)}
+
+
+def test_all_that_is_needed_works_here():
+    checks = found()
+    assert {c.name: c.told for c in checks.values() if c.works is False} == {}
+    assert ("package", "torch") in checks
+    assert ("device", "cpu") in checks
+    assert ("self-test", "transdodnet.phantom") in checks
+    assert ("cache", "hub") in checks
+    assert {"dicom", "export", "peft", "tensorboard"} <= {n for p, n in checks if p == "extra"}
+
+
+def test_what_is_missing_or_broken_is_told(monkeypatch):
+    version, imported = doctor.version, importlib.import_module
+
+    def missing(name: str) -> str:
+        if name in ("peft", "scipy"):
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    def broken(name: str) -> object:
+        if name == "nibabel":
+            raise OSError("a library of the system is not there")
+        return imported(name)
+
+    monkeypatch.setattr(doctor, "version", missing)
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    checks = found(self_test=False)
+    assert checks["extra", "peft"].works is None  # an extra may be left out
+    assert "pip install 'mots_pretrained[peft]'" in checks["extra", "peft"].told
+    assert checks["package", "scipy"].works is False
+    assert "a library of the system" in checks["package", "nibabel"].told
+    assert as_json([*checks.values()])["works"] is False
+
+
+def test_a_cache_that_cannot_be_written_is_told(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    check = found(self_test=False)["cache", "hub"]
+    assert check.works is False
+    assert str(tmp_path) in check.told
+
+
+def test_a_self_test_that_fails_is_status_1(monkeypatch, capsys):
+    def wrong() -> str:
+        raise RuntimeError("its logits deviate")
+
+    monkeypatch.setattr(doctor, "_shipped_model", wrong)
+    assert main(["doctor", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["works"] is False
+    assert {c["told"] for c in told["checks"] if c["works"] is False} == {
+        "RuntimeError: its logits deviate"
+    }
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_it_is_told_in_lines(quick, capsys):
+    assert main(["doctor", *(["--quick"] if quick else [])]) == 0
+    shown = capsys.readouterr().out
+    assert "  ok    torch: " in shown
+    assert ("self-test" in shown) is not quick
