@@ -111,9 +111,9 @@ def _devices() -> list[Check]:
 
 
 def _caches() -> list[Check]:
-    from huggingface_hub import constants
+    from mots_pretrained.weights.download import hub_cache
 
-    places = {"hub": Path(constants.HF_HUB_CACHE), "temporary files": Path(tempfile.gettempdir())}
+    places = {"hub": hub_cache(), "temporary files": Path(tempfile.gettempdir())}
     return [_writable(name, path) for name, path in places.items()]
 
 

@@ -95,7 +95,7 @@ def parse_yaml(content: bytes, where: str) -> Any:
     number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     try:
-        return yaml.load(content, Loader)
+        return Loader(content).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         told = " ".join(str(error).split())
         raise UserError(f"{where} is not valid YAML ({told:.300})") from None

@@ -259,3 +259,10 @@ def _no_writing(repository: str, status: int) -> str:
 def _told(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def hub_cache() -> Path:
+    """Return the folder in which huggingface_hub keeps downloads."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
