@@ -44,7 +44,7 @@ def done(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "a" / "demo"
     told: list[str] = []
     settings = DemoSettings(
-        model=model, steps=2, training_scans=2, test_scans=1, shape=(32, 48, 48)
+        model=model, steps=2, fitting=30, training_scans=2, test_scans=1, shape=(32, 48, 48)
     )
     results = demo(folder, settings=settings, say=told.append)
     return folder, results, told
@@ -97,10 +97,20 @@ def test_both_networks_load_and_only_one_began_pretrained(done, model):
     assert distance(pretrained) < distance(scratch) / 2
 
 
-def test_it_tells_its_steps_and_promises_no_winner(done):
+def test_one_head_is_fitted_first_and_the_other_network_has_as_long(done):
+    _, results, told = done
+    pretrained, scratch = (results["finetuning"][s] for s in ("pretrained", "from_scratch"))
+    assert pretrained["head_fitted"]["voxels"] > 0
+    assert scratch["head_fitted"] is None
+    assert pretrained["steps"] == 2
+    assert scratch["steps"] >= 2
+    assert any("fitting the head took" in line for line in told)
+
+
+def test_it_tells_its_steps_and_what_was_measured(done):
     _, results, told = done
     assert [line[0] for line in told if line[1:2] == "."] == ["1", "2", "3", "4"]
-    assert "proves nothing" in results["note"]
+    assert "Phantoms are not patients" in results["note"]
 
 
 def test_the_verb_hands_its_options_on_and_prints_a_summary_or_json(done, capsys, monkeypatch):
@@ -127,7 +137,7 @@ def test_the_verb_hands_its_options_on_and_prints_a_summary_or_json(done, capsys
 
 def test_a_scan_of_ones_own_has_no_known_truth(model, done, tmp_path):
     settings = DemoSettings(
-        model=model, steps=1, training_scans=1, test_scans=1, shape=(24, 32, 32)
+        model=model, steps=1, fitting=5, training_scans=1, test_scans=1, shape=(24, 32, 32)
     )
     results = demo(tmp_path / "demo", done[1]["scan"]["file"], settings=settings)
     assert results["scan"]["dice"] is None

@@ -33,21 +33,29 @@ from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import AUGMENTATIONS
-from mots_pretrained.training.trainer import Trainer
+from mots_pretrained.training.trainer import Trainer, default_rate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 FIELDS = frozenset((
-    "method", "size", "network", "start", "channel_init", "head", "fit_head", "train", "classes",
-    "class_values", "spacing", "held_out", "validation", "folds", "patch", "patches_per_case",
-    "foreground", "augmentation", "steps", "epochs", "batch", "accumulate", "rate", "layer_decay",
-    "weight_decay", "clip", "warm_up", "ema", "precision", "freeze", "unfreeze",
-    "validate_every", "patience", "seed", "half",
+    "method", "size", "network", "start", "channel_init", "head", "fit_head", "fit_steps", "train",
+    "classes", "class_values", "spacing", "held_out", "validation", "folds", "patch",
+    "patches_per_case", "foreground", "augmentation", "steps", "epochs", "batch", "accumulate",
+    "rate", "layer_decay", "weight_decay", "clip", "warm_up", "ema", "precision", "freeze",
+    "unfreeze", "validate_every", "patience", "seed", "half",
 ))  # fmt: skip
 """Fields of a recipe that fine-tuning uses."""
 
 PATCHES_A_CASE = 2
+
+AFTER_FIT = 0.3
+"""Share of the default rate at which all weights learn after a fitted head.
+
+On four phantoms, 60 steps from the fitted head left the mean Dice at 0.59 with the full rate and
+raised it to 0.62 with this share of it (one seed, three unseen phantoms).
+"""
+
 _SECONDS_A_LINE = 20.0  # at least, between messages of progress
 
 
@@ -128,7 +136,12 @@ def prepare(
     recipe.needs_only(FIELDS, "fine-tuning")
     _check(segmenter, [*cases, *validation])
     begun = time.monotonic()
-    fitted = _fit_first(accelerator, segmenter, cases, recipe, run, folder)
+    is_fitted = recipe.train != "all" or (recipe.fit_head and segmenter.head_is_new)
+    if is_fitted and recipe.rate is None:
+        recipe = dataclasses.replace(recipe, rate=AFTER_FIT * default_rate(segmenter))
+    fitted = None
+    if is_fitted and not (folder is not None and (folder / CHECKPOINT).exists()):
+        fitted = _fit_first(accelerator, segmenter, cases, recipe, run)
     if run.max_minutes is not None:
         left = run.max_minutes - (time.monotonic() - begun) / 60
         run = dataclasses.replace(run, max_minutes=max(0.0, left))
@@ -168,15 +181,8 @@ def _fit_first(
     cases: Sequence[Case],
     recipe: Recipe,
     run: Run,
-    folder: Path | None,
-) -> dict[str, float] | None:
-    """Fit a new head in the main process; the trainer gives all others its weights.
-
-    A training that goes on from a checkpoint has done so already.
-    """
-    is_wanted = recipe.train != "all" or (recipe.fit_head and segmenter.head_is_new)
-    if not is_wanted or (folder is not None and (folder / CHECKPOINT).exists()):
-        return None
+) -> dict[str, float]:
+    """Fit a new head in the main process; the trainer gives all others its weights."""
     segmenter.to(accelerator.device)
     told = [0.0]
 
@@ -187,7 +193,7 @@ def _fit_first(
 
     def fit() -> dict[str, float]:
         begun = time.monotonic()
-        fitted = fit_head(segmenter, cases, seed=recipe.seed, on_fit=on_fit)
+        fitted = fit_head(segmenter, cases, steps=recipe.fit_steps, seed=recipe.seed, on_fit=on_fit)
         seconds = round(time.monotonic() - begun, 1)
         return {"voxels": fitted.voxels, "loss": fitted.loss, "seconds": seconds}
 

@@ -46,6 +46,7 @@ class Recipe:
     channel_init: ChannelInit = "first"  # how the first layer is widened; first is the paper's way
     head: HeadKind = "levels"  # a segmenter's new head: on all levels, or the paper's linear one
     fit_head: bool = True  # fit a new head on the pretrained features before all weights learn
+    fit_steps: int = 2500  # steps of fitting it
     train: Train = "all"  # all weights; head: a head alone; add: one beside the start's tasks
     classes: tuple[str, ...] = ()  # names of a segmenter's classes; by default what the data says
     class_values: tuple[tuple[int, ...], ...] = ()  # label values of each class, its own first
@@ -296,7 +297,9 @@ def _check(recipe: Recipe) -> None:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("steps", "epochs", "phantoms", "replay", "patches_per_case"), (1, 1e9)),
+    **dict.fromkeys(
+        ("steps", "epochs", "phantoms", "replay", "patches_per_case", "fit_steps"), (1, 1e9)
+    ),
     **dict.fromkeys(("batch", "accumulate", "validate_every"), (1, 1e6)),
     **dict.fromkeys(("warm_up", "unfreeze", "patience", "folds", "held_out"), (0, 1e9)),
     **dict.fromkeys(("rate", "transformer_rate", "layer_decay", "clip"), (1e-12, 1.0)),

@@ -1,7 +1,5 @@
 """A network and a contract so small that a training takes seconds."""
 
-from functools import partial
-
 import pytest
 
 from mots_pretrained.adaptation.fit_head import fit_head
@@ -31,4 +29,8 @@ def tiny() -> ModelConfig:
 @pytest.fixture(autouse=True)
 def short_fits(monkeypatch):
     """Fit heads in few steps: what they then find is tests/adaptation's matter."""
-    monkeypatch.setattr("mots_pretrained.training.finetune.fit_head", partial(fit_head, steps=60))
+
+    def short(*arguments, **options):
+        return fit_head(*arguments, **{**options, "steps": 60})
+
+    monkeypatch.setattr("mots_pretrained.training.finetune.fit_head", short)

@@ -117,7 +117,7 @@ def test_a_new_head_is_fitted_before_all_weights_learn_and_an_old_one_is_not(
 
     def fit(net, cases, **options):
         fitted.append(net)
-        return fit_head(net, cases, steps=20, **options)
+        return fit_head(net, cases, **{**options, "steps": 20})
 
     monkeypatch.setattr(module, "fit_head", fit)
     net = fresh(pretrained)
