@@ -17,6 +17,12 @@ WALKS = {
 }
 
 
+def test_the_layers_are_those_that_a_test_holds():
+    (block,) = re.findall(r"^```\ncli .*?^```", TEXT, re.DOTALL | re.MULTILINE)
+    rows = [re.split(r"\s{2,}", line)[0].split(", ") for line in block.splitlines()[1:-1]]
+    assert [set(row) for row in rows] == [set(row) for row in LAYERS[1:]]
+
+
 @pytest.mark.parametrize("name", WALKS)
 def test_a_walk_names_what_there_is(name):
     assert 5 <= len(WALKS[name]) <= 12
