@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mots_pretrained.config import _LARGEST_VOLUME
+from mots_pretrained.images import nifti
 from mots_pretrained.parse import _LONGEST_NAME
 from mots_pretrained.weights.download import FILES
 
@@ -74,3 +75,31 @@ def test_the_hub_is_reached_from_one_package_and_nothing_else_uses_the_network()
 def test_limits_are_the_ones_named() -> None:
     assert f"windows over {round(_LARGEST_VOLUME ** (1 / 3))}^3 voxels" in TEXT
     assert f"at most {_LONGEST_NAME} printable characters" in TEXT
+
+
+@pytest.mark.parametrize("module", ["pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"])
+def test_no_pickle_is_written_or_read(module: str) -> None:
+    assert [path for path, name in IMPORTS if name == module] == []
+    savers = {path for path, called, _ in CALLS if called == "torch.save"}
+    assert savers == {*listed("pickles of its own; ", "writes the weights of")}
+
+
+def test_lower_bounds_are_the_ones_named() -> None:
+    bounds = re.findall(r"`(\w+)` (\d[\d.]*)", TEXT.split("## Dependencies")[1])
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert len(bounds) >= 6
+    for name, bound in bounds:
+        if name != "weights_only":
+            assert re.search(rf'"{name}>={re.escape(bound.rstrip("."))}[",]', project), name
+
+
+def test_limits_of_scans_are_the_ones_named() -> None:
+    assert f"over 2^{nifti._LARGEST.bit_length() - 1} voxels" in TEXT
+    assert f"over {nifti._BEHIND >> 20} MB behind its voxels" in TEXT
+
+
+def test_the_jobs_and_modules_named_are_there() -> None:
+    assert "audit:" in (ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8")
+    for path in re.findall(r"`(mots_pretrained/[\w/]+\.py)`", TEXT):
+        assert path in TREES
+    assert "corpus:" in (ROOT / "Makefile").read_text("utf-8")

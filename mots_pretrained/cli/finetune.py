@@ -80,6 +80,9 @@ def finetune(
     workers: Annotated[
         int, typer.Option(help="Processes that make patches; -1: as many as fit the machine")
     ] = -1,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print scores as JSON")] = False,
 ) -> None:
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
@@ -107,7 +110,12 @@ def finetune(
         changes["channel_init"] = channel_init
     chosen, given = recipe_in_force(recipe, [*shortened, *(settings or ())], **changes)
     with on_this_machine(
-        given, device=device, workers=workers, resume=resume, max_minutes=max_minutes
+        given,
+        device=device,
+        workers=workers,
+        resume=resume,
+        max_minutes=max_minutes,
+        deterministic=deterministic,
     ) as run:
         teach = add_organs_folder if chosen.train == "add" else finetune_folder
         history = teach(data, output, chosen, run=run)

@@ -86,6 +86,9 @@ def predict(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 or (on cuda) float16")
     ] = "float32",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
@@ -116,10 +119,16 @@ def predict(
     from mots_pretrained.inference.predictor import Predictor
     from mots_pretrained.networks import load
     from mots_pretrained.stages import begin_work, stage
-    from mots_pretrained.training.machine import best_device, prepare_machine
+    from mots_pretrained.training.machine import (
+        best_device,
+        compute_deterministically,
+        prepare_machine,
+    )
 
     chosen = best_device(device)
     prepare_machine(chosen)
+    if deterministic:
+        compute_deterministically(chosen)
     with stage("load", model=model):
         network = load(model, add=add or ())
     predictor = Predictor(

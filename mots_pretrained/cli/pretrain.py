@@ -45,6 +45,9 @@ def pretrain(
     show_recipe: Annotated[
         bool, typer.Option("--show-recipe", help="Print the recipe in force as YAML and stop")
     ] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print training.json")] = False,
 ) -> None:
     """Train a network on partially labelled data, and leave a folder that loads by its path."""
@@ -66,7 +69,12 @@ def pretrain(
         raise UserError("give a folder for the weights: -o OUTPUT")
     train = byol.pretrain_byol if chosen.method == BYOL else methods.pretrain
     with on_this_machine(
-        given, device=device, workers=workers, resume=resume, max_minutes=max_minutes
+        given,
+        device=device,
+        workers=workers,
+        resume=resume,
+        max_minutes=max_minutes,
+        deterministic=deterministic,
     ) as run:
         train(output, chosen, data=data or None, run=run)
     if not is_main():

@@ -36,7 +36,13 @@ def recipe_in_force(name: str, settings: Sequence[str], **changes: Any) -> tuple
 
 @contextmanager
 def on_this_machine(
-    run: Run, *, device: str, workers: int, resume: bool, max_minutes: float
+    run: Run,
+    *,
+    device: str,
+    workers: int,
+    resume: bool,
+    max_minutes: float,
+    deterministic: bool = False,
 ) -> Iterator[Run]:
     """Yield a run as options ask for it, whose progress is shown; only the main process shows.
 
@@ -46,13 +52,20 @@ def on_this_machine(
         workers: Worker processes; -1: as many as fit the machine.
         resume: Whether to continue.
         max_minutes: Time limit; 0: none.
+        deterministic: Use deterministic kernels alone.
     """
     from dataclasses import replace
 
-    from mots_pretrained.training.machine import best_device, prepare_machine
+    from mots_pretrained.training.machine import (
+        best_device,
+        compute_deterministically,
+        prepare_machine,
+    )
 
     chosen = best_device(device)
     workers = prepare_machine(chosen, workers=workers)
+    if deterministic:
+        compute_deterministically(chosen, training=True)
     if not is_main():
         console.set_level(quiet=True)
     with progress() as show:

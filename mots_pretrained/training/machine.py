@@ -31,6 +31,27 @@ def best_device(name: str = "auto") -> str:
     return name
 
 
+def compute_deterministically(device: str, *, training: bool = False) -> None:
+    """Use deterministic kernels alone in this process; an operation without one then fails.
+
+    Args:
+        device: Device to compute on.
+        training: Whether gradients are computed.
+
+    Raises:
+        UserError: If the network's backward pass has no deterministic form on the device.
+    """
+    if training and device != "cpu":
+        raise UserError(
+            "upsampling and deformable attention have no deterministic form on cuda for training; "
+            "train with --device cpu, or leave out --deterministic"
+        )
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
 def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
     """Set threads and allocator of this process, and return the number of worker processes.
 
