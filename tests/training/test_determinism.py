@@ -89,10 +89,10 @@ def test_phantoms_do_not_depend_on_the_process():
     told = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads},
+            env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
             capture_output=True, text=True, check=True, cwd=ROOT,
         ).stdout
-        for seed, threads in (("1", "1"), ("2", "2"))
+        for seed in ("1", "2")
     }  # fmt: skip
     assert len(told) == 1
 
