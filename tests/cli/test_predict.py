@@ -55,7 +55,7 @@ class Tiny(nn.Module):
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a network that costs nothing."""
-    monkeypatch.setattr(networks, "load", lambda name: Tiny())
+    monkeypatch.setattr(networks, "load", lambda name, add=(): Tiny())
     return "tiny"
 
 
