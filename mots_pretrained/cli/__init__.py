@@ -40,7 +40,7 @@ VERBS: dict[str, Verb] = {
         ("verify", "Check that a model computes its stored logits on this machine"),
         ("push", "Publish a model's folder on the Hugging Face Hub"),
         ("doctor", "Tell what is installed and whether it works, for a report of a fault"),
-        ("export", "Write a model as ONNX, torch.export program or MONAI bundle"),
+        ("export", "Write a model as ONNX, torch.export program, MONAI bundle or for nnU-Net"),
     )
 }
 """Every verb of the command line, in the order of ``mots --help``."""

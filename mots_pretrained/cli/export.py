@@ -14,7 +14,9 @@ def export(
     output: Annotated[str, typer.Option("-o", "--output", help="Folder to write")],
     format: Annotated[
         str,
-        typer.Option(help="onnx, torch (a torch.export program) or monai (a bundle)"),
+        typer.Option(
+            help="onnx, torch (a torch.export program), monai (a bundle), nnunet (a model folder)"
+        ),
     ] = "onnx",
     part: Annotated[str, typer.Option(help="network (logits) or backbone (maps)")] = "network",
     size: Annotated[
@@ -35,6 +37,12 @@ def export(
         if part != "network" or size:
             raise UserError("a MONAI bundle is of the whole network; leave out --part, --size")
         path = export_bundle(network, output, card=_card(name))
+    elif format == "nnunet":
+        from mots_pretrained.export.nnunet import export_nnunet
+
+        if part != "network" or size:
+            raise UserError("nnU-Net takes the whole network; leave out --part, --size")
+        path = export_nnunet(network, output)
     else:
         path = export_graph(
             network,

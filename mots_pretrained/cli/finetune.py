@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,7 +60,10 @@ def finetune(
     ] = "",
     val: Annotated[
         str,
-        typer.Option(help="Held out for validation: how many, names by commas, or bcv: its half"),
+        typer.Option(
+            help="Held out for validation: how many, names by commas, bcv: its half, splits:0 or "
+            "FILE.json:0: a fold of nnU-Net's splits_final.json"
+        ),
     ] = "a fifth",
     folds: Annotated[
         int | None, typer.Option(help="Train N networks, each with another part held out")
@@ -90,7 +94,7 @@ def finetune(
     from mots_pretrained.training.add_organs import add_organs_folder
     from mots_pretrained.training.finetune_folder import finetune_folder
 
-    changes: dict[str, Any] = {**_classes(classes), **_held_out(val)}
+    changes: dict[str, Any] = {**_classes(classes), **_held_out(val, data)}
     short = {"steps": steps, "epochs": epochs, "batch": batch, "rate": lr, "seed": seed}
     shortened = [f"{name}={value}" for name, value in short.items() if value is not None]
     if start:
@@ -142,14 +146,22 @@ def _classes(text: str) -> dict[str, Any]:
     return {"classes": names, "class_values": tuple((n,) for n in range(1, len(names) + 1))}
 
 
-def _held_out(text: str) -> dict[str, Any]:
-    """Read --val: how many cases, which ones, or BCV's half as it is written down."""
+def _held_out(text: str, data: str) -> dict[str, Any]:
+    """Read --val: how many cases, which ones, BCV's half as written down, or a fold of nnU-Net."""
     from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
 
     if text in ("", "a fifth"):
         return {}
     if text == "bcv":
         return {"validation": BCV_VALIDATION}
+    split = re.fullmatch(r"(?:(.+\.json)|splits):(\d+)", text)
+    if split:
+        from mots_pretrained.data.layouts.nnunet import read_splits
+
+        splits, fold = read_splits(split[1] or data), int(split[2])
+        if fold >= len(splits):
+            raise UserError(f"--val {text}: the folds are 0 to {len(splits) - 1}")
+        return {"validation": splits[fold]}
     number = text.removeprefix("-").isdigit()
     return {"held_out": int(text)} if number else {"validation": _words(text)}
 

@@ -51,6 +51,10 @@ def predict(
         str,
         typer.Option("--format", help="nifti, nrrd, dicom-seg, rtstruct; several comma-separated"),
     ] = "nifti",
+    naming: Annotated[
+        str,
+        typer.Option(help="NIfTI label maps are named: seg, CASE_seg.nii.gz; nnunet, CASE.nii.gz"),
+    ] = "seg",
     masks: Annotated[
         bool, typer.Option("--masks", help="Write a binary file for each category as well")
     ] = False,
@@ -145,6 +149,7 @@ def predict(
     channels = len(predictor.config.preprocessing.channels)
     scans = find_scans(scan, channels, series=series or None)
     kinds = tuple(kind.strip() for kind in formats.split(",") if kind.strip())
+    kinds = _named(kinds, naming, scans, output)
     check_formats(kinds, dicom=refer_to_dicom(scans))
     outputs = _Outputs(output, submission, masks, picture, probabilities, kinds)
     write = _writer(predictor, outputs, model)
@@ -187,6 +192,23 @@ def predict(
             f"(all are listed in {Path(output) / 'failures.csv'})"
         )
         raise typer.Exit(FAILED)
+
+
+def _named(
+    kinds: tuple[str, ...], naming: str, scans: list[CaseFiles], output: str
+) -> tuple[str, ...]:
+    """Return the formats with NIfTI under the name asked for; no scan may be written over."""
+    if naming not in ("seg", "nnunet"):
+        raise UserError(f"unknown naming {naming!r}; allowed are seg, nnunet")
+    if naming == "nnunet":
+        kinds = tuple("nnunet" if kind == "nifti" else kind for kind in kinds)
+    beside = (path.resolve().parent == Path(output).resolve() for s in scans for path in s.images)
+    if "nnunet" in kinds and any(beside):
+        raise UserError(
+            f"{output} holds scans, and label maps named as nnU-Net does would lie over them; give "
+            "another folder"
+        )
+    return kinds
 
 
 @dataclass(frozen=True)

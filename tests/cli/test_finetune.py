@@ -166,6 +166,21 @@ def test_class_values_of_a_file_are_kept(data, tmp_path, called):
     assert called["recipe"].class_values == ((255,), (1, 255))
 
 
+def test_a_fold_of_nnunet_s_splits_is_held_out(data, tmp_path, called, capsys):
+    splits = [{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]
+    (tmp_path / "other.json").write_text(json.dumps(splits))
+    words = ["finetune", "-i", str(data), "-o", str(tmp_path / "out"), "--val"]
+    assert main([*words, f"{tmp_path / 'other.json'}:1"]) == 0
+    assert called["recipe"].validation == ("b",)
+    assert main([*words, "splits:0"]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (data / "splits_final.json").write_text(json.dumps(splits))
+    assert main([*words, "splits:0"]) == 0
+    assert called["recipe"].validation == ("a",)
+    assert main([*words, "splits:2"]) == 2
+    assert "the folds are 0 to 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "held_out", "names"),
     [([], None, ()), (["--val", "0"], 0, ()), (["--val", "bcv"], None, BCV_VALIDATION),

@@ -107,6 +107,25 @@ def test_a_scan_gives_label_map_volumes_and_picture(tmp_path: Path, model: str, 
     assert f"note: cut by the scan's border: {', '.join(cut)}\n" in shown
 
 
+def test_label_maps_are_named_as_nnunet_does_and_lie_over_no_scan(
+    tmp_path: Path, model: str, capsys
+) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    for name in ("a", "b"):
+        save(scans / f"{name}_0000.nii.gz", ct())
+    words = ["predict", "-i", str(scans), "-m", model, "--no-picture", "--naming", "nnunet", "-o"]
+    assert main([*words, str(out)]) == 0
+    assert {path.name for path in out.glob("*.nii.gz")} == {"a.nii.gz", "b.nii.gz"}
+    assert main([*words, str(out), "--skip-existing"]) == 0
+    before = (scans / "a_0000.nii.gz").read_bytes()
+    words[2] = str(scans / "a_0000.nii.gz")
+    capsys.readouterr()
+    assert main([*words, str(scans)]) == 2
+    assert "would lie over them" in capsys.readouterr().err
+    assert (scans / "a_0000.nii.gz").read_bytes() == before
+
+
 def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
     tmp_path: Path, model: str, capsys
 ) -> None:
@@ -248,6 +267,7 @@ def test_bad_scans(tmp_path: Path, model: str, kind: str, capsys) -> None:
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--overlap", "1"], "overlap must be at least 0 and below 1"),
         (["--batch", "0"], "batch must be at least 1"),
+        (["--naming", "bids"], "unknown naming 'bids'; allowed are seg, nnunet"),
         (["--precision", "double"], "unknown precision 'double'; allowed are float32, bfloat16"),
     ],
 )

@@ -19,6 +19,7 @@ from mots_pretrained.images.volume import list_volumes, stem
 from mots_pretrained.parse import read_json
 
 DESCRIPTION = "dataset.json"
+SPLITS = "splits_final.json"
 
 
 def find_nnunet(folder: Path) -> Collection | None:
@@ -50,6 +51,30 @@ def find_nnunet(folder: Path) -> Collection | None:
         channels=_channels(description.get("channel_names", description.get("modality"))),
         ignore=None if ignored is None else ignored[0],
     )
+
+
+def read_splits(path: str | Path) -> list[tuple[str, ...]]:
+    """Read the cases that each fold of nnU-Net's ``splits_final.json`` holds out.
+
+    Args:
+        path: The file, or a folder that it lies in.
+
+    Raises:
+        MissingFileError: If there is none.
+        UserError: If it holds no such splits.
+    """
+    path = Path(path)
+    path = path / SPLITS if path.is_dir() else path
+    if not path.is_file():
+        raise MissingFileError(f"no such file: {path}; nnU-Net writes it beside preprocessed data")
+    try:
+        splits = [tuple(map(str, fold["val"])) for fold in json.loads(path.read_bytes())]
+        sound = bool(splits) and all(splits)
+    except (ValueError, TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise UserError(f'{path} holds no splits; it wants [{{"train": [...], "val": [...]}}, ...]')
+    return splits
 
 
 def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...]:

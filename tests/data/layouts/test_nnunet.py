@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mots_pretrained.data.layouts import find_labelled
+from mots_pretrained.data.layouts.nnunet import read_splits
 
 
 def touch(root, *names):
@@ -189,3 +190,16 @@ def test_faults_are_named(tmp_path, files, description, error, message):
     (tmp_path / "dataset.json").write_text(description)
     with pytest.raises(error, match=message):
         find_labelled(tmp_path)
+
+
+def test_splits_are_read_by_fold(tmp_path):
+    splits = [{"train": ["b", "c"], "val": ["a"]}, {"train": ["a"], "val": ["b", "c"]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    assert read_splits(tmp_path) == [("a",), ("b", "c")]
+    assert read_splits(tmp_path / "splits_final.json") == [("a",), ("b", "c")]
+    for text in ("{", "[]", "{}", '[{"train": ["a"]}]', '[{"val": []}]', "[3]"):
+        (tmp_path / "splits_final.json").write_text(text)
+        with pytest.raises(ValueError, match="holds no splits"):
+            read_splits(tmp_path)
+    with pytest.raises(FileNotFoundError, match="beside preprocessed data"):
+        read_splits(tmp_path / "none.json")

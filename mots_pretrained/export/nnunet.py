@@ -1,0 +1,161 @@
+"""A segmenter as a model folder that nnU-Net's predictor runs, with a trainer class of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
+from mots_pretrained.export.nnunet_resampling import RESAMPLING
+from mots_pretrained.files import replacing, write_json, write_text
+from mots_pretrained.model.pretrained import Pretrained
+
+TRAINER = "nnUNetTrainerMots"
+"""Name of the trainer class, by which nnU-Net finds the network's code."""
+
+_EXTENT = (700.0, 500.0, 500.0)  # mm that nnU-Net is to give to the network at once
+_LARGEST = 1 << 26  # voxels of it at most
+
+_MODULE = f'''\
+"""Network of mots_pretrained for nnU-Net; name this folder in nnUNet_extTrainer."""
+
+from mots_pretrained.export.nnunet_network import NnunetNetwork
+from mots_pretrained.export.nnunet_resampling import Registration, register
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class {TRAINER}(nnUNetTrainer):
+    """Builds the network for prediction; it is trained with mots finetune."""
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager,
+        configuration_manager,
+        num_input_channels,
+        num_output_channels,
+        enable_deep_supervision=True,
+    ):
+        register()  # here, and in nnU-Net's worker processes, which get this configuration
+        configuration_manager.configuration["mots_resampling"] = Registration()
+        return NnunetNetwork(configuration_manager.network_arch_init_kwargs["config"])
+'''
+
+
+def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
+    """Write plans.json, dataset.json, fold_N/checkpoint_final.pth and the trainer's module.
+
+    Run it, with nnunetv2 2.8 or newer and this package in one environment and nnUNet_extTrainer
+    naming ``FOLDER/trainer``, by ``nnUNetv2_predict_from_modelfolder -i SCANS -o OUT -m FOLDER``.
+    Reading and deciding are nnU-Net's, resampling and sliding windows this package's, so that
+    labels are `Predictor`'s. Classes that exclude each other are numbered from 1, as nnU-Net
+    wants; what nnU-Net saves as probabilities is none.
+
+    Args:
+        network: A segmenter, or an ensemble of them, of which each becomes a fold.
+        folder: Made if need be.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If it is no segmenter.
+    """
+    config = network.config
+    if config.architecture != "segmenter":
+        raise UserError(
+            f"nnU-Net decides between classes or nested regions, which a {config.architecture} "
+            "has not; export a segmenter, as mots finetune makes it"
+        )
+    folder = Path(folder)
+    members = list(network.members) if isinstance(network, Ensemble) else [network]
+    for number, member in enumerate(members):
+        (folder / f"fold_{number}").mkdir(parents=True, exist_ok=True)
+        weights = {f"module.{name}": value.cpu() for name, value in member.state_dict().items()}
+        checkpoint = {
+            "network_weights": weights,
+            "trainer_name": TRAINER,
+            "init_args": {"configuration": "3d_fullres"},
+            "inference_allowed_mirroring_axes": None,
+        }
+        with replacing(folder / f"fold_{number}" / "checkpoint_final.pth") as file:
+            torch.save(checkpoint, file)
+    (folder / "trainer").mkdir(exist_ok=True)
+    write_text(folder / "trainer" / f"{TRAINER}.py", _MODULE)
+    write_json(folder / "dataset.json", _dataset(config))
+    write_json(folder / "plans.json", _plans(config))
+    return folder
+
+
+def _dataset(config: ModelConfig) -> dict[str, Any]:
+    values = config.label_values
+    names = enumerate(config.preprocessing.channels)
+    described: dict[str, Any] = {
+        "channel_names": {str(number): name for number, name in names},
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    if config.exclusive:  # whose labels count up from 0 in nnU-Net
+        numbered = {name: number for number, name in enumerate(config.classes, start=1)}
+        return {**described, "labels": {"background": 0, **numbered}}
+    return {
+        **described,
+        "labels": {"background": 0, **{name: list(own) for name, own in values.items()}},
+        "regions_class_order": [own for own, *_ in values.values()],
+    }
+
+
+def _plans(config: ModelConfig) -> dict[str, Any]:
+    contract = config.preprocessing
+    count = len(contract.channels)
+    resampling: dict[str, Any] = {}
+    for what in ("data", "probabilities", "seg"):
+        resampling[f"resampling_fn_{what}"] = RESAMPLING
+        resampling[f"resampling_fn_{what}_kwargs"] = {"to_contract": what != "probabilities"}
+    size = _at_once(contract.spacing, contract.window)
+    ct = contract.intensity == "ct"
+    return {
+        "dataset_name": "mots_pretrained",
+        "plans_name": "mots_pretrained",
+        "original_median_spacing_after_transp": list(contract.spacing),
+        "original_median_shape_after_transp": size,
+        "image_reader_writer": "NibabelIOWithReorient",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {str(number): {} for number in range(count)},
+        "configurations": {
+            "3d_fullres": {
+                "data_identifier": "mots_pretrained",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 1,
+                "patch_size": size,
+                "median_image_size_in_voxels": size,
+                "spacing": list(contract.spacing),
+                "normalization_schemes": [
+                    "NoNormalization" if ct else "ZScoreNormalization" for _ in range(count)
+                ],
+                "use_mask_for_norm": [not ct] * count,
+                **resampling,
+                "batch_dice": False,
+                "architecture": {
+                    "network_class_name": "mots_pretrained.export.nnunet_network.NnunetNetwork",
+                    "arch_kwargs": {"config": dataclasses.asdict(config)},
+                    "_kw_requires_import": [],
+                },
+            }
+        },
+    }
+
+
+def _at_once(spacing: tuple[float, ...], window: tuple[int, ...]) -> list[int]:
+    """Return the voxels that the network is to get at once; windows within are its own."""
+    size = [math.ceil(extent / step) for extent, step in zip(_EXTENT, spacing, strict=True)]
+    shrink = min(1.0, (_LARGEST / math.prod(size)) ** (1 / 3))
+    return [max(int(n * shrink), w) for n, w in zip(size, window, strict=True)]

@@ -1,0 +1,69 @@
+"""A segmenter as nnU-Net's predictor calls it: the whole scan at once, on nnU-Net's axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.export.monai_network import ProbabilityNetwork
+from mots_pretrained.images.preprocess import scale_hounsfield
+from mots_pretrained.inference.sliding_window import sliding_window
+from mots_pretrained.parse import from_dict
+
+SCALE = 1000.0
+"""Factor on probabilities: nnU-Net sums them in half precision, under small weights."""
+
+_FLIPS = (-2, -1)  # nnU-Net's arrays run to the front and to the right, ours to the back and left
+
+
+class NnunetNetwork(ProbabilityNetwork):
+    """Runs a segmenter over all of a scan by this package's own sliding window.
+
+    nnU-Net decides by the largest output, or by the sign where regions overlap; the outputs are
+    probabilities, scaled and for regions less one half, so that it decides as `Predictor` does.
+
+    Args:
+        config: The segmenter's configuration, as plans.json has it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = from_dict(ModelConfig, dict(config), "plans.json")
+        super().__init__(self.config)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return ``(B, K, D, H, W)`` of the scans, which zeros surround that nnU-Net has added."""
+        return torch.stack([self._whole(scan) for scan in windows])
+
+    def _whole(self, scan: Tensor) -> Tensor:
+        inside = _box(scan)
+        image = scan[(slice(None), *inside)].flip(_FLIPS).float().cpu().clone()
+        if self.config.preprocessing.intensity == "ct":
+            scale_hounsfield(image.numpy(), self.config.preprocessing.clip)
+        slabs = sliding_window(image, super().forward, window=self.config.preprocessing.window)
+        found = torch.cat([slab.clone() for _, slab in slabs], dim=1).flip(_FLIPS)
+        if not self.config.exclusive:
+            found = found - 0.5
+        out = found.new_zeros(len(found), *scan.shape[1:])
+        if self.config.exclusive:
+            out[0] = 1.0  # around the scan is background
+        else:
+            out -= 0.5
+        out[(slice(None), *inside)] = found
+        return (SCALE * out).to(scan.device)
+
+
+def _box(scan: Tensor) -> tuple[slice, ...]:
+    """Return the smallest box around all that is not zero: the scan as nnU-Net has cropped it."""
+    filled = scan.ne(0).any(dim=0)
+    if not bool(filled.any()):
+        return tuple(slice(None) for _ in scan.shape[1:])
+    box = []
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        places = filled.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
+        box.append(slice(int(places[0]), int(places[-1]) + 1))
+    return tuple(box)

@@ -1,0 +1,157 @@
+"""A model folder for nnU-Net: what is in it, and its labels through nnU-Net's own predictor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from small_networks import small
+
+from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.cli import DONE, main
+from mots_pretrained.export.nnunet import export_nnunet
+from mots_pretrained.export.nnunet_network import SCALE, NnunetNetwork
+from mots_pretrained.export.nnunet_resampling import resample_channels
+from mots_pretrained.images.resample import resample
+from mots_pretrained.images.volume import Volume, affine_of, write_like
+from mots_pretrained.inference import Predictor
+from mots_pretrained.networks import build
+
+ROOT = Path(__file__).parents[2]
+REGIONS = {"whole": (2, 1, 3), "core": (1, 3), "enhancing": (3,)}
+
+
+def network(kind: str, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    changes = {}
+    if kind == "regions":
+        contract = dataclasses.replace(small("segmenter").preprocessing, intensity="zscore")
+        changes = {"classes": tuple(REGIONS), "class_values": tuple(REGIONS.values())}
+        changes |= {"exclusive": False, "preprocessing": contract}
+    net = build(small("segmenter", **changes)).eval()
+    with torch.no_grad():
+        net.head.weight *= 5  # a random head decides for one class almost everywhere
+    return net
+
+
+def test_the_folder_is_what_nnunet_reads(tmp_path):
+    export_nnunet(Ensemble([network("classes"), network("classes", 1)]), tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == {
+        *("dataset.json", "plans.json", "trainer/nnUNetTrainerMots.py"),
+        *("fold_0/checkpoint_final.pth", "fold_1/checkpoint_final.pth"),
+    }
+    dataset = json.loads((tmp_path / "dataset.json").read_text())
+    assert dataset["labels"] == {"background": 0, "spleen": 1, "liver": 2}
+    assert dataset["channel_names"] == {"0": "ct"}
+    plans = json.loads((tmp_path / "plans.json").read_text())
+    own = plans["configurations"]["3d_fullres"]
+    assert own["spacing"] == [6.0, 4.0, 4.0]
+    assert own["patch_size"] == [117, 125, 125]  # 700 x 500 x 500 mm
+    checkpoint = torch.load(tmp_path / "fold_1" / "checkpoint_final.pth", weights_only=True)
+    net = NnunetNetwork(own["architecture"]["arch_kwargs"]["config"])
+    net.load_state_dict(checkpoint["network_weights"])
+    with pytest.raises(ValueError, match="which a transdodnet has not; export a segmenter"):
+        export_nnunet(build(small()), tmp_path / "other")
+
+
+def test_regions_come_in_the_order_of_the_outputs(tmp_path):
+    export_nnunet(network("regions"), tmp_path)
+    dataset = json.loads((tmp_path / "dataset.json").read_text())
+    assert list(dataset["labels"].items())[1:] == [(n, list(v)) for n, v in REGIONS.items()]
+    assert dataset["regions_class_order"] == [2, 1, 3]
+
+
+@pytest.mark.parametrize("kind", ["classes", "regions"])
+def test_the_whole_scan_is_predicted_within_what_nnunet_has_added(kind):
+    net = network(kind)
+    own = NnunetNetwork(dataclasses.asdict(net.config))
+    own.module.load_state_dict(net.state_dict())
+    image = torch.randn(1, 20, 40, 70) * 100 + 0.5
+    padded = torch.nn.functional.pad(image, (3, 4, 5, 6, 1, 2))
+    with torch.no_grad():
+        found = own.eval()(padded[None])[0]
+    ours = image.flip((-2, -1)).numpy()
+    if kind == "classes":
+        ours = np.clip(ours, -325, 325) / 325
+    volume = Volume.with_spacing(ours, net.config.preprocessing.spacing)
+    predictor = Predictor(net, probabilities=True)
+    expected = predictor.segment(volume, np.ascontiguousarray(ours)).probabilities
+    inner = found[:, 1:-2, 5:-6, 3:-4].flip((-2, -1)) / SCALE
+    half = 0.5 if kind == "regions" else 0
+    np.testing.assert_allclose(inner.numpy() + half, expected.astype(np.float32), atol=1e-3)
+    outside = [SCALE, 0, 0] if kind == "classes" else [-SCALE / 2] * 3
+    assert found[:, 0, 0, 0].tolist() == outside
+
+
+def test_resampling_is_this_package_s_own():
+    data = np.random.default_rng(0).normal(size=(2, 5, 8, 9)).astype(np.float16)
+    found = resample_channels(data, (7, 4, 5), (1, 1, 1), (9, 9, 9))
+    np.testing.assert_allclose(found[1], resample(data[1], (7, 4, 5)))
+    # 50 voxels of 5 mm make 62.5 of 4 mm: nnU-Net rounds to 62, this package to 63.
+    found = resample_channels(data[:, :, :, :5], (0, 0, 0), (5, 5, 6.25), (5, 5, 4.0), True)
+    assert found.shape == (2, 5, 8, 8)
+
+
+def test_by_the_command(tmp_path, capsys):
+    network("classes").save_pretrained(tmp_path / "net")
+    words = ["export", str(tmp_path / "net"), "-o", str(tmp_path / "out"), "--format", "nnunet"]
+    assert main(words) == DONE
+    assert (tmp_path / "out" / "fold_0" / "checkpoint_final.pth").is_file()
+    capsys.readouterr()
+
+
+def stored(path: Path, spacing, shape, turn: float = 0.0) -> None:
+    coarse = np.random.default_rng(0).normal(0, 250, tuple(n // 6 + 2 for n in shape))
+    array = resample(coarse, shape).astype(np.int16)
+    rotation = np.eye(4)
+    rotation[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    path.parent.mkdir(exist_ok=True)
+    write_like(path, array, Volume(array, rotation @ affine_of(spacing)), dtype=np.int16)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["classes", "regions", "ensemble"])
+def test_nnunet_s_own_predictor_gives_the_same_labels(kind, tmp_path):
+    """By its command, of the environment whose folder of programs MOTS_NNUNET names."""
+    programs = os.environ.get("MOTS_NNUNET")
+    if not programs:
+        pytest.skip("MOTS_NNUNET names no folder with nnUNetv2_predict_from_modelfolder")
+    net = network(kind)
+    if kind == "ensemble":
+        net = Ensemble([net, network(kind, 1)]).eval()
+    export_nnunet(net, tmp_path / "model")
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    stored(scans / "same_0000.nii.gz", net.config.preprocessing.spacing, (30, 60, 70))
+    stored(scans / "fine_0000.nii.gz", (3.0, 2.0, 2.5), (60, 100, 110))
+    stored(scans / "coarse_0000.nii.gz", (8.0, 5.0, 5.0), (20, 40, 50))
+    stored(scans / "oblique_0000.nii.gz", (2.5, 1.7, 1.7), (48, 90, 100), 0.2)
+    array = nib.load(scans / "same_0000.nii.gz")
+    nib.save(array.as_reoriented(nib.orientations.axcodes2ornt("ASL")), scans / "axes_0000.nii.gz")
+    words = [f"{programs}/nnUNetv2_predict_from_modelfolder", "-i", scans, "-o", out]
+    words += ["-m", tmp_path / "model", "-device", "cpu", "-npp", "1", "-nps", "1", "-f"]
+    words += ["0", "1"] if kind == "ensemble" else ["0"]
+    own = dict.fromkeys(("nnUNet_raw", "nnUNet_results", "nnUNet_preprocessed"), str(tmp_path))
+    own |= {"nnUNet_extTrainer": str(tmp_path / "model" / "trainer"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [str(word) for word in words],
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for scan in sorted(scans.iterdir()):
+        found = np.asarray(nib.load(out / scan.name.replace("_0000", "")).dataobj)
+        prediction = Predictor(net)(scan)
+        expected = prediction.volume.restore(prediction.labels)
+        for value in (1, 2, 3)[: len(net.config.classes)]:
+            one, other = found == value, expected == value
+            assert other.sum() > 50, (scan.name, value)
+            assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.999, (scan.name, value)
