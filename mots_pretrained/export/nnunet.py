@@ -117,8 +117,10 @@ def _plans(config: ModelConfig) -> dict[str, Any]:
     for what in ("data", "probabilities", "seg"):
         resampling[f"resampling_fn_{what}"] = RESAMPLING
         resampling[f"resampling_fn_{what}_kwargs"] = {"to_contract": what != "probabilities"}
-    size = _at_once(contract.spacing, contract.window)
     ct = contract.intensity == "ct"
+    if not ct:
+        resampling["resampling_fn_data_kwargs"]["standardise"] = True
+    size = _at_once(contract.spacing, contract.window)
     return {
         "dataset_name": "mots_pretrained",
         "plans_name": "mots_pretrained",
@@ -138,10 +140,8 @@ def _plans(config: ModelConfig) -> dict[str, Any]:
                 "patch_size": size,
                 "median_image_size_in_voxels": size,
                 "spacing": list(contract.spacing),
-                "normalization_schemes": [
-                    "NoNormalization" if ct else "ZScoreNormalization" for _ in range(count)
-                ],
-                "use_mask_for_norm": [not ct] * count,
+                "normalization_schemes": ["NoNormalization"] * count,
+                "use_mask_for_norm": [False] * count,
                 **resampling,
                 "batch_dice": False,
                 "architecture": {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.images.preprocess import zscore
 from mots_pretrained.images.resample import resample, shape_at
 from mots_pretrained.shapes import Size
 
@@ -21,6 +22,7 @@ def resample_channels(
     current_spacing: Sequence[float],
     new_spacing: Sequence[float],
     to_contract: bool = False,
+    standardise: bool = False,
 ) -> NDArray[np.float32]:
     """Resample images or probabilities ``(C, D, H, W)``, as nnU-Net calls such a function.
 
@@ -30,13 +32,17 @@ def resample_channels(
         current_spacing: Millimetres along (D, H, W).
         new_spacing: Millimetres wanted.
         to_contract: Whether the spacings say how many voxels come, by this package's rounding.
+        standardise: Whether to z-score each channel before, as a contract of MRI asks.
     """
     depth, height, width = (int(n) for n in new_shape)
     if to_contract:
         before: Size = tuple(data.shape[1:])
         depth, height, width = shape_at(before, tuple(current_spacing), tuple(new_spacing))
     size: Size = (depth, height, width)
-    return np.stack([resample(np.asarray(channel, np.float32), size) for channel in data])
+    channels = [np.asarray(channel, np.float32) for channel in data]
+    if standardise:
+        channels = [zscore(channel, "scan", index) for index, channel in enumerate(channels)]
+    return np.stack([resample(channel, size) for channel in channels])
 
 
 def register() -> None:

@@ -58,7 +58,7 @@ def preprocess(volume: Volume, contract: Preprocessing) -> NDArray[np.float32]:
             resample(channel, size, out=result[index])
             scale_hounsfield(result[index], contract.clip)
         else:
-            resample(_zscore(channel, volume.name, index), size, out=result[index])
+            resample(zscore(channel, volume.name, index), size, out=result[index])
     return result
 
 
@@ -105,7 +105,17 @@ def scale_hounsfield(image: NDArray[np.float32], clip: tuple[float, float]) -> N
     image /= (high - low) / 2
 
 
-def _zscore(channel: NDArray[Any], name: str, index: int) -> NDArray[np.float32]:
+def zscore(channel: NDArray[Any], name: str, index: int) -> NDArray[np.float32]:
+    """Return a channel less its mean, by its standard deviation, over voxels that are not zero.
+
+    Args:
+        channel: ``(D, H, W)``.
+        name: What the scan is called in a warning.
+        index: The channel's number, for that.
+
+    Warns:
+        UserWarning: If it holds one value only.
+    """
     image = channel.astype(np.float32)
     inside = image != 0
     values = image[inside]

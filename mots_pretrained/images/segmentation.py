@@ -34,10 +34,10 @@ _Writer = Callable[[Path, NDArray[Any], Volume, Mapping[str, int]], None]
 
 FORMATS: dict[str, tuple[str, _Writer]] = {
     "nifti": ("{}_seg.nii.gz", _write_nifti),
-    "nnunet": ("{}.nii.gz", _write_nifti),  # nnU-Net's name of the same file
     "nrrd": ("{}.seg.nrrd", write_seg_nrrd),
     "dicom-seg": ("{}_seg.dcm", write_dicom_seg),
     "rtstruct": ("{}_rtstruct.dcm", write_rtstruct),
+    "nnunet": ("{}.nii.gz", _write_nifti),  # NIfTI as nnU-Net names it
 }
 """Formats of label maps: how a scan's file is named, and what writes it."""
 

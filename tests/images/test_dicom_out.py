@@ -114,7 +114,7 @@ def test_dicom_results_lie_on_the_series_own_slices(tmp_path: Path, kind: str) -
     written = write_segmentation(tmp_path, labels, volume, VALUES, formats=list(FORMATS))
     assert {name: path.name for name, path in written.items()} == {
         "nifti": "ct_seg.nii.gz", "nrrd": "ct.seg.nrrd", "dicom-seg": "ct_seg.dcm",
-        "rtstruct": "ct_rtstruct.dcm",
+        "rtstruct": "ct_rtstruct.dcm", "nnunet": "ct.nii.gz",
     }  # fmt: skip
     expected = truth(labels, volume)
     assert len(expected) == len(files)

@@ -67,10 +67,11 @@ def read_splits(path: str | Path) -> list[tuple[str, ...]]:
     path = path / SPLITS if path.is_dir() else path
     if not path.is_file():
         raise MissingFileError(f"no such file: {path}; nnU-Net writes it beside preprocessed data")
+    content = read_json(path)
     try:
-        splits = [tuple(map(str, fold["val"])) for fold in json.loads(path.read_bytes())]
+        splits = [tuple(map(str, fold["val"])) for fold in content]
         sound = bool(splits) and all(splits)
-    except (ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         sound = False
     if not sound:
         raise UserError(f'{path} holds no splits; it wants [{{"train": [...], "val": [...]}}, ...]')

@@ -197,9 +197,12 @@ def test_splits_are_read_by_fold(tmp_path):
     (tmp_path / "splits_final.json").write_text(json.dumps(splits))
     assert read_splits(tmp_path) == [("a",), ("b", "c")]
     assert read_splits(tmp_path / "splits_final.json") == [("a",), ("b", "c")]
-    for text in ("{", "[]", "{}", '[{"train": ["a"]}]', '[{"val": []}]', "[3]"):
+    for text in ("[]", "{}", '[{"train": ["a"]}]', '[{"val": []}]', "[3]"):
         (tmp_path / "splits_final.json").write_text(text)
         with pytest.raises(ValueError, match="holds no splits"):
             read_splits(tmp_path)
+    (tmp_path / "splits_final.json").write_text("{")
+    with pytest.raises(ValueError, match="is not valid JSON"):
+        read_splits(tmp_path)
     with pytest.raises(FileNotFoundError, match="beside preprocessed data"):
         read_splits(tmp_path / "none.json")
