@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mots_pretrained.cli import console
+from mots_pretrained.cli import training_options as options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ def finetune(
     recipe: Annotated[
         str, typer.Option(help="How to train: finetune, or a YAML file")
     ] = "finetune",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one value, as steps=500 or freeze=encoder; repeatable"),
-    ] = None,
+    settings: options.Settings = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; --set steps=N")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Instead of steps: rounds of two patches a scan")
@@ -74,23 +72,14 @@ def finetune(
     channel_init: Annotated[
         str, typer.Option(help="First layer for more channels: first, mean, first_scaled, zero_new")
     ] = "",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the training in OUTPUT")
-    ] = False,
-    max_minutes: Annotated[
-        float, typer.Option(help="Stop cleanly after so many minutes; 0: no limit")
-    ] = 0.0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto")] = "auto",
-    workers: Annotated[
-        int, typer.Option(help="Processes that make patches; -1: as many as fit the machine")
-    ] = -1,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
-    ] = False,
+    resume: options.Resume = False,
+    max_minutes: options.MaxMinutes = 0.0,
+    device: options.Device = "auto",
+    workers: options.Workers = -1,
+    deterministic: options.Deterministic = False,
     json: Annotated[bool, typer.Option("--json", help="Print scores as JSON")] = False,
 ) -> None:
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
-    from mots_pretrained.cli.training_options import is_main, on_this_machine, recipe_in_force
     from mots_pretrained.training.add_organs import add_organs_folder
     from mots_pretrained.training.finetune_folder import finetune_folder
 
@@ -112,8 +101,8 @@ def finetune(
         changes["spacing"] = _spacing(spacing)
     if channel_init:
         changes["channel_init"] = channel_init
-    chosen, given = recipe_in_force(recipe, [*shortened, *(settings or ())], **changes)
-    with on_this_machine(
+    chosen, given = options.recipe_in_force(recipe, [*shortened, *(settings or ())], **changes)
+    with options.on_this_machine(
         given,
         device=device,
         workers=workers,
@@ -123,7 +112,7 @@ def finetune(
     ) as run:
         teach = add_organs_folder if chosen.train == "add" else finetune_folder
         history = teach(data, output, chosen, run=run)
-    if is_main():
+    if options.is_main():
         _report(history, output, chosen, json)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.cli import training_options as options
 from mots_pretrained.errors import UserError
 
 
@@ -25,50 +26,38 @@ def pretrain(
     recipe: Annotated[
         str, typer.Option(help="How to train: small, paper, published, singlept, byol3d, or a file")
     ] = "small",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one value, as rate=1e-4 or steps=500; repeatable"),
-    ] = None,
+    settings: options.Settings = None,
     start: Annotated[
         str, typer.Option("--from", help="Continue from given weights, with further tasks if any")
     ] = "",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the training in OUTPUT")
-    ] = False,
-    max_minutes: Annotated[
-        float, typer.Option(help="Stop cleanly after so many minutes; 0: no limit")
-    ] = 0.0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto")] = "auto",
-    workers: Annotated[
-        int, typer.Option(help="Processes that make patches; -1: as many as fit the machine")
-    ] = -1,
+    resume: options.Resume = False,
+    max_minutes: options.MaxMinutes = 0.0,
+    device: options.Device = "auto",
+    workers: options.Workers = -1,
     show_recipe: Annotated[
         bool, typer.Option("--show-recipe", help="Print the recipe in force as YAML and stop")
     ] = False,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
-    ] = False,
+    deterministic: options.Deterministic = False,
     json: Annotated[bool, typer.Option("--json", help="Print training.json")] = False,
 ) -> None:
     """Train a network on partially labelled data, and leave a folder that loads by its path."""
     from pathlib import Path
 
     from mots_pretrained.cli import console
-    from mots_pretrained.cli.training_options import is_main, on_this_machine, recipe_in_force
     from mots_pretrained.training import byol
     from mots_pretrained.training import pretrain as methods
     from mots_pretrained.training.folder import RECORD
     from mots_pretrained.training.recipe import BYOL, to_yaml
 
     changes = {"start": start} if start else {}
-    chosen, given = recipe_in_force(recipe, settings or (), **changes)
+    chosen, given = options.recipe_in_force(recipe, settings or (), **changes)
     if show_recipe:
         console.show(to_yaml(chosen).rstrip())
         return
     if not output:
         raise UserError("give a folder for the weights: -o OUTPUT")
     train = byol.pretrain_byol if chosen.method == BYOL else methods.pretrain
-    with on_this_machine(
+    with options.on_this_machine(
         given,
         device=device,
         workers=workers,
@@ -77,7 +66,7 @@ def pretrain(
         deterministic=deterministic,
     ) as run:
         train(output, chosen, data=data or None, run=run)
-    if not is_main():
+    if not options.is_main():
         return
     record = parse((Path(output) / RECORD).read_text(encoding="utf-8"))
     if json:

@@ -7,13 +7,32 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from mots_pretrained.cli import console
 
 if TYPE_CHECKING:
     from mots_pretrained.training.log import LogRow
     from mots_pretrained.training.recipe import Recipe, Run
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one value of the recipe, as steps=500; repeatable"),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the training in OUTPUT")]
+MaxMinutes = Annotated[
+    float, typer.Option("--max-minutes", help="Stop cleanly after so many minutes; 0: no limit")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto")]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", help="Processes that make patches; -1: as many as fit the machine"),
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
+]
 
 _SECONDS_A_LINE = 20.0
 
