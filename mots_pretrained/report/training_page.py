@@ -48,7 +48,9 @@ def write_training_page(
 def _body(folder: Path, rows: Sequence[dict[str, str]], title: str) -> Iterator[str]:
     yield f"<h1>{escape(title)}</h1>"
     yield "<h2>Curves</h2>"
-    yield _curves(folder / LOG, rows)
+    yield '<div class="curves">'
+    yield from _curves(folder / LOG, rows)
+    yield "</div>"
     for name in _FACTS:
         facts = _read(folder / name)
         scores = facts.get("scores")
@@ -61,7 +63,8 @@ def _body(folder: Path, rows: Sequence[dict[str, str]], title: str) -> Iterator[
         yield from _list(facts)
 
 
-def _curves(log: Path, rows: Sequence[dict[str, str]]) -> str:
+def _curves(log: Path, rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """Draw each column of the log."""
     try:
         columns = [c for c in (rows[0] if rows else ()) if c and c not in _ACROSS]
         drawn = [column for column in columns if points(rows, "step", column)]
@@ -71,10 +74,10 @@ def _curves(log: Path, rows: Sequence[dict[str, str]]) -> str:
         raise UserError(f"{log} has no numbers by step; give the folder of a training")
     with tempfile.TemporaryDirectory() as place:
         picture = Path(place) / "curves.png"
-        draw_curves({"training": rows}, picture, columns=drawn)
-        data = base64.b64encode(picture.read_bytes()).decode("ascii")
-    names = escape(", ".join(drawn))
-    return f'<div class="wide"><img alt="{names} by step" src="data:image/png;base64,{data}"></div>'
+        for column in drawn:
+            draw_curves({"training": rows}, picture, columns=[column])
+            data = base64.b64encode(picture.read_bytes()).decode("ascii")
+            yield f'<img alt="{escape(column)} by step" src="data:image/png;base64,{data}">'
 
 
 def _list(facts: dict[str, Any], before: str = "") -> Iterator[str]:
@@ -85,6 +88,7 @@ def _list(facts: dict[str, Any], before: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             yield from _list(value, f"{before}{name}, ")
         elif value not in (None, "", []):
+            value = ", ".join(map(str, value)) if isinstance(value, list) else value
             shown = f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else value
             cells = (escape(f"{before}{name}"), escape(str(shown)[:200]))
             yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

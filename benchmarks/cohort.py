@@ -1,0 +1,118 @@
+"""A folder of scans in one run, against each scan in a run of its own, and one after the other.
+
+    python benchmarks/cohort.py
+
+Twenty scans of 160x256x256: a phantom with noise of its own in each; two files are broken and one
+is no CT. Measured are the command line on the folder, the sum of the command line on every scan,
+and, in one process, the scans one after the other without reading ahead or writing behind. What
+they write is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from record import write
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.volume import Volume, write_like
+from mots_pretrained.phantom import torso
+
+SCANS, SHAPE, SPACING = 20, (80, 128, 128), (4.0, 3.2, 3.2)
+
+
+def make_scans(folder: Path, count: int) -> None:
+    """Write the scans; the second and the last but one are broken, the fourth is no CT."""
+    folder.mkdir()
+    phantom = torso(5, domain="liver", shape=SHAPE, spacing=SPACING)
+    image = phantom.image.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        array = (image + rng.normal(0, 12, image.shape)).round().astype(np.int16)
+        if number == 3:
+            array = rng.integers(0, 256, image.shape).astype(np.int16)
+        volume = Volume.with_spacing(array, [step / 2 for step in SPACING])
+        path = folder / f"scan{number:02d}.nii.gz"
+        write_like(path, array, volume, dtype=np.int16)
+        if number in (1, count - 2):
+            path.write_bytes(path.read_bytes()[: 100_000 * (number > 1)])
+
+
+def one_after_the_other(folder: Path, out: Path) -> None:
+    """Segment the scans of a folder without overlap, in this process."""
+    from mots_pretrained.inference import Predictor
+    from mots_pretrained.inference.cohort import find_scans, write_results
+    from mots_pretrained.networks import load
+    from mots_pretrained.training.machine import prepare_machine
+
+    prepare_machine("cpu")
+    predictor = Predictor(load("transdodnet.phantom"), device="cpu")
+    for scan in find_scans([folder], 1):
+        try:
+            found = predictor(scan.images[0])
+        except UserError:
+            continue
+        write_results(found, out, files=scan.images, config=predictor.config)
+
+
+def timed(words: list[str]) -> dict[str, float]:
+    """Run a command; wall seconds, and CPU seconds of it alone."""
+    before, start = os.times(), time.perf_counter()
+    subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = os.times()
+    cpu = after.children_user + after.children_system
+    cpu -= before.children_user + before.children_system
+    return {"wall_seconds": time.perf_counter() - start, "cpu_seconds": cpu}
+
+
+def main() -> None:
+    """Measure and write results/cohort.csv."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=SCANS, help="scans, at least 6")
+    parser.add_argument("--loop", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.loop:
+        one_after_the_other(*map(Path, options.loop))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        scans = Path(place) / "scans"
+        make_scans(scans, options.count)
+        verb = [sys.executable, "-m", "mots_pretrained", "predict", "-q"]
+        load = os.getloadavg()[0]
+        rows = []
+        singles = {"wall_seconds": 0.0, "cpu_seconds": 0.0}
+        for path in sorted(scans.iterdir()):
+            run = timed([*verb, "-i", str(path), "-o", f"{place}/single"])
+            singles = {key: singles[key] + run[key] for key in run}
+        loop = timed([sys.executable, __file__, "--loop", str(scans), f"{place}/loop"])
+        folder = timed([*verb, "-i", str(scans), "-o", f"{place}/folder"])
+        kinds = {"single runs, summed": singles, "one process, in turn": loop, "one run": folder}
+        same = all(
+            (Path(place) / other / path.name).read_bytes() == path.read_bytes()
+            for path in Path(place, "folder").glob("*_seg.nii.gz")
+            for other in ("single", "loop")
+        )
+        done = len(list(Path(place, "folder").glob("*_seg.nii.gz")))
+        for setting, run in kinds.items():
+            rows += [
+                {
+                    "table": "cohort", "row": setting, "metric": metric, "value": f"{value:.2f}",
+                    "setting": f"{done} of {options.count} scans; equal results: {same}; "
+                    f"load {load:.1f} of {os.cpu_count()} cores before",
+                }
+                for metric, value in run.items()
+            ]  # fmt: skip
+    write("cohort", rows)
+    sys.stdout.write(json.dumps({"kinds": kinds, "equal": same, "load": load}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
