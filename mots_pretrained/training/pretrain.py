@@ -291,6 +291,8 @@ def network_from(name: str, tasks: Sequence[Task]) -> tuple[Method, Carried]:
             f"{name} is a {config.architecture}, which pretraining can't go on from; allowed are "
             f"{', '.join(METHODS)}"
         )
+    config = config.before_added  # heads that were added go: they fit these very weights only
+    state = {name: value for name, value in state.items() if not name.startswith("added.")}
     known = {task.name: task for task in config.tasks}
     for task in tasks:
         old = known.get(task.name, task)

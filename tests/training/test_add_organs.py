@@ -15,7 +15,9 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.images.volume import Volume, read_volume, write_like
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
+from mots_pretrained.tasks import MOTS_TASKS
 from mots_pretrained.training.add_organs import add_organs
+from mots_pretrained.training.pretrain import network_from
 
 
 @pytest.fixture
@@ -118,3 +120,7 @@ def test_the_verb_leaves_a_folder_that_combines_and_a_small_file(base, folder, t
     assert "has 'liver' already" in capsys.readouterr().err
     assert main(["push", str(out), "-o", str(tmp_path / "pushed")]) == 0
     assert load(tmp_path / "pushed").config == combined.config
+    network, _ = network_from(str(out), MOTS_TASKS)  # pretraining goes on without the head
+    assert network.config == load(base).config
+    kept = network.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in load(base).state_dict().items())
