@@ -15,6 +15,7 @@ from mots_pretrained.images.dicom_files import Archive, Place, Slice
 from mots_pretrained.images.extra import extra
 
 _AIR = -1024.0  # HU
+_STEEPEST = 1e6  # of a rescaling
 _INSTALL = {
     "1.2.840.10008.1.2.4.50": "pylibjpeg pylibjpeg-libjpeg",
     "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
@@ -69,9 +70,22 @@ def _decoded(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
         return _by_simpleitk(one, archive, syntax)
     except Exception as error:
         raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
+    if not syntax.is_compressed and "PixelData" in dataset:
+        _check_length(dataset, stored, one)
     if stored.shape != one.size:
         raise UserError(f"{one.place} is damaged (it holds {stored.shape}, not {one.size} pixels)")
     return _sign_extended(stored, dataset)
+
+
+def _check_length(dataset: Any, stored: NDArray[Any], one: Slice) -> None:
+    """Refuse an image with a row or more beyond what its size says: the size is wrong then."""
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    beyond = len(dataset.PixelData) - frames * stored.nbytes
+    if beyond >= one.size[1] * stored.itemsize and int(dataset.get("BitsAllocated", 16)) % 8 == 0:
+        raise UserError(
+            f"{one.place} is damaged ({beyond} bytes of pixels more than {one.size} take); fetch "
+            "it again"
+        )
 
 
 def _sign_extended(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
@@ -107,6 +121,11 @@ def _by_simpleitk(one: Slice, archive: Archive, syntax: Any) -> NDArray[Any]:
 
 def _rescaled(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[Any]:
     slope, intercept = one.rescale
+    if not (0 < abs(slope) <= _STEEPEST and abs(intercept) <= _STEEPEST):
+        raise UserError(
+            f"{one.place} is damaged (its values are scaled by {slope:g} and moved by "
+            f"{intercept:g}); fetch it again"
+        )
     if slope == 1 and float(intercept).is_integer() and stored.dtype.kind in "iu":
         values: NDArray[Any] = stored.astype(np.int32) + np.int32(intercept)
     else:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.extra import extra
+from mots_pretrained.images.itk_header import check_meta_header, check_nrrd_header
 from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.nifti_header import check_affine
 
@@ -103,6 +104,7 @@ def _reader(path: Path) -> Any:
     kind = "NRRD" if suffix in (".nrrd", ".nhdr") else "MetaImage"
     if suffix in (".nrrd", ".nhdr") and not head.startswith(_MAGIC[suffix]):
         raise UserError(f"{path} is not a {kind} file; export the scan again")
+    (check_nrrd_header if kind == "NRRD" else check_meta_header)(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if kind == "NRRD" else "MetaImageIO")
     reader.SetFileName(str(path))

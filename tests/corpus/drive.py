@@ -40,7 +40,7 @@ LONGEST = 2000
 """Letters that a message may have."""
 
 TOGETHER = "together"
-PARTS = ("niftis", "texts", "models", "names")
+PARTS = ("niftis", "others", "texts", "models", "names")
 
 
 class Hang(BaseException):

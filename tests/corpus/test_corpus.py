@@ -62,4 +62,4 @@ def test_the_corpus_is_the_same_each_time(tmp_path):
         for _ in range(2)
     ]
     assert len({*told[0], *told[1]}) == 1
-    assert PARTS == ("niftis", "texts", "models", "names")
+    assert PARTS == ("niftis", "others", "texts", "models", "names")

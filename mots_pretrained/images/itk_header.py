@@ -1,0 +1,92 @@
+"""Headers of NRRD and MetaImage files, looked at before ITK, which some crash, reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from mots_pretrained.errors import UserError
+
+_LONGEST = 1 << 20  # bytes of a header; segments' names may make it long
+_MOST_CHANNELS = 64
+_VECTORS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin",
+            "CenterOfRotation", "AnatomicalOrientation")  # fmt: skip
+_MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+
+
+def check_meta_header(path: Path) -> None:
+    """Refuse a MetaImage header whose numbers do not fit each other, or that leads elsewhere.
+
+    Raises:
+        UserError: If it is such, or has no end.
+    """
+    fields: dict[str, str] = {}
+    for line in _lines(path):
+        name, equals, value = line.partition("=")
+        if equals:
+            fields[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            break
+    else:
+        raise _unsound(path, "it names no ElementDataFile")
+    axes = fields.get("NDims", "")
+    if axes not in ("2", "3", "4"):
+        raise _unsound(path, f"NDims is {axes:.20}")
+    for name in (*_VECTORS, *_MATRICES):
+        wanted = int(axes) ** (2 if name in _MATRICES else 1)
+        numbers = fields.get(name, "").split()
+        if name == "AnatomicalOrientation" or name not in fields:
+            continue
+        if len(numbers) != wanted or not all(_is_number(number) for number in numbers):
+            raise _unsound(path, f"{name} is {fields[name]:.40}, not {wanted} numbers")
+    channels = fields.get("ElementNumberOfChannels", "1")
+    if not channels.isdecimal() or not 1 <= int(channels[:9]) <= _MOST_CHANNELS:
+        raise _unsound(path, f"ElementNumberOfChannels is {channels:.20}")
+    _check_data_file(path, fields["ElementDataFile"], own=("LOCAL", "Local", "local"))
+
+
+def check_nrrd_header(path: Path) -> None:
+    """Refuse an NRRD header whose sizes are no numbers, or that leads elsewhere.
+
+    Raises:
+        UserError: If it is such.
+    """
+    fields: dict[str, str] = {}
+    for line in _lines(path):
+        if not line.strip():
+            break
+        match = re.match(r"([^:=#]+):(?!=)\s*(.*)", line)
+        if match:
+            fields[match[1].strip().lower()] = match[2].strip()
+    axes, sizes = fields.get("dimension", ""), fields.get("sizes", "").split()
+    if axes not in ("2", "3", "4"):
+        raise _unsound(path, f"dimension is {axes:.20}")
+    if len(sizes) != int(axes) or not all(s.isdecimal() and len(s) < 10 for s in sizes):
+        raise _unsound(path, f"sizes is {' '.join(sizes):.40}, not {axes} numbers")
+    for name in ("data file", "datafile"):
+        if name in fields:
+            _check_data_file(path, fields[name], own=())
+
+
+def _check_data_file(path: Path, name: str, *, own: tuple[str, ...]) -> None:
+    """Refuse a file of voxels that does not lie beside its header."""
+    if name not in own and (not name or Path(name).name != name or "\\" in name or "%" in name):
+        raise _unsound(path, f"its voxels are in {name:.80}; one file beside it is read")
+
+
+def _lines(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        return file.read(_LONGEST).decode("latin-1").splitlines()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _unsound(path: Path, why: str) -> UserError:
+    kind = "NRRD" if path.suffix.lower() in (".nrrd", ".nhdr") else "MetaImage"
+    return UserError(f"{path} is not a sound {kind} file ({why}); export the scan again")
