@@ -15,7 +15,7 @@ help:
 	@echo "make demo        the whole job on a phantom scan; with INPUT=ct.nii.gz on yours"
 	@echo "make test        linters, types and the fast tests"
 	@echo "make test-long   the tests that take minutes"
-	@echo "make corpus      1,800 odd and hostile inputs, with counts of what came of them"
+	@echo "make corpus      2,187 odd and hostile inputs, with counts of what came of them"
 	@echo "make lint        linters and types only;  make format  applies the formatter"
 	@echo "make install     the virtual environment only, in $(VENV)"
 	@echo "make hooks       run the linters before every commit"

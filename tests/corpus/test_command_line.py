@@ -144,6 +144,7 @@ def test_it_is_right_or_one_plain_line(number, root, tmp_path):
         errors = [line for line in said.splitlines() if not line.startswith("warning: ")]
         assert len(errors) == 1, said
         assert re.match(r"error: .{10,2000}$", errors[0]), said
+        assert "(see: mots " not in said  # it is the input that is refused, not an option
     else:
         assert len([*(tmp_path / "out").glob("*_seg.nii.gz")]) == 1
 
