@@ -54,7 +54,7 @@ class DemoSettings:
     """
 
     model: str = "transdodnet.phantom"
-    steps: int = 30
+    steps: int = 60
     fitting: int = 2500
     batch: int = 1
     training_scans: int = 4
