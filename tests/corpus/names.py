@@ -83,7 +83,7 @@ def _predict(home: Path, scan: str, predictor: Predictor) -> None:
         reports, failures = segment_scans(
             predictor,
             scans,
-            lambda found, one: write_results(found, out, files=one.images, title=found.volume.name),
+            lambda found, one: write_results(found, out, files=one.images, model=found.volume.name),
             output=out,
         )
         require(len(reports) == 1 - hidden, f"the scan failed: {failures}")

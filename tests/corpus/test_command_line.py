@@ -86,6 +86,7 @@ def _with(field: str, value: object) -> bytes:
 
 
 PREDICT = ("predict", "-o", "OUT", "--tasks", "liver", "--device", "cpu", "--no-picture")
+LABELS = "label.nii.gz"
 CASES: list[tuple[int, tuple[str, ...]]] = [
     *(
         (0, (*PREDICT, "-m", "net", "-i", f"./{name}.nii.gz"))
@@ -110,12 +111,23 @@ CASES: list[tuple[int, tuple[str, ...]]] = [
     (2, ("pretrain", "-o", "OUT", "--set", "steps=1e400")),
     *((2, ("finetune", "-i", f"data_{name}", "-o", "OUT")) for name in ("deep", "names", "lost")),
     *(
-        (2, ("evaluate", "label.nii.gz", "label.nii.gz", "--labels", f"{name}.json"))
+        (
+            2,
+            (
+                "evaluate",
+                "-i",
+                "label.nii.gz",
+                "--truth",
+                "label.nii.gz",
+                "--labels",
+                f"{name}.json",
+            ),
+        )
         for name in ("latin", "deep", "long")
     ),
     (2, ("prepare", "-o", "OUT", "--collection", "bomb.yaml")),
     (2, ("prepare", "-o", "OUT", "--collection", "object.yaml")),
-    (2, ("push", "net_link", "--dry-run", "-o", "OUT")),
+    (2, ("push", "net_link", "-o", "OUT")),
     (2, ("convert", "-i", "text.nii", "-o", "OUT")),
     (2, ("verify", "net_weights")),
     (2, ("export", "net_config", "-o", "OUT")),
