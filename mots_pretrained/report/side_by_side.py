@@ -13,6 +13,8 @@ from mots_pretrained.images.terminology import colour_of
 from mots_pretrained.report.canvas import INK, MUTED, PAPER, save_figure
 from mots_pretrained.report.overlay import best_slices, display_range, draw_labels
 
+_ENTRY = 1.8  # inches that the longest name of an organ takes in the legend
+
 
 class ComparedCase(NamedTuple):
     """A case and what was made of it.
@@ -86,7 +88,8 @@ def draw_side_by_side(
         if name in shown
     ]
     if patches:
-        figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False,
+        fitting = max(1, min(6, int(figure.get_figwidth() / _ENTRY)))
+        figure.legend(handles=patches, loc="outside lower center", ncols=fitting, frameon=False,
                       labelcolor=INK, fontsize=8)  # fmt: skip
     if title:
         figure.suptitle(title, color=INK, fontsize=12, fontweight="bold")

@@ -7,8 +7,11 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from mots_pretrained.report import side_by_side as module
 from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side
+from mots_pretrained.tasks import BCV_ORGANS
 
 SHAPE = (6, 40, 40)
 
@@ -33,6 +36,21 @@ def test_a_column_shows_its_own_labels_on_the_truths_slice(tmp_path: Path) -> No
     assert tinted[3] == 0
     above = picture[: len(picture) // 12]  # where each column has its title
     assert all((part.max(axis=2) > 0.9).any() for part in np.array_split(above, 4, axis=1))
+
+
+@pytest.mark.parametrize("columns", [2, 9])
+def test_the_legend_lies_within_the_picture(tmp_path: Path, monkeypatch, columns: int) -> None:
+    figures = []
+    monkeypatch.setattr(module, "save_figure", lambda figure, path: figures.append(figure))
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[4, 10:23, 10:30] = np.arange(1, 14)[:, None]
+    labels = {str(number): truth for number in range(columns)}
+    values = {name: value for value, name in enumerate(BCV_ORGANS, start=1)}
+    draw_side_by_side([case(labels=labels)], tmp_path / "fig.png", values=values)
+    FigureCanvasAgg(figures[0]).draw()
+    (legend,) = figures[0].legends
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= figures[0].bbox.x1
 
 
 @pytest.mark.parametrize(
