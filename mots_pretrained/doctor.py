@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,7 @@ from mots_pretrained import __version__
 MODEL = "transdodnet.phantom"
 """The shipped model whose fingerprint the self-test computes."""
 
-_IMPORTED = {"pyyaml": "yaml", "simpleitk": "SimpleITK"}
-"""What packages are imported as, where that is not their name."""
-
-_FOR_WORKING_ON_IT = ("test", "lint")
+_FOR_WORKING_ON_IT = ("test", "lint", "docs")
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,27 @@ def _package(part: str, name: str, *, needed: bool) -> Check:
     except PackageNotFoundError:
         return Check(part, name, False if needed else None, "not installed")
     try:
-        importlib.import_module(_IMPORTED.get(name.lower(), name.replace("-", "_")))
+        importlib.import_module(_module_of(name))
     except Exception as error:  # whatever a broken installation raises
         return Check(part, name, False, f"{found} does not import: {_line(error)}")
     return Check(part, name, True, found)
+
+
+def _module_of(package: str) -> str:
+    """Return what a package is imported as: its own name, or else what it has installed."""
+    found = _modules().get(re.sub(r"[-_.]+", "-", package).lower(), [])
+    own = package.replace("-", "_")
+    return own if own in found or not found else min(found, key=lambda name: (name[0] == "_", name))
+
+
+@cache
+def _modules() -> dict[str, list[str]]:
+    """Return what each installed package is imported as, by its plain name."""
+    found: dict[str, list[str]] = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), []).append(module)
+    return found
 
 
 def _devices() -> list[Check]:
