@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from record import write
+from record import least, write
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.volume import Volume, write_like
@@ -88,13 +88,22 @@ def main() -> None:
         verb = [sys.executable, "-m", "mots_pretrained", "predict", "-q"]
         load = os.getloadavg()[0]
         rows = []
-        singles = {"wall_seconds": 0.0, "cpu_seconds": 0.0}
-        for path in sorted(scans.iterdir()):
-            run = timed([*verb, "-i", str(path), "-o", f"{place}/single"])
-            singles = {key: singles[key] + run[key] for key in run}
-        loop = timed([sys.executable, __file__, "--loop", str(scans), f"{place}/loop"])
-        folder = timed([*verb, "-i", str(scans), "-o", f"{place}/folder"])
-        kinds = {"single runs, summed": singles, "one process, in turn": loop, "one run": folder}
+        files = sorted(scans.iterdir())
+        work: dict[str, list[list[str]]] = {
+            "one run": [[*verb, "-i", str(scans), "-o", f"{place}/folder"]],
+            "single runs, summed": [
+                [*verb, "-i", str(file), "-o", f"{place}/single"] for file in files
+            ],
+            "one process, in turn": [
+                [sys.executable, __file__, "--loop", str(scans), f"{place}/loop"]
+            ],
+        }
+        runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in work}
+        for kinds_in_turn in (list(work), list(work)[::-1]):
+            for kind in kinds_in_turn:
+                times = [timed(words) for words in work[kind]]
+                runs[kind].append({key: sum(one[key] for one in times) for key in times[0]})
+        kinds = {kind: least(both) for kind, both in runs.items()}
         same = all(
             (Path(place) / other / path.name).read_bytes() == path.read_bytes()
             for path in Path(place, "folder").glob("*_seg.nii.gz")
