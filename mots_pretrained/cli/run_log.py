@@ -145,6 +145,8 @@ class _Shown(logging.Handler):
 def _is_logged(verb: str, options: Mapping[str, Any]) -> bool:
     if verb not in LOGGED or not options.get("output") or os.environ.get("RANK", "0") != "0":
         return False
+    if options.get("submission"):  # its folder holds what is handed in, and no more
+        return False
     given = options.get("scan")
     return given is None or any(os.path.isdir(path) for path in given)
 

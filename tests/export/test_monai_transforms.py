@@ -110,8 +110,10 @@ def test_one_path_a_channel(tmp_path):
     paths[1] = stored(tmp_path, "1.nii.gz", (3, 2, 2), (20, 30, 30))
     expected = preprocess(read_channels(paths), contract)
     assert len(expected) == 2
-    np.testing.assert_allclose(contract.to_monai()(paths).numpy(), expected)
-    back = contract.to_monai().inverse(contract.to_monai()(paths))
+    transform = contract.to_monai()
+    made = transform(paths)
+    np.testing.assert_allclose(made.numpy(), expected)
+    back = transform.inverse(made)
     assert back.shape == (2, 30, 30, 20)
 
 
