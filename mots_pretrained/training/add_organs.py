@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from mots_pretrained.adaptation.extended import ExtendedNetwork, add_head, check_base
-from mots_pretrained.adaptation.fit_head import OnFit, fit_head
+from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, OnFit, fit_head
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case, read_case
 from mots_pretrained.data.layouts import Classes, find_labelled
@@ -84,7 +84,7 @@ def add_organs(
     segmenter.backbone = base.backbone
     was_training = base.training
     try:
-        fit_head(segmenter, cases, steps=steps, seed=seed, on_fit=on_fit)
+        fit_head(segmenter, cases, steps=steps, prior=PRIOR_OF_ADDED, seed=seed, on_fit=on_fit)
     finally:
         base.train(was_training)
     return add_head(network, segmenter).eval()

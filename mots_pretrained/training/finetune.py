@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from mots_pretrained.adaptation.fit_head import fit_head
+from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
@@ -193,7 +193,14 @@ def _fit_first(
 
     def fit() -> dict[str, float]:
         begun = time.monotonic()
-        fitted = fit_head(segmenter, cases, steps=recipe.fit_steps, seed=recipe.seed, on_fit=on_fit)
+        fitted = fit_head(
+            segmenter,
+            cases,
+            steps=recipe.fit_steps,
+            prior=PRIOR_OF_ADDED if recipe.train == "add" else None,
+            seed=recipe.seed,
+            on_fit=on_fit,
+        )
         seconds = round(time.monotonic() - begun, 1)
         return {"voxels": fitted.voxels, "loss": fitted.loss, "seconds": seconds}
 

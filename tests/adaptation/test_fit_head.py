@@ -92,6 +92,11 @@ def test_a_linear_head_keeps_the_sampled_frequencies_and_one_on_levels_does_not(
         moved[head] = (biases[1] - biases[0]).tolist()
     assert moved["linear"] == [0, 0, 0]
     assert moved["levels"] == pytest.approx([0.4] * 3)
+    nets = [network("levels") for _ in range(2)]
+    fit_head(nets[0], [case()], steps=5, prior=0.0)
+    fit_head(nets[1], [case()], steps=5, prior=1.0)
+    apart = nets[1].head.last.bias - nets[0].head.last.bias
+    assert apart.tolist() == pytest.approx([1.0] * 3)
 
 
 def test_nothing_but_background_is_refused():
