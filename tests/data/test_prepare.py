@@ -41,6 +41,7 @@ def tree(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
+        if path.name != "run.log"  # it tells the time of day
     }
 
 
