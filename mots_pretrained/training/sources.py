@@ -397,7 +397,7 @@ def _vessels_show(image: NDArray[np.float32], labels: NDArray[np.integer]) -> bo
     vessels, liver = image[labels == LABEL["hepatic_vessel"]], image[labels == LABEL["liver"]]
     if not vessels.size or not liver.size:
         return True
-    return bool(abs(np.median(vessels) - np.median(liver)) >= 15)  # HU, about one noise
+    return bool(abs(np.median(vessels) - np.median(liver)) >= 15)  # HU, twice to thrice the noise
 
 
 def _chosen(names: Sequence[str], tasks: tuple[Task, ...]) -> tuple[Task, ...]:
