@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LOGGER = logging.getLogger("mots_pretrained")
@@ -53,7 +55,19 @@ def peak_memory_mb() -> dict[str, int]:
             peak[name] = resource.getrusage(who).ru_maxrss // unit
     except ImportError:  # no such thing on Windows
         pass
+    own = _own_peak_mb()
+    if own is not None:
+        peak["process"] = own
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         peak["gpu"] = torch.cuda.max_memory_allocated() >> 20
     return peak
+
+
+def _own_peak_mb() -> int | None:
+    """Return Linux's figure for this program alone: getrusage counts what started it as well."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text("utf-8"), re.MULTILINE)
+    return int(found[1]) >> 10 if found else None

@@ -29,6 +29,7 @@ if __name__ == "__main__":
 from corpus.entries import Entry, WrongError
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.stages import peak_memory_mb
 
 SECONDS = 20
 """What one input may take: several times what the slowest does, and far from for ever."""
@@ -116,7 +117,7 @@ def drive(parts: Sequence[str] = PARTS) -> dict[str, Any]:
         "failures": failures,
         "seconds": round(time.monotonic() - start, 1),
         "slowest": [round(slowest[0], 2), slowest[1]],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_memory_mb()["process"],
     }
 
 
