@@ -24,7 +24,7 @@ import torch
 import mots_pretrained as mots
 from mots_pretrained.data.case import Case, make_case
 from mots_pretrained.evaluation.metrics import dice
-from mots_pretrained.images.volume import read_labels, read_volume
+from mots_pretrained.images.reading import read_labels, read_volume
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.training.finetune import finetune
 from mots_pretrained.training.recipe import Recipe

@@ -14,7 +14,8 @@ import torch
 
 from mots_pretrained import TransDoDNet
 from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.volume import Volume, read_volume
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.phantom import task_target, torso
 from mots_pretrained.report.sampling_points import SampledQuery, draw_sampling_points
 

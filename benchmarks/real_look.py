@@ -23,7 +23,9 @@ from mots_pretrained.evaluation.files import case_key
 from mots_pretrained.evaluation.metrics import dice
 from mots_pretrained.evaluation.names import LabelNames, label_names
 from mots_pretrained.evaluation.table import Line, machine, write_lines
-from mots_pretrained.images.volume import Volume, list_volumes, read_labels, read_volume
+from mots_pretrained.images.reading import read_labels, read_volume
+from mots_pretrained.images.scan_files import list_volumes
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import load
 from mots_pretrained.weights.fingerprint import weights_sha256

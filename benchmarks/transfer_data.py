@@ -10,7 +10,7 @@ from transfer import DRAWN, Kind, Transfer
 from mots_pretrained.data.layouts import CaseFiles
 from mots_pretrained.data.layouts.bcv import BCV_VALIDATION, find_bcv
 from mots_pretrained.data.layouts.brats import find_brats
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.training.downstream import split
 from mots_pretrained.training.recipe import Recipe

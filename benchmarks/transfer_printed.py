@@ -12,7 +12,7 @@ from transfer_data import Material
 
 from mots_pretrained.evaluation.metrics import METRICS
 from mots_pretrained.evaluation.results import Results, aligned
-from mots_pretrained.images.volume import read_channels, read_labels
+from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.phantom.collections import BRAIN_LABELS
 from mots_pretrained.report.curves import draw_curves
 from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side

@@ -18,7 +18,7 @@ from trial import name_of, on_phantoms
 from mots_pretrained.evaluation.metrics import measure
 from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.files import write_json
-from mots_pretrained.images.volume import read_channels, read_labels
+from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.submission import save_submission
 from mots_pretrained.methods import configured

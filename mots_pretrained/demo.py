@@ -263,7 +263,7 @@ class _Run:
 
     def _draw(self, case: Case, found: dict[str, NDArray[Any]]) -> None:
         """Draw the truth of an unseen phantom and what both networks find, side by side."""
-        from mots_pretrained.images.volume import read_volume
+        from mots_pretrained.images.reading import read_volume
         from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side
 
         scan = read_volume(self.phantoms / case.images[0])
@@ -279,7 +279,7 @@ class _Run:
         """Score on scans that were not trained on, each on its own grid; return the first map."""
         from mots_pretrained.evaluation.metrics import measure
         from mots_pretrained.evaluation.results import Results
-        from mots_pretrained.images.volume import read_volume
+        from mots_pretrained.images.reading import read_volume
         from mots_pretrained.inference.predictor import Predictor
 
         results, predictor = Results(BCV_ORGANS), Predictor(segmenter, overlap=0.25)
@@ -331,7 +331,7 @@ class _Run:
 def _score(prediction: Prediction, complete: Path, net: Method) -> dict[str, float | None]:
     """Score a phantom for every task of MOTS, its complete labels being known."""
     from mots_pretrained.evaluation.metrics import dice
-    from mots_pretrained.images.volume import read_volume
+    from mots_pretrained.images.reading import read_volume
     from mots_pretrained.phantom.labels import task_target
 
     labels = read_volume(complete).array

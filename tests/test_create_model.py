@@ -19,7 +19,8 @@ import mots_pretrained as mots
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.images.make_input import MakeInput
 from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.networks import build
 from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
 

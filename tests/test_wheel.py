@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,8 @@ from mots_pretrained.data.layouts import CaseFiles
 from mots_pretrained.data.partial_labels import count_values
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_labels
+from mots_pretrained.images.reading import read_channels, read_labels
+from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.tasks import Task
 
 Picture = Callable[[Volume, NDArray[Any], Mapping[str, int]], bytes]

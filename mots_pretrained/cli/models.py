@@ -266,7 +266,7 @@ def _overlap(words: list[str], options: _Options) -> None:
 def _hashes(paths: list[Path]) -> tuple[dict[str, str], list[str]]:
     """Hash the voxels of scans; a file that cannot be read keeps nobody from the others."""
     from mots_pretrained.images.content_hash import content_hash
-    from mots_pretrained.images.volume import read_volume
+    from mots_pretrained.images.reading import read_volume
 
     hashes: dict[str, str] = {}
     unread: list[str] = []

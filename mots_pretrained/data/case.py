@@ -16,7 +16,8 @@ from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.data.partial_labels import Targets, count_values
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_labels
+from mots_pretrained.images.reading import read_channels, read_labels
+from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
 

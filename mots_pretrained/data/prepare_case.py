@@ -32,7 +32,8 @@ from mots_pretrained.data.stored_case import write_case
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import Volume, read_grid
+from mots_pretrained.images.reading import read_grid
+from mots_pretrained.images.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import partial
 from mots_pretrained.data.layouts import CaseFiles, Collection
 from mots_pretrained.data.partial_labels import count_values
 from mots_pretrained.data.workers import work_off
-from mots_pretrained.images.volume import read_grid, read_labels, read_spacing, read_volume
+from mots_pretrained.images.reading import read_grid, read_labels, read_spacing, read_volume
 
 
 @dataclass(frozen=True)

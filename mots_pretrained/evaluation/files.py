@@ -15,7 +15,9 @@ from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
 from mots_pretrained.evaluation.names import LabelNames, names_beside
 from mots_pretrained.evaluation.results import Results
-from mots_pretrained.images.volume import SAME_GRID, Volume, list_volumes, read_labels, stem
+from mots_pretrained.images.reading import read_labels
+from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.volume import SAME_GRID, Volume
 
 
 def score_files(

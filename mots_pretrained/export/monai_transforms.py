@@ -17,8 +17,9 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig, Preprocessing, from_dict
 from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.reading import read_channels
 from mots_pretrained.images.resample import resample, resample_depth
-from mots_pretrained.images.volume import Volume, canonical, read_channels, straightened
+from mots_pretrained.images.volume import Volume, canonical, straightened
 from mots_pretrained.inference.labels import class_rule, decide, task_rule
 from mots_pretrained.inference.sliding_window import sliding_window
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.volume import Volume, read_channels, read_volume, straightened
+from mots_pretrained.images.reading import read_channels, read_volume
+from mots_pretrained.images.volume import Volume, straightened
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -41,7 +41,7 @@ def read_nifti(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: As `mots_pretrained.volume.read_volume` says.
+        ValueError: As `images.reading.read_volume` says.
     """
     header = read_header(path)
     affine = file_affine(header, path)

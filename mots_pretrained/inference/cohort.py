@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.volume import list_volumes, read_grid, stem
+from mots_pretrained.images.reading import read_grid
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.inference.ahead import ahead
 from mots_pretrained.inference.dicom_scans import dicom_scans, may_be_dicom, source_of
 from mots_pretrained.inference.failures import Failure, write_failures
@@ -291,7 +292,7 @@ def write_results(
 
 
 def _read(predictor: Predictor, scan: CaseFiles) -> tuple[Volume, NDArray[np.float32]]:
-    from mots_pretrained.images.volume import read_channels
+    from mots_pretrained.images.reading import read_channels
 
     volume = read_channels(scan.images, series=scan.series)
     return predictor.prepare(dataclasses.replace(volume, name=scan.name))

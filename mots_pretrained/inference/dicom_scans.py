@@ -10,7 +10,7 @@ from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.files import file_names
 from mots_pretrained.images.dicom import Series, choose_series, find_series, matching, volumes_of
 from mots_pretrained.images.dicom_files import is_dicom
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 
 _LISTED = 20  # series, in a message
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mots_pretrained.images.volume import affine_of, write_nifti
+from mots_pretrained.images.nifti import write_nifti
+from mots_pretrained.images.volume import affine_of
 from mots_pretrained.tasks import Task
 
 LITS_BATCH = 28  # volume-0 to volume-27 come in Training Batch 1, the rest in Training Batch 2

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mots_pretrained.files import write_text
-from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_labels
+from mots_pretrained.images.reading import read_channels, read_labels
+from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.report.embed import Embedded, embed
 from mots_pretrained.report.html import page
 from mots_pretrained.report.overlay import colour_of

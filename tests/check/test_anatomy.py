@@ -6,7 +6,7 @@ from torso_once import torso_once
 
 from mots_pretrained.check.anatomy import AXES, HU_RANGES, Reading, judge, read_anatomy
 from mots_pretrained.check.landmarks import find_landmarks, thinned
-from mots_pretrained.images.volume import read_volume
+from mots_pretrained.images.reading import read_volume
 from mots_pretrained.phantom.labels import LABEL, task_target
 from mots_pretrained.tasks import MOTS_CATEGORIES
 

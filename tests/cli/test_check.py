@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
-from mots_pretrained.images.volume import write_nifti
+from mots_pretrained.images.nifti import write_nifti
 
 NAMES = [f"spleen_{number}" for number in (2, 3, 4, 6, 8, 9)]
 AFFINE = np.diag([6.0, 6.0, 8.0, 1.0])

@@ -9,7 +9,8 @@ import torch
 from mots_pretrained.cli import DONE, FAILED, WRONG_INPUT, main
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
 from mots_pretrained.weights.provenance import write_training_scans
 

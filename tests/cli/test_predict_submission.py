@@ -13,7 +13,8 @@ from small_networks import small
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.cli import main
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_MODALITIES, BRATS_REGIONS
 

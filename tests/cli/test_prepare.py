@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
-from mots_pretrained.images.volume import write_nifti
+from mots_pretrained.images.nifti import write_nifti
 from mots_pretrained.tasks import MOTS_TASKS
 
 CONTRACT = "transdodnet.phantom"

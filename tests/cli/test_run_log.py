@@ -12,7 +12,8 @@ from small_networks import small
 
 from mots_pretrained.cli import main
 from mots_pretrained.files import RUN_LOG
-from mots_pretrained.images.volume import Volume, write_like, write_nifti
+from mots_pretrained.images.nifti import write_nifti
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.networks import build
 
 

@@ -22,13 +22,8 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.files import score_files
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.volume import (
-    Volume,
-    read_labels,
-    read_spacing,
-    read_volume,
-    write_like,
-)
+from mots_pretrained.images.reading import read_labels, read_spacing, read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.tasks import task_named
 
 SHAPE = (4, 5, 6)

@@ -15,7 +15,8 @@ from corpus.entries import Entry, Outcome, generator, require
 from dicom_series import write_series
 from scipy.ndimage import map_coordinates
 
-from mots_pretrained.images.volume import Volume, read_grid, read_spacing, read_volume
+from mots_pretrained.images.reading import read_grid, read_spacing, read_volume
+from mots_pretrained.images.volume import Volume
 
 SHAPE = (6, 8, 10)
 

@@ -28,7 +28,9 @@ from mots_pretrained.data.store import PREPARING_VERSION, PreparedSet, write_rec
 from mots_pretrained.files import locked
 from mots_pretrained.images import nifti
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import Volume, read_volume, write_like, write_nifti
+from mots_pretrained.images.nifti import write_nifti
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 

@@ -16,8 +16,9 @@ from small_networks import small
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.export.monai_transforms import SlidingWindow, to_monai
 from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.reading import read_channels, read_volume
 from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, affine_of, read_channels, read_volume, write_like
+from mots_pretrained.images.volume import Volume, affine_of, write_like
 
 
 def stored(folder: Path, name: str, spacing, shape, turn: float = 0.0) -> Path:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.volume import Volume, affine_of, read_volume, write_nifti
+from mots_pretrained.images.nifti import write_nifti
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, affine_of
 
 
 @pytest.fixture

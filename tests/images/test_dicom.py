@@ -17,7 +17,8 @@ from dicom_series import AXIAL, CORONAL, SAGITTAL, enhanced, voxels, write_serie
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images import dicom_files
 from mots_pretrained.images.dicom import choose_series, find_series
-from mots_pretrained.images.volume import SAME_GRID, Volume, read_channels, read_volume, write_like
+from mots_pretrained.images.reading import read_channels, read_volume
+from mots_pretrained.images.volume import SAME_GRID, Volume, write_like
 
 UNITS = [tuple(s * np.eye(3, dtype=int)[k]) for k in range(3) for s in (1, -1)]
 AXES = [

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from rt_utils import RTStructBuilder
 
 from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.images.reading import read_labels, read_volume
 from mots_pretrained.images.segmentation import (
     DICOM_FORMATS,
     FORMATS,
     check_formats,
     write_segmentation,
 )
-from mots_pretrained.images.volume import Volume, read_labels, read_volume
+from mots_pretrained.images.volume import Volume
 
 VALUES = {"liver": (1, 2), "liver_tumour": (2,), "left_kidney": (255,), "spleen": (4,)}
 OWN = {name: values[0] for name, values in VALUES.items()}

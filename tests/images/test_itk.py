@@ -11,15 +11,9 @@ import SimpleITK as sitk  # noqa: N813
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.itk import segment_values
-from mots_pretrained.images.volume import (
-    list_volumes,
-    read_grid,
-    read_labels,
-    read_spacing,
-    read_volume,
-    stem,
-    write_like,
-)
+from mots_pretrained.images.reading import read_grid, read_labels, read_spacing, read_volume
+from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.volume import write_like
 
 ENDINGS = ["nrrd", "nhdr", "mha", "mhd"]
 

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.volume import read_volume
+from mots_pretrained.images.reading import read_volume
 
 
 def written(folder: Path, ending: str) -> Path:

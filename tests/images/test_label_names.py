@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 
 from mots_pretrained.images.label_names import nifti_extension, write_label_files
-from mots_pretrained.images.volume import Volume, read_labels, write_like
+from mots_pretrained.images.reading import read_labels
+from mots_pretrained.images.volume import Volume, write_like
 
 VALUES = {"liver": 1, 'a "b" <c> & d\n': 2, "left_kidney": 255}
 

@@ -6,16 +6,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from small_scans import AFFINE, ramp
 
 from mots_pretrained.images.nifti import write_nifti
-from mots_pretrained.images.volume import Volume, list_volumes, read_volume, stem, write_like
-
-
-def ramp(shape: tuple[int, ...] = (5, 6, 7)) -> np.ndarray:
-    return np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
-
-
-AFFINE = np.array([[1.5, 0, 0, -20], [0, 2.5, 0, 7], [0, 0, 4.0, 100], [0, 0, 0, 1]])
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.volume import Volume, write_like
 
 
 def test_types_stay_small_and_scaling_is_applied(tmp_path: Path) -> None:

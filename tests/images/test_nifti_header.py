@@ -5,15 +5,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from small_scans import AFFINE, ramp
 
-from mots_pretrained.images.volume import read_volume, write_like
-
-
-def ramp(shape: tuple[int, ...] = (5, 6, 7)) -> np.ndarray:
-    return np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
-
-
-AFFINE = np.array([[1.5, 0, 0, -20], [0, 2.5, 0, 7], [0, 0, 4.0, 100], [0, 0, 0, 1]])
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import write_like
 
 
 def test_no_form_code_is_assumed_and_warned_of(tmp_path: Path) -> None:

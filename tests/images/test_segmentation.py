@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.reading import read_labels
 from mots_pretrained.images.segmentation import check_label_values, write_segmentation
-from mots_pretrained.images.volume import Volume, read_labels
+from mots_pretrained.images.volume import Volume
 
 SCAN = Volume.with_spacing(np.zeros((3, 4, 5), np.int16), (3.0, 2.0, 1.0), name="ct")
 VALUES = {"organ": (1, 2), "tumour": (2,)}

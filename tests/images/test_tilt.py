@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from small_scans import ORDERS
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.reading import read_labels, read_spacing, read_volume
 from mots_pretrained.images.tilt import find_tilt
-from mots_pretrained.images.volume import (
-    Volume,
-    read_labels,
-    read_spacing,
-    read_volume,
-    straightened,
-    write_like,
-)
-
-ORDERS = [
-    "".join(codes)
-    for names in itertools.permutations(("LR", "PA", "IS"))
-    for codes in itertools.product(*names)
-]
+from mots_pretrained.images.volume import Volume, straightened, write_like
 
 
 def tilted(degrees: float, shape=(20, 24, 16)) -> tuple[np.ndarray, np.ndarray]:

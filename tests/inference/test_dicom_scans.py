@@ -14,7 +14,7 @@ from dicom_series import CORONAL, voxels, write_series
 
 from mots_pretrained.cli import main
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.images.volume import read_labels, read_volume
+from mots_pretrained.images.reading import read_labels, read_volume
 from mots_pretrained.inference.cohort import find_scans
 from mots_pretrained.inference.dicom_scans import dicom_scans, may_be_dicom
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.volume import Volume, read_labels
+from mots_pretrained.images.reading import read_labels
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.outputs import save_prediction
 from mots_pretrained.inference.prediction import Prediction
 

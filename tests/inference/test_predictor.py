@@ -1,28 +1,24 @@
 """The predictor: on the scan's own grid, the same in all 48 axis orders, the contract kept."""
 
 import dataclasses
-import itertools
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from small_scans import ORDERS
 from torch import Tensor, nn
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
+from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, read_volume
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.tasks import BRATS_REGIONS, MOTS_TASKS, Task
 
 CONTRACT = Preprocessing(spacing=(4.0, 3.0, 3.0), window=(8, 16, 16), patch=(8, 16, 16))
 CONFIG = ModelConfig(preprocessing=CONTRACT)
-ORDERS = [
-    "".join(codes)
-    for names in itertools.permutations(("LR", "PA", "IS"))
-    for codes in itertools.product(*names)
-]
 
 
 class Tiny(nn.Module):

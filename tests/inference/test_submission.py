@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference.labels import Masks
 from mots_pretrained.inference.predictor import Prediction
 from mots_pretrained.inference.submission import check_submission, save_submission

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mots_pretrained.images.volume import read_volume
+from mots_pretrained.images.reading import read_volume
 from mots_pretrained.phantom import TORSO_LABELS, task_target, torso
 from mots_pretrained.phantom import collections as written_by
 from mots_pretrained.phantom.collections import bcv_label, source_label, write_collection

@@ -80,7 +80,7 @@ def test_impossible_wishes_are_told(labels):
 
 
 def test_a_real_label_map_becomes_a_scan(shared):
-    from mots_pretrained.images.volume import read_labels
+    from mots_pretrained.images.reading import read_labels
 
     volume = read_labels(shared / "data/label_maps/s0327_labels.nii.gz")
     small = volume.array[::4, ::2, ::2].astype(np.uint8)

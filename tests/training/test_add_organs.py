@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from mots_pretrained.cli import main
 from mots_pretrained.data.case import Case
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.volume import Volume, read_volume, write_like
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
 from mots_pretrained.tasks import MOTS_TASKS

@@ -26,7 +26,7 @@ from mots_pretrained.data.layouts.msd import find_msd
 from mots_pretrained.data.layouts.nnunet import find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
-from mots_pretrained.images.volume import list_volumes
+from mots_pretrained.images.scan_files import list_volumes
 from mots_pretrained.tasks import MOTS_TASKS
 
 __all__ = [

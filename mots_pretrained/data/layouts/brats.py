@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS
 
 GRADES = ("HGG", "LGG")

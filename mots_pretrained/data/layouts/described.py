@@ -9,7 +9,7 @@ from typing import Any
 
 from mots_pretrained.data.layouts.collection import Collection, add_once, pair
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.volume import list_volumes
+from mots_pretrained.images.scan_files import list_volumes
 from mots_pretrained.parse import parse_yaml
 from mots_pretrained.tasks import Task
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import Collection, add_once, folders_below, pair
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import task_named
 
 WANTED = "volume-N.nii and segmentation-N.nii (Training Batch 1 and 2)"

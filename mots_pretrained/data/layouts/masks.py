@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection, numbered
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 
 _SEGMENTATIONS = "segmentations"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mots_pretrained.data.layouts.collection import Collection, pair
 from mots_pretrained.data.layouts.nnunet import DESCRIPTION, find_nnunet
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import task_named
 
 WANTED = "imagesTr/NAME_N.nii.gz, labelsTr/NAME_N.nii.gz and dataset.json"

@@ -15,7 +15,7 @@ from mots_pretrained.data.layouts.collection import (
 )
 from mots_pretrained.data.layouts.pairs import case_name, pair_files
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.parse import read_json
 
 DESCRIPTION = "dataset.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.volume import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem
 
 _PLAIN = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
 
