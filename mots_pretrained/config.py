@@ -182,6 +182,9 @@ class ModelConfig:
         preprocessing: The contract of the input.
         seen_volumes: Volumes of categories in training, where they are known; each with all that
             lies in the category, as a prediction's volumes are.
+        thresholds: Probability above which a voxel belongs to a category, where it is not 0.5; of
+            classes that exclude each other the probability of a class against the background.
+            Chosen on validation cases, and used wherever a mask or a label map is decided.
     """
 
     architecture: Architecture = "transdodnet"
@@ -200,6 +203,7 @@ class ModelConfig:
     added: tuple[AddedConfig, ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     seen_volumes: tuple[SeenVolume, ...] = ()
+    thresholds: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -208,7 +212,9 @@ class ModelConfig:
     def before_added(self) -> ModelConfig:
         """The network's own configuration, without what was added to it."""
         own = len(self.tasks) - sum(len(one.classes) for one in self.added)
-        return dataclasses.replace(self, tasks=self.tasks[:own], added=())
+        added = {name for one in self.added for name in one.classes}
+        kept = {name: value for name, value in self.thresholds.items() if name not in added}
+        return dataclasses.replace(self, tasks=self.tasks[:own], added=(), thresholds=kept)
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
@@ -301,6 +307,7 @@ _LARGEST = {  # far above any sensible network, far below what exhausts memory o
     "window": 512,
 }
 _LARGEST_VOLUME = 256**3  # voxels of a patch or window
+_LEAST_THRESHOLD = 0.001
 _LARGEST_SLAB = 1 << 14  # outputs times window depth: 16 GiB of probabilities at 512 x 512
 
 
@@ -340,6 +347,8 @@ def _validate(config: ModelConfig) -> None:
     for seen in config.seen_volumes:
         if not 0 <= seen.low_ml <= seen.high_ml < math.inf:
             raise UserError(f"seen_volumes: {seen.category} must have 0 <= low_ml <= high_ml")
+    if config.architecture != "backbone":  # which decides nothing
+        _validate_thresholds(config)
     outputs = len(config.classes) or 2 * len(config.tasks)
     depth = config.preprocessing.window[0]
     if outputs * depth > _LARGEST_SLAB:
@@ -397,6 +406,17 @@ def _validate_preprocessing(contract: Preprocessing, in_channels: int) -> None:
             f"preprocessing.channels names {len(contract.channels)} channels "
             f"({', '.join(contract.channels)}), encoder.in_channels is {in_channels}"
         )
+
+
+def _validate_thresholds(config: ModelConfig) -> None:
+    known, least = config.label_values, _LEAST_THRESHOLD
+    for name, value in config.thresholds.items():
+        if name not in known:
+            raise UserError(
+                f"thresholds: {name!r:.80} is no category of the network; it has {', '.join(known)}"
+            )
+        if not least <= value <= 1 - least:
+            raise UserError(f"thresholds: {name} must be {least} to {1 - least}, not {value}")
 
 
 def _check_range(name: str, value: int | tuple[int, ...], smallest: int, largest: int) -> None:

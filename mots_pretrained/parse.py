@@ -140,6 +140,12 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
         return _parse(next(a for a in arguments if a is not type(None)), value, where)
     if origin is tuple:
         return _parse_tuple(arguments, value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be an object, not {value!r:.80}")
+        return {
+            key: _parse(arguments[1], item, f"{where}.{key:.80}") for key, item in value.items()
+        }
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

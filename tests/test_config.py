@@ -11,6 +11,7 @@ from small_networks import small
 
 from mots_pretrained.config import (
     FORMAT_VERSION,
+    AddedConfig,
     EncoderConfig,
     HeadConfig,
     ModelConfig,
@@ -106,6 +107,21 @@ def test_the_defaults_are_the_papers() -> None:
     assert config.preprocessing.window == (64, 256, 256)
 
 
+def test_thresholds_survive_json_and_go_with_their_categories() -> None:
+    config = ModelConfig(thresholds={"liver_tumour": 0.75, "spleen": 0.4})
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert json.loads(config.to_json())["thresholds"] == {"liver_tumour": 0.75, "spleen": 0.4}
+    added = dataclasses.replace(
+        config,
+        tasks=(*MOTS_TASKS, Task("aorta", "aorta", None)),
+        added=(AddedConfig(("aorta",), 8),),
+        thresholds={"spleen": 0.4, "aorta": 0.3},
+    )
+    assert added.before_added.thresholds == {"spleen": 0.4}
+    with pytest.raises(ValueError, match="'aorta' is no category of the network"):
+        dataclasses.replace(added, tasks=MOTS_TASKS, added=())
+
+
 def edited(path: str, value: Any) -> str:
     """The default config.json with one entry replaced; path parts are joined by dots."""
     values = json.loads(ModelConfig().to_json())
@@ -162,6 +178,11 @@ def edited(path: str, value: Any) -> str:
         ("preprocessing.patch", [512, 512, 512], r"patch must hold at most 256\^3 voxels"),
         ("preprocessing.window", [257, 256, 256], r"window must hold at most 256\^3 voxels"),
         ("preprocessing.window", [1, 513, 1], "window must be whole numbers of 1 to 512"),
+        ("thresholds", [0.5], r"thresholds must be an object, not \[0.5\]"),
+        ("thresholds", {"livr": 0.7}, "'livr' is no category of the network; it has liver, "),
+        ("thresholds", {"liver": 1}, "liver must be 0.001 to 0.999, not 1.0"),
+        ("thresholds", {"liver": float("nan")}, "liver must be 0.001 to 0.999, not nan"),
+        ("thresholds", {"liver": "0.7"}, "liver must be float, not '0.7'"),
         ("preprocessing.channels", ["../c"], "preprocessing.channels: '../c' is not allowed"),
     ],
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NoReturn, Self
 
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
+from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, TaskLogits
 from mots_pretrained.weights.checkpoint import CARD, FOLD, fold_folders
@@ -21,6 +24,9 @@ _LEAST = 1e-7  # keeps logarithms finite
 
 class Ensemble(Pretrained):
     """Networks with the same outputs, whose mean probability counts.
+
+    A category's threshold is the mean of theirs, so that the members' distances from their own
+    thresholds decide together.
 
     Args:
         members: Segmenters of the same classes and the same contract.
@@ -41,7 +47,7 @@ class Ensemble(Pretrained):
             for what in ("classes", "exclusive", "preprocessing"):
                 if getattr(member.config, what) != getattr(first, what):
                     raise UserError(f"the ensemble's networks differ in their {what}")
-        self.config = first
+        self.config = dataclasses.replace(first, thresholds=_mean_thresholds(members))
         self.members = nn.ModuleList(members)
 
     def forward(self, image: Image) -> TaskLogits:
@@ -106,3 +112,9 @@ class Ensemble(Pretrained):
     def _saved_state(self) -> NoReturn:
         """Refuse: an ensemble is no single network."""
         raise UserError("an ensemble is no single network; take each fold by itself")
+
+
+def _mean_thresholds(members: Sequence[Segmenter]) -> dict[str, float]:
+    given = [member.config.thresholds for member in members]
+    names = dict.fromkeys(name for one in given for name in one)
+    return {name: fmean(one.get(name, THRESHOLD) for one in given) for name in names}

@@ -100,6 +100,8 @@ class ExtendedNetwork(Method):
             "values": [tasks[name].organ_values for name in one.classes],
             "hidden": one.hidden,
         }
+        own = {n: v for n, v in self.config.thresholds.items() if n in one.classes}
+        facts |= {"thresholds": own} if own else {}  # earlier versions know none
         tensors = head.state_dict()
         if 4 * sum(value.numel() for value in tensors.values()) > LARGEST_FILE:
             tensors = {name: value.half() for name, value in tensors.items()}
@@ -192,7 +194,8 @@ def add_head(net: Pretrained, segmenter: Segmenter) -> ExtendedNetwork:
         raise UserError("the head was fitted on another backbone than the network's")
     values = tuple(config.label_values[name] for name in config.classes)
     one = AddedConfig(config.classes, config.new_head.hidden)
-    return _with_head(net, one, values, segmenter.head.state_dict())
+    tensors, thresholds = segmenter.head.state_dict(), config.thresholds
+    return _with_head(net, one, values, tensors, thresholds=thresholds)
 
 
 def add_file(net: Pretrained, path: str | os.PathLike[str]) -> ExtendedNetwork:
@@ -214,7 +217,11 @@ def add_file(net: Pretrained, path: str | os.PathLike[str]) -> ExtendedNetwork:
         raise UserError(f"{path} has values for {len(facts.values)} of {len(facts.classes)} organs")
     one, values = AddedConfig(facts.classes, facts.hidden), facts.values
     tensors = {name: value.float() for name, value in addition.tensors.items()}
-    return _with_head(net, one, values, tensors, what=f"{path} does not fit the network")
+    return _with_head(
+        *(net, one, values, tensors),
+        thresholds=facts.thresholds,
+        what=f"{path} does not fit the network",
+    )
 
 
 def check_base(net: Pretrained) -> DynamicNetwork:
@@ -252,6 +259,7 @@ class _Facts:
     classes: tuple[str, ...]
     values: tuple[tuple[int, ...], ...]
     hidden: int
+    thresholds: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def _with_head(
@@ -260,13 +268,19 @@ def _with_head(
     values: Sequence[tuple[int, ...]],
     tensors: dict[str, Tensor],
     *,
+    thresholds: dict[str, float],
     what: str = "the head does not fit the network",
 ) -> ExtendedNetwork:
     base = check_base(net)
     check_new(net.config, one.classes)
     tasks = [Task(name, name, None, own) for name, own in zip(one.classes, values, strict=True)]
     tasks = [*net.config.tasks, *tasks]
-    config = dataclasses.replace(net.config, tasks=tuple(tasks), added=(*net.config.added, one))
+    config = dataclasses.replace(
+        net.config,
+        tasks=tuple(tasks),
+        added=(*net.config.added, one),
+        thresholds={**thresholds, **net.config.thresholds},
+    )
     extended = ExtendedNetwork(config, base)
     for number, head in enumerate(net.added if isinstance(net, ExtendedNetwork) else ()):
         extended.added[number] = head

@@ -82,7 +82,9 @@ class Segmenter(Pretrained):
             14
         """
         names = _class_names(num_classes, classes, self.config.exclusive)
-        self.config = dataclasses.replace(self.config, classes=names, class_values=())
+        self.config = dataclasses.replace(
+            self.config, classes=names, class_values=(), thresholds={}
+        )
         head = build_head(self.config, self.backbone.level_widths, out_channels(self.config))
         like = next(self.parameters())
         self.head = head.to(like.device, like.dtype).train(self.training)
@@ -202,7 +204,10 @@ class Segmenter(Pretrained):
             # Several channels are no CT's; MRI has no unit, so its channels are z-scored.
             numbered = tuple(f"channel_{i}" for i in range(channels))
             contract = dataclasses.replace(contract, channels=numbered, intensity="zscore")
-        kept = dataclasses.replace(config, architecture="segmenter", classes=names)
+        # Other classes in other scans: neither volumes nor thresholds hold for them.
+        kept = dataclasses.replace(
+            config, architecture="segmenter", classes=names, seen_volumes=(), thresholds={}
+        )
         return cls(
             dataclasses.replace(
                 kept if transformer else _without_transformer(kept),
@@ -212,7 +217,6 @@ class Segmenter(Pretrained):
                 exclusive=exclusive,
                 new_head=dataclasses.replace(config.new_head, kind=head),
                 preprocessing=contract,
-                seen_volumes=(),  # other classes in other scans
             )
         )
 
@@ -279,7 +283,7 @@ def _without_transformer(config: ModelConfig) -> ModelConfig:
             "this decoder was trained on the Transformer's features only (mode C), so nothing is "
             "left without them; keep the Transformer"
         )
-    return dataclasses.replace(config, transformer=None)
+    return dataclasses.replace(config, transformer=None, thresholds={})
 
 
 def out_channels(config: ModelConfig) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mots_pretrained.evaluation.metrics import Rule
     from mots_pretrained.evaluation.results import Results
     from mots_pretrained.training.score import Scoring
+    from mots_pretrained.training.thresholds import Choice
 
 PHANTOMS = "phantoms"
 """Input that stands for phantoms made on the fly, in place of a folder."""
@@ -58,6 +59,14 @@ def evaluate(
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="Score every category on every phantom")
     ] = False,
+    choose_thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--choose-thresholds",
+            help="Choose each category's threshold on these cases and write it into the model's "
+            "folder; take other cases and seeds than those of the test",
+        ),
+    ] = False,
     metrics: Annotated[
         str, typer.Option(help="Metrics to compute, e.g. dice,hd95; all computes every one")
     ] = "all",
@@ -90,6 +99,9 @@ def evaluate(
 ) -> None:
     """Score label maps against the truth, or a model on a prepared split or unseen phantoms.
 
+    With --choose-thresholds, cases of validation choose the probability above which a voxel
+    belongs to a category; config.json carries it, and whatever decides uses it.
+
     Dice, Hausdorff distances, mean surface distance and surface Dice by category, and what is
     predicted falsely in cases that lack the category.
     """
@@ -101,6 +113,8 @@ def evaluate(
     report = ScoreReport(model or given, csv=output, against=against, paper=paper, json=json)
     report.check(wanted, known_rule)
     setting = [f"rule {rule}", f"tolerance {tolerance:g} mm"]
+    if choose_thresholds and not model:
+        raise UserError("--choose-thresholds is for a model; name its folder with --model")
     if not model:
         sides = (given, truth, labels, truth_labels)
         results = _score_files(sides, wanted, known_rule, tolerance)
@@ -111,6 +125,7 @@ def evaluate(
     from mots_pretrained.training.machine import best_device, prepare_machine
     from mots_pretrained.training.score import Scoring
 
+    wanted_seeds, wanted_split = _seeds(seeds), _split(split)
     chosen = best_device(device)
     workers = 0 if chosen == "cpu" else prepare_machine(chosen)
     scoring = Scoring(
@@ -124,11 +139,22 @@ def evaluate(
         device=chosen,
     )
     setting += [f"overlap {overlap:g}", *["flips"] * flips, *["postprocessed"] * postprocess]
+    if choose_thresholds:
+        from mots_pretrained.cli import console
+        from mots_pretrained.training.thresholds import as_text
+
+        phantoms, prepared = (cases, wanted_seeds, randomise), (given, wanted_split, task)
+        choices = _choose(model, scoring, phantoms if given == PHANTOMS else prepared)
+        if json:
+            console.show_json({"thresholds": {c.category: c.threshold for c in choices}})
+        else:
+            console.show(as_text(choices))
+        return
     if given == PHANTOMS:
-        found = _on_phantoms(model, scoring, cases, seeds, randomise, everywhere, workers)
+        found = _on_phantoms(model, scoring, cases, wanted_seeds, randomise, everywhere, workers)
         setting.insert(0, f"{cases} phantoms, randomise {randomise:g}{', everywhere' * everywhere}")
     else:
-        found = _on_prepared(given, model, scoring, split, task)
+        found = _on_prepared(given, model, scoring, wanted_split, task)
         setting.insert(0, f"{given} {split}{f' {task}' if task else ''}")
     setting.append(f"weights {found[1]}")
     report.show(found[0], setting=setting, grid="the model's", by_group=everywhere)
@@ -163,7 +189,7 @@ def _on_phantoms(
     model: str,
     scoring: Scoring,
     cases: int,
-    seeds: str,
+    seeds: tuple[int, ...],
     randomise: float,
     everywhere: bool,
     workers: int,
@@ -174,14 +200,12 @@ def _on_phantoms(
     from mots_pretrained.training.score import score_phantoms
     from mots_pretrained.weights.fingerprint import weights_sha256
 
-    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
-        raise UserError(f"seeds are whole numbers parted by commas, not {seeds!r}")
     net = load(model)
     results = score_phantoms(
         net,
         scoring,
         cases=cases,
-        seeds=tuple(dict.fromkeys(int(seed) for seed in seeds.split(","))),
+        seeds=seeds,
         randomise=randomise,
         everywhere=everywhere,
         workers=workers,
@@ -191,7 +215,7 @@ def _on_phantoms(
 
 
 def _on_prepared(
-    folder: str, model: str, scoring: Scoring, split: str, task: str
+    folder: str, model: str, scoring: Scoring, split: Split | None, task: str
 ) -> tuple[Results, str]:
     """Return the scores, and the first digits of the hash of the model's weights."""
     from mots_pretrained.cli import console
@@ -200,17 +224,70 @@ def _on_prepared(
     from mots_pretrained.training.score import score_prepared
     from mots_pretrained.weights.fingerprint import weights_sha256
 
-    chosen: dict[str, Split | None] = {"test": "test", "train": "train", "all": None}
-    if split not in chosen:
-        raise UserError(f"unknown split {split!r}; allowed are {', '.join(chosen)}")
     prepared = PreparedSet.open(folder)
     net = load(model)
     results = score_prepared(
         net,
         prepared,
         scoring,
-        split=chosen[split],
+        split=split,
         task=task or None,
         on_case=lambda done, of: console.say(f"case {done} of {of}"),
     )
     return results, weights_sha256(net.state_dict())[:12]
+
+
+def _choose(
+    model: str,
+    scoring: Scoring,
+    where: tuple[int, tuple[int, ...], float] | tuple[str, Split | None, str],
+) -> list[Choice]:
+    """Choose thresholds on phantoms (cases, seeds, randomise) or a prepared (folder, split, task).
+
+    Raises:
+        UserError: If the model is no folder, which could take them.
+    """
+    from pathlib import Path
+
+    from mots_pretrained.cli import console
+    from mots_pretrained.data.store import PreparedSet
+    from mots_pretrained.networks import load
+    from mots_pretrained.training import thresholds
+
+    if not Path(model).is_dir():
+        raise UserError(f"thresholds are written into a model's folder, which {model} is not")
+    net = load(model)
+
+    def on_case(done: int, of: int) -> None:
+        console.say(f"case {done} of {of}")
+
+    if isinstance(where[0], int):
+        cases, seeds, randomise = where
+        choices = thresholds.choose_on_phantoms(
+            net, scoring, cases=cases, seeds=seeds, randomise=randomise, on_case=on_case
+        )
+    else:
+        folder, split, task = where
+        choices = thresholds.choose_on_prepared(
+            net,
+            PreparedSet.open(folder),
+            scoring,
+            split=split,
+            task=task or None,
+            on_case=on_case,
+        )
+    thresholds.set_thresholds(model, choices)
+    return choices
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    if not all(seed.strip().isdecimal() for seed in text.split(",")):
+        raise UserError(f"seeds are whole numbers parted by commas, not {text!r}")
+    return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+
+
+def _split(text: str) -> Split | None:
+    known: dict[str, Split | None] = {"test": "test", "train": "train", "all": None}
+    if text not in known:
+        raise UserError(f"unknown split {text!r}; allowed are {', '.join(known)}")
+    return known[text]

@@ -165,5 +165,6 @@ def _contract(
         "tasks": {task.name: list(task.categories) for task in config.tasks},
         "classes": list(config.classes),
         "exclusive": config.exclusive,
+        "thresholds": config.thresholds,
         "label_values": {name: list(v) for name, v in config.label_values.items()},
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.export.monai_network import ProbabilityNetwork
 from mots_pretrained.images.preprocess import scale_hounsfield
+from mots_pretrained.inference.labels import class_rule
 from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.parse import from_dict
 
@@ -24,7 +25,8 @@ class NnunetNetwork(ProbabilityNetwork):
     """Runs a segmenter over all of a scan by this package's own sliding window.
 
     nnU-Net decides by the largest output, or by the sign where regions overlap; the outputs are
-    probabilities, scaled and for regions less one half, so that it decides as `Predictor` does.
+    probabilities, scaled; for regions less their thresholds, for classes weighted by the odds of
+    these, so that it decides as `Predictor` does.
 
     Args:
         config: The segmenter's configuration, as plans.json has it.
@@ -33,6 +35,10 @@ class NnunetNetwork(ProbabilityNetwork):
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = from_dict(ModelConfig, dict(config), "plans.json")
         super().__init__(self.config)
+        rule = class_rule(self.config)
+        weights = (1.0, *rule.odds)
+        self.weights = [weight / max(weights) for weight in weights]
+        self.thresholds = rule.thresholds
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return ``(B, K, D, H, W)`` of the scans, which zeros surround that nnU-Net has added."""
@@ -45,12 +51,12 @@ class NnunetNetwork(ProbabilityNetwork):
             scale_hounsfield(image.numpy(), self.config.preprocessing.clip)
         slabs = sliding_window(image, super().forward, window=self.config.preprocessing.window)
         found = torch.cat([slab.clone() for _, slab in slabs], dim=1).flip(_FLIPS)
-        if not self.config.exclusive:
-            found = found - 0.5
         out = found.new_zeros(len(found), *scan.shape[1:])
         if self.config.exclusive:
+            found = found * found.new_tensor(self.weights)[:, None, None, None]
             out[0] = 1.0  # around the scan is background
         else:
+            found = found - found.new_tensor(self.thresholds)[:, None, None, None]
             out -= 0.5
         out[(slice(None), *inside)] = found
         return (SCALE * out).to(scan.device)

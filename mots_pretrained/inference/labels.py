@@ -1,7 +1,8 @@
 """From probabilities to one label map and, beside it, each category's own mask (Sec. 3.5).
 
 A tumour wins over an organ and a vessel over the liver; of nested regions the smaller wins; else
-the larger probability does.
+the larger probability does. A category with a threshold t of its own competes by the probability
+whose log-odds are lower by those of t, so that 0.5 is its threshold too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class LabelRule:
         rank: A category of higher rank wins; of equal rank the more probable one.
         beats: Pairs of positions (winner, loser) within one rank.
         exclusive: Whether the probabilities are a softmax, channel 0 the background.
+        thresholds: Threshold of each category; none means 0.5 for all. Of exclusive ones a
+            category beats the background where its share of both lies above.
     """
 
     names: tuple[str, ...]
@@ -35,6 +38,12 @@ class LabelRule:
     rank: tuple[int, ...]
     beats: tuple[tuple[int, int], ...] = ()
     exclusive: bool = False
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def odds(self) -> tuple[float, ...]:
+        """Factor on the odds of each category by which its threshold becomes 0.5."""
+        return tuple((1 - t) / t for t in self.thresholds) or (1.0,) * len(self.names)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -63,6 +72,7 @@ def task_rule(config: ModelConfig, tasks: tuple[str, ...]) -> LabelRule:
         values=tuple(own[name] for name in names),
         rank=tuple(int(name in tumours) for name in names),
         beats=((names.index(pair[0]), names.index(pair[1])),) if {*pair} <= {*names} else (),
+        thresholds=_thresholds(config, names),
     )
 
 
@@ -84,7 +94,12 @@ def class_rule(config: ModelConfig) -> LabelRule:
         values=tuple(values[name][0] for name in config.classes),
         rank=tuple(0 if config.exclusive else largest_first.index(k) for k in range(len(values))),
         exclusive=config.exclusive,
+        thresholds=_thresholds(config, config.classes),
     )
+
+
+def _thresholds(config: ModelConfig, names: tuple[str, ...]) -> tuple[float, ...]:
+    return tuple(config.thresholds.get(name, THRESHOLD) for name in names)
 
 
 class Masks:
@@ -146,10 +161,13 @@ def decide(
     winners = {winner for winner, _ in rule.beats}
     over: dict[int, NDArray[np.bool_]] = {}
     for index in sorted(range(len(rule.names)), key=lambda k: k not in winners):
-        if probabilities[index].max() <= THRESHOLD:
+        threshold, odds = rule.thresholds[index] if rule.thresholds else THRESHOLD, rule.odds[index]
+        if probabilities[index].max() <= threshold:
             continue
         probability = resample_planes(probabilities[index], size).numpy()
-        inside = probability > THRESHOLD
+        inside = probability > threshold
+        if odds != 1:
+            probability = probability * odds / (1 - probability + probability * odds)
         if masks is not None:
             masks.put(index, planes, inside)
         if index in winners:
@@ -167,9 +185,12 @@ def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]
     """Take the most probable class; the background, channel 0, on a tie."""
     best = resample_planes(probabilities[0], size).numpy().copy()
     value = np.zeros(best.shape, rule.dtype)
-    for index, channel in enumerate(probabilities[1:]):
-        if channel.max() > 1 / len(probabilities):  # less cannot be the largest anywhere
+    least = 1 / (1 + sum(1 / odds for odds in rule.odds))  # less cannot be the largest anywhere
+    for index, (channel, odds) in enumerate(zip(probabilities[1:], rule.odds, strict=True)):
+        if channel.max() * odds > least:
             probability = resample_planes(channel, size).numpy()
+            if odds != 1:
+                probability = probability * odds
             np.copyto(value, rule.values[index], where=probability > best)
             np.maximum(best, probability, out=best)
     return value

@@ -24,8 +24,9 @@ from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.metrics import Scores, measure
 from mots_pretrained.evaluation.results import Results
+from mots_pretrained.inference.labels import class_rule
 from mots_pretrained.inference.network import Precision, Probabilities
-from mots_pretrained.inference.sliding_window import THRESHOLD, sliding_window
+from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.folder import CHECKPOINT
@@ -135,6 +136,7 @@ def prepare(
     """
     recipe.needs_only(FIELDS, "fine-tuning")
     _check(segmenter, [*cases, *validation])
+    segmenter.config = dataclasses.replace(segmenter.config, thresholds={})  # of other weights
     begun = time.monotonic()
     is_fitted = recipe.train != "all" or (recipe.fit_head and segmenter.head_is_new)
     if is_fitted and recipe.rate is None:
@@ -322,11 +324,15 @@ def score_case(
     """
     config, predict = network.config, Probabilities(network, precision=precision)
     image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now
+    rule = class_rule(config)
+    odds, thresholds = (
+        torch.tensor(values)[:, None, None, None] for values in ((1.0, *rule.odds), rule.thresholds)
+    )
     slabs = sliding_window(
         torch.from_numpy(image), predict, window=config.preprocessing.window, overlap=overlap
     )
     planes = [
-        (slab.argmax(0, keepdim=True) if config.exclusive else slab > THRESHOLD).numpy()
+        ((slab * odds).argmax(0, keepdim=True) if config.exclusive else slab > thresholds).numpy()
         for _, slab in map(predict.checked, slabs)
     ]
     found = np.concatenate(planes, axis=1)

@@ -87,8 +87,19 @@ class Scoring:
 
 
 @dataclass(frozen=True, eq=False)
-class _Item:
-    """A case to be scored: how it is predicted, and its truth where voxels count."""
+class Item:
+    """A case to be scored: how it is predicted, and its truth where voxels count.
+
+    Attributes:
+        name: Name of the case.
+        group: Collection that it belongs to or imitates.
+        task: The only task that is labelled; None for several, and for a segmenter's classes.
+        predict: From a predictor to its prediction.
+        truth: The true masks.
+        spacing: Millimetres along (D, H, W).
+        seed: Seed of a phantom.
+        counted: Where voxels count; None for everywhere.
+    """
 
     name: str
     group: str
@@ -132,17 +143,31 @@ def score_phantoms(
             classes, or a process that makes phantoms was ended.
     """
     scoring = scoring or Scoring()
+    items = phantom_items(net.config, cases, seeds, randomise, everywhere, workers)
+    results = scoring.results(categories_of(net.config))
+    return _score(net, scoring, results, items, cases * len(seeds), on_case)
+
+
+def phantom_items(
+    config: ModelConfig,
+    cases: int,
+    seeds: tuple[int, ...],
+    randomise: float = 0.0,
+    everywhere: bool = False,
+    workers: int = 0,
+) -> Iterator[Item]:
+    """Return the phantoms of `score_phantoms`, whose arguments and errors these are."""
     if cases < 1 or not seeds:
         raise UserError(f"evaluation needs at least 1 case and 1 seed, not {cases} and {seeds}")
-    classes, tasks = net.config.classes, net.config.tasks
+    classes, tasks = config.classes, config.tasks
     if strange := [name for name in classes if name not in BCV_ORGANS]:
         raise UserError(f"phantoms have no truth for the class {strange[0]!r}; score files instead")
     domains = _BCV_DOMAINS if classes else tuple(task.name for task in tasks)
-    spacing = net.config.preprocessing.spacing
+    spacing = config.preprocessing.spacing
     make = partial(_phantom, domains, spacing, randomise)
     wanted = [(seed, index) for seed in seeds for index in range(cases)]
 
-    def items() -> Iterator[_Item]:
+    def items() -> Iterator[Item]:
         for (seed, index), phantom in zip(wanted, _made(make, wanted, workers), strict=True):
             own = () if classes else tasks if everywhere else (tasks[index % len(tasks)],)
             truth = _organs(phantom) if classes else {}
@@ -152,10 +177,9 @@ def score_phantoms(
             task = own[0] if len(own) == 1 else None
             name = f"{phantom.domain} {seed}-{index}"
             predict = partial(_whole, volume)
-            yield _Item(name, phantom.domain, task, predict, truth, spacing, seed)
+            yield Item(name, phantom.domain, task, predict, truth, spacing, seed)
 
-    results = scoring.results(categories_of(net.config))
-    return _score(net, scoring, results, items(), len(wanted), on_case)
+    return items()
 
 
 def score_prepared(
@@ -186,9 +210,23 @@ def score_prepared(
             the network knows nothing that they label, or there is no such task.
     """
     scoring = scoring or Scoring()
-    prepared.check_contract(net.config.preprocessing)
+    labelled, total, items = prepared_items(net.config, prepared, split, task)
+    return _score(net, scoring, scoring.results(labelled), items, total, on_case)
+
+
+def prepared_items(
+    config: ModelConfig,
+    prepared: PreparedSet,
+    split: Split | None = "test",
+    task: str | None = None,
+) -> tuple[tuple[str, ...], int, Iterator[Item]]:
+    """Return the categories labelled, how many cases there are, and the cases of a prepared set.
+
+    Arguments and errors as of `score_prepared`.
+    """
+    prepared.check_contract(config.preprocessing)
     tasks = {known.name: known for known in prepared.tasks}
-    known = categories_of(net.config)
+    known = categories_of(config)
     selected = prepared.select(split=split, task=task)
     if not selected:
         raise UserError(
@@ -210,17 +248,17 @@ def score_prepared(
             stacklevel=2,
         )
 
-    def items() -> Iterator[_Item]:
+    def items() -> Iterator[Item]:
         for record in records:
             case, own = prepared.read(record), tasks[record.task]
             counted = (case.target != IGNORED).all(axis=0)
             predict = partial(_prepared, case.image, record.spacing)
-            yield _Item(
+            yield Item(
                 record.identifier, record.collection, own, predict, _truth(case, own),
                 record.spacing, counted=counted,
             )  # fmt: skip
 
-    return _score(net, scoring, scoring.results(labelled), items(), len(records), on_case)
+    return labelled, len(records), items()
 
 
 def categories_of(config: ModelConfig) -> tuple[str, ...]:
@@ -232,7 +270,7 @@ def _score(
     net: Network,
     scoring: Scoring,
     results: Results,
-    items: Iterator[_Item],
+    items: Iterator[Item],
     total: int,
     on_case: OnCase | None,
 ) -> Results:

@@ -12,6 +12,9 @@ For research on partially labelled data and transfer learning: as it is, or as p
 under a head of one's own. It takes one scan of the kind described under Input.
 """
 
+THRESHOLDS = "Thresholds of probability, chosen on validation cases: "
+"""What the card's line on thresholds begins with."""
+
 NOT_RECORDED = "Not recorded."
 
 LIMITS = """\
@@ -103,6 +106,7 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
             "",
             *_outputs(config),
             "",
+            *thresholds_line(config),
             "## Intended use",
             "",
             USE,
@@ -182,6 +186,14 @@ segmentation, [arXiv 2211.06894]({PAPER}).
 def seen_line(seen: str) -> str:
     """Return the card's line on the scans that the weights were trained on."""
     return f"Seen in training: {seen or 'not recorded.'}"
+
+
+def thresholds_line(config: ModelConfig) -> list[str]:
+    """Return the card's line on thresholds, and an empty one; nothing if all are 0.5."""
+    if not config.thresholds:
+        return []
+    told = ", ".join(f"{name} {value:g}" for name, value in config.thresholds.items())
+    return [f"{THRESHOLDS}{told}; else 0.5.", ""]
 
 
 def _header(config: ModelConfig, name: str, said: Description) -> str:

@@ -10,7 +10,14 @@ from typing import Any
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
-from mots_pretrained.weights.card import NOT_RECORDED, Description, model_card, seen_line
+from mots_pretrained.weights.card import (
+    NOT_RECORDED,
+    THRESHOLDS,
+    Description,
+    model_card,
+    seen_line,
+    thresholds_line,
+)
 
 
 def renewed_card(
@@ -44,9 +51,8 @@ def renewed_card(
     else:
         check_card(own)
         if said == Description(name=said.name, license=said.license):
-            return _refreshed(
-                own, license=said.license, told=told, seen=seen, base_model=base_model
-            )
+            own = _refreshed(own, license=said.license, told=told, seen=seen, base_model=base_model)
+            return _with_thresholds(own, config)
         known = read_card(own)
         known = replace(
             known, training=known.training or told, base_model=known.base_model or base_model
@@ -99,6 +105,12 @@ def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str)
     if base_model and not read_card(text).base_model:
         text = text.replace("---\n", f"---\nbase_model: {base_model}\n", 1)
     return text
+
+
+def _with_thresholds(text: str, config: ModelConfig) -> str:
+    text = re.sub(rf"(?m)^{re.escape(THRESHOLDS)}.*\n\n", "", text)
+    line = "\n".join(thresholds_line(config))
+    return text.replace("## Intended use\n", f"{line}\n## Intended use\n", 1) if line else text
 
 
 def read_scores(path: str | Path) -> dict[str, float]:

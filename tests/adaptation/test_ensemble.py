@@ -65,3 +65,9 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         Ensemble.from_folder(tmp_path)
     with pytest.raises(ValueError, match="no single network"):
         Ensemble([segmenter(0)])._saved_state()
+
+
+def test_its_thresholds_are_the_means_of_theirs() -> None:
+    members = [segmenter(0, thresholds={"liver": 0.8}), segmenter(1, thresholds={"spleen": 0.4})]
+    assert Ensemble(members).config.thresholds == pytest.approx({"liver": 0.65, "spleen": 0.45})
+    assert Ensemble([segmenter(0), segmenter(1)]).config.thresholds == {}

@@ -204,3 +204,22 @@ def test_what_cannot_be_extended_is_told(tmp_path):
         add_head(net, linear)
     with pytest.raises(ValueError, match="the last tasks must be its organs"):
         dataclasses.replace(net.config, added=(AddedConfig(("aorta",)),))
+
+
+def test_thresholds_travel_with_the_organs(tmp_path):
+    base = network()
+    base.config = dataclasses.replace(base.config, thresholds={"spleen": 0.4})
+    extended, _ = with_organs(base, "aorta", "stomach")
+    assert extended.config.thresholds == {"spleen": 0.4}
+    own = {"spleen": 0.4, "aorta": 0.7}
+    extended.config = dataclasses.replace(extended.config, thresholds=own)
+    extended.save_organs(tmp_path / "organs.safetensors")
+    extended.save_pretrained(tmp_path / "all")
+    assert load(tmp_path / "all").config.thresholds == own
+    again = add_file(network(), tmp_path / "organs.safetensors")
+    assert again.config.thresholds == {"aorta": 0.7}  # the spleen's are the network's
+    assert Segmenter.from_pretrained(tmp_path / "all", classes=["x"]).config.thresholds == {}
+    assert mots.MOTSBackbone.from_pretrained(tmp_path / "all") is not None
+    export_graph(again, tmp_path / "graph", format="torch")
+    contract = json.loads((tmp_path / "graph" / "contract.json").read_text())
+    assert contract["thresholds"] == {"aorta": 0.7}

@@ -28,12 +28,11 @@ ROOT = Path(__file__).parents[2]
 REGIONS = {"whole": (2, 1, 3), "core": (1, 3), "enhancing": (3,)}
 
 
-def network(kind: str, seed: int = 0) -> torch.nn.Module:
+def network(kind: str, seed: int = 0, **changes) -> torch.nn.Module:
     torch.manual_seed(seed)
-    changes = {}
     if kind == "regions":
         contract = dataclasses.replace(small("segmenter").preprocessing, intensity="zscore")
-        changes = {"classes": tuple(REGIONS), "class_values": tuple(REGIONS.values())}
+        changes |= {"classes": tuple(REGIONS), "class_values": tuple(REGIONS.values())}
         changes |= {"exclusive": False, "preprocessing": contract}
     net = build(small("segmenter", **changes)).eval()
     with torch.no_grad():
@@ -88,6 +87,28 @@ def test_the_whole_scan_is_predicted_within_what_nnunet_has_added(kind):
     np.testing.assert_allclose(inner.numpy() + half, expected.astype(np.float32), atol=1e-3)
     outside = [SCALE, 0, 0] if kind == "classes" else [-SCALE / 2] * 3
     assert found[:, 0, 0, 0].tolist() == outside
+
+
+@pytest.mark.parametrize("kind", ["classes", "regions"])
+def test_nnunet_decides_by_the_same_thresholds(kind):
+    thresholds = {"liver": 0.3, "spleen": 0.6} if kind == "classes" else {"core": 0.35}
+    net, plain = network(kind, thresholds=thresholds), network(kind)
+    own = NnunetNetwork(dataclasses.asdict(net.config))
+    own.module.load_state_dict(net.state_dict())
+    image = torch.randn(1, 20, 40, 70) * 100 + 0.5
+    with torch.no_grad():
+        found = own.eval()(image[None])[0].flip((-2, -1))
+    ours = image.flip((-2, -1)).numpy()
+    if kind == "classes":
+        ours = np.clip(ours, -325, 325) / 325
+    volume = Volume.with_spacing(ours, net.config.preprocessing.spacing)
+    one, other = (Predictor(n).segment(volume, np.ascontiguousarray(ours)) for n in (net, plain))
+    if kind == "classes":
+        np.testing.assert_array_equal(found.argmax(0), one.labels)
+    else:
+        for channel, name in zip(found, REGIONS, strict=True):
+            np.testing.assert_array_equal(channel > 0, one.mask(name))
+    assert (one.labels != other.labels).any()
 
 
 def test_resampling_is_this_package_s_own():

@@ -1,8 +1,13 @@
 """Which category wins a voxel: hand-written probabilities against the rules of the label map."""
 
+import dataclasses
+
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
@@ -153,3 +158,62 @@ def test_masks_are_a_store() -> None:
         np.testing.assert_array_equal(masks[name], mask)
     assert "k" in masks
     assert "z" not in masks
+
+
+@pytest.mark.parametrize(
+    ("given", "winner"),
+    [
+        ({"liver": 0.6}, 0),  # not above its 0.8
+        ({"liver": 0.81}, 1),
+        ({"spleen": 0.3}, 11),  # above its 0.2
+        # 0.9 / 0.1 over 0.8 / 0.2 are odds of 2.25, as of 0.69; kidney's 0.7 is more
+        ({"liver": 0.9, "kidney": 0.7}, 3),
+        ({"liver": 0.9, "kidney": 0.69}, 1),
+        ({"spleen": 0.3, "kidney": 0.6}, 11),  # 0.3 is as 0.63
+        ({"spleen": 0.3, "kidney": 0.64}, 3),
+        ({"liver": 1.0, "liver_tumour": 0.9}, 1),  # a tumour that is none wins nowhere
+        ({"liver": 1.0, "liver_tumour": 0.96}, 2),
+    ],
+)
+def test_who_wins_with_thresholds(given: dict[str, float], winner: int) -> None:
+    thresholds = {"liver": 0.8, "spleen": 0.2, "liver_tumour": 0.95}
+    assert label(task_rule(ModelConfig(thresholds=thresholds), ALL), of(**given)) == winner
+
+
+def test_masks_take_their_own_thresholds() -> None:
+    config = ModelConfig(thresholds={"liver": 0.8, "spleen": 0.2})
+    rule = task_rule(config, ("liver", "spleen"))
+    masks, labels = Masks(rule.names, (1, 1, 2)), np.zeros((1, 1, 2), np.uint8)
+    probabilities = torch.tensor([[0.75, 0.85], [0.0, 0.0], [0.21, 0.19]]).view(3, 1, 1, 2)
+    decide(probabilities, rule, (1, 2), labels, masks, 0)
+    assert labels.tolist() == [[[11, 1]]]
+    assert masks["liver"].tolist() == [[[False, True]]]
+    assert masks["spleen"].tolist() == [[[True, False]]]
+
+
+def test_a_class_beats_the_background_above_its_share_of_both() -> None:
+    config = ModelConfig(architecture="segmenter", tasks=(), classes=("a", "b"))
+    rule = class_rule(dataclasses.replace(config, thresholds={"a": 0.8, "b": 0.2}))
+    # of a's and the background's, a must have over 4/5; of b's and the background's b over 1/5
+    assert [label(rule, p) for p in ([0.2, 0.76, 0.04], [0.15, 0.82, 0.03])] == [0, 1]
+    assert [label(rule, p) for p in ([0.81, 0.0, 0.19], [0.79, 0.0, 0.21])] == [0, 2]
+    assert label(rule, [0.1, 0.8, 0.1]) == 2  # 0.8 / 4 is less than 0.1 * 4
+
+
+@settings(max_examples=60, deadline=None)
+@hypothesis.given(st.data())
+def test_all_thresholds_of_one_half_change_no_bit(data: st.DataObject) -> None:
+    exclusive = data.draw(st.booleans())
+    shape = (4 if exclusive else 3, 2, 3, 3)
+    values = torch.rand(
+        shape, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
+    )
+    values = values.softmax(0) if exclusive else values
+    plain = LabelRule(("a", "b", "c"), (1, 2, 3), (0, 0, 1), ((0, 1),), exclusive)
+    found = []
+    for rule in (plain, dataclasses.replace(plain, thresholds=(0.5, 0.5, 0.5))):
+        labels, masks = np.zeros((2, 5, 7), np.uint8), Masks(rule.names, (2, 5, 7))
+        decide(values, rule, (5, 7), labels, None if exclusive else masks, 0)
+        found.append((labels, *(masks[name] for name in rule.names)))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)

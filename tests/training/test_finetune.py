@@ -1,5 +1,7 @@
 """Fine-tuning: the loss falls, parts stay frozen, the best weights are kept, sides stay sides."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -247,3 +249,17 @@ def test_nested_regions(tiny):
         "whole": {"dice": 1.0},
         "core": {"dice": 1.0},
     }
+
+
+def test_thresholds_decide_scores_and_end_with_the_weights_that_they_are_of(segmenter):
+    case = case_of(0)
+    case.target[:] = 1  # all of it is the box
+    plain = score_case(segmenter.eval(), case)["box"]["dice"]
+    share = {}
+    for threshold in (0.001, 0.999):
+        segmenter.config = dataclasses.replace(segmenter.config, thresholds={"box": threshold})
+        share[threshold] = score_case(segmenter, case)["box"]["dice"]
+    assert share[0.001] == 1.0 >= plain
+    assert share[0.999] == 0.0
+    finetune(segmenter, [case_of(0)], Recipe(steps=1, fit_head=False))
+    assert segmenter.config.thresholds == {}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mots_pretrained.config import ModelConfig, Preprocessing
-from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.card import THRESHOLDS, Description, model_card
 from mots_pretrained.weights.card_renewal import check_card, read_card, renewed_card
 
 
@@ -138,3 +138,17 @@ def test_what_was_not_recorded_is_filled_in_and_seen_scans_are_the_true_ones():
     assert "## Training\n\nBy hand.\n\nSeen in training: 2 training scans of a.\n" in found
     assert "# My own words" in found
     assert "Seen in training: not recorded." in renewed(found, Description())
+
+
+def test_thresholds_are_told_and_renewed():
+    config = ModelConfig(thresholds={"spleen": 0.4, "kidney_tumour": 0.75})
+    card = model_card(config, Description(name="mine", license="mit"))
+    line = f"{THRESHOLDS}spleen 0.4, kidney_tumour 0.75; else 0.5."
+    assert line in card.splitlines()
+    given = {"name": "mine", "told": "", "seen": ""}
+    later = ModelConfig(thresholds={"liver": 0.6})
+    renewed = renewed_card(card, later, Description(), **given)
+    assert renewed == card.replace(line, f"{THRESHOLDS}liver 0.6; else 0.5.")
+    plain = renewed_card(card, ModelConfig(), Description(), **given)
+    assert plain == model_card(ModelConfig(), Description(name="mine", license="mit"))
+    assert renewed_card(plain, config, Description(), **given) == card

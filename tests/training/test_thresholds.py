@@ -1,0 +1,164 @@
+"""Choosing thresholds: hand-counted cases, a network with a known best one, and what is written."""
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.cli import DONE, main
+from mots_pretrained.data.case import Case
+from mots_pretrained.methods import METHODS
+from mots_pretrained.networks import load
+from mots_pretrained.tasks import IGNORED, task_named
+from mots_pretrained.training import thresholds as module
+from mots_pretrained.training.score import score_phantoms
+from mots_pretrained.training.thresholds import (
+    CANDIDATES,
+    Choice,
+    as_text,
+    choose_on_phantoms,
+    choose_on_prepared,
+    set_thresholds,
+)
+
+
+def choice(*cases, name="spleen", voxel=0.5):
+    """A choice of cases given as (probabilities, truth)."""
+    made = Choice(name)
+    for probabilities, truth in cases:
+        made.add(np.array(probabilities, np.float32), np.array(truth, bool), voxel)
+    return made
+
+
+def test_a_case_is_scored_at_every_candidate():
+    one = choice(([0.9, 0.62, 0.62, 0.3, 0.0], [1, 1, 0, 1, 0]))
+    # above 0.25 four of which three are right, truth 3; above 0.5 three and two; above 0.7 one
+    assert one.at(0.25) == (pytest.approx(6 / 7), None, None)
+    assert one.at(0.5) == (pytest.approx(4 / 6), None, None)
+    assert one.at(0.7) == (pytest.approx(2 / 4), None, None)
+    assert one.at(0.95) == (0.0, None, None)
+    assert one.threshold == 0.25  # the nearest to 0.5 of 0.05 to 0.25, which are as good
+    exact = choice(([0.5, 0.5], [1, 1]))
+    assert exact.at(0.5)[0] == 0.0  # a voxel must lie above, as everywhere
+    assert exact.at(0.45)[0] == 1.0
+
+
+def test_false_volumes_weigh_against_dice():
+    with_it = ([0.9, 0.6], [1, 1])  # Dice 1 up to 0.55, 2/3 up to 0.85
+    clean_above = [([0.6, 0.0], [0, 0])] * 3  # clean from 0.6 on
+    both = choice(with_it, *clean_above)
+    assert both.at(0.5) == (1.0, 0.0, 0.5)
+    assert both.at(0.6) == (pytest.approx(2 / 3), 1.0, 0.0)
+    assert both.threshold == 0.6  # (2/3 + 3) / 4 is more than 1 / 4
+    assert choice(with_it).threshold == 0.5
+
+
+def test_one_half_stays_unless_the_gain_is_more_than_its_error():
+    better, worse = ([0.6, 0.4], [1, 1]), ([0.6, 0.4], [1, 0])
+    # below 0.4 Dice is 1 in place of 2/3, and 2/3 in place of 1
+    assert choice(better, better, better, better, worse).threshold == 0.35
+    assert choice(better, better, worse).threshold == 0.5  # gains 1/3, 1/3, -1/3: mean = error
+    assert choice(better, worse).threshold == 0.5
+    assert Choice("spleen").threshold == 0.5
+
+
+class Waver:
+    """A network that is sure of nothing: every voxel has the logit of the probability given."""
+
+    def __init__(self, config, probability):
+        self.config, self.logit = config, float(np.log(probability / (1 - probability)))
+
+    def __call__(self, image, *, tasks):
+        return torch.full((len(image), len(tasks), 2, *image.shape[2:]), self.logit)
+
+
+def test_phantoms_choose_and_scores_follow(tiny):
+    net = Waver(tiny, 0.72)  # finds everything everywhere
+    choices = choose_on_phantoms(net, cases=7, seeds=(100,))
+    assert [one.category for one in choices] == [n for t in tiny.tasks for n in t.categories]
+    found = {one.category: one for one in choices}
+    plain = score_phantoms(net, cases=7, seeds=(100,), everywhere=True)
+    for name, one in found.items():
+        dice, clean, false_ml = one.at(0.5)
+        assert dice == pytest.approx(plain.mean(name), nan_ok=True)
+        assert clean == plain.clean_share(name)
+        assert false_ml == pytest.approx(plain.false_volume(name))
+    rare = found["colon_tumour"]
+    assert rare.threshold == 0.75  # finds nothing, which most phantoms have
+    net.config = dataclasses.replace(tiny, thresholds={"colon_tumour": rare.threshold})
+    after = score_phantoms(net, cases=7, seeds=(100,), everywhere=True)
+    assert after.clean_share("colon_tumour") == 1.0
+    assert after.mean("colon_tumour") in (None, 0.0)
+    assert after.mean("liver") == plain.mean("liver")
+
+
+def test_classes_are_chosen_by_their_share_against_the_largest_other():
+    probabilities = np.array([[0.5, 0.1], [0.3, 0.8], [0.2, 0.1]], np.float16)[:, :, None, None]
+    shares = module._against_others(probabilities)[..., 0, 0]
+    np.testing.assert_allclose(shares, [[0.3 / 0.8, 0.8 / 0.9], [0.2 / 0.7, 0.1 / 0.9]], atol=1e-3)
+    tie = module._against_others(np.array([0.4, 0.4, 0.2], np.float16)[:, None, None, None])
+    assert tie.ravel()[0] == 0.5
+
+
+def test_a_prepared_split_chooses_where_it_is_labelled(tiny):
+    tasks = (task_named("spleen"),)
+    target = np.zeros((2, 8, 8, 8), np.uint8)
+    target[0, :4], target[0, 4:6] = 1, IGNORED
+    labelled = np.array([True, False])
+    case = Case(np.zeros((1, 8, 8, 8), np.float32), target, labelled=labelled, name="one")
+    record = SimpleNamespace(
+        identifier="one", collection="msd", task="spleen", spacing=(10.0, 10.0, 10.0)
+    )
+    prepared = SimpleNamespace(
+        folder="there",
+        tasks=tasks,
+        check_contract=lambda contract: None,
+        select=lambda **how: [record],
+        read=lambda record: case,
+    )
+    (one,) = choose_on_prepared(Waver(tiny, 0.4), prepared)
+    assert one.category == "spleen"
+    assert one.at(0.35)[0] == pytest.approx(2 * 4 / (6 + 4))  # the ignored planes count nowhere
+    assert one.threshold == 0.35
+    assert one.cases[0].predicted_ml[CANDIDATES.index(0.35)] == 6 * 64
+
+
+def test_they_are_written_into_the_folder_and_its_folds(tmp_path, tiny):
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "one")
+    better, same = choice(([0.4], [1])), choice(([0.9], [1]), name="liver")
+    set_thresholds(tmp_path / "one", [choice(([0.4], [1]), name="liver")])
+    config = set_thresholds(tmp_path / "one", [better, same])
+    assert config.thresholds == {"spleen": 0.35}  # liver's is 0.5 again
+    assert load(tmp_path / "one").config == config
+    torch.manual_seed(0)
+    members = [Segmenter.from_scratch(tiny, classes=("spleen",)) for _ in range(2)]
+    Ensemble(members).save_pretrained(tmp_path / "folds")
+    set_thresholds(tmp_path / "folds", [better])
+    assert load(tmp_path / "folds").config.thresholds == {"spleen": 0.35}
+    with pytest.raises(FileNotFoundError, match="holds no config"):
+        set_thresholds(tmp_path, [better])
+    assert "spleen" in as_text([better])
+    assert as_text([better]).splitlines()[1].split() == [
+        *("spleen", "1", "0", "0.35", "1.000", "-", "-", "0.000", "-", "-")
+    ]
+
+
+def test_by_the_command(tmp_path, tiny, capsys):
+    net = METHODS["transdodnet"](tiny).eval()
+    net.save_pretrained(tmp_path / "net")
+    words = ["evaluate", "-i", "phantoms", "-m", str(tmp_path / "net"), "--choose-thresholds"]
+    words += ["--cases", "1", "--seeds", "100", "--overlap", "0", "--json"]
+    assert main(words) == DONE
+    told = json.loads(capsys.readouterr().out)["thresholds"]
+    assert set(told) == {name for task in tiny.tasks for name in task.categories}
+    own = json.loads((tmp_path / "net" / "config.json").read_text())["thresholds"]
+    assert own == {name: value for name, value in told.items() if value != 0.5}
+    words[words.index("-m") + 1] = "transdodnet.phantom"
+    assert main(words) == 2
+    assert "thresholds are written into a model's folder" in capsys.readouterr().err
+    assert main(["evaluate", "-i", "x", "--choose-thresholds"]) == 2
