@@ -6,18 +6,14 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.tasks import IGNORED
+from mots_pretrained.losses.channel_sums import channel_sums
 
 Form = Literal["published", "smooth", "equation"]
 
 EPSILON = 1e-6
 """The smoothing factor of Eq. 16; the paper gives no value. About 1 / voxels of a patch."""
-
-CERTAIN = -1e4
-"""A logit whose sigmoid is exactly 0, in single and in double precision."""
 
 
 class DiceBCE(NamedTuple):
@@ -70,17 +66,8 @@ def dice_bce(
         0.6931
     """
     _check(logits, target, labelled, form)
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    logits, target = logits.flatten(2), target.flatten(2)
-    known = labelled[..., None] & (target != IGNORED)
-    logits = logits.masked_fill(~known, CERTAIN)  # certain background that is right adds nothing
-    target = target.masked_fill(~known, 0).to(logits.dtype)
-    voxels = known.sum(2)
-    weight = (voxels > 0).to(logits.dtype)
-    p = logits.sigmoid()
-    overlap, size = (p * target).sum(2), p.sum(2) + target.sum(2)  # (B, C)
-    bce = binary_cross_entropy_with_logits(logits, target, reduction="none").sum(2)
+    overlap, size, bce, voxels = channel_sums(logits, target, labelled)  # (B, C) each
+    weight = (voxels > 0).to(size.dtype)
     if form == "equation":
         terms = -2 * overlap / (size + EPSILON * voxels.clamp(min=1))
         dice, bce = (terms * weight).sum(1).mean(), (bce * weight).sum(1).mean()

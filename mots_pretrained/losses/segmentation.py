@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.losses.dice_bce import CERTAIN
+from mots_pretrained.losses.channel_sums import CERTAIN
 from mots_pretrained.tasks import IGNORED
 
 SMOOTH = 1e-5
