@@ -113,6 +113,7 @@ ACROSS = {
     "test_security.py": "SECURITY.md",
     "test_wheel.py": "the built wheel",
     "training/test_determinism.py": "docs/determinism.md",
+    "training/test_incomplete_labels.py": "folders whose cases label different classes",
     "training/test_real_brain.py": "from a real brain's files to a step of training",
     "training/test_several_processes.py": "training in several processes",
     "weights/test_hub.py": "loading and pushing by the real huggingface_hub client",

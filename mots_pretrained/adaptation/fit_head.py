@@ -20,10 +20,11 @@ from torch.nn import functional as F
 
 from mots_pretrained.adaptation.heads import Head, LevelsHead, LinearHead, level_maps
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.data.case import Case
+from mots_pretrained.data.case import Case, check_labelled
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import lowest_value
 from mots_pretrained.inference.sliding_window import window_starts
+from mots_pretrained.losses.marginal import marginal_cross_entropy
 from mots_pretrained.tasks import IGNORED
 
 OnFit = Callable[[str, int, int], None]
@@ -78,6 +79,9 @@ def fit_head(
     rare classes are sampled more often than they occur, the last bias of a head on all levels is
     moved a part of the way towards the true frequencies; a linear head loses by that.
 
+    Cases may label different classes; what one does not label is merged with the background there
+    (``losses.marginal``), or, as a region, left out.
+
     Args:
         segmenter: Its configuration says whether classes exclude each other.
         cases: On the segmenter's contract; ``target`` as training takes it. Voxels of value
@@ -93,7 +97,7 @@ def fit_head(
         What was done.
 
     Raises:
-        UserError: If the cases label nothing but background.
+        UserError: If the cases label nothing but background, or none labels some class.
 
     Example:
         >>> model = Segmenter.from_pretrained(
@@ -101,12 +105,13 @@ def fit_head(
         ... )
         >>> fit_head(model, cases)  # doctest: +SKIP
     """
+    check_labelled(cases, segmenter.config.classes)
     device = next(segmenter.parameters()).device
     was_training = segmenter.training
     segmenter.eval()
     try:
         samples = _sample(segmenter, cases, overlap, seed, on_fit)
-        if int(samples.counts[1:].sum()) == 0:
+        if int(samples.counts[:, 1:].sum()) == 0:
             raise UserError("the cases label nothing but background; there is nothing to fit to")
         share = _PRIOR[segmenter.config.new_head.kind] if prior is None else prior
         fitted = _fit(segmenter, samples, steps, share, seed, on_fit)
@@ -119,10 +124,21 @@ def fit_head(
 
 @dataclass(frozen=True)
 class _Samples:
-    """Features ``(n, C)`` float16, targets ``(n, K)`` uint8, and voxels a class in all windows."""
+    """Voxels of all cases, of which each labels all classes or some.
+
+    Attributes:
+        features: ``(n, C)`` float16.
+        targets: ``(n, K)`` uint8.
+        case: ``(n,)`` int64, number of the case that each is of.
+        labelled: ``(cases, classes)`` bool.
+        counts: ``(cases, 1 + classes)``, voxels of the background (of regions: known voxels) and
+            of each class in all windows.
+    """
 
     features: Tensor
     targets: Tensor
+    case: Tensor
+    labelled: Tensor
     counts: NDArray[np.int64]
 
 
@@ -138,14 +154,15 @@ def _sample(
     share = min(1.0, _MOST_VOXELS / (windows * (_BACKGROUND + 4 * _VOXELS)))
     most = (max(1, round(share * _BACKGROUND)), max(1, round(share * _VOXELS)))
     rng = np.random.default_rng([seed, 7])
-    features, targets = [], []
-    counts = np.zeros(_classes(segmenter), np.int64)
+    classes = len(segmenter.config.classes)
+    features, targets, drawn = [], [], []
+    counts = np.zeros((len(cases), 1 + classes), np.int64)
     done = 0
-    for case, starts in zip(cases, layout, strict=True):
+    for number, (case, starts) in enumerate(zip(cases, layout, strict=True)):
         for image, target in _windows(case, starts, window, lowest_value(
             segmenter.config.preprocessing
         )):  # fmt: skip
-            counts += _count(target, len(counts), segmenter.config.exclusive)
+            counts[number] += _count(target, 1 + classes, segmenter.config.exclusive)
             chosen = _choose(target, most, rng, segmenter.config.exclusive)
             if len(chosen):
                 out = segmenter.backbone(torch.from_numpy(image)[None].to(device))
@@ -154,10 +171,12 @@ def _sample(
                 features.append(_features_at(maps, torch.from_numpy(at), window).half().cpu())
                 flat = target.reshape(len(target), -1)[:, chosen].T
                 targets.append(torch.from_numpy(np.ascontiguousarray(flat)))
+                drawn.append(torch.full((len(chosen),), number))
             done += 1
             if on_fit is not None:
                 on_fit("window", done, windows)
-    return _Samples(torch.cat(features), torch.cat(targets), counts)
+    labelled = torch.tensor([case.knows(classes) for case in cases])
+    return _Samples(torch.cat(features), torch.cat(targets), torch.cat(drawn), labelled, counts)
 
 
 def _starts(case: Case, window: tuple[int, int, int], overlap: float) -> list[tuple[int, int, int]]:
@@ -180,11 +199,6 @@ def _windows(
     for start in starts:
         place = (slice(None), *(slice(a, a + n) for a, n in zip(start, window, strict=True)))
         yield np.ascontiguousarray(image[place], np.float32), target[place]
-
-
-def _classes(segmenter: Segmenter) -> int:
-    """Count the background and the classes."""
-    return 1 + len(segmenter.config.classes)
 
 
 def _count(target: NDArray[np.uint8], classes: int, exclusive: bool) -> NDArray[np.int64]:
@@ -249,10 +263,7 @@ def _fit(
     for step in range(steps):
         chosen = torch.randint(len(x), (min(_BATCH, len(x)),))
         logits = net((x[chosen].float() - mean) / deviation)
-        if exclusive:
-            loss = F.cross_entropy(logits, y[chosen, 0].long())
-        else:
-            loss = F.binary_cross_entropy_with_logits(logits, y[chosen].float())
+        loss = _loss(logits, y[chosen], samples.labelled[samples.case[chosen]], exclusive)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -264,6 +275,15 @@ def _fit(
     torch.set_rng_state(outside)
     _fold(head, net, mean, deviation, prior * _prior_shift(samples, exclusive))
     return FittedHead(len(x), float(torch.stack(last).mean()))
+
+
+def _loss(logits: Tensor, target: Tensor, labelled: Tensor, exclusive: bool) -> Tensor:
+    """Return the mean cross-entropy of voxels, each with the classes that its case labels."""
+    if exclusive:
+        return marginal_cross_entropy(logits, target[:, 0].long(), labelled).mean()
+    weight = labelled.float()
+    total = F.binary_cross_entropy_with_logits(logits, target.float(), weight, reduction="sum")
+    return total / weight.sum().clamp(min=1)
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -312,14 +332,21 @@ def _fold(head: Head, net: nn.Sequential, mean: Tensor, deviation: Tensor, shift
 
 
 def _prior_shift(samples: _Samples, exclusive: bool) -> Tensor:
-    """Return what to add to the last bias for the classes' frequencies in whole windows."""
-    y, counts = samples.targets, torch.from_numpy(samples.counts).double()
+    """Return what to add to the last bias for the classes' frequencies in whole windows.
+
+    Each class is compared with the background, or all known voxels, of the cases that label it.
+    """
+    y, known = samples.targets, samples.labelled.double()
+    counts = torch.from_numpy(samples.counts).double()
+    there, all_there = (counts[:, 1:] * known).sum(0), counts[:, 0] @ known
     if exclusive:
-        sampled = torch.bincount(y[:, 0].long(), minlength=len(counts)).double()
-        true, drawn = counts / counts.sum(), sampled / sampled.sum()
-        shift = torch.log(true.clamp(min=1e-9)) - torch.log(drawn.clamp(min=1e-9))
-        shift[sampled == 0] = 0
-    else:
-        true, drawn = counts[1:] / counts[0], y.double().mean(0)
-        shift = torch.logit(true, eps=1e-9) - torch.logit(drawn, eps=1e-9)
-    return shift.float()
+        places = samples.case * counts.shape[1] + y[:, 0]
+        drawn = torch.bincount(places, minlength=counts.numel()).view_as(counts).double()
+        sampled, all_sampled = (drawn[:, 1:] * known).sum(0), drawn[:, 0] @ known
+        odds = (part.clamp(min=1).log() for part in (there, all_there, sampled, all_sampled))
+        true, of, chosen, of_chosen = odds
+        shift = torch.where(sampled > 0, true - of - chosen + of_chosen, 0)
+        return F.pad(shift, (1, 0)).float()  # the background stays
+    mine = known[samples.case]
+    share = (y * mine).sum(0) / mine.sum(0)
+    return (torch.logit(there / all_there, eps=1e-9) - torch.logit(share, eps=1e-9)).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,8 @@ class Case:
             with ``shape``, ``dtype`` and slices will do.
         target: ``(K, D, H, W)`` uint8: one channel a binary target, or a single channel of class
             values; K is 0 for a scan without labels.
-        labelled: ``(K,)``, which target channels are annotated; the others hold zeros.
+        labelled: ``(K,)``, which target channels are annotated; the others hold zeros. Of a single
+            channel of class values which classes are, from class 1 on; one value stands for all.
         tasks: Indices of the case's tasks in the model's task list, two channels each; empty
             where the target is no MOTS task's.
         name: What to call it in messages.
@@ -49,10 +50,39 @@ class Case:
         depth, height, width = self.image.shape[1:]
         return depth, height, width
 
+    def knows(self, classes: int) -> tuple[bool, ...]:
+        """Return of each of so many classes whether the case labels it."""
+        return self.labelled * classes if len(self.labelled) == 1 else self.labelled
+
     @cached_property
     def foreground(self) -> tuple[NDArray[np.int64], ...]:
         """Flat voxel positions of every present class: channel by channel, value by value."""
         return tuple(positions for _, _, positions in present_classes(self.target))
+
+
+def check_labelled(cases: Sequence[Case], classes: Sequence[str]) -> None:
+    """Refuse training cases of which none labels one of the classes.
+
+    Raises:
+        UserError: Naming the class; or a case that labels another number of classes.
+    """
+    for case in cases:
+        if len(case.labelled) not in (1, len(classes)):
+            raise UserError(
+                f"{case.name} says of {len(case.labelled)} classes whether it labels them; there "
+                f"are {len(classes)}"
+            )
+    known = [any(told) for told in zip(*(case.knows(len(classes)) for case in cases), strict=True)]
+    if nobody := [name for name, told in zip(classes, known, strict=True) if not told]:
+        raise UserError(nobody_labels(nobody, len(cases)))
+
+
+def nobody_labels(classes: Sequence[str], cases: int) -> str:
+    """Return the message that none of the training cases labels some classes."""
+    return (
+        f"none of the {cases} training cases labels {', '.join(classes)}; leave that out of the "
+        "classes, or train on a case that labels it"
+    )
 
 
 def present_classes(target: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
@@ -77,6 +107,7 @@ def make_case(
     *,
     exclusive: bool | None = None,
     ignore: int | None = None,
+    labelled: Collection[str] | None = None,
     name: str | None = None,
 ) -> Case:
     """Bring a scan and its label map, both in memory, to a contract.
@@ -89,6 +120,8 @@ def make_case(
             or the targets themselves.
         exclusive: As in ``Targets.of_classes``.
         ignore: Label value of voxels that count neither way; ``IGNORED`` in every target channel.
+        labelled: Names of the classes that the label map tells of, all by default. Nothing is
+            learned of the others from this case.
         name: What to call the case; the volume's name by default.
 
     Example:
@@ -98,6 +131,7 @@ def make_case(
     """
     if not isinstance(classes, Targets):
         classes = Targets.of_classes(classes, exclusive=exclusive, ignore=ignore)
+    classes = classes.labelling(labelled)
     image = preprocess(volume, contract)
     depth, height, width = image.shape[1:]
     target = classes.target(labels, (depth, height, width))
@@ -110,6 +144,7 @@ def read_case(files: CaseFiles, contract: Preprocessing, targets: Targets | None
     Raises:
         UserError: As `read_files` does.
     """
+    targets = None if targets is None else targets.labelling(files.labelled)
     volume, labels = read_files(files, targets, channels=contract.channels)
     return bring_to_contract(volume, labels, contract, targets, name=files.name)
 
@@ -185,7 +220,11 @@ def _of_masks(
     """Draw the masks of a case into one label map; where two overlap the smaller one is seen."""
     labels = np.zeros(volume.shape, np.int32)
     sizes = np.zeros(1 + max(value for own in targets.values for value in own), np.int64)
-    for name, (value, *_) in targets.classes.items():
+    for (name, (value, *_)), known in zip(
+        targets.classes.items(), targets.known_classes, strict=True
+    ):
+        if not known:
+            continue
         if name not in files.masks:
             raise UserError(f"{files.name} has no mask {name}; it has {', '.join(files.masks)}")
         mask = _labels_on(volume, files, files.masks[name], digest) != 0

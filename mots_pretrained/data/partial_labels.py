@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ class Targets:
         form: ``"task"``: channels (organ, tumour), of which the tumour wins a shared voxel and
             stays in its organ. ``"classes"``: one channel of class numbers from 1. ``"regions"``:
             one binary channel a class, which may overlap.
-        labelled: Which channels are annotated; the others hold zeros.
+        labelled: Which channels are annotated; the others hold zeros. Of one channel of class
+            numbers which classes are; one value stands for all.
         ignore: Label value of voxels that count neither way: ``IGNORED`` in every channel.
         background: Further label values that are known and of no class.
     """
@@ -78,6 +79,23 @@ class Targets:
         labelled = (True,) * (1 if exclusive else len(classes))
         return cls(tuple(classes), tuple(classes.values()), form, labelled, ignore)
 
+    def labelling(self, names: Collection[str] | None) -> Targets:
+        """Return the targets of a case that labels these of the classes alone; None: all.
+
+        Example:
+            >>> targets = Targets.of_classes({"liver": (1,), "spleen": (2,)})
+            >>> targets.labelling(["spleen"]).labelled
+            (False, True)
+        """
+        if names is None or {*self.names} <= {*names}:
+            return self
+        return replace(self, labelled=tuple(name in names for name in self.names))
+
+    @property
+    def known_classes(self) -> tuple[bool, ...]:
+        """Of each class whether it is annotated."""
+        return self.labelled * (len(self.names) if len(self.labelled) == 1 else 1)
+
     @property
     def classes(self) -> Classes:
         """Label values by class name."""
@@ -120,10 +138,14 @@ class Targets:
             [[0, 1, 1], [0, 0, 1]]
         """
         if self.form == "regions":
-            masks = (_coded(labels, dict.fromkeys(own, 1)) for own in self.values)
+            masks = (
+                _coded(labels, dict.fromkeys(own if known else (), 1))
+                for own, known in zip(self.values, self.known_classes, strict=True)
+            )
             target = np.stack([resample_labels(mask, size) for mask in masks])
         elif self.form == "classes":
-            numbers = {v: n for n, own in enumerate(self.values, start=1) for v in own}
+            known = zip(self.values, self.known_classes, strict=True)
+            numbers = {v: n for n, (own, is_known) in enumerate(known, 1) if is_known for v in own}
             target = resample_labels(_coded(labels, numbers), size)[None]
         else:
             # One map for both channels: where either could win a voxel the tumour does, and it

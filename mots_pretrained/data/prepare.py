@@ -144,7 +144,10 @@ def prepare_folder(
         UserWarning: If no case holds a certain class.
     """
     jobs = [
-        Job(case, collection.name, collection.folder, contract, Path(folder), targets)
+        Job(
+            *(case, collection.name, collection.folder, contract, Path(folder)),
+            None if targets is None else targets.labelling(case.labelled),
+        )
         for case in (collection.cases if targets is None else collection.labelled)
     ]
     wanted = PreparedSet(Path(folder), contract, targets=targets)

@@ -71,7 +71,9 @@ class Job:
             return files.images
         if files.label is not None:
             return (*files.images, files.label)
-        return (*files.images, *(files.masks[n] for n in targets.names if n in files.masks))
+        known = zip(targets.names, targets.known_classes, strict=True)
+        names = [name for name, is_known in known if is_known and name in files.masks]
+        return (*files.images, *(files.masks[name] for name in names))
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ class CaseRecord:
         version: ``PREPARING_VERSION`` of the code that made it.
         shape: Voxels along (D, H, W).
         spacing: Millimetres along (D, H, W): the contract's, to within a part of a voxel.
-        labelled: Which target channels are annotated; empty without labels.
+        labelled: Which target channels or classes are annotated, as of ``Case``; empty without
+            labels.
         step: What the stored whole numbers of the image are multiplied by.
         foreground: The classes present, in the order of ``Case.foreground``.
         source: Where it comes from.
@@ -255,6 +256,7 @@ class PreparedSet:
             tasks=(names.index(record.task),) if record.task else (),
             step=record.step,
             classes=record.foreground,
+            targets=1 if record.targets and record.targets.form == "classes" else None,
         )
 
     def read(self, record: CaseRecord, *, tasks: tuple[Task, ...] | None = None) -> Case:

@@ -69,10 +69,14 @@ class StoredCase(Case):
         tasks: tuple[int, ...],
         step: float,
         classes: tuple[Foreground, ...],
+        targets: int | None = None,
     ) -> StoredCase:
-        """Return the case of a folder; no file is opened yet."""
+        """Return the case of a folder; no file is opened yet.
+
+        ``targets`` is the number of target channels where ``labelled`` speaks of classes instead.
+        """
         image = _Voxels(folder / "image.b2nd", (channels, *shape), np.float32, step)
-        target = _Voxels(folder / "target.b2nd", (len(labelled), *shape), np.uint8)
+        target = _Voxels(folder / "target.b2nd", (targets or len(labelled), *shape), np.uint8)
         if not labelled:  # a scan without labels has no file of them
             return cls(
                 cast(Any, image), np.zeros((0, *shape), np.uint8), (), (), name, folder=folder

@@ -203,7 +203,7 @@ def swap_sides(
     Args:
         target: ``(K, D, H, W)`` uint8, mirrored: of MOTS's tasks, one channel a class, or one
             channel of class values from 1.
-        labelled: Which of its channels are annotated.
+        labelled: Which of its channels, or classes, are annotated.
         tasks: The case's tasks, whose channels stay in their order; empty where it has none.
         order: Which task, or which class, each becomes; twice is back again.
 
@@ -216,6 +216,8 @@ def swap_sides(
         return target[list(order)], tuple(labelled[place] for place in order), tasks
     values = np.arange(256, dtype=np.uint8)
     values[1 : len(order) + 1] = np.array(order) + 1  # 0 and the value to ignore stay
+    if len(labelled) == len(order):
+        labelled = tuple(labelled[place] for place in order)
     return values[target], labelled, tasks
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.losses.dice_bce import labelled_mean
+from mots_pretrained.losses.marginal import marginal_cross_entropy
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.tasks import IGNORED
 
@@ -21,15 +22,10 @@ def target_adaptive(
 ) -> DiceCE:
     """Compare one softmax over all classes with labels of some of them.
 
-    With q the softmax of the logits and U the sample's unlabelled classes, the background's
-    probability is ``q_0 + sum of q_c over U``, since what is no labelled class may be any of
-    them. So the loss does push an unlabelled class down wherever a labelled one lies, and leaves
-    it free, against the background, everywhere else.
-
-    The two terms have the published form of Eq. 16 (``losses.dice_bce``): cross-entropy of the
-    merged probabilities, its mean over voxels and samples, and ``1 - 2 sum(q y) / (sum(q) +
-    sum(y) + 1)`` of every labelled class, averaged over samples, then over classes. Voxels of
-    value ``IGNORED`` take no part.
+    The two terms have the published form of Eq. 16 (``losses.dice_bce``): cross-entropy with
+    unlabelled classes merged with the background (``losses.marginal``), its mean over voxels and
+    samples, and ``1 - 2 sum(q y) / (sum(q) + sum(y) + 1)`` of every labelled class, averaged over
+    samples, then over classes. Voxels of value ``IGNORED`` take no part.
 
     Args:
         logits: ``(B, 1 + C, ...)``, the background first; half precision is computed in float32.
@@ -55,15 +51,11 @@ def target_adaptive(
     known = labelled.any(1, keepdim=True) & (target != IGNORED)
     logits = logits.masked_fill(~known[:, None], 0)  # of no weight below
     target = target.masked_fill(~known, 0)
-    whole = torch.cat([torch.zeros_like(labelled[:, :1]), labelled], dim=1)  # merged is class 0
-    log_q = logits.log_softmax(1)
-    merged = log_q.masked_fill(whole[:, :, None], -torch.inf).logsumexp(1)
-    target = torch.where(whole.gather(1, target), target, 0)
-    log_p = torch.where(target == 0, merged, log_q.gather(1, target[:, None])[:, 0])
     voxels = known.sum(1)
-    per_sample = torch.where(known, -log_p, 0).sum(1) / voxels.clamp(min=1)
+    by_voxel = marginal_cross_entropy(logits, target, labelled)
+    per_sample = torch.where(known, by_voxel, 0).sum(1) / voxels.clamp(min=1)
     ce = per_sample.sum() / (voxels > 0).sum().clamp(min=1)
-    q = log_q[:, 1:].exp() * known[:, None]
+    q = logits.softmax(1)[:, 1:] * known[:, None]
     dice = _dice(q, target, labelled & (voxels > 0)[:, None], smooth=smooth)
     return DiceCE(dice, ce, dice + ce_weight * ce)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.case import nobody_labels
 from mots_pretrained.data.layouts import CaseFiles, Classes, Collection
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.survey import Facts, survey
@@ -134,6 +135,39 @@ def check_same_input(task: Downstream, contract: Preprocessing) -> None:
             f"{task.found.folder} has classes that overlap; organs that are added must exclude "
             "each other: name each by one label value (--classes)"
         )
+
+
+def check_labelled_by(scans: Sequence[CaseFiles], classes: Classes) -> None:
+    """Refuse training cases of which none labels one of the classes.
+
+    Raises:
+        UserError: Naming the class.
+    """
+    if nobody := [name for name, count in _labelled_by(scans, classes).items() if count == 0]:
+        raise UserError(nobody_labels(nobody, len(scans)))
+
+
+def labels_told(scans: Sequence[CaseFiles], classes: Classes) -> str:
+    """Return in words how many cases label each class; nothing where all label all.
+
+    Example:
+        >>> labels_told([CaseFiles("a", (), labelled=("liver",))], {"liver": (1,), "spleen": (2,)})
+        'Of 1 cases 1 label liver, 0 spleen; the others say nothing of it'
+    """
+    counts = _labelled_by(scans, classes)
+    if all(count == len(scans) for count in counts.values()):
+        return ""
+    (first, known), *rest = counts.items()
+    told = ", ".join([f"{known} label {first}", *(f"{count} {name}" for name, count in rest)])
+    return f"Of {len(scans)} cases {told}; the others say nothing of it"
+
+
+def _labelled_by(scans: Sequence[CaseFiles], classes: Classes) -> dict[str, int]:
+    """Count the cases that label each class."""
+    return {
+        name: sum(scan.labelled is None or name in scan.labelled for scan in scans)
+        for name in classes
+    }
 
 
 def own_first(classes: Classes) -> Classes:

@@ -17,7 +17,7 @@ from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
-from mots_pretrained.data.case import Case
+from mots_pretrained.data.case import Case, check_labelled
 from mots_pretrained.data.sides import mirrored_classes
 from mots_pretrained.data.stored_case import StoredCase
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
@@ -99,15 +99,18 @@ def finetune(
     Dice on the validation cases; without any, the last ones. Nothing is written, so ``run.resume``
     has no part in it; ``finetune_folder`` can be interrupted.
 
+    Cases may label different classes. What one does not label never pushes its prediction: it is
+    merged with the background, or as a region left out; nor is it scored.
+
     Args:
         segmenter: A pretrained backbone with a new head, or a fresh network.
-        cases: Labelled cases on the network's contract.
+        cases: Labelled cases on the network's contract; together they label every class.
         recipe: How to train; the recipe ``finetune`` by default.
         validation: Cases held out.
         run: Where and for how long.
 
     Raises:
-        UserError: If there is no case, or one does not fit the network.
+        UserError: If there is no case, one does not fit the network, or none labels some class.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
@@ -136,6 +139,8 @@ def prepare(
     """
     recipe.needs_only(FIELDS, "fine-tuning")
     _check(segmenter, [*cases, *validation])
+    check_labelled(cases, segmenter.config.classes)
+    is_complete = all(all(case.labelled) for case in cases)
     segmenter.config = dataclasses.replace(segmenter.config, thresholds={})  # of other weights
     begun = time.monotonic()
     is_fitted = recipe.train != "all" or (recipe.fit_head and segmenter.head_is_new)
@@ -152,7 +157,9 @@ def prepare(
 
     def loss(network: Segmenter, batch: Batch) -> DiceCE:
         plan.apply(network, trainer.step)
-        return dice_ce(network(batch.image), batch.target, exclusive=network.config.exclusive)
+        labelled = None if is_complete else batch.labelled
+        exclusive = network.config.exclusive
+        return dice_ce(network(batch.image), batch.target, exclusive=exclusive, labelled=labelled)
 
     patches = len(cases) * (recipe.patches_per_case or PATCHES_A_CASE)
     steps, epoch = recipe.length(patches, processes=accelerator.num_processes)
@@ -318,7 +325,7 @@ def score_case(
 
     Args:
         network: In evaluation mode; it stays on its device.
-        case: A case with all classes labelled.
+        case: A labelled case; classes that it does not label get no score.
         overlap: Share of a window that the next one covers again.
         precision: What the network computes in, as `Predictor` takes it.
     """
@@ -338,7 +345,10 @@ def score_case(
     found = np.concatenate(planes, axis=1)
     found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
     spacing, scores = config.preprocessing.spacing, {}
+    known = case.knows(len(config.classes))
     for index, name in enumerate(config.classes):
+        if not known[index]:
+            continue
         if config.exclusive:
             mask, true = found[0] == index + 1, target[0] == index + 1
         else:
@@ -369,6 +379,8 @@ def patch_stream(
 ) -> PatchStream:
     """Return the stream of patches that a fine-tuning sees."""
     contract, augmentation = segmenter.config.preprocessing, AUGMENTATIONS[recipe.augmentation]
+    classes = len(segmenter.config.classes)
+    cases = [dataclasses.replace(case, labelled=case.knows(classes)) for case in cases]
     sides = mirrored_classes(segmenter.config.classes)
     if augmentation is not None and sides is None:
         kept = tuple(axis for axis in augmentation.mirror if axis != 2)

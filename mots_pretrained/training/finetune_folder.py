@@ -23,9 +23,11 @@ from mots_pretrained.stages import stage
 from mots_pretrained.training.downstream import (
     Downstream,
     Parts,
+    check_labelled_by,
     check_same_input,
     describe,
     folds,
+    labels_told,
     split,
 )
 from mots_pretrained.training.finetune import FIELDS, History, prepare, train
@@ -101,6 +103,8 @@ def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[
     scans = found.cases
     parts = folds(scans, recipe.folds, recipe.seed) if recipe.folds else [split(scans, recipe)]
     task = describe(found, config.preprocessing, recipe, workers=run.workers)
+    for part, _ in parts:
+        check_labelled_by(part, task.classes)
     if recipe.train == "add":
         check_same_input(task, config.preprocessing)
         check_new(config, tuple(task.classes))
@@ -116,6 +120,7 @@ def _identity(
         recipe,
         processes,
         cases=names,
+        labelled=[c.labelled for part in parts[:1] for side in part for c in side],
         classes=list(task.classes),
         class_values=list(task.classes.values()),
         **dataclasses.asdict(task.contract),
@@ -159,8 +164,10 @@ class _Job:
             f"{what} {recipe.start or 'random weights'} with {len(names[0])} cases, "
             f"{len(names[1])} held out, on {accelerator.device}"
         )
+        if told := labels_told(self.parts[0], task.classes):
+            self.run.tell(told)
         torch.manual_seed(recipe.seed)
-        segmenter = _segmenter(recipe, task)
+        segmenter = new_segmenter(recipe, task)
         trainer, watch = prepare(
             accelerator,
             segmenter,
@@ -217,7 +224,7 @@ def _train_all(jobs: list[_Job], output: Path, identity: dict[str, Any]) -> Hist
     return History(validations=[(0, together)], complete=is_complete)
 
 
-def _segmenter(recipe: Recipe, task: Downstream) -> Segmenter:
+def new_segmenter(recipe: Recipe, task: Downstream) -> Segmenter:
     """Build the network with a new head for a task."""
     options: dict[str, Any] = {
         "in_channels": len(task.contract.channels),

@@ -99,6 +99,83 @@ def test_a_linear_head_keeps_the_sampled_frequencies_and_one_on_levels_does_not(
     assert apart.tolist() == pytest.approx([1.0] * 3)
 
 
+def halves(exclusive: bool, *, known: bool) -> list[Case]:
+    """The boxes twice; of one only the first class is labelled, of the other the second."""
+    cases = []
+    for number in (0, 1):
+        whole = case(exclusive, seed=number)
+        target = whole.target.copy()
+        if exclusive:
+            target[target == 2 - number] = 0
+        else:
+            target[1 - number] = 0
+        labelled = (number == 0, number == 1) if known else (True, True)
+        cases.append(Case(whole.image, target, labelled, (), f"half {number}"))
+    return cases
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_what_a_case_does_not_label_is_learned_from_the_others(exclusive):
+    """As background it is lost by half: both cases show both boxes."""
+    truth = case(exclusive, seed=0)
+    found = {}
+    for known in (True, False):
+        fit_head(net := network("levels", exclusive), halves(exclusive, known=known), steps=200)
+        with torch.no_grad():
+            logits = net.eval()(torch.from_numpy(truth.image)[None])[0]
+        masks = (
+            [logits.argmax(0).numpy() == c for c in (1, 2)]
+            if exclusive
+            else list((logits > 0).numpy())
+        )
+        both = truth.target[0] == np.array([1, 2])[:, None, None, None]
+        true = both if exclusive else truth.target == 1
+        found[known] = [
+            2 * (m & t).sum() / (m.sum() + t.sum()) for m, t in zip(masks, true, strict=True)
+        ]
+    assert min(found[True]) > 0.75
+    assert sum(found[True]) > sum(found[False]) + 0.2
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_loss_of_a_voxel_is_by_what_its_case_labels(exclusive):
+    """Softmax 0.5, 0.4, 0.1, class 2 unlabelled; sigmoids of 0.8, of which one counts."""
+    if exclusive:
+        logits = torch.tensor([[0.5, 0.4, 0.1]]).log().requires_grad_()
+        loss = module._loss(logits, torch.tensor([[0]]), torch.tensor([[True, False]]), True)
+        expected = [0.5 - 0.5 / 0.6, 0.4, 0.1 - 0.1 / 0.6]
+    else:
+        logits = torch.full((1, 2), 4.0).log().requires_grad_()
+        loss = module._loss(logits, torch.tensor([[1, 0]]), torch.tensor([[True, False]]), False)
+        expected = [0.8 - 1, 0.0]
+    loss.backward()
+    assert logits.grad[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_frequencies_are_those_of_the_cases_that_label_a_class():
+    """Class 1: 10 of 110 voxels, sampled 5 beside 5; class 2: 40 of 440, sampled 5 beside 20."""
+    counts = np.array([[100, 10, 0], [400, 0, 40]])
+    target = torch.tensor([0] * 5 + [1] * 5 + [0] * 20 + [2] * 5, dtype=torch.uint8)[:, None]
+    drawn = torch.tensor([0] * 10 + [1] * 25)
+    labelled = torch.tensor([[True, False], [False, True]])
+    samples = module._Samples(torch.zeros(35, 1), target, drawn, labelled, counts)
+    shift = module._prior_shift(samples, True).exp().tolist()
+    assert shift == pytest.approx([1, (10 / 100) / (5 / 5), (40 / 400) / (5 / 20)])
+    regions = torch.cat([target == 1, target == 2], 1).to(torch.uint8)
+    samples = module._Samples(torch.zeros(35, 1), regions, drawn, labelled, counts)
+    shift = module._prior_shift(samples, False).exp().tolist()
+    assert shift == pytest.approx([(10 / 90) / (5 / 5), (40 / 360) / (5 / 20)])
+
+
+def test_a_class_that_no_case_labels_is_refused():
+    one = Case(case().image, case().target, (True, False), (), "one")
+    with pytest.raises(UserError, match="none of the 1 training cases labels b; leave that out"):
+        fit_head(network("linear"), [one], steps=5)
+    odd = Case(case().image, case().target, (True, False, True), (), "odd")
+    with pytest.raises(UserError, match="odd says of 3 classes whether it labels them; there are"):
+        fit_head(network("linear"), [odd], steps=5)
+
+
 def test_nothing_but_background_is_refused():
     one = case()
     one.target[:] = 0

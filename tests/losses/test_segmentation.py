@@ -105,3 +105,68 @@ def test_wrong_input_is_told():
         dice_ce(torch.zeros(1, 3, 4), torch.full((1, 1, 4), 3))
     with pytest.raises(ValueError, match=r"target must be \(1, 3, 4\)"):
         dice_ce(torch.zeros(1, 3, 4), torch.zeros(1, 1, 4), exclusive=False)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_unlabelled_class_keeps_its_proportion_to_the_background(place):
+    """q = 0.5, 0.4, 0.1; class 2 unlabelled, so CE's slope on background is q - (q_0, 0, q_2)/0.6.
+
+    Both grow by one factor, which is what the marginal form says; on class 1 it is plain.
+    """
+    q = torch.tensor([0.5, 0.4, 0.1], dtype=torch.float64)
+    logits = q.log().reshape(1, 3, 1).clone().requires_grad_()
+    labelled = torch.tensor([[True, False]])
+    loss = dice_ce(logits, torch.tensor([[[place]]]), labelled=labelled)
+    loss.ce.backward()
+    slope = logits.grad.flatten()
+    expected = [0.5 - 0.5 / 0.6, 0.4, 0.1 - 0.1 / 0.6] if place == 0 else [0.5, 0.4 - 1, 0.1]
+    assert slope.tolist() == pytest.approx(expected)
+    if place == 0:
+        assert (slope[2] / slope[0]).item() == pytest.approx(0.1 / 0.5)
+    dice = 1 if place == 0 else 1 - 0.8 / 1.4  # of class 1 alone
+    assert loss.dice.item() == pytest.approx(dice, abs=1e-4)
+
+
+def test_an_unlabelled_region_has_no_gradient_whatever_its_logits():
+    logits = torch.randn(2, 3, 4, 4)
+    logits[1, 2] = math.nan
+    logits.requires_grad_()
+    target = torch.randint(0, 2, (2, 3, 4, 4))
+    labelled = torch.tensor([[True, True, True], [True, False, False]])
+    loss = dice_ce(logits, target, exclusive=False, labelled=labelled)
+    loss.total.backward()
+    assert loss.total.isfinite()
+    assert torch.equal(logits.grad[1, 1:], torch.zeros(2, 4, 4))
+    assert logits.grad[0].all()
+    assert logits.grad[1, 0].all()
+    ce = torch.nn.functional.binary_cross_entropy_with_logits
+    four = [
+        ce(logits[i, k], target[i, k].float()).item() for i, k in ((0, 0), (0, 1), (0, 2), (1, 0))
+    ]
+    assert loss.ce.item() == pytest.approx(sum(four) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_with_all_classes_labelled_nothing_changes(exclusive):
+    logits = torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    target = torch.randint(0, 2, (2, 1 if exclusive else 4, 5, 6))
+    target[:, :, 0] = 255
+    every = torch.ones(2, 3 if exclusive else 4, dtype=torch.bool)
+    same = dice_ce(logits, target, exclusive=exclusive, labelled=every)
+    torch.testing.assert_close(same, dice_ce(logits, target, exclusive=exclusive))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_sample_that_labels_nothing_takes_no_part(exclusive):
+    logits = torch.randn(1, 3, 8, requires_grad=True)
+    target = torch.ones(1, 1 if exclusive else 3, 8)
+    nothing = torch.zeros(1, 2 if exclusive else 3, dtype=torch.bool)
+    loss = dice_ce(logits, target, exclusive=exclusive, labelled=nothing)
+    loss.total.backward()
+    assert loss.total.item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 3, 8))
+
+
+def test_labelled_must_fit_the_classes():
+    with pytest.raises(ValueError, match=r"labelled must be \(1, 2\) bool, not \(1, 3\)"):
+        dice_ce(torch.zeros(1, 3, 4), torch.zeros(1, 1, 4), labelled=torch.ones(1, 3).bool())

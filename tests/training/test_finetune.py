@@ -9,6 +9,7 @@ import torch
 from mots_pretrained.adaptation.fit_head import fit_head
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
+from mots_pretrained.losses import dice_ce
 from mots_pretrained.methods import METHODS
 from mots_pretrained.training import finetune as module
 from mots_pretrained.training.finetune import finetune, patch_stream, score_case, unfreezing
@@ -173,6 +174,44 @@ def test_wrong_input_is_told(segmenter, tiny):
         finetune(segmenter, [case_of(0)], Recipe(steps=1, labels="complete"))
     with pytest.raises(ValueError, match="no part 'neck'; it has encoder"):
         finetune(segmenter, [case_of(0)], Recipe(steps=1, freeze=("neck",)))
+
+
+def test_a_class_that_is_not_labelled_is_not_scored_and_one_that_nobody_labels_is_refused(tiny):
+    net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
+    whole = bright_case()
+    case = Case(whole.image, whole.target % 2, (True, False), name="some")
+    assert score_case(net, case) == {"a": {"dice": 1.0}}
+    with pytest.raises(ValueError, match="none of the 1 training cases labels b"):
+        finetune(net, [case], Recipe(steps=1))
+
+
+def test_what_a_case_does_not_label_reaches_the_loss(tiny, monkeypatch):
+    """Cases of which one says all, and one names its classes, go into one batch."""
+    seen = []
+
+    def loss(logits, target, *, exclusive, labelled):
+        seen.append(None if labelled is None else sorted(labelled.tolist()))
+        return dice_ce(logits, target, exclusive=exclusive, labelled=labelled)
+
+    monkeypatch.setattr(module, "dice_ce", loss)
+    net = Segmenter.from_scratch(tiny, classes=("box", "other"))
+    whole, some = case_of(0), case_of(1)
+    some = Case(some.image, some.target, (True, False), name="some")
+    recipe = Recipe(steps=1, batch=2, patches_per_case=1)
+    finetune(net, [whole, whole], recipe)
+    finetune(net, [whole, some, whole, some], dataclasses.replace(recipe, batch=4))
+    both = [[True, False], [True, True]]
+    assert seen == [None, sorted(2 * both)]
+
+
+def test_mirrored_labels_of_one_side_are_those_of_the_other(tiny):
+    net = Segmenter.from_scratch(tiny, classes=("left_kidney", "liver", "right_kidney"))
+    one = case_of(0)
+    some = Case(one.image, one.target, (True, True, False), name="some")
+    stream = patch_stream(net, [some], Recipe(steps=1, patch=(16, 32, 32)))
+    found = stream.batches(1)
+    seen = {tuple(next(found).labelled[0].tolist()) for _ in range(24)}
+    assert seen == {(True, True, False), (False, True, True)}
 
 
 def test_parts_open_one_after_another(segmenter):

@@ -18,12 +18,13 @@ from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collecti
 from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.layouts.kits import WANTED as KITS_WANTED
 from mots_pretrained.data.layouts.kits import find_kits
+from mots_pretrained.data.layouts.labelled import TABLE, read_table, tell_labelled
 from mots_pretrained.data.layouts.lits import WANTED as LITS_WANTED
 from mots_pretrained.data.layouts.lits import find_lits
 from mots_pretrained.data.layouts.masks import find_masks
 from mots_pretrained.data.layouts.msd import WANTED as MSD_WANTED
 from mots_pretrained.data.layouts.msd import find_msd
-from mots_pretrained.data.layouts.nnunet import find_nnunet
+from mots_pretrained.data.layouts.nnunet import DESCRIPTION, find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.scan_files import list_volumes
@@ -131,6 +132,9 @@ def find_labelled(folder: str | os.PathLike[str]) -> Collection:
     - TotalSegmentator: ``CASE/ct.nii.gz`` and ``CASE/segmentations/ORGAN.nii.gz``.
     - KiTS and LiTS as they unpack, with the classes of their task.
 
+    Where cases label different classes, a table ``labelled.csv`` in the folder says so, or
+    ``labelled`` in ``dataset.json``, or the masks that a case has.
+
     Returns:
         The labelled cases alone, with the classes that the folder names.
 
@@ -150,6 +154,13 @@ def find_labelled(folder: str | os.PathLike[str]) -> Collection:
         raise UserError(
             f"{folder} holds no labelled scans in a known layout; wanted is one of: {wanted}"
         )
+    if (folder / TABLE).is_file():
+        if any(case.labelled is not None and not case.masks for case in found.cases):
+            raise UserError(
+                f"{folder / TABLE} and {folder / DESCRIPTION} both tell which classes cases label; "
+                "take one away"
+            )
+        found = tell_labelled(found, read_table(folder / TABLE), folder / TABLE)
     bare = [case for case in found.cases if not case.label_files]
     if bare and not found.labelled:
         raise UserError(f"{bare[0].images[0]} has no label map, nor has any other of {folder}")

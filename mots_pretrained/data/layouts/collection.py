@@ -26,6 +26,8 @@ class CaseFiles:
         images: The scan, or one file a channel in order.
         label: Its label map; None where it has none.
         masks: In place of a label map, one binary file for each class.
+        labelled: Names of the classes that its labels tell of; None: all. Of the others nothing is
+            known, which is not the same as their absence.
         series: Which DICOM series of the folder or zip in ``images`` is the scan
             (`images.dicom.Series`); None of other files.
     """
@@ -34,6 +36,7 @@ class CaseFiles:
     images: tuple[Path, ...]
     label: Path | None = None
     masks: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    labelled: tuple[str, ...] | None = None
     series: Any = field(default=None, compare=False)
 
     @property

@@ -5,6 +5,7 @@ TotalSegmentator, AbdomenAtlas and their like unpack so.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection, numbered
@@ -17,10 +18,11 @@ _SEGMENTATIONS = "segmentations"
 def find_masks(folder: Path) -> Collection | None:
     """Find case folders with one scan and a folder of masks; None in another layout.
 
-    The classes are the masks' names in alphabetical order, numbered from 1.
+    The classes are the masks' names in alphabetical order, numbered from 1. A mask that a case
+    lacks says that the class is not labelled there; one that is empty, that it is not there.
 
     Raises:
-        UserError: If a case has no scan or several, or lacks a mask that others have.
+        UserError: If a case has no scan or several.
     """
     cases = []
     for place in sorted(folder.iterdir()):
@@ -37,13 +39,10 @@ def find_masks(folder: Path) -> Collection | None:
     if not cases:
         return None
     names = sorted({name for case in cases for name in case.masks})
-    for case in cases:
-        for name in names:
-            if name not in case.masks:
-                raise UserError(
-                    f"{case.images[0].parent / _SEGMENTATIONS} lacks {name}.nii.gz, which other "
-                    "cases have; a class that is not there needs an empty mask"
-                )
+    cases = [
+        case if len(case.masks) == len(names) else replace(case, labelled=tuple(sorted(case.masks)))
+        for case in cases
+    ]
     kinds = {stem(case.images[0]).lower() for case in cases}
     return Collection(
         *(folder.name, folder, tuple(cases)),

@@ -13,6 +13,7 @@ from mots_pretrained.data.layouts.collection import (
     Collection,
     exclude_each_other,
 )
+from mots_pretrained.data.layouts.labelled import tell_labelled
 from mots_pretrained.data.layouts.pairs import case_name, pair_files
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
@@ -28,7 +29,8 @@ def find_nnunet(folder: Path) -> Collection | None:
     Version 1 gives value to name, version 2 name to value, or to several values for a region.
     Regions come smallest first, so that in a label map the inner one is seen. nnU-Net's class
     ``ignore`` is none. Cases are those that it lists, or else the files of ``imagesTr`` and
-    ``labelsTr``.
+    ``labelsTr``. Beside nnU-Net's own keys ``labelled`` may say which classes each case labels:
+    ``{"case_0001": ["liver", "spleen"], ...}``.
 
     Raises:
         MissingFileError: If a file that it lists is missing.
@@ -45,12 +47,14 @@ def find_nnunet(folder: Path) -> Collection | None:
         raise UserError(f'{path} names no classes; it wants "labels": {{"0": "background", ...}}')
     if not exclude_each_other(classes):
         classes = dict(sorted(classes.items(), key=lambda item: len(item[1])))
-    return Collection(
+    found = Collection(
         *(folder.name, folder, cases),
         classes=classes,
         channels=_channels(description.get("channel_names", description.get("modality"))),
         ignore=None if ignored is None else ignored[0],
     )
+    told = description.get("labelled")
+    return found if told is None else tell_labelled(found, _labelled(told, path), path)
 
 
 def read_splits(path: str | Path) -> list[tuple[str, ...]]:
@@ -76,6 +80,12 @@ def read_splits(path: str | Path) -> list[tuple[str, ...]]:
     if not sound:
         raise UserError(f'{path} holds no splits; it wants [{{"train": [...], "val": [...]}}, ...]')
     return splits
+
+
+def _labelled(told: Any, path: Path) -> dict[str, tuple[str, ...]]:
+    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
+        raise UserError(f'{path}: "labelled" must be {{"CASE": ["CLASS", ...], ...}}')
+    return {str(case): tuple(map(str, names)) for case, names in told.items()}
 
 
 def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...]:
