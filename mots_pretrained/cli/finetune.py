@@ -12,6 +12,7 @@ from mots_pretrained.cli import training_options as options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
+    from mots_pretrained.training.curve import Curve
     from mots_pretrained.training.finetune import History
     from mots_pretrained.training.recipe import Recipe
 
@@ -66,6 +67,14 @@ def finetune(
     folds: Annotated[
         int | None, typer.Option(help="Train N networks, each with another part held out")
     ] = None,
+    curve: Annotated[
+        str,
+        typer.Option(
+            help="Instead of a model a learning curve: pretrained against random weights with so "
+            "many scans, as 1,2,4,8; heads alone unless --train all"
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option(help="Random seeds of the curve")] = 3,
     spacing: Annotated[
         str, typer.Option(help="mm to work at, as 4,3,3 (D,H,W); default: the data's or model's")
     ] = "",
@@ -81,6 +90,7 @@ def finetune(
 ) -> None:
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
     from mots_pretrained.training.add_organs import add_organs_folder
+    from mots_pretrained.training.curve import learning_curve
     from mots_pretrained.training.finetune_folder import finetune_folder
 
     changes: dict[str, Any] = {**_classes(classes), **_held_out(val, data)}
@@ -93,8 +103,8 @@ def finetune(
             raise UserError("--add-to says what to start from and what learns; leave --from, "
                             "--train out")  # fmt: skip
         changes |= {"start": add_to, "train": "add"}
-    if train:
-        changes["train"] = train
+    if train or curve:
+        changes.setdefault("train", train or "head")
     if folds is not None:
         changes["folds"] = folds
     if spacing:
@@ -110,9 +120,16 @@ def finetune(
         max_minutes=max_minutes,
         deterministic=deterministic,
     ) as run:
-        teach = add_organs_folder if chosen.train == "add" else finetune_folder
-        history = teach(data, output, chosen, run=run)
-    if options.is_main():
+        if curve:
+            found = learning_curve(
+                *(data, output, chosen), counts=_counts(curve), seeds=seeds, run=run
+            )
+        else:
+            teach = add_organs_folder if chosen.train == "add" else finetune_folder
+            history = teach(data, output, chosen, run=run)
+    if curve:
+        _report_curve(found, output, json)
+    elif options.is_main():
         _report(history, output, chosen, json)
 
 
@@ -155,12 +172,28 @@ def _held_out(text: str, data: str) -> dict[str, Any]:
     return {"held_out": int(text)} if number else {"validation": _words(text)}
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    if not all(word.isdigit() for word in _words(text)):
+        raise UserError(f"--curve takes numbers of scans by commas, as 1,2,4,8, not {text!r}")
+    return tuple(int(word) for word in _words(text))
+
+
 def _spacing(text: str) -> tuple[float, float, float]:
     try:
         depth, height, width = (float(step) for step in text.split(","))
     except ValueError:
         raise UserError(f"--spacing takes three numbers by commas, not {text!r}") from None
     return depth, height, width
+
+
+def _report_curve(curve: Curve, output: str, as_json: bool) -> None:
+    if as_json:
+        console.show_json({"output": output, **curve.as_json()})
+        return
+    console.show(f"Mean Dice of {curve.held_out} held-out scans:\n{curve.as_text()}")
+    console.show(f"{output}: curve.csv, every score; curve.png")
+    if not curve.complete:
+        console.show("It ran out of time; continue with the same command and --resume")
 
 
 def _report(history: History, output: str, recipe: Recipe, as_json: bool) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from mots_pretrained.cli import main
 from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
+from mots_pretrained.evaluation.compare import Difference
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.training import finetune_folder as module
+from mots_pretrained.training.curve import Curve, CurvePoint
 from mots_pretrained.training.finetune import History
 from mots_pretrained.training.recipe import read_recipe
 
@@ -197,3 +199,27 @@ def test_folds_are_asked_for(data, tmp_path, called, capsys):
     assert main(words) == 0
     assert called["recipe"].folds == 5
     assert "each by the fold that held it out (5 folds)" in capsys.readouterr().out
+
+
+def test_a_curve_is_asked_for(data, tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def curve(folder, output, recipe, **options):
+        seen.update(options, train=recipe.train)
+        better = Difference("mean", 2, 0.6, 0.4, 0.2, 0.1, 0.3, 2, 0)
+        return Curve((CurvePoint(4, 3, better),), complete=False, held_out=2)
+
+    monkeypatch.setattr("mots_pretrained.training.curve.learning_curve", curve)
+    words = ["finetune", "-i", str(data), "-o", str(tmp_path / "o"), "--curve", "2, 4"]
+    assert main([*words, "--seeds", "5"]) == 0
+    assert (seen["counts"], seen["seeds"], seen["train"]) == ((2, 4), 5, "head")
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[2].split() == [
+        "4", "0.600", "0.400", "+0.200", "[+0.100,", "+0.300]", "3",
+    ]  # fmt: skip
+    assert "continue with the same command and --resume" in shown
+    assert main([*words, "--train", "all", "--json"]) == 0
+    assert seen["train"] == "all"
+    assert json.loads(capsys.readouterr().out)["points"][0]["interval"] == [0.1, 0.3]
+    assert main([*words[:-1], "few"]) == 2
+    assert "--curve takes numbers of scans" in capsys.readouterr().err

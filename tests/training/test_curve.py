@@ -1,0 +1,151 @@
+"""The learning curve: both arms on the same scans, nothing done twice, intervals by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.evaluation.table import read_lines
+from mots_pretrained.images.volume import Volume, write_like
+from mots_pretrained.methods import METHODS
+from mots_pretrained.training import curve as module
+from mots_pretrained.training.curve import learning_curve, points_of
+from mots_pretrained.training.recipe import Recipe, Run
+
+HELD = ("d", "e")
+RECIPE = Recipe(steps=2, batch=1, train="head", validation=HELD)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Five scans with a bright box each."""
+    for seed, name in enumerate("abcde"):
+        image = np.random.default_rng(seed).normal(-900, 50, (32, 32, 32)).astype(np.int16)
+        label = np.zeros(image.shape, np.uint8)
+        label[4:20, 4:20, 4 + seed : 20 + seed] = 1
+        image[label == 1] += 900
+        volume = Volume.with_spacing(image, (12.0, 12.0, 12.0))
+        for folder, array, dtype in (("images", image, np.int16), ("labels", label, np.uint8)):
+            (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+            write_like(tmp_path / "data" / folder / f"{name}.nii.gz", array, volume, dtype=dtype)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def recipe(tiny, tmp_path):
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    return replace(RECIPE, start=str(tmp_path / "start"))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Kind of start, seed and cases of every network that is trained."""
+    found, finetune = [], module.finetune
+
+    def remember(network, cases, recipe, **options):
+        names = tuple(case.name for case in cases)
+        found.append(("random" if recipe.start is None else "pretrained", recipe.seed, names))
+        return finetune(network, cases, recipe, **options)
+
+    monkeypatch.setattr(module, "finetune", remember)
+    return found
+
+
+def test_both_arms_learn_from_the_same_scans_and_are_scored_on_the_held_out(
+    data, recipe, tmp_path, trained
+):
+    said = []
+    run = Run(say=said.append)
+    curve = learning_curve(data, tmp_path / "out", recipe, counts=(2, 1), seeds=2, run=run)
+    assert [(kind, seed, len(names)) for kind, seed, names in trained] == [
+        (kind, seed, count) for seed in (0, 1) for count in (1, 2) for kind in module.ARMS
+    ]
+    for one, other in zip(trained[::2], trained[1::2], strict=True):
+        assert one[1:] == other[1:]
+        assert {*one[2]} <= {"a", "b", "c"}
+    assert {*trained[0][2]} < {*trained[2][2]}  # with two scans, the first and another
+    lines = read_lines(tmp_path / "out" / "curve.csv")
+    assert {line["case"] for line in lines} == {*HELD}
+    assert len(lines) == 2 * 2 * 2 * len(HELD)
+    assert {line["setting"] for line in lines} == {"1 scans", "2 scans"}
+    assert curve.complete
+    assert [(p.scans, p.seeds, p.difference.cases) for p in curve.points] == [(1, 2, 2), (2, 2, 2)]
+    assert "2 scans, seed 1, random weights (8 of 8)" in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        ".lock", "curve.csv", "curve.json", "curve.png",
+    }  # fmt: skip
+    assert curve.as_text().splitlines()[1].split()[0] == "1"
+    assert json.loads(json.dumps(curve.as_json()))["points"][1]["scans"] == 2
+
+
+def test_what_is_done_is_not_done_again_and_more_may_be_asked_for(data, recipe, tmp_path, trained):
+    out, resume = tmp_path / "out", Run(resume=True)
+    none = learning_curve(data, out, recipe, counts=(1,), seeds=1, run=Run(max_minutes=1e-9))
+    assert (none.complete, none.points, trained) == (False, (), [])
+    learning_curve(data, out, recipe, counts=(1,), seeds=1, run=resume)
+    first = read_lines(out / "curve.csv")
+    assert len(trained) == 2
+    again = learning_curve(data, out, recipe, counts=(1,), seeds=1, run=resume)
+    assert again.complete
+    assert len(trained) == 2
+    more = learning_curve(data, out, recipe, counts=(1, 3), seeds=1, run=resume)
+    assert len(trained) == 4
+    assert read_lines(out / "curve.csv")[: len(first)] == first
+    assert [point.scans for point in more.points] == [1, 3]
+    with pytest.raises(UserError, match="holds a curve; continue it with --resume"):
+        learning_curve(data, out, recipe, counts=(1,), seeds=1)
+    with pytest.raises(UserError, match='train "head", asked for is "all"'):
+        learning_curve(data, out, replace(recipe, train="all"), counts=(1,), seeds=1, run=resume)
+
+
+def test_all_weights_learn_where_that_is_asked_for(data, recipe, tmp_path):
+    every = replace(recipe, train="all")
+    curve = learning_curve(data, tmp_path / "out", every, counts=(2,), seeds=1)
+    assert {line["steps"] for line in read_lines(tmp_path / "out" / "curve.csv")} == {"2"}
+    assert curve.complete
+
+
+def line(scans, seed, arm, case, value):
+    return {
+        "setting": f"{scans} scans", "seed": f"{seed}", "row": arm, "case": case,
+        "category": "box", "metric": "dice", "value": value,
+    }  # fmt: skip
+
+
+def test_points_are_means_over_seeds_then_paired_over_scans():
+    """Differences 0.3 and 0.1 of two scans: the interval of their mean is from one to the other."""
+    lines = [
+        line(2, seed, arm, case, f"{value + (0.1 if seed else -0.1)}")
+        for seed in (0, 1)
+        for arm, case, value in (
+            ("pretrained", "x", 0.7), ("pretrained", "y", 0.5),
+            ("random", "x", 0.4), ("random", "y", 0.4),
+        )
+    ]  # fmt: skip
+    lines += [line(2, 2, "pretrained", "x", "0.9"), line(4, 0, "pretrained", "x", "0.9")]
+    (point,) = points_of(lines)
+    assert (point.scans, point.seeds) == (2, 2)
+    difference = point.difference
+    assert (difference.first, difference.second) == (pytest.approx(0.6), pytest.approx(0.4))
+    assert (difference.low, difference.high) == (pytest.approx(0.1), pytest.approx(0.3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "what"),
+    [
+        ({"start": None}, {}, "say which with --from"),
+        ({"folds": 2}, {}, "takes no folds"),
+        ({"validation": (), "held_out": 0}, {}, "hold out 1 at least"),
+        ({}, {"counts": (1, 4)}, "has 3 scans to train on beside 2 held out; the curve asks for 4"),
+        ({}, {"counts": ()}, "scans and seeds from 1 on"),
+        ({}, {"seeds": 0}, "scans and seeds from 1 on"),
+    ],
+)
+def test_what_no_curve_can_be_made_of_is_refused(data, recipe, tmp_path, changes, options, what):
+    with pytest.raises(UserError, match=what):
+        learning_curve(data, tmp_path / "out", replace(recipe, **changes), **options)
+    assert not (tmp_path / "out").exists()
