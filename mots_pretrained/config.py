@@ -214,7 +214,10 @@ class ModelConfig:
         own = len(self.tasks) - sum(len(one.classes) for one in self.added)
         added = {name for one in self.added for name in one.classes}
         kept = {name: value for name, value in self.thresholds.items() if name not in added}
-        return dataclasses.replace(self, tasks=self.tasks[:own], added=(), thresholds=kept)
+        seen = tuple(seen for seen in self.seen_volumes if seen.category not in added)
+        return dataclasses.replace(
+            self, tasks=self.tasks[:own], added=(), thresholds=kept, seen_volumes=seen
+        )
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:

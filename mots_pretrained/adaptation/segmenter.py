@@ -83,7 +83,7 @@ class Segmenter(Pretrained):
         """
         names = _class_names(num_classes, classes, self.config.exclusive)
         self.config = dataclasses.replace(
-            self.config, classes=names, class_values=(), thresholds={}
+            self.config, classes=names, class_values=(), thresholds={}, seen_volumes=()
         )
         head = build_head(self.config, self.backbone.level_widths, out_channels(self.config))
         like = next(self.parameters())

@@ -59,6 +59,11 @@ class Case:
         """Flat voxel positions of every present class: channel by channel, value by value."""
         return tuple(positions for _, _, positions in present_classes(self.target))
 
+    @property
+    def voxels(self) -> dict[tuple[int, int], int]:
+        """Voxels of every present class, by its target channel and value."""
+        return {(n, value): len(where) for n, value, where in present_classes(self.target)}
+
 
 def check_labelled(cases: Sequence[Case], classes: Sequence[str]) -> None:
     """Refuse training cases of which none labels one of the classes.

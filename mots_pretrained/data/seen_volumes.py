@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
-
-from numpy.typing import NDArray
+from collections.abc import Iterable, Iterator
 
 from mots_pretrained.config import ModelConfig, SeenVolume
 from mots_pretrained.data.case import Case
 
 
 def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume, ...]:
-    """Measure the categories of cases of tasks, on the contract's grid.
+    """Measure the categories of training cases, on the contract's grid.
 
     The smallest volume is that of scans whose border does not cut the category; a category that
-    is nowhere whole is left out.
+    is nowhere whole is left out. Of stored cases no more than their outermost voxels is read.
 
     Args:
-        cases: Cases of the configuration's tasks.
-        config: A network with tasks.
+        cases: Cases of the configuration's tasks or classes.
+        config: A network with tasks, or a segmenter.
 
     Returns:
-        A range for each category, in the order of the tasks.
+        A range for each category, in the order of the configuration.
     """
     voxel = math.prod(config.preprocessing.spacing) / 1000
     whole: dict[str, list[float]] = defaultdict(list)
     every: dict[str, list[float]] = defaultdict(list)
     without: dict[str, int] = defaultdict(int)
     for case in cases:
-        tasks = [config.tasks[index] for index in case.tasks]
-        names = [name for task in tasks for name in (task.organ, task.tumour)]
-        for name, labelled, mask in zip(names, case.labelled, case.target, strict=True):
-            if name is None or not labelled:
-                continue
-            volume = float((mask > 0).sum()) * voxel
+        voxels = case.voxels
+        for name, channel, value in _categories(case, config):
+            volume = voxels.get((channel, value), 0) * voxel
             if not volume:
                 without[name] += 1
                 continue
             every[name].append(volume)
-            if not _touches_border(mask):
+            if not _touches_border(case, channel, value):
                 whole[name].append(volume)
+    names = config.classes or tuple(name for task in config.tasks for name in task.categories)
     return tuple(
         SeenVolume(
             name,
@@ -51,11 +47,38 @@ def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume
             len(every[name]),
             without[name],
         )
-        for task in config.tasks
-        for name in task.categories
+        for name in names
         if whole[name]
     )
 
 
-def _touches_border(mask: NDArray[Any]) -> bool:
-    return any(mask.take(end, axis).any() for axis in range(3) for end in (0, -1))
+def with_seen_volumes(config: ModelConfig, cases: Iterable[Case]) -> ModelConfig:
+    """Return a configuration that says how large categories were in a training's cases.
+
+    Those that the cases tell nothing of keep what an earlier training has left.
+    """
+    seen = {one.category: one for one in (*config.seen_volumes, *seen_volumes(cases, config))}
+    return dataclasses.replace(config, seen_volumes=tuple(seen.values()))
+
+
+def _categories(case: Case, config: ModelConfig) -> Iterator[tuple[str, int, int]]:
+    """Yield each labelled category, the target channel that it is in, and its value there."""
+    if config.classes:
+        for index, name in enumerate(config.classes):
+            yield (name, 0, index + 1) if config.exclusive else (name, index, 1)
+        return
+    tasks = [config.tasks[index] for index in case.tasks]
+    names = [name for task in tasks for name in (task.organ, task.tumour)]
+    for channel, (category, labelled) in enumerate(zip(names, case.labelled, strict=True)):
+        if category is not None and labelled:
+            yield category, channel, 1
+
+
+def _touches_border(case: Case, channel: int, value: int) -> bool:
+    for axis, size in enumerate(case.shape):
+        for end in (0, size - 1):
+            face = [slice(None)] * 3
+            face[axis] = slice(end, end + 1)
+            if (case.target[(slice(channel, channel + 1), *face)] == value).any():
+                return True
+    return False

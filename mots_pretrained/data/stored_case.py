@@ -57,6 +57,11 @@ class StoredCase(Case):
         ends = np.cumsum([present.listed for present in self.classes])
         return tuple(np.split(positions, ends[:-1])) if self.classes else ()
 
+    @property
+    def voxels(self) -> dict[tuple[int, int], int]:
+        """Voxels of every present class, by its target channel and value."""
+        return {(present.channel, present.value): present.voxels for present in self.classes}
+
     @classmethod
     def at(
         cls,

@@ -15,6 +15,7 @@ from mots_pretrained.adaptation.ensemble import FOLD
 from mots_pretrained.adaptation.extended import add_head, check_new
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.layouts import find_labelled
+from mots_pretrained.data.seen_volumes import with_seen_volumes
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.files import write_json
@@ -180,8 +181,13 @@ class _Job:
         )
         history = train(trainer, watch, cases)
         if accelerator.is_main_process:
+            segmenter.config = with_seen_volumes(segmenter.config, cases)
             if recipe.train == "add":
                 extended = add_head(load(cast(str, recipe.start)), segmenter.cpu())
+                old, new = extended.config, segmenter.config
+                extended.config = dataclasses.replace(
+                    old, seen_volumes=(*old.seen_volumes, *new.seen_volumes)
+                )
                 extended.save_organs(output / ORGANS_FILE)
                 extended.save_pretrained(output)
             else:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.augment import Augmentation
+from mots_pretrained.data.seen_volumes import with_seen_volumes
 from mots_pretrained.data.sides import Order, mirrored_tasks
 from mots_pretrained.data.stream import PatchStream, Sampling
 from mots_pretrained.errors import UserError
@@ -117,6 +118,7 @@ def pretrain(
         trainer.run_on(lambda start, by: stream.batches(recipe.batch, start=start, stride=by))
         result = cast(Method, trainer.result).requires_grad_().eval()
         if accelerator.is_main_process:
+            result.config = with_seen_volumes(result.config, supply.cases(result.config))
             result.save_pretrained(output, half=recipe.half)
             earlier = None if recipe.start is None else resolve(recipe.start)
             write_training_scans(output, supply.hashes, earlier=earlier)

@@ -80,6 +80,7 @@ class Supply:
         generator: Version of the phantoms' generator; None of real scans.
         hashes: ``collection/identifier`` of each scan by the hash of its voxels; none of phantoms.
         marks: What tells the cases apart from any others, their labels included.
+        cases: Gives every case once for a network, where that makes sense.
     """
 
     tasks: tuple[Task, ...]
@@ -90,6 +91,7 @@ class Supply:
     generator: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
+    cases: Callable[[ModelConfig], Sequence[Case]] = lambda config: ()
 
 
 def phantoms(recipe: Recipe, output: Path) -> Supply:
@@ -152,16 +154,23 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
     if recipe.balance == "proportional":
         groups = [tuple(record for group in groups for record in group)]
 
+    def opened(config: ModelConfig, of: Sequence[CaseRecord]) -> Opened[CaseRecord]:
+        return Opened(tuple(of), partial(prepared.case, tasks=config.tasks))
+
     def source(config: ModelConfig) -> Source:
         prepared.check_contract(config.preprocessing)
-        case = partial(prepared.case, tasks=config.tasks)
-        cycles = [Cycle(Opened(group, case), recipe.seed) for group in groups]
+        cycles = [Cycle(opened(config, group), recipe.seed) for group in groups]
         return cycles[0] if len(cycles) == 1 else InTurn(tuple(cycles))
 
     scans = sum(map(len, groups))
     per_case = recipe.patches_per_case or 1
     what = f"{scans} cases of {folder}"
-    return Supply(chosen, scans, per_case, source, what, hashes=hashes, marks=marks)
+    return Supply(
+        *(chosen, scans, per_case, source, what),
+        hashes=hashes,
+        marks=marks,
+        cases=lambda config: opened(config, records),
+    )
 
 
 def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing, SeenVolume
 from mots_pretrained.data.case import Case
-from mots_pretrained.data.seen_volumes import seen_volumes
+from mots_pretrained.data.seen_volumes import seen_volumes, with_seen_volumes
+from mots_pretrained.data.stored_case import StoredCase, write_case
+from mots_pretrained.tasks import IGNORED
 
 CONFIG = ModelConfig(preprocessing=Preprocessing(spacing=(10.0, 10.0, 10.0)))  # 1 ml a voxel
 
@@ -32,6 +35,44 @@ def test_the_range_is_of_whole_organs_below_and_of_all_above():
         SeenVolume("liver", 3.0, 6.0, 3, 0),
         SeenVolume("liver_tumour", 1.0, 2.0, 2, 1),
         SeenVolume("spleen", 2.0, 2.0, 1, 0),
+    )
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_classes_and_regions_of_stored_cases_are_read_at_their_border_alone(exclusive, tmp_path):
+    config = dataclasses.replace(
+        CONFIG,
+        architecture="segmenter",
+        tasks=(),
+        classes=("a", "b", "c"),
+        exclusive=exclusive,
+        preprocessing=dataclasses.replace(CONFIG.preprocessing, spacing=(10.0, 10.0, 10.0)),
+    )
+    target = np.zeros((1 if exclusive else 3, 9, 8, 7), np.uint8)
+    target[:, 1:3, 1:3, 1:3] = 1
+    target[-1, 4:6, 1:4, 4:7] = 2 if exclusive else 1  # reaches the last column
+    target[0, 8, 7, 6] = IGNORED
+    made = Case(np.zeros((1, 9, 8, 7), np.float32), target, (True,) * len(target))
+    folder = tmp_path / "case"
+    folder.mkdir()
+    step, classes = write_case(folder, made)
+    stored = StoredCase.at(
+        *(folder,), name="x", channels=1, shape=made.shape, labelled=made.labelled, tasks=(),
+        step=step, classes=classes,
+    )  # fmt: skip
+    whole = (SeenVolume("a", 8.0, 8.0, 1, 0),)
+    if not exclusive:
+        whole += (SeenVolume("b", 8.0, 8.0, 1, 0),)
+    assert seen_volumes([made], config) == seen_volumes([stored], config) == whole
+
+
+def test_a_later_training_replaces_what_it_measures_and_keeps_the_rest():
+    old = (SeenVolume("liver", 9.0, 9.5, 8, 0), SeenVolume("pancreas", 1.0, 2.0, 8, 0))
+    config = dataclasses.replace(CONFIG, seen_volumes=old)
+    assert with_seen_volumes(config, [case((1, 4), (1, 2))]).seen_volumes == (
+        SeenVolume("liver", 3.0, 3.0, 1, 0),
+        old[1],
+        SeenVolume("liver_tumour", 1.0, 1.0, 1, 0),
     )
 
 

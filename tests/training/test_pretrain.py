@@ -15,6 +15,7 @@ from prepared_folder import write_prepared
 from small_networks import small
 from torso_once import torso_once
 
+from mots_pretrained.config import SeenVolume
 from mots_pretrained.data.augment import Augmentation
 from mots_pretrained.errors import UserError
 from mots_pretrained.methods import METHODS
@@ -37,6 +38,12 @@ from mots_pretrained.weights.provenance import TrainingScans, read_training_scan
 LIVER, KIDNEY, SPLEEN = MOTS_TASKS[0], MOTS_TASKS[1], MOTS_TASKS[6]
 GALLBLADDER = Task("gallbladder", "gallbladder", None)
 LUNGS = (Task("left_lung", "left_lung", None), Task("right_lung", "right_lung", None))
+SEEN = tuple(  # boxes of 20 and 12 voxels a side, of 12 mm; two of three cases train
+    SeenVolume(name, volume, volume, 2, 0)
+    for name, volume in (
+        ("liver", 13824.0), ("liver_tumour", 2986.0), ("colon_tumour", 2986.0), ("spleen", 13824.0)
+    )
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +93,7 @@ def test_a_finished_training_is_never_overwritten(recipe, folder, tmp_path):
     """Nor trained again by --resume: it is there; and of other settings it is refused."""
     recipe = replace(recipe, steps=1)
     net = pretrain(tmp_path, recipe, data=folder)
+    assert net.config.seen_volumes == SEEN
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     with pytest.raises(UserError, match="holds a finished training; choose another folder"):
         pretrain(tmp_path, recipe, data=folder)
