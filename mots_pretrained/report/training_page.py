@@ -1,4 +1,4 @@
-"""A training's folder as one page: curves of its log, scores, and how it was done."""
+"""A training's folder as one page: curves of its log, an example, scores, how it was done."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.report.curves import draw_curves, points
+from mots_pretrained.report.example import Example, draw_example
 from mots_pretrained.report.html import page
 from mots_pretrained.report.page import checked_page
 
@@ -51,6 +52,7 @@ def _body(folder: Path, rows: Sequence[dict[str, str]], title: str) -> Iterator[
     yield '<div class="curves">'
     yield from _curves(folder / LOG, rows)
     yield "</div>"
+    yield from _example(folder)
     for name in _FACTS:
         facts = _read(folder / name)
         scores = facts.get("scores")
@@ -76,8 +78,28 @@ def _curves(log: Path, rows: Sequence[dict[str, str]]) -> Iterator[str]:
         picture = Path(place) / "curves.png"
         for column in drawn:
             draw_curves({"training": rows}, picture, columns=[column])
-            data = base64.b64encode(picture.read_bytes()).decode("ascii")
-            yield f'<img alt="{escape(column)} by step" src="data:image/png;base64,{data}">'
+            yield _picture(picture, f"{column} by step")
+
+
+def _example(folder: Path) -> Iterator[str]:
+    """Show a slice of a case held out, if the training has left one."""
+    example = Example.read(folder)
+    if example is None:
+        return
+    yield "<h2>An example held out</h2>"
+    yield f'<p class="muted">A slice of one case, at step {example.step}.</p>'
+    yield '<div class="curves">'
+    with tempfile.TemporaryDirectory() as place:
+        picture = Path(place) / "example.png"
+        for which, told in (("truth", "as it was labelled"), ("found", "as it was predicted")):
+            draw_example(example, which, picture)
+            yield f"<figure>{_picture(picture, told)}<figcaption>{told}</figcaption></figure>"
+    yield "</div>"
+
+
+def _picture(path: Path, told: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<img alt="{escape(told)}" src="data:image/png;base64,{data}">'
 
 
 def _list(facts: dict[str, Any], before: str = "") -> Iterator[str]:

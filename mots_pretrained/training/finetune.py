@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
@@ -28,6 +29,7 @@ from mots_pretrained.inference.labels import class_rule
 from mots_pretrained.inference.network import Precision, Probabilities
 from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.losses import DiceCE, dice_ce
+from mots_pretrained.report.example import Example
 from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.folder import CHECKPOINT
 from mots_pretrained.training.launch import accelerated, on_main
@@ -295,8 +297,25 @@ class Watch:
         network.eval()
         own = range(accelerator.process_index, len(self.cases), accelerator.num_processes)
         scores: list[Any] = []
+        examples: list[Example] = []
+
+        def keep(*arrays: NDArray[Any]) -> None:
+            config = network.config
+            if not examples:  # one is enough
+                examples.append(
+                    Example.of(
+                        *arrays,
+                        exclusive=config.exclusive,
+                        spacing=config.preprocessing.spacing,
+                        names=config.classes,
+                        step=step,
+                    )
+                )
+
         for index in own:
-            found = score_case(network, self.cases[index], overlap=0.25, precision=precision)
+            found = score_case(
+                network, self.cases[index], overlap=0.25, precision=precision, on_found=keep
+            )
             scores.append((index, found))
         if accelerator.num_processes > 1:
             from accelerate.utils import gather_object
@@ -312,6 +331,8 @@ class Watch:
             self.history.best_step = step
             self.kept.update(best=mean, best_step=step)
             self.trainer.tensors = copy.deepcopy(network.state_dict())
+            if self.trainer.folder is not None and accelerator.is_main_process:
+                examples[0].save(self.trainer.folder)
 
     def _since_best(self) -> int:
         steps = [done for done, _ in self.history.validations]
@@ -319,7 +340,12 @@ class Watch:
 
 
 def score_case(
-    network: Segmenter, case: Case, *, overlap: float = 0.5, precision: Precision = "float32"
+    network: Segmenter,
+    case: Case,
+    *,
+    overlap: float = 0.5,
+    precision: Precision = "float32",
+    on_found: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None = None,
 ) -> dict[str, Scores]:
     """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
 
@@ -328,6 +354,7 @@ def score_case(
         case: A labelled case; classes that it does not label get no score.
         overlap: Share of a window that the next one covers again.
         precision: What the network computes in, as `Predictor` takes it.
+        on_found: Callback that receives the image's first channel, target and prediction.
     """
     config, predict = network.config, Probabilities(network, precision=precision)
     image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now
@@ -344,6 +371,8 @@ def score_case(
     ]
     found = np.concatenate(planes, axis=1)
     found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
+    if on_found is not None:
+        on_found(image[0], target, found)
     spacing, scores = config.preprocessing.spacing, {}
     known = case.knows(len(config.classes))
     for index, name in enumerate(config.classes):

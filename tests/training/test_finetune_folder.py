@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import SeenVolume
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import locked
 from mots_pretrained.images.volume import Volume, write_like
@@ -20,6 +21,7 @@ from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
 from mots_pretrained.phantom.collections import write_collection
+from mots_pretrained.report.example import Example
 from mots_pretrained.tasks import BCV_ORGANS
 from mots_pretrained.training import finetune
 from mots_pretrained.training import finetune_folder as module
@@ -76,9 +78,12 @@ def test_bcv_from_pretrained_weights_to_a_model_that_predicts(bcv, tiny, tmp_pat
     assert {name.split("/")[-1] for name in seen.scans.values()} == {*cases["train"]}
     assert not seen.complete  # what the weights it started from have seen is not recorded
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        ".lock", "README.md", "cases.json", "config.json", "log.csv", "model.safetensors",
-        "training.json", "training_scans.json",
+        ".lock", "README.md", "cases.json", "config.json", "example.npz", "log.csv",
+        "model.safetensors", "training.json", "training_scans.json",
     }  # fmt: skip
+    example = Example.read(tmp_path / "out")
+    assert (example.names, example.step) == (BCV_ORGANS, record["best_step"])
+    assert example.truth.any()
     prediction = Predictor(model)(bcv / "img" / "img0001.nii.gz")
     assert prediction.labels.shape == (24, 32, 32)
     assert prediction.names == BCV_ORGANS
@@ -99,12 +104,13 @@ def test_the_pretrained_backbone_is_what_training_starts_from(bcv, tiny, tmp_pat
 def test_plain_folders_learn_the_values_that_are_there(scratch, tmp_path):
     """And keep them: a class that was 7 in the user's labels is written as 7."""
     label = np.zeros((32, 32, 32), np.uint8)
-    label[4:12], label[20:24] = 3, 7
+    label[4:12], label[20:24, 2:12, 2:12] = 3, 7
     pair(tmp_path, "a.nii.gz", scan(), label)
     alone = replace(scratch, held_out=0)
     finetune_folder(tmp_path, tmp_path / "out", alone)
     config = Segmenter.from_pretrained(tmp_path / "out").config
     assert (config.classes, config.class_values) == (("class_3", "class_7"), ((3,), (7,)))
+    assert config.seen_volumes == (SeenVolume("class_7", 691.2, 691.2, 1, 0),)  # 400 x 1.728 ml
     named = replace(alone, classes=("liver", "spleen"), class_values=((3,), (7,)))
     finetune_folder(tmp_path, tmp_path / "named", named)
     config = Segmenter.from_pretrained(tmp_path / "named").config
