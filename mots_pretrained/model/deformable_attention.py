@@ -1,8 +1,11 @@
-"""Multi-scale deformable attention in plain torch (Eqs. 10 and 11)."""
+"""Multi-scale deformable attention (Eqs. 10 and 11), in plain torch; on CUDA by Triton."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
+import os
 from typing import Literal
 
 import torch
@@ -128,12 +131,30 @@ def deformable_sum(
         ``(B, Q, width)``; a point outside its level counts as zero.
     """
     weights = weights.to(locations)
+    if locations.is_cuda and _has_kernels(locations.device) and not _must_be_plain():
+        from mots_pretrained.model.deformable_triton import triton_sum
+
+        return triton_sum(values, shapes, locations, weights, heads=heads)
     exact = values.to(locations)  # half precision is summed in single
     gather = locations.device.type == "cpu" and not (
         torch.is_grad_enabled() or torch.compiler.is_compiling()
     )
     function = _gathered_sum if gather else _sampled_sum
     return function(exact, shapes, locations, weights, heads).to(values)
+
+
+@functools.cache
+def _has_kernels(device: torch.device) -> bool:
+    """Whether Triton is there and compiles for the device, unless MOTS_TRITON=0 says otherwise."""
+    wanted = os.environ.get("MOTS_TRITON", "1") != "0"
+    found = wanted and importlib.util.find_spec("triton") is not None
+    return found and torch.cuda.get_device_capability(device) >= (7, 0)
+
+
+def _must_be_plain() -> bool:
+    """Whether a graph is drawn of what is computed, or gradients have to be deterministic."""
+    drawn = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return drawn or (torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled())
 
 
 def _sampled_sum(

@@ -1,0 +1,119 @@
+"""Triton's kernels of deformable attention against the plain form, by Triton's interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mots_pretrained.model import deformable_attention
+
+# The interpreter is chosen when Triton is imported, so that each check is a process of its own.
+START = """
+import math, torch
+from mots_pretrained.model.deformable_attention import deformable_sum
+from mots_pretrained.model.deformable_triton import triton_sum
+
+SHAPES = [(3, 5, 4), (2, 2, 3), (1, 2, 1)]
+BATCH, HEADS, QUERIES, CHANNELS = 1, 2, 35, 3
+# more queries than a block, channels of no power of two
+
+def inputs(dtype, values_dtype=None):
+    generator = torch.Generator().manual_seed(1)
+    tokens = sum(math.prod(shape) for shape in SHAPES)
+    values = torch.randn(BATCH, tokens, HEADS * CHANNELS, generator=generator, dtype=dtype)
+    place = (BATCH, QUERIES, HEADS, 3, 2)
+    locations = torch.rand(*place, 3, generator=generator, dtype=dtype) * 1.5 - 0.25
+    locations[0, 0, 0, 0, 0] = 1e6  # far outside
+    weights = torch.randn(*place, generator=generator, dtype=dtype)
+    return values.to(values_dtype or dtype), locations, weights
+
+def both(made):
+    found = []
+    for function in (triton_sum, deformable_sum):
+        leaves = [x.clone().requires_grad_() for x in made]
+        out = function(leaves[0], SHAPES, *leaves[1:], heads=HEADS)
+        found.append((out, *torch.autograd.grad(out.double().sin().sum(), leaves)))
+    return zip(*found, strict=True)
+
+"""
+CHECKS = {
+    "single, and bfloat16 values": """
+for ours, plain in both(inputs(torch.float32)):
+    assert ours.dtype == plain.dtype
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=2e-5)
+HEADS = 1
+for ours, plain in both(inputs(torch.float32, torch.bfloat16)):
+    assert ours.dtype == plain.dtype
+    # a sum rounded to bfloat16 once, 8 bits, and a gradient of it
+    torch.testing.assert_close(ours.double(), plain.double(), rtol=2e-2, atol=2e-2)
+""",
+    "double, several images, and gradients by differences": """
+BATCH = 2
+for ours, plain in both(inputs(torch.float64)):
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-9)
+SHAPES, QUERIES, HEADS = [(2, 3, 2)], 2, 1
+values, locations, weights = inputs(torch.float64)
+leaves = values[:1], locations[:1, :, :, :1, :1] , weights[:1, :, :, :1, :1]
+leaves[1].copy_(torch.rand(leaves[1].shape).double() * 0.8 + 0.11)
+torch.autograd.gradcheck(
+    lambda v, l, w: triton_sum(v, SHAPES, l, w, heads=1),
+    [leaf.contiguous().requires_grad_() for leaf in leaves], eps=1e-7, atol=1e-6,
+)
+""",
+}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(name, marks=[pytest.mark.long] if k else []) for k, name in enumerate(CHECKS)],
+)
+def test_it_equals_the_plain_form_with_all_gradients(check):
+    settings = {**os.environ, "TRITON_INTERPRET": "1"}
+    words = [sys.executable, "-c", START + CHECKS[check]]
+    done = subprocess.run(words, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_it_is_for_cuda_alone(monkeypatch):
+    def never(device):
+        raise AssertionError
+
+    monkeypatch.setattr(deformable_attention, "_has_kernels", never)
+    layer = deformable_attention.DeformableAttention(12, heads=2, levels=1, points=2)
+    query = torch.rand(1, 4, 12)
+    layer(query, torch.rand(1, 4, 3), torch.rand(1, 8, 12), [(2, 2, 2)]).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "capability", "wanted"),
+    [
+        (None, True, (7, 0), True),
+        (None, True, (6, 1), False),
+        (None, False, (9, 0), False),
+        ("0", True, (9, 0), False),
+    ],
+)
+def test_it_is_used_where_it_can_be(monkeypatch, setting, found, capability, wanted):
+    monkeypatch.delenv("MOTS_TRITON", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("MOTS_TRITON", setting)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if found else None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert deformable_attention._has_kernels.__wrapped__(torch.device("cuda")) is wanted
+
+
+def test_drawn_graphs_and_deterministic_gradients_are_plain():
+    assert not deformable_attention._must_be_plain()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert deformable_attention._must_be_plain()
+        with torch.no_grad():
+            assert not deformable_attention._must_be_plain()
+    finally:
+        torch.use_deterministic_algorithms(False)
