@@ -1,0 +1,84 @@
+"""The benchmark of predicting a scan: places of the windows run, agreement, what is compared."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("inference")
+
+
+def test_four_windows_cover_a_part_alone(bench):
+    places, part = bench.four_windows((200, 512, 512), (64, 256, 256))
+    assert len(places) == 4
+    assert [p.stop - p.start for p in part] == [64, 384, 384]
+    assert min(places) == tuple(p.start for p in part) == (68, 64, 64)
+    assert bench.four_windows((75, 137, 137), (48, 96, 96))[0] == [(1, 20, 20), (25, 20, 20)]
+    assert bench.four_windows((48, 96, 96), (48, 96, 96))[0] == [(0, 0, 0)]
+
+
+def test_agreement_is_dice_over_what_either_found(bench):
+    a = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
+    b = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
+    assert bench.agreement(a, b) == pytest.approx((4 / 5 + 0) / 2)
+    assert bench.agreement(a[2:], b[2:]) == 1
+
+
+def test_lines_say_what_was_reckoned_and_what_is_compared(bench):
+    found = {
+        "one window": {"peak_gib": 0.5},
+        "plain loop": {"peak_gib": 1.75, "reckoned_seconds": 90.0},
+        "monai": {"seconds": 30.0, "peak_gib": 0.9},
+        "ours, one task": {"seconds": 19.0, "peak_gib": 0.6},
+        "ours": {"seconds": 20.0, "peak_gib": 0.7},
+    }
+    rows = bench.rows_of(found, "paper", "float32", (200, 512, 512), 2)
+    by = {(row["setting"], row["metric"]): row["value"] for row in rows}
+    loop = "plain loop, float32, 2 threads"
+    assert by[f"{loop}, reckoned from the windows run", "reckoned_seconds"] == 90
+    assert by[loop, "peak_gib_above"] == 1.25
+    ours = "ours, float32, 2 threads"
+    assert by[ours, "times_as_long_as_monai"] == pytest.approx(0.6667)
+    assert by[ours, "times_as_long_as_ours, one task"] == pytest.approx(1.0526)
+    assert {row["row"] for row in rows} == {"paper, 512x512x200"}
+
+
+def test_throughput_is_told_with_and_without_start_up(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    ratios = importlib.import_module("cohort").ratios
+    walls = {
+        "one run": 12.0, "single runs, summed": 40.0, "start-up alone": 2.0,
+        "one process, in turn": 18.0,
+    }  # fmt: skip
+    found = ratios({kind: {"wall_seconds": wall} for kind, wall in walls.items()}, 10)
+    assert found == {
+        "including start-up": 3.33, "excluding start-up": 2.0, "one process, in turn": 1.6
+    }  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arm", ["one window", "plain loop", "monai", "ours, bounded"])
+def test_an_arm_runs_in_a_process_of_its_own(bench, arm, tmp_path):
+    bench.make_scan(tmp_path / "scan.nii.gz", (24, 64, 64))
+    script = str(BENCHMARKS / "inference.py")
+    for one in dict.fromkeys(("ours", arm)):
+        words = [sys.executable, script, "--quick", "--child", one, "shipped", "float32"]
+        told = json.loads(subprocess.check_output([*words, str(tmp_path)], text=True))
+    assert told["peak_gib"] > 0
+    if arm in ("monai", "ours, bounded"):
+        assert told["agreement_with_ours_float32"] > 0.99
+    if arm == "plain loop":
+        assert told["agreement_on_the_windows_run"] > 0.99
+        assert told["reckoned_seconds"] == pytest.approx(7 * told["reckoned_seconds_one_task"])
