@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ Nothing is shown unless a handler is added and the level set, as ``mots -v`` and
 """
 
 LOGGER.addHandler(logging.NullHandler())
+
+_forgotten = 0  # MB: the peak of this program before it was last forgotten
 
 
 @contextmanager
@@ -57,11 +59,19 @@ def peak_memory_mb() -> dict[str, int]:
         pass
     own = _own_peak_mb()
     if own is not None:
-        peak["process"] = own
+        peak["process"] = max(own, _forgotten)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         peak["gpu"] = torch.cuda.max_memory_allocated() >> 20
     return peak
+
+
+def forget_peak() -> None:
+    """Start Linux's figure of this program's peak anew; `peak_memory_mb` keeps the larger one."""
+    global _forgotten
+    _forgotten = max(_forgotten, _own_peak_mb() or 0)
+    with suppress(OSError):  # a container may forbid it; the peak then is that of all before, too
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
 def _own_peak_mb() -> int | None:

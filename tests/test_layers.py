@@ -26,7 +26,7 @@ LAYERS = (
     ("images", "batch"),
     ("config",),
     ("tasks", "shapes"),
-    ("parse",),
+    ("parse", "memory"),
     ("files", "stages"),
     ("errors",),
 )

@@ -90,6 +90,19 @@ def predict(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 or (on cuda) float16")
     ] = "float32",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile the network first, which takes minutes; for many scans"
+        ),
+    ] = False,
+    max_ram: Annotated[
+        float | None,
+        typer.Option(
+            help="GB of memory at most, with the same result; what does not fit lies in files of "
+            "no name under --output"
+        ),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
     ] = False,
@@ -143,8 +156,11 @@ def predict(
         flips=flips,
         batch=batch,
         precision=precision,  # type: ignore[arg-type]  # it is checked there
+        compiled=compiled,
         postprocess=postprocess,
         probabilities=probabilities,
+        max_ram=max_ram,
+        scratch=output,
     )
     channels = len(predictor.config.preprocessing.channels)
     scans = find_scans(scan, channels, series=series or None)

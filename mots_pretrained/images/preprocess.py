@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.hounsfield import why_not_hounsfield
-from mots_pretrained.images.resample import resample, shape_at
+from mots_pretrained.images.resample import resampled_slabs, shape_at
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.shapes import Size
 
@@ -43,23 +44,70 @@ def preprocess(volume: Volume, contract: Preprocessing) -> NDArray[np.float32]:
         >>> preprocess(volume, Preprocessing()).shape
         (1, 16, 16, 16)
     """
-    size = contract_shape(volume, contract)
-    channels = volume.array if volume.array.ndim == 4 else volume.array[None]
-    result = np.empty((len(channels), *size), np.float32)
-    for index, channel in enumerate(channels):
-        if contract.intensity == "ct":
-            reason = why_not_hounsfield(channel)
-            if reason:
-                warnings.warn(
-                    f"{volume.name} does not look like a CT in Hounsfield units: {reason}; the "
-                    "result may be meaningless",
-                    stacklevel=2,
-                )
-            resample(channel, size, out=result[index])
-            scale_hounsfield(result[index], contract.clip)
-        else:
-            resample(zscore(channel, volume.name, index), size, out=result[index])
+    stream = PlaneStream(volume, contract)
+    result = np.empty(stream.shape, np.float32)
+    for start, planes in stream.slabs:
+        result[:, start : start + planes.shape[1]] = planes
     return result
+
+
+class PlaneStream:
+    """What `preprocess` returns, made from feet to head while it is asked for.
+
+    Args:
+        volume: As in `preprocess`.
+        contract: Likewise.
+
+    Attributes:
+        shape: ``(C, D, H, W)``.
+        slabs: Pairs of first plane and ``(C, n, H, W)``, without gaps, made when they are taken.
+
+    Raises:
+        ValueError: As `preprocess` does.
+
+    Warns:
+        UserWarning: As `preprocess` does.
+    """
+
+    def __init__(self, volume: Volume, contract: Preprocessing) -> None:
+        size = contract_shape(volume, contract)
+        channels = [*volume.array] if volume.array.ndim == 4 else [volume.array]
+        self.shape = (len(channels), *size)
+        if contract.intensity == "ct":
+            for channel in channels:
+                reason = why_not_hounsfield(channel)
+                if reason:
+                    warnings.warn(
+                        f"{volume.name} does not look like a CT in Hounsfield units: {reason}; the "
+                        "result may be meaningless",
+                        stacklevel=3,
+                    )
+        else:
+            channels = [zscore(c, volume.name, index) for index, c in enumerate(channels)]
+        self.slabs = _slabs(channels, size, contract)
+        self._held = np.empty((len(channels), 0, *size[1:]), np.float32)
+        self._first = 0
+
+    def planes(self, first: int, stop: int) -> NDArray[np.float32]:
+        """Return ``(C, stop - first, H, W)``; planes before ``first`` are not held any more."""
+        parts = [self._held[:, first - self._first :]]
+        count = parts[0].shape[1]
+        while count < stop - first:
+            parts.append(next(self.slabs)[1])
+            count += parts[-1].shape[1]
+        self._held, self._first = np.concatenate(parts, axis=1), first
+        return self._held[:, : stop - first]
+
+
+def _slabs(
+    channels: list[NDArray[Any]], size: Size, contract: Preprocessing
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Resample all channels side by side, and scale CT numbers."""
+    for slabs in zip(*(resampled_slabs(channel, size) for channel in channels), strict=True):
+        start, planes = slabs[0][0], np.stack([slab for _, slab in slabs])
+        if contract.intensity == "ct":
+            scale_hounsfield(planes, contract.clip)
+        yield start, planes
 
 
 def contract_shape(volume: Volume, contract: Preprocessing) -> Size:

@@ -24,7 +24,11 @@ from torch import Tensor
 
 from mots_pretrained.shapes import Size
 
-_CHUNK = 1 << 24  # voxels worked on at once: 64 MiB in float32
+CHUNK = 1 << 24
+"""Voxels of an image that are resampled at once: 64 MiB in float32."""
+
+PLANES = 16
+"""Resampled planes that are given at once, at most."""
 
 
 def shape_at(shape: Size, spacing: tuple[float, ...], wanted: tuple[float, ...]) -> Size:
@@ -46,15 +50,12 @@ def shape_at(shape: Size, spacing: tuple[float, ...], wanted: tuple[float, ...])
     return depth, height, width
 
 
-def resample(
-    array: NDArray[Any], size: Size, *, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+def resample(array: NDArray[Any], size: Size) -> NDArray[np.float32]:
     """Resample an image by a linear, anti-aliased kernel, a few planes at a time.
 
     Args:
         array: ``(D, H, W)`` of any real type.
         size: Voxels wanted along (D, H, W).
-        out: Where to write the result, if it has a place already.
 
     Returns:
         ``size``, float32.
@@ -63,16 +64,26 @@ def resample(
         >>> resample(np.full((4, 4, 4), 7, np.int16), (2, 8, 3)).mean()
         7.0
     """
+    result = np.empty(size, np.float32)
+    for start, slab in resampled_slabs(array, size):
+        result[start : start + len(slab)] = slab
+    return result
+
+
+def resampled_slabs(array: NDArray[Any], size: Size) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Resample an image as `resample` does, and yield a few planes at a time.
+
+    Yields:
+        Pairs of first plane and ``(n, H, W)``, without gaps, which are the caller's own.
+    """
     depth = array.shape[0]
-    step = max(1, _CHUNK // max(1, math.prod(array.shape[1:])))
+    step = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
     planes = (
         (start, resample_planes(_float(array[start : start + step]), size[1:])[None])
         for start in range(0, depth, step)
     )
-    result = np.empty(size, np.float32) if out is None else out
     for start, slab in resample_depth(planes, depth, size[0]):
-        result[start : start + slab.shape[1]] = slab[0].numpy()
-    return result
+        yield start, slab[0].numpy()
 
 
 def resample_labels(labels: NDArray[Any], size: Size) -> NDArray[Any]:
@@ -175,7 +186,7 @@ def resample_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resample_depth(
-    slabs: Iterable[tuple[int, Tensor]], depth: int, wanted: int, *, most: int = 64
+    slabs: Iterable[tuple[int, Tensor]], depth: int, wanted: int, *, most: int = PLANES
 ) -> Iterator[tuple[int, Tensor]]:
     """Resample slabs along depth as they come; only the planes still needed are held.
 

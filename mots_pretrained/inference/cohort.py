@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mots_pretrained.config import ModelConfig
+    from mots_pretrained.images.preprocess import PlaneStream
     from mots_pretrained.images.volume import Volume
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.inference.predictor import Predictor
@@ -149,7 +150,8 @@ def segment_scans(
 ) -> tuple[list[dict[str, Any]], list[Failure]]:
     """Segment scans; while the network works, the next is read and the one before is written.
 
-    At most three scans are in memory. What fails is listed and the others go on.
+    At most three scans are in memory, and one where the predictor's memory is bounded. What fails
+    is listed and the others go on.
 
     Args:
         predictor: The network to use.
@@ -195,7 +197,8 @@ def segment_scans(
     def store(item: _InWork) -> _InWork:
         return item.step("write", lambda found: write(found, item.scan))
 
-    read_ahead = ahead(map(read, scans))
+    alone = predictor.bound is not None
+    read_ahead = (read(scan) for scan in scans) if alone else ahead(map(read, scans))
     with closing(read_ahead), ThreadPoolExecutor(1) as writer:
         writing: Future[_InWork] | None = None
         for item in read_ahead:
@@ -203,6 +206,9 @@ def segment_scans(
             if writing is not None:
                 settle(writing.result())
             writing = writer.submit(store, item)
+            if alone:
+                settle(writing.result())
+                writing = None
         if writing is not None:
             settle(writing.result())
     return reports, failures
@@ -291,7 +297,9 @@ def write_results(
     return {**report, **drawn}
 
 
-def _read(predictor: Predictor, scan: CaseFiles) -> tuple[Volume, NDArray[np.float32]]:
+def _read(
+    predictor: Predictor, scan: CaseFiles
+) -> tuple[Volume, NDArray[np.float32] | PlaneStream]:
     from mots_pretrained.images.reading import read_channels
 
     volume = read_channels(scan.images, series=scan.series)

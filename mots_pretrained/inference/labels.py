@@ -17,6 +17,8 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.resample import resample_planes
 from mots_pretrained.inference.sliding_window import THRESHOLD
+from mots_pretrained.memory import Scratch
+from mots_pretrained.shapes import Size
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,15 @@ class Masks:
     Args:
         names: The categories.
         shape: Voxels along (D, H, W).
+        scratch: Where they lie, as ``"masks"``.
     """
 
-    def __init__(self, names: tuple[str, ...], shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, names: tuple[str, ...], shape: Size, *, scratch: Scratch | None = None
+    ) -> None:
         self._names = names
-        self._bits = np.zeros(((len(names) + 7) // 8, *shape), np.uint8)
+        size = ((len(names) + 7) // 8, *shape)
+        self._bits = (scratch or Scratch()).zeros("masks", size, np.uint8)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.make_input import Scan, read_scan
-from mots_pretrained.images.preprocess import preprocess
+from mots_pretrained.images.preprocess import PlaneStream, contract_shape, preprocess
 from mots_pretrained.images.resample import resample_depth
 from mots_pretrained.images.volume import Volume
+from mots_pretrained.inference.bound import VOXELS_AT_ONCE, Bound, Work
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.inference.network import Network, Precision, Probabilities
 from mots_pretrained.inference.postprocess import postprocess
@@ -25,8 +27,7 @@ from mots_pretrained.inference.sliding_window import (
     over_mirrors,
     sliding_window,
 )
-
-_VOXELS_AT_ONCE = 1 << 21  # of the result: bounds the memory of deciding, 8 MiB a category
+from mots_pretrained.memory import Scratch, give_back
 
 
 class Predictor:
@@ -47,13 +48,20 @@ class Predictor:
         batch: Windows predicted at once.
         precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast;
             ``"float32"`` leaves the network as it is.
+        compiled: Compile the network by ``torch.compile``, here and now; it takes minutes, and a
+            compiler of C++ on a processor.
         postprocess: Clean the result as the published testing does.
         probabilities: Keep the probabilities on the contract's grid, in half precision.
+        max_ram: Gigabytes (10^9 bytes) that the process may hold, at the same result; Linux only.
+            The image is then made a few planes at a time, and what does not fit lies in files. A
+            batch of windows is computed once to see what that takes.
+        scratch: Folder for those files, which have no name and vanish by themselves; the system's
+            for temporary files by default, which must not lie in memory itself.
 
     Raises:
         UnknownNameError: If the network has no such task.
         UserError: If the network makes no labels, there is no such device or precision, or the
-            overlap or the batch is out of range.
+            overlap, the batch or the memory is out of range.
 
     Example:
         >>> prediction = Predictor(net)("ct.nii.gz")  # doctest: +SKIP
@@ -72,8 +80,11 @@ class Predictor:
         flips: bool = False,
         batch: int = 1,
         precision: Precision = "float32",
+        compiled: bool = False,
         postprocess: bool = False,
         probabilities: bool = False,
+        max_ram: float | None = None,
+        scratch: str | os.PathLike[str] | None = None,
     ) -> None:
         self.net = net
         check_layout(overlap, batch)
@@ -82,6 +93,8 @@ class Predictor:
             chosen = _device(device)
             if isinstance(net, torch.nn.Module):
                 net.to(chosen)
+        if compiled:
+            net = cast(Network, torch.compile(net))
         self._network = Probabilities(net, tasks=tasks, precision=precision)
         self.config = self._network.config
         self.rule: LabelRule = (
@@ -93,6 +106,10 @@ class Predictor:
             raise UserError("post-processing knows the organs of MOTS; a segmenter has none of it")
         self.postprocess = postprocess
         self.probabilities = probabilities
+        if compiled:
+            self._compile()
+        self.scratch = scratch
+        self.bound = None if max_ram is None else Bound.measured(max_ram, self._one_batch)
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
@@ -118,14 +135,17 @@ class Predictor:
         """
         return self.segment(*self.prepare(scan), on_window=on_window)
 
-    def prepare(self, scan: Scan) -> tuple[Volume, NDArray[np.float32]]:
+    def prepare(self, scan: Scan) -> tuple[Volume, NDArray[np.float32] | PlaneStream]:
         """Read a scan and bring it to the contract, for `segment`: two steps of one call.
 
         Returns:
-            The scan, and ``(C, D, H, W)``.
+            The scan, and ``(C, D, H, W)``, or a stream of its planes where memory is bounded.
         """
+        if self.bound is not None:
+            give_back()  # what the scan before has left
         volume = read_scan(scan)
-        return volume, preprocess(volume, self.config.preprocessing)
+        make = PlaneStream if "image" in self._away(volume) else preprocess
+        return volume, make(volume, self.config.preprocessing)
 
     def prepared(
         self,
@@ -154,42 +174,98 @@ class Predictor:
         return self.segment(volume, image, on_window=on_window)
 
     def segment(
-        self, volume: Volume, image: NDArray[np.float32], *, on_window: OnWindow | None = None
+        self,
+        volume: Volume,
+        image: NDArray[np.float32] | PlaneStream,
+        *,
+        on_window: OnWindow | None = None,
     ) -> Prediction:
         """Segment ``image``, the volume on the contract's grid, and decide on the volume's own."""
         network = self._network
+        scratch = Scratch(self.scratch, self._away(volume))
         slabs = sliding_window(
-            torch.from_numpy(image),
+            image if isinstance(image, PlaneStream) else torch.from_numpy(image),
             over_mirrors(network, network.sides) if self.flips else network,
             window=self.config.preprocessing.window,
             overlap=self.overlap,
             batch=self.batch,
+            scratch=scratch,
             on_window=on_window,
         )
-        labels = np.zeros(volume.shape, self.rule.dtype)
-        masks = None if self.rule.exclusive else Masks(self.rule.names, volume.shape)
+        labels = scratch.zeros("labels", volume.shape, self.rule.dtype)
+        masks = None
+        if not self.rule.exclusive:
+            masks = Masks(self.rule.names, volume.shape, scratch=scratch)
         depth, *plane = volume.shape
-        most = max(1, _VOXELS_AT_ONCE // math.prod(plane))
-        kept: list[NDArray[np.float16]] = []
+        most = max(1, VOXELS_AT_ONCE // math.prod(plane))
+        kept: NDArray[np.float16] | None = None
+        if self.probabilities:
+            kept = np.empty((self._maps, *image.shape[1:]), np.float16)
         with network.evaluating():
             checked: Iterator[tuple[int, torch.Tensor]] = map(network.checked, slabs)
-            if self.probabilities:
+            if kept is not None:
                 checked = _keeping(checked, kept)
             for start, planes in resample_depth(checked, image.shape[1], depth, most=most):
                 decide(planes, self.rule, (plane[0], plane[1]), labels, masks, start)
+                scratch.release()
+        if self.bound is not None:
+            give_back()
         if self.postprocess and masks is not None:
             postprocess(masks)
             _follow(labels, masks, self.rule)
-        probabilities = np.concatenate(kept, axis=1) if kept else None
-        return Prediction(labels, volume, self.label_values, masks, probabilities)
+        return Prediction(labels, volume, self.label_values, masks, kept)
+
+    @property
+    def _maps(self) -> int:
+        """Probabilities that a voxel has."""
+        return len(self.rule.names) + self.rule.exclusive
+
+    def _one_batch(self) -> None:
+        """Compute a batch of windows, for what it takes."""
+        contract = self.config.preprocessing
+        with self._network.evaluating():
+            self._network(torch.zeros(self.batch, len(contract.channels), *contract.window))
+
+    def _compile(self) -> None:
+        """Compute a batch, upon which torch compiles the network."""
+        try:
+            self._one_batch()
+        except UserError:
+            raise
+        except Exception as error:  # torch has many kinds for what lacks
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"torch can't compile the network here ({reason}); leave out compiled (--compile)"
+            ) from error
+
+    def _away(self, volume: Volume) -> frozenset[str]:
+        """Return what of predicting a scan does not lie in memory."""
+        if self.bound is None:
+            return frozenset()
+        contract = self.config.preprocessing
+        depth, height, width = map(max, contract_shape(volume, contract), contract.window)
+        scored = contract.intensity != "ct"
+        work = Work(
+            scan=volume.array.nbytes + scored * 4 * volume.array.size,
+            shape=volume.shape,
+            size=(depth, height, width),
+            window=contract.window,
+            channels=volume.channels,
+            maps=self._maps,
+            result=self.rule.dtype.itemsize + (not self.rule.exclusive) * -(-self._maps // 8),
+            keeps=self.probabilities,
+            flips=self.flips,
+            cleans=self.postprocess,
+        )
+        return work.away(self.bound, volume.name)
 
 
 def _keeping(
-    slabs: Iterable[tuple[int, torch.Tensor]], kept: list[NDArray[np.float16]]
+    slabs: Iterable[tuple[int, torch.Tensor]], kept: NDArray[np.float16]
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Pass slabs on, and keep a copy of their planes in half precision."""
     for start, planes in slabs:
-        kept.append(planes.half().numpy())
+        kept[:, start : start + planes.shape[1]] = planes.half().numpy()
         yield start, planes
 
 

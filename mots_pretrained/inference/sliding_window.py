@@ -11,11 +11,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import PlaneStream
+from mots_pretrained.memory import Scratch
 from mots_pretrained.shapes import Size
 
 Predict = Callable[[Tensor], Tensor]
@@ -40,12 +43,13 @@ PUBLISHED: Protocol = {"overlap": 0.5, "flips": True}
 
 
 def sliding_window(
-    image: Tensor,
+    image: Tensor | PlaneStream,
     predict: Predict,
     *,
     window: Size,
     overlap: float = 0.5,
     batch: int = 1,
+    scratch: Scratch | None = None,
     on_window: OnWindow | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Predict a volume window by window and yield its finished planes, from feet to head.
@@ -54,11 +58,13 @@ def sliding_window(
     is predicted there is dropped: air around a thin slab of a body is nothing that a network knows.
 
     Args:
-        image: ``(C, D, H, W)``; moving it to the network's device is up to ``predict``.
+        image: ``(C, D, H, W)``, or a stream of its planes; moving it to the network's device is up
+            to ``predict``.
         predict: From windows to probabilities of K categories each.
         window: Size of a window in voxels.
         overlap: Share of a window that the next one covers again, 0 to below 1.
         batch: Windows predicted at once.
+        scratch: Where the slab of planes that windows still add to lies, as ``"slab"``.
         on_window: Called after each batch.
 
     Yields:
@@ -69,13 +75,12 @@ def sliding_window(
         UserError: If the overlap or the batch is out of range.
     """
     check_layout(overlap, batch)
+    scratch = scratch or Scratch()
     shape = image.shape[1:]
     short = [max(0, w - n) for n, w in zip(shape, window, strict=True)]
     before = [missing // 2 for missing in short]
-    if any(short):
-        ends = [(first, both - first) for first, both in zip(before, short, strict=True)]
-        image = F.pad(image, [*ends[2], *ends[1], *ends[0]], mode="replicate")
-    sizes = image.shape[1:]
+    ends = [(first, both - first) for first, both in zip(before, short, strict=True)]
+    sizes = [n + both for n, both in zip(shape, short, strict=True)]
     starts = [window_starts(n, w, overlap) for n, w in zip(sizes, window, strict=True)]
     # The windows form a grid, so the sum of their weights is a product of three lines.
     kept = [slice(first, first + n) for first, n in zip(before, shape, strict=True)]
@@ -87,22 +92,30 @@ def sliding_window(
     count = len(starts[0]) * len(places)
     slab = weight = torch.empty(0)
     for row, (z, after) in enumerate(itertools.pairwise([*starts[0], shape[0]])):
+        planes = _planes(image, z, min(z + window[0], shape[0]))
+        if any(short):
+            planes = F.pad(planes, [*ends[2], *ends[1], *ends[0]], mode="replicate")
         for first in range(0, len(places), batch):
             group = places[first : first + batch]
-            crops = torch.stack([_crop(image, (z, y, x), window) for y, x in group])
+            crops = torch.stack([_crop(planes, y, x, window) for y, x in group])
             probabilities = predict(crops).float()
             if not slab.numel():
-                slab = probabilities.new_zeros(probabilities.shape[1], window[0], *sizes[1:])
+                slab = _slab(
+                    probabilities, (probabilities.shape[1], window[0], *sizes[1:]), scratch
+                )
                 weight = _weight(window).to(slab.device)
             _add(slab, probabilities, weight, group)
+            scratch.release()
             if on_window is not None:
                 on_window(row * len(places) + first + len(group), count)
+            del crops, probabilities  # not held while the planes are worked on
         ready = after - z
         finished = slab[:, before[0] : before[0] + ready, kept[1], kept[2]].cpu()
         for plane, share in zip(finished.unbind(dim=1), along_d[z:after], strict=True):
             plane /= share * in_plane
+            scratch.release()
         yield z, finished
-        _shift(slab, ready)
+        _shift(slab, ready, scratch)
 
 
 def over_mirrors(predict: Predict, sides: Sequence[int] | None) -> Predict:
@@ -179,9 +192,21 @@ def _coverage(size: int, window: int, starts: list[int]) -> Tensor:
     return total
 
 
-def _crop(image: Tensor, start: Size, window: Size) -> Tensor:
-    z, y, x = start
-    return image[:, z : z + window[0], y : y + window[1], x : x + window[2]]
+def _planes(image: Tensor | PlaneStream, first: int, stop: int) -> Tensor:
+    if isinstance(image, Tensor):
+        return image[:, first:stop]
+    return torch.from_numpy(image.planes(first, stop))
+
+
+def _crop(planes: Tensor, y: int, x: int, window: Size) -> Tensor:
+    return planes[:, :, y : y + window[1], x : x + window[2]]
+
+
+def _slab(like: Tensor, shape: tuple[int, ...], scratch: Scratch) -> Tensor:
+    """Return zeros on the device where probabilities come; only on the CPU they may be a file."""
+    if like.device.type == "cpu":
+        return torch.from_numpy(scratch.zeros("slab", shape, np.float32))
+    return like.new_zeros(shape)
 
 
 def _weight(window: Size) -> Tensor:
@@ -197,9 +222,12 @@ def _add(slab: Tensor, windows: Tensor, weight: Tensor, places: list[tuple[int, 
         slab[:, :, y : y + height, x : x + width].addcmul_(window, weight)
 
 
-def _shift(slab: Tensor, planes: int) -> None:
+def _shift(slab: Tensor, planes: int, scratch: Scratch) -> None:
     """Drop the slab's first planes and make room for as many new ones, without a second slab."""
     kept = slab.shape[1] - planes
-    for index in range(kept):
-        slab[:, index] = slab[:, index + planes]
-    slab[:, kept:] = 0
+    for index in range(slab.shape[1]):
+        if index < kept:
+            slab[:, index] = slab[:, index + planes]
+        else:
+            slab[:, index] = 0
+        scratch.release()

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 import mots_pretrained as mots
@@ -185,9 +186,15 @@ def test_options_reach_the_predictor(
         [], ["--flips"], ["--overlap", "0"], ["--postprocess"], ["--precision", "bfloat16"],
     ):  # fmt: skip
         out = tmp_path / f"out{len(maps)}"
+        torch.manual_seed(0)
         assert main(["predict", "-i", scan, "-o", str(out), "-m", model, "-q", *options]) == 0
         maps.append(np.asarray(nib.load(out / "ct_seg.nii.gz").dataobj))
     assert all((other != maps[0]).any() for other in maps[1:])
+    words = ["predict", "-i", scan, "-o", str(tmp_path / "same"), "-m", model, "-q"]
+    torch.manual_seed(0)
+    assert main([*words, "--max-ram", "9"]) == 0
+    same = np.asarray(nib.load(tmp_path / "same" / "ct_seg.nii.gz").dataobj)
+    np.testing.assert_array_equal(same, maps[0])
 
 
 def bad_scan(tmp_path: Path, kind: str) -> list[str]:
@@ -268,6 +275,8 @@ def test_bad_scans(tmp_path: Path, model: str, kind: str, capsys) -> None:
         (["--overlap", "1"], "overlap must be at least 0 and below 1"),
         (["--batch", "0"], "batch must be at least 1"),
         (["--naming", "bids"], "unknown naming 'bids'; allowed are seg, nnunet"),
+        (["--max-ram", "0"], "max_ram is in gigabytes and above 0, not 0"),
+        (["--max-ram", "0.01"], "ct needs at least"),
         (["--precision", "double"], "unknown precision 'double'; allowed are float32, bfloat16"),
     ],
 )

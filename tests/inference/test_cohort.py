@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import errno
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -176,6 +177,32 @@ def test_every_failure_is_listed_and_the_others_go_on(tmp_path):
     scan(tmp_path / "in" / "empty.nii.gz")
     segment_scans(predictor, scans, write, output=out)
     assert not (out / "failures.csv").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is bounded on Linux only")
+def test_with_bounded_memory_scans_come_one_after_the_other(tmp_path):
+    """And one that is too large for the bound is listed like any other failure."""
+    names, seen = ("a", "b", "z"), []
+
+    class Told(Predictor):
+        def prepare(self, scan):
+            seen.append("read")
+            return super().prepare(scan)
+
+    def write(found, files):
+        seen.append("write")
+        return write_results(found, tmp_path / "out")
+
+    for name in names:
+        scan(tmp_path / "in" / f"{name}.nii.gz")
+    predictor, scans = Told(Fails(), max_ram=9), find_scans([tmp_path / "in"], 1)
+    reports, failures = segment_scans(predictor, scans, write, output=tmp_path / "out")
+    assert [report["scan"] for report in reports] == ["a", "b", "z"]
+    assert seen == ["read", "write"] * 3
+    predictor.bound = dataclasses.replace(predictor.bound, limit=1e6)
+    reports, failures = segment_scans(predictor, scans[:1], write, output=tmp_path / "out")
+    assert reports == []
+    assert "a needs at least" in failures[0].reason
 
 
 def test_a_single_scan_raises_what_failed(tmp_path):

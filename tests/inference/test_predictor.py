@@ -11,6 +11,7 @@ from small_scans import ORDERS
 from torch import Tensor, nn
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import Volume
@@ -389,3 +390,22 @@ def test_damaged_weights_are_not_taken_for_an_empty_scan() -> None:
         net.body[0].weight[0] = torch.nan
     with pytest.raises(ValueError, match="its weights are damaged"):
         Predictor(net)(Volume.with_spacing(body(), (3.0, 2.0, 2.0)))
+
+
+def test_a_compiled_network_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_by = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda net: compile_by(net, backend="eager"))
+    volume = Volume.with_spacing(body(), (4.0, 3.0, 3.0))
+    plain, compiled = Predictor(Tiny()), Predictor(Tiny(), compiled=True)
+    np.testing.assert_array_equal(compiled(volume).labels, plain(volume).labels)
+    assert compiled.net.config == CONFIG
+
+
+def test_what_torch_cannot_compile_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: object, inputs: object) -> None:
+        raise RuntimeError("no compiler\nlong story")
+
+    compile_by = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda net: compile_by(net, backend=broken))
+    with pytest.raises(UserError, match=r"can't compile the network here .*leave out .*--compile"):
+        Predictor(Tiny(), compiled=True)
