@@ -1,4 +1,4 @@
-"""One contract over all methods: tasks in, binary logits out, gradients only from labels."""
+"""What every method promises: tasks in, binary logits out, gradients only from labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from mots_pretrained.inference import Predictor
 from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.methods import METHODS
 from mots_pretrained.methods.base import Method
-from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.networks import ARCHITECTURES, build, load
 from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
 from mots_pretrained.tasks import IGNORED, MOTS_TASKS, Task
@@ -262,11 +261,6 @@ def test_other_tasks_and_heads() -> None:
     for name in METHODS:
         net = build(small(name, tasks=tasks))
         assert net(image, tasks=["mine"]).shape == (2, 1, 2, *SIZE)
-
-
-def test_transdodnet_needs_its_transformer() -> None:
-    with pytest.raises(ValueError, match="needs a transformer"):
-        TransDoDNet(small("dodnet"))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,0 +1,18 @@
+"""Multi-Head: a task is a decoder behind the one encoder."""
+
+from __future__ import annotations
+
+import torch
+from small_networks import SIZE, small
+
+from mots_pretrained.methods.multi_head import MultiHead
+
+X = torch.randn(2, 1, *SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_step_reaches_the_decoders_of_its_own_tasks_only() -> None:
+    net = MultiHead(small("multi_head"))
+    net.task_logits(X, torch.tensor([[2], [5]])).sum().backward()
+    reached = [any(p.grad is not None for p in part.parameters()) for part in net.branches]
+    assert reached == [False, False, True, False, False, True, False]
+    assert all(p.grad is not None for p in net.encoder.parameters())
