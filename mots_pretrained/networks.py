@@ -19,8 +19,7 @@ from mots_pretrained.methods import METHODS
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.levels import FeatureNet
 from mots_pretrained.model.pretrained import Pretrained
-from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
-from mots_pretrained.published.conference_unet import conference_defaults
+from mots_pretrained.published.conference import ConferenceDoDNet, conference_defaults
 from mots_pretrained.weights.checkpoint import (
     fold_folders,
     load_config,

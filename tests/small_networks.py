@@ -12,7 +12,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
-from mots_pretrained.published.conference_unet import conference_defaults
+from mots_pretrained.published.conference import conference_defaults
 
 SIZE = (16, 32, 64)
 """An input size that every architecture takes, and no two axes alike."""

@@ -22,7 +22,7 @@ from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.networks import build
-from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
+from mots_pretrained.published.conference import ConferenceDoDNet
 
 NAME = "transdodnet.phantom"
 

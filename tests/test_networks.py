@@ -19,7 +19,7 @@ from small_networks import SIZE, SMALLEST, small
 from mots_pretrained.config import EncoderConfig, ModelConfig, TransformerConfig
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.networks import ARCHITECTURES, build, load
-from mots_pretrained.published.conference_unet import ConferenceUNet
+from mots_pretrained.published.conference import ConferenceUNet
 
 
 def parameters(config: ModelConfig) -> int:

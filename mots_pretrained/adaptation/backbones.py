@@ -6,7 +6,7 @@ import dataclasses
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.model.backbone import MOTSBackbone
-from mots_pretrained.published.conference_unet import ConferenceUNet
+from mots_pretrained.published.conference import ConferenceUNet
 
 BACKBONES: dict[str, type[MOTSBackbone] | type[ConferenceUNet]] = {
     "mots": MOTSBackbone,

@@ -20,7 +20,7 @@ from mots_pretrained.methods.base import Method
 from mots_pretrained.methods.dynamic import DynamicNetwork
 from mots_pretrained.model.pretrained import Pretrained, check_state
 from mots_pretrained.parse import from_dict
-from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
+from mots_pretrained.published.conference import ConferenceDoDNet
 from mots_pretrained.shapes import Image, Logits, TaskLogits
 from mots_pretrained.tasks import Task
 from mots_pretrained.weights.addition import ORGANS_KIND, Addition, find_organs

@@ -18,7 +18,7 @@ from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.methods import METHODS
 from mots_pretrained.methods.base import Method
 from mots_pretrained.networks import ARCHITECTURES, build, load
-from mots_pretrained.published.conference_dodnet import ConferenceDoDNet
+from mots_pretrained.published.conference import ConferenceDoDNet
 from mots_pretrained.tasks import IGNORED, MOTS_TASKS, Task
 
 ALL = {**METHODS, "dodnet_conference": ConferenceDoDNet}

@@ -8,7 +8,7 @@ from small_networks import SIZE, SMALLEST, small
 
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.levels import FeatureNet, LevelledBackbone
-from mots_pretrained.published.conference_unet import ConferenceUNet
+from mots_pretrained.published.conference import ConferenceUNet
 
 
 @pytest.fixture(params=["mots", "conference"])

@@ -6,45 +6,15 @@ from typing import Any
 import pytest
 import torch
 from published_fixture import filled, key_table
+from published_weights import published, random_weights
 from torch import Tensor
 
-from mots_pretrained.config import (
-    DecoderConfig,
-    EncoderConfig,
-    HeadConfig,
-    ModelConfig,
-    TransformerConfig,
-)
+from mots_pretrained.config import HeadConfig, ModelConfig
 from mots_pretrained.networks import build
 from mots_pretrained.published import convert, inspect, to_published
-from mots_pretrained.published.conference_unet import conference_defaults
-from mots_pretrained.published.keys import published_keys
-from mots_pretrained.tasks import MOTS_TASKS, Task
+from mots_pretrained.tasks import Task
 
 TABLES = ["keys_default", "T2", "T6", "D1"]
-
-
-def published(**changes: Any) -> ModelConfig:
-    """A small network that the published code could compute."""
-    transformer = {
-        "width": 12,
-        "heads": 4,
-        "encoder_layers": 1,
-        "decoder_layers": 2,
-        "feedforward": 20,
-        "encoder_points": 3,
-        "decoder_points": 2,
-        "position_code": "published",
-        "coordinate_order": "published",
-        "offset_divisor": "published",
-        **changes.pop("transformer", {}),
-    }
-    return ModelConfig(
-        encoder=EncoderConfig(depth=changes.pop("depth", 10), stem_width=4, widths=(4, 6, 8, 10)),
-        transformer=TransformerConfig(**transformer),
-        decoder=DecoderConfig((12, 10, 8, 6, 4)),
-        **changes,
-    )
 
 
 def arguments(config: ModelConfig) -> dict[str, Any]:
@@ -57,10 +27,6 @@ def arguments(config: ModelConfig) -> dict[str, Any]:
         "weight_std": config.weight_standardisation,
         "normalize_before": config.transformer.pre_norm,
     }
-
-
-def random_weights(config: ModelConfig) -> dict[str, Tensor]:
-    return {entry.published: torch.randn(entry.shape) for entry in published_keys(config)}
 
 
 def numbered(keys: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -95,25 +61,6 @@ def test_the_converted_weights_are_exactly_those_of_the_built_network(name: str)
     with torch.device("meta"):
         own = build(config).state_dict()
     assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in state.items()}
-
-
-def test_the_default_table_gives_the_papers_network() -> None:
-    config, _ = convert(numbered(key_table("keys_default")))
-    assert config.encoder == EncoderConfig()
-    assert config.head == HeadConfig()
-    assert config.tasks == MOTS_TASKS
-    assert config.transformer == TransformerConfig(
-        position_code="published", coordinate_order="published", offset_divisor="published"
-    )
-    assert config.preprocessing.spacing == (1.5, 0.8, 0.8)
-    assert config.preprocessing.window == (64, 192, 192)
-    assert ModelConfig.from_json(config.to_json()) == config
-
-
-def test_the_conference_table_gives_the_conference_network() -> None:
-    config, _ = convert(numbered(key_table("D1")))
-    assert config == conference_defaults()
-    assert ModelConfig.from_json(config.to_json()) == config
 
 
 TASKS = {
@@ -162,48 +109,6 @@ def test_a_network_of_ours_with_the_published_options_survives_both_ways() -> No
     assert all(torch.equal(state[key], own[key]) for key in own)
 
 
-def test_key_counts_are_the_published_ones() -> None:
-    transformer = {
-        "position_code": "published",
-        "coordinate_order": "published",
-        "offset_divisor": "published",
-    }
-    for count, changes in ((345, {}), (349, {"pre_norm": True}), (342, {"fusion": "B"})):
-        config = ModelConfig(transformer=TransformerConfig(**transformer, **changes))
-        assert len(published_keys(config)) == count
-    assert len(published_keys(conference_defaults())) == 111
-
-
-def test_arguments_are_accepted_as_one_types_them() -> None:
-    weights = random_weights(published(head=HeadConfig(depth=2, width=8)))
-    typed = {
-        "nheads": "4",
-        "dyn_head_dep_wid": "2,8",
-        "add_memory": "1",
-        "weight_std": "True",
-        "normalize_before": "f",
-        "activation_cfg": "LeakyReLU",
-        "dropout": "0.2",
-        "input_size": "32,96,64",
-        "spacing": "3,0.76,0.76",
-        "batch_size": "2",
-    }
-    config, _ = convert(weights, typed)
-    assert config.transformer is not None
-    assert (config.transformer.heads, config.transformer.fusion) == (4, "C")
-    assert (config.transformer.encoder_points, config.transformer.decoder_points) == (3, 2)
-    assert config.transformer.dropout == 0.2
-    assert (config.activation, config.weight_standardisation) == ("leaky_relu", True)
-    assert config.preprocessing.window == config.preprocessing.patch == (32, 96, 64)
-    assert config.preprocessing.spacing == (3.0, 0.76, 0.76)
-
-
-def test_heads_follow_from_points() -> None:
-    config, _ = convert(random_weights(published()), {"enc_n_points": 3})
-    assert config.transformer is not None
-    assert (config.transformer.heads, config.transformer.decoder_points) == (4, 2)
-
-
 def test_inspect_says_what_was_told_and_by_whom() -> None:
     found = inspect(random_weights(published()), {"nheads": 4, "add_memory": 1})
     assert found.inferred["res_depth"] == 10
@@ -211,35 +116,6 @@ def test_inspect_says_what_was_told_and_by_whom() -> None:
     assert found.given == {"nheads": 4, "add_memory": 1}
     assert found.assumed["activation_cfg"] == "relu"
     assert not set(found.inferred) & set(found.assumed)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"nheads": 4, "hidden_dim": 96}, "hidden_dim 12, the argument says 96"),
-        ({"nheads": 5}, "5 heads and 3 levels do not divide"),
-        ({"nheads": 0}, "at least 1"),
-        ({"nheads": "many"}, "a number is allowed"),
-        ({"nheads": 4, "enc_n_points": 4}, "enc_n_points 3, the argument says 4"),
-        ({"nheads": 4, "add_memory": 0}, "has memory_conv3_l0"),
-        ({"nheads": 4, "add_memory": 3}, "0, 1 or 2 is allowed"),
-        ({"nheads": 4, "norm_cfg": "GN"}, "norm_cfg GN cannot be converted"),
-        ({"nheads": 4, "using_transformer": "no"}, "using_transformer False"),
-        ({"nheads": 4, "position_embedding": "learned"}, "position_embedding learned"),
-        ({"nheads": 4, "weight_std": "perhaps"}, "yes or no is allowed"),
-        ({"nheads": 4, "input_size": "64,192"}, "3 numbers"),
-    ],
-)
-def test_contradicting_or_impossible_arguments_are_told_in_one_line(
-    values: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        convert(random_weights(published()), values)
-
-
-def test_an_unknown_argument_is_named() -> None:
-    with pytest.raises(KeyError, match="n_heads"):
-        convert(random_weights(published()), {"n_heads": 4})
 
 
 def damaged(change: str) -> Any:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from published_weights import SPOILT, Weights, random_weights
 from safetensors.torch import save_file
 from small_networks import small
-from torch import Tensor
 
 from mots_pretrained.cli import WRONG_INPUT, main
 from mots_pretrained.published import convert, read_checkpoint, unwrap
-from mots_pretrained.published.keys import published_keys
-
-Weights = dict[str, Tensor]
-NAME = "dodnet_conference"
 
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
     """A small one of the 2021 network, by published name."""
-    return {key.published: torch.randn(key.shape) for key in published_keys(small(NAME))}
+    return random_weights(small("dodnet_conference"))
 
 
 def put(prefix: str) -> Callable[[Weights], Weights]:
@@ -113,40 +108,6 @@ def test_of_several_the_likeliest_is_taken_and_the_others_are_named(weights: Wei
     with pytest.warns(UserWarning, match="read from 'state_dict'.* under 'state_dict_ema'"):
         found = unwrap({"state_dict_ema": averaged, "state_dict": weights})
     assert torch.equal(found["conv1.weight"], weights["conv1.weight"])
-
-
-class Bomb:
-    def __reduce__(self) -> Any:
-        return os.mkdir, ("ran",)
-
-
-def changed(**changes: Any) -> Callable[[Weights], Weights]:
-    """Replace weights; None takes one away. Two underscores stand for a dot."""
-
-    def change(weights: Weights) -> Weights:
-        new = {**weights, **{name.replace("__", "."): value for name, value in changes.items()}}
-        return {name: value for name, value in new.items() if value is not None}
-
-    return change
-
-
-SPOILT: dict[str, tuple[Callable[[Weights], Any], str]] = {
-    "missing weight": (changed(fusionConv__0__bias=None), "1 missing (fusionConv.0.bias)"),
-    "missing part": (changed(controller__weight=None), "lacks controller.weight"),
-    "extra weight": (changed(head__weight=torch.zeros(2)), "1 unexpected (head.weight)"),
-    "another shape": (changed(controller__bias=torch.zeros(3)), "controller.bias has shape"),
-    "flat": (changed(conv1__weight=torch.zeros(5)), "conv1.weight has shape (5,)"),
-    "not a number": (changed(conv1__weight=torch.tensor([torch.nan])), "not finite"),
-    "whole numbers": (changed(conv1__weight=torch.zeros(1).long()), "torch.int64"),
-    "text": (changed(conv1__weight="text"), "'conv1.weight' is no weight tensor"),
-    "another network": (lambda w: {"fc.weight": torch.zeros(2, 2)}, "named fc.weight"),
-    "twice": (lambda w: {**w, "module.conv1.weight": w["conv1.weight"]}, "conv1.weight twice"),
-    "one tensor": (lambda w: w["conv1.weight"], "holds no weights by name"),
-    "a list": (lambda w: [*w.values()], "holds no weights by name"),
-    "optimizer alone": (lambda w: {"optimizer": {"state": {}}}, "holds no weights by name"),
-    "nothing": (lambda w: {}, "holds no weights by name"),
-    "code": (lambda w: {"state_dict": w, "hook": Bomb()}, "store its state_dict() alone"),
-}
 
 
 @pytest.mark.parametrize("name", SPOILT)

@@ -1,8 +1,9 @@
-"""The 2021 DoDNet without its head: a pre-activation U-Net with group norm, at full resolution."""
+"""The DoDNet of the 2021 conference paper: a pre-activation U-Net, and the head on it."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,10 +15,17 @@ from mots_pretrained.config import (
     Preprocessing,
 )
 from mots_pretrained.errors import UserError
-from mots_pretrained.model.backbone import BackboneOutput, backbone_part, check_image
+from mots_pretrained.methods.dynamic import DynamicNetwork
+from mots_pretrained.model.backbone import (
+    BackboneOutput,
+    MOTSBackbone,
+    backbone_part,
+    check_image,
+)
 from mots_pretrained.model.blocks import convolution
+from mots_pretrained.model.kernel_generator import ConvolutionKernelGenerator
 from mots_pretrained.model.levels import LevelledBackbone
-from mots_pretrained.shapes import Features, Image
+from mots_pretrained.shapes import Features, Image, Kernels
 
 GROUPS = 16
 """Groups of every norm; all widths divide by it."""
@@ -226,3 +234,24 @@ class ConferenceUNet(LevelledBackbone):
         """Take the backbone's part of a whole network's weights."""
         own = dataclasses.replace(config.before_added, architecture="backbone")
         return own, backbone_part(state)
+
+
+class ConferenceDoDNet(DynamicNetwork):
+    """Kernels from pooled features and a task code, over the pre-activation U-Net.
+
+    Args:
+        config: Architecture "dodnet_conference"; ``conference_defaults()`` makes one with the
+            published widths.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        backbone = cast(MOTSBackbone, ConferenceUNet(config))  # of the same interface
+        super().__init__(config, backbone, plain=True)
+        width = config.decoder.widths[0]
+        self.kernel_generator = ConvolutionKernelGenerator(
+            width, len(config.tasks), config.head.parameters, norm=group_norm(width)
+        )
+
+    def kernels(self, out: BackboneOutput) -> Kernels:
+        """Generate the kernels of all M tasks, each on its own."""
+        return self.kernel_generator(out.bottleneck)

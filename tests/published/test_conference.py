@@ -8,7 +8,7 @@ from small_networks import SMALLEST, small
 from torch.nn import functional as F
 
 from mots_pretrained.networks import build
-from mots_pretrained.published.conference_unet import (
+from mots_pretrained.published.conference import (
     ConferenceUNet,
     PreactivationBlock,
     conference_defaults,
