@@ -1,0 +1,120 @@
+"""Cards read back and renewed: nothing that one says is lost, and nothing false stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.weights.card import THRESHOLDS, Description, model_card
+from mots_pretrained.weights.card_renewal import check_card, read_card, read_scores, renewed_card
+
+SAID = Description(
+    name="org/mine: 2",
+    summary="A network\n\nof mine.",
+    training="With care.\n\n```sh\nmots pretrain\n```",
+    scores={"liver": 0.5, "tumor/edema": 0.25},
+    dataset="two: scans",
+    license="cc-by-4.0",
+)
+
+
+def renewed(own: str | None, said: Description, told: str = "", seen: str = "") -> str:
+    return renewed_card(own, ModelConfig(), said, name="mine", told=told, seen=seen)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("license: [mit", "not valid"),
+        ("tags: [a]", "names no license"),
+        ("license: mit\nmodel-index:\n- name: a\n  results: [{task: {}}]", "not valid"),
+    ],
+)
+def test_a_header_that_the_hub_would_refuse_is_refused_before(header, told):
+    check_card(model_card(ModelConfig(), Description(name="a: b", scores={"liver": 0.5})))
+    with pytest.raises(ValueError, match=told):
+        check_card(f"---\n{header}\n---\n# A model\n")
+
+
+@pytest.mark.parametrize(
+    "said", [Description(license="mit"), Description("", "New.", license="mit")]
+)
+def test_with_another_licence_goes_what_was_said_of_the_old_one(said):
+    stated = replace(
+        SAID, license="other", license_name="mine-1.0", license_statements=("A.",), base_model="o/b"
+    )
+    found = read_card(renewed(model_card(ModelConfig(), stated), said))
+    assert (found.license, found.license_name, found.license_statements) == ("mit", "", ())
+    assert found.base_model == "o/b"
+
+
+@pytest.mark.parametrize("said", [Description(), Description(summary="New words.")])
+def test_the_weights_begun_from_are_named_unless_the_card_names_others(said):
+    own = model_card(ModelConfig(), SAID)
+    given = {"name": "m", "told": "", "seen": "", "base_model": "org/base"}
+    found = renewed_card(own, ModelConfig(), said, **given)
+    assert read_card(found).base_model == "org/base"
+    again = renewed_card(found, ModelConfig(), said, **{**given, "base_model": "org/other"})
+    assert read_card(again).base_model == "org/base"
+
+
+def test_what_a_card_says_is_read_back():
+    assert read_card(model_card(ModelConfig(), SAID)) == SAID
+    assert read_card(model_card(ModelConfig())) == Description(
+        "model", "A transdodnet network stored by mots_pretrained.", license="unknown"
+    )
+
+
+def test_a_card_keeps_what_nothing_new_is_said_of():
+    own = model_card(ModelConfig(), SAID, seen="3 training scans of LiTS.")
+    assert renewed(own, Description(), told="told", seen="3 training scans of LiTS.") == own
+    found = read_card(renewed(own, Description(scores={"spleen": 0.75}, dataset="one scan")))
+    assert found == replace(SAID, scores={"spleen": 0.75}, dataset="one scan")
+
+
+@pytest.mark.parametrize("said", [Description(), Description(summary="New words.")])
+def test_a_licence_stays_unless_another_is_given(said):
+    """Fault 22: converted weights of others became Apache by being published."""
+    own = model_card(ModelConfig(), Description(license="other"))
+    assert read_card(renewed(own, said)).license == "other"
+    assert read_card(renewed(own, replace(said, license="mit"))).license == "mit"
+    assert read_card(renewed(None, said)).license == "unknown"
+
+
+def test_what_was_not_recorded_is_filled_in_and_seen_scans_are_the_true_ones():
+    own = model_card(ModelConfig()).replace("# model", "# My own words")
+    found = renewed(own, Description(), told="By hand.", seen="2 training scans of a.")
+    assert "## Training\n\nBy hand.\n\nSeen in training: 2 training scans of a.\n" in found
+    assert "# My own words" in found
+    assert "Seen in training: not recorded." in renewed(found, Description())
+
+
+def test_thresholds_are_told_and_renewed():
+    config = ModelConfig(thresholds={"spleen": 0.4, "kidney_tumour": 0.75})
+    card = model_card(config, Description(name="mine", license="mit"))
+    line = f"{THRESHOLDS}spleen 0.4, kidney_tumour 0.75; else 0.5."
+    assert line in card.splitlines()
+    given = {"name": "mine", "told": "", "seen": ""}
+    later = ModelConfig(thresholds={"liver": 0.6})
+    found = renewed_card(card, later, Description(), **given)
+    assert found == card.replace(line, f"{THRESHOLDS}liver 0.6; else 0.5.")
+    plain = renewed_card(card, ModelConfig(), Description(), **given)
+    assert plain == model_card(ModelConfig(), Description(name="mine", license="mit"))
+    assert renewed_card(plain, config, Description(), **given) == card
+
+
+def test_scores_are_those_of_evaluate(tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text('{"mean_dice": 0.5, "dice": {"liver": 0.25, "spleen": null, "lung": 1}}')
+    assert read_scores(path) == {"liver": 0.25, "lung": 1.0}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"dice": 1}', '{"dice": {}}', '{"dice": {"a": 1.5}}', '{"dice": {"a": []}}']
+)
+def test_what_holds_no_scores_is_told(tmp_path, text):
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(ValueError, match=r"s\.json holds no scores; give the output of"):
+        read_scores(tmp_path / "s.json")
