@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 from mots_pretrained.files import write_json
-from mots_pretrained.publishing import prepare_folder
+from mots_pretrained.publishing import make_publishable
 from mots_pretrained.weights.card import Description
 from mots_pretrained.weights.card_renewal import read_scores
 from mots_pretrained.weights.catalog import PINS
@@ -42,7 +42,7 @@ def main() -> None:
     scores = read_scores(options.scores) if options.scores else before.get("scores", {})
     dataset = options.dataset or before.get("dataset", "")
     folder = HUB / options.name
-    prepare_folder(
+    make_publishable(
         options.run,
         folder,
         said=Description(

@@ -42,7 +42,7 @@ from mots_pretrained.weights.provenance import (
 )
 
 
-def prepare_folder(
+def make_publishable(
     source: str | Path,
     output: str | Path,
     *,
@@ -125,7 +125,7 @@ def _prepare_ensemble(
 ) -> Path:
     """Write each fold's network as a folder of its own, and a card of them all."""
     for fold in folds:
-        prepare_folder(
+        make_publishable(
             fold,
             output / fold.name,
             said=replace(said, name=f"{said.name}, {fold.name}" if said.name else "", scores={}),

@@ -67,7 +67,7 @@ def push(
     from pathlib import Path
 
     from mots_pretrained.cli import console
-    from mots_pretrained.publishing import prepare_folder
+    from mots_pretrained.publishing import make_publishable
     from mots_pretrained.weights.card import Description
     from mots_pretrained.weights.card_renewal import read_card, read_scores
     from mots_pretrained.weights.upload import upload_folder
@@ -94,7 +94,7 @@ def push(
             console.show(address)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        prepared = prepare_folder(
+        prepared = make_publishable(
             folder,
             output or Path(scratch) / (Path(folder).resolve().name or "model"),
             said=said,

@@ -150,9 +150,9 @@ def _links(folder: Path, model: Path) -> Iterator[Entry]:
             (home / name).symlink_to(home / name if target is None else target)
 
             def read(home: Path = home) -> None:
-                from mots_pretrained.publishing import prepare_folder
+                from mots_pretrained.publishing import make_publishable
 
-                prepare_folder(home, home.with_name(f"{home.name}_out"))
+                make_publishable(home, home.with_name(f"{home.name}_out"))
 
             yield Entry(
                 "links in a model's folder",

@@ -11,7 +11,6 @@ import torch
 from huggingface_hub import ModelCard
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.publishing import verify
 from mots_pretrained.weights import catalog, download
 from mots_pretrained.weights.card_renewal import check_card
 from mots_pretrained.weights.checkpoint import load_config, save_folder
@@ -67,13 +66,6 @@ def test_every_shipped_model_lies_in_the_hub_as_the_catalogue_says():
         assert found == pytest.approx(entry.scores, abs=6e-4)
         assert entry.dataset in text
         assert entry.weights_licence.lower() == card.data.license
-
-
-@pytest.mark.parametrize("name", [name for name, e in catalog.CATALOG.items() if e.shipped])
-def test_the_shipped_weights_compute_what_their_fingerprint_says(name):
-    verified = verify(HUB / name)
-    assert verified.sound
-    assert verified.deviations["float32"] <= 1e-3
 
 
 def test_the_catalogue_is_consistent():

@@ -16,7 +16,7 @@ from small_networks import small
 from mots_pretrained import __version__
 from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.networks import build, load
-from mots_pretrained.publishing import prepare_folder
+from mots_pretrained.publishing import make_publishable
 from mots_pretrained.weights.card import Description, model_card, organs_card
 from mots_pretrained.weights.card_renewal import read_card
 from mots_pretrained.weights.checkpoint import save_folder
@@ -250,7 +250,7 @@ def test_an_ensemble_is_pushed_found_and_loaded(hub, client, cache, tmp_path):
     (folder / "fold_0" / "training.json").write_text('{"from": "org/base@v1", "steps_done": 3}')
     answer = client.ask("push_folder", "org/copied", folder=str(folder), token="writer")
     assert "value" in answer, answer
-    prepare_folder(folder, tmp_path / "prepared", said=Description("org/again", license="mit"))
+    make_publishable(folder, tmp_path / "prepared", said=Description("org/again", license="mit"))
     card = read_card((tmp_path / "prepared" / "README.md").read_text())
     assert (card.base_model, card.license) == ("org/base", "mit")
     assert weights_sha256(load(tmp_path / "prepared").state_dict()) == expected
