@@ -9,9 +9,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+import gc
 import random
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +33,19 @@ def _seeded() -> None:
     if "torch" in sys.modules:  # tests of files and commands do without
         sys.modules["torch"].set_num_threads(1)
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _libraries_are_kept() -> Iterator[None]:
+    """Spare the garbage collector what imported libraries hold.
+
+    A training ends with a full collection, which takes a second where all libraries are loaded.
+    """
+    before = len(sys.modules)
+    yield
+    if len(sys.modules) - before > 100:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
