@@ -113,28 +113,6 @@ def test_it_tells_its_steps_and_what_was_measured(done):
     assert "Phantoms are not patients" in results["note"]
 
 
-def test_the_verb_hands_its_options_on_and_prints_a_summary_or_json(done, capsys, monkeypatch):
-    _, results, _ = done
-    asked = []
-
-    def recorded(folder, scan, *, settings, say):
-        asked.append((folder, scan, settings))
-        say("1. Loading")
-        return results
-
-    monkeypatch.setattr("mots_pretrained.demo.demo", recorded)
-    assert main(["demo", "-o", "out"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("1. Loading\n")
-    assert all(text in out for text in (*results["files"], *BCV_ORGANS, results["note"]))
-    assert main(["demo", "-i", "ct.nii", "-m", "./mine", "--steps", "3", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == results
-    assert asked == [
-        ("out", None, DemoSettings()),
-        ("demo", "ct.nii", DemoSettings(model="./mine", steps=3)),
-    ]
-
-
 def test_a_scan_of_ones_own_has_no_known_truth(model, done, tmp_path):
     settings = DemoSettings(
         model=model, steps=1, fitting=5, training_scans=1, test_scans=1, shape=(24, 32, 32)

@@ -7,7 +7,6 @@ import pytest
 
 from mots_pretrained.cli import main
 from mots_pretrained.images.nifti import write_nifti
-from mots_pretrained.tasks import MOTS_TASKS
 
 CONTRACT = "transdodnet.phantom"
 
@@ -106,16 +105,3 @@ def test_wrong_input_is_one_plain_line(root, tmp_path, capsys, words, told):
     assert told in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_a_named_collection_needs_no_root(root, tmp_path, capsys):
-    words = ["prepare", "--spleen", f"{root / 'Task09_Spleen'}", "--dry-run", "--split", "seeded"]
-    assert main(words) == 0
-    assert "spleen" in capsys.readouterr().out
-
-
-def test_each_task_has_its_option(capsys):
-    assert main(["prepare", "--help"]) == 0
-    printed = capsys.readouterr().out
-    for task in MOTS_TASKS:
-        assert f"--{task.name.replace('_', '-')}" in printed

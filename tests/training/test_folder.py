@@ -1,0 +1,127 @@
+"""A training's folder: owned by one, refused where it is used, continued with its own settings."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import RUN_LOG, locked
+from mots_pretrained.training.folder import (
+    CHECKPOINT,
+    RECORD,
+    Checkpoint,
+    begin,
+    check_same,
+    complete,
+    finished,
+    load_checkpoint,
+    owned,
+    save_checkpoint,
+)
+
+SETTINGS = {"rate": 0.1, "sizes": (1, 2)}
+
+
+def used(folder, *, is_complete):
+    begin(folder, SETTINGS)
+    (folder / CHECKPOINT).touch()
+    if is_complete:
+        complete(folder, {"complete": True, "identity": SETTINGS})
+        (folder / "model.safetensors").touch()
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    with owned(tmp_path / "new", resume=False):
+        (tmp_path / "new" / RUN_LOG).touch()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with owned(tmp_path / "old", resume=False):
+        pass
+    assert (tmp_path / "old").exists()
+    with owned(tmp_path / "kept", resume=False):
+        begin(tmp_path / "kept", SETTINGS)
+    assert (tmp_path / "kept" / RECORD).exists()
+
+
+def test_two_do_not_write_into_one_folder(tmp_path):
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match="another run is writing into"),
+        owned(tmp_path, resume=True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("is_complete", "told"),
+    [
+        (False, "holds an unfinished training; continue it with --resume, or choose another"),
+        (True, "holds a finished training; choose another folder"),
+    ],
+)
+def test_a_used_folder_is_refused_unless_it_is_to_be_resumed(tmp_path, is_complete, told):
+    used(tmp_path, is_complete=is_complete)
+    with pytest.raises(UserError, match=told), owned(tmp_path, resume=False):
+        pass
+    with owned(tmp_path, resume=True):
+        pass
+
+
+def test_a_model_that_no_training_has_left_is_never_touched(tmp_path):
+    (tmp_path / "config.json").touch()
+    for record in (None, "[]", '{"complete": 1, "identity": {}}', "{"):
+        if record is not None:
+            (tmp_path / RECORD).write_text(record)
+        with pytest.raises(UserError, match=r"config\.json, which is of no training that can be"):
+            finished(tmp_path, SETTINGS)
+
+
+def test_what_is_complete_is_told_by_its_record_and_loses_its_checkpoint(tmp_path):
+    assert finished(tmp_path, SETTINGS) is None
+    used(tmp_path, is_complete=False)
+    assert finished(tmp_path, SETTINGS) is None
+    assert begin(tmp_path, SETTINGS) is None
+    used(tmp_path, is_complete=True)
+    assert not (tmp_path / CHECKPOINT).exists()
+    assert finished(tmp_path, {"rate": 0.1})["complete"]
+    assert begin(tmp_path, SETTINGS)["identity"] == {"rate": 0.1, "sizes": [1, 2]}
+    with pytest.raises(UserError, match=r"with rate 0\.1, asked for is 0\.2"):
+        finished(tmp_path, {**SETTINGS, "rate": 0.2})
+
+
+def test_the_first_setting_in_which_two_trainings_differ_is_named(tmp_path):
+    check_same(tmp_path, {"sizes": [1, 2]}, {"sizes": (1, 2)})
+    for here, told in (
+        ({"a": 1, "b": 3}, "with b 2, asked for is 3"),
+        ({"a": 1}, "with b 2, asked for is null"),
+        ({"a": 1, "b": 2, "c": "x"}, 'with c null, asked for is "x"'),
+    ):
+        with pytest.raises(UserError, match=told):
+            check_same(tmp_path, {"a": 1, "b": 2}, here)
+
+
+def test_a_checkpoint_comes_back_by_parts(tmp_path):
+    weight = torch.arange(6.0).view(2, 3).T
+    state = Checkpoint(
+        {"model/a.b": weight, "average/a.b": weight + 1}, {"identity": {"rate": 0.1}, "step": 3}
+    )
+    save_checkpoint(tmp_path, state)
+    found = load_checkpoint(tmp_path)
+    assert found.values == state.values
+    assert torch.equal(found.part("model")["a.b"], weight)
+    assert found.part("average").keys() == {"a.b"}
+    assert found.part("other") == {}
+
+
+def test_what_is_no_checkpoint_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*; start without --resume"):
+        load_checkpoint(tmp_path)
+    for metadata in (None, {"training": "{"}, {"training": "[]"}, {"training": '{"identity": 1}'}):
+        save_file({"a": torch.zeros(1)}, tmp_path / CHECKPOINT, metadata=metadata)
+        with pytest.raises(UserError, match="is not a readable checkpoint"):
+            load_checkpoint(tmp_path)
+    (tmp_path / CHECKPOINT).write_bytes(json.dumps({}).encode())
+    with pytest.raises(UserError, match="is not a readable checkpoint"):
+        load_checkpoint(tmp_path)
