@@ -203,6 +203,7 @@ print("done")
 """
 
 
+@pytest.mark.long
 def test_all_of_them_compile_and_are_exported():
     """In a process of its own: shapes are not checked there, which would break the graph."""
     words = [sys.executable, "-c", COMPILE, json.dumps(KINDS)]

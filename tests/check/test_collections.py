@@ -12,6 +12,7 @@ from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.tasks import task_named
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_told_in_one_line(tmp_path, monkeypatch):
     """Fault 32: the pool's own exception came through, with a traceback of the program."""
     volume = Volume.with_spacing(np.full((8, 12, 12), -1000, np.int16), (20.0, 20.0, 20.0))

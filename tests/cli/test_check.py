@@ -135,6 +135,7 @@ def test_outliers_of_spacing_and_hu_are_worth_a_look(spleens, capsys):
     assert {("spacing", NAMES[0]), ("intensity", NAMES[1])} <= looks
 
 
+@pytest.mark.long
 def test_processes_find_what_one_finds(spleens, capsys):
     write(spleens, NAMES[1], person(1)[0], np.zeros_like(person(1)[1]))
     _, alone = check(spleens, capsys)

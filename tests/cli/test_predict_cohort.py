@@ -91,7 +91,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("count", [8, 20])
 def test_a_run_that_was_killed_goes_on_to_the_same_results(
     tmp_path: Path, model: str, count: int
 ) -> None:

@@ -27,7 +27,7 @@ def scans(tmp_path):
     return Collection("data", tmp_path, tuple(cases))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_all_facts(scans, workers):
     assert survey(scans, intensities=1, values=True, workers=workers) == {
         "a": Facts(2, (3.0, 2.0, 1.0), -600.0, (0, 2, 300)),

@@ -145,6 +145,7 @@ def test_it_predicts_and_is_fine_tuned_by_name(weights, hub, client, cache, tmp_
     assert status == DONE, err
     assert (tmp_path / "p" / "a_seg.nii.gz").is_file()
     words = ["-i", tmp_path / "data", "-o", tmp_path / "f", "--from", NAME, "--steps", "2"]
+    words += ["--set", "fit_steps=20"]
     status, _, err = mots(client, "finetune", *words, "--val", "1", *own)
     assert status == DONE, err
     assert json.loads((tmp_path / "f" / "config.json").read_text())["backbone"] == "conference"

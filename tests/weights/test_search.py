@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hub_client import Client
 from small_hub import small_hub
 from small_networks import small
@@ -39,8 +40,15 @@ def test_repositories_of_this_library_are_listed(tmp_path):
         status, _, err = asked(offline)
         assert (status, err.count("\n"), len(hub.requests)) == (FAILED, 1, before)
         assert "HF_HUB_OFFLINE is set" in err
-        hub.broken = True
-        status, _, err = asked(client)
-        assert (status, err.count("\n")) == (FAILED, 1)
         client.close()
         offline.close()
+
+
+@pytest.mark.long  # the client tries again and again, and waits in between
+def test_a_hub_that_fails_is_told(tmp_path):
+    with small_hub() as hub:
+        hub.broken = True
+        client = Client(tmp_path, HF_ENDPOINT=hub.address)
+        told = client.ask("command", "models", words=["search"])["value"]
+        client.close()
+    assert (told["status"], told["err"].count("\n")) == (FAILED, 1)
