@@ -20,7 +20,7 @@ from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.phantom.lesions import TUMOURS
 from mots_pretrained.phantom.tissues import PHASES
 from mots_pretrained.tasks import MOTS_TASKS
-from mots_pretrained.training.sources import TorsoSource
+from mots_pretrained.training.phantoms import TorsoSource
 
 SPACING = (4.0, 3.0, 3.0)
 REAL = {

@@ -22,7 +22,7 @@ import mots_pretrained as mots
 from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.evaluation.compare import compare
 from mots_pretrained.tasks import MOTS_TASKS
-from mots_pretrained.training.sources import TorsoSource
+from mots_pretrained.training.phantoms import TorsoSource
 
 ORGANS = [(2 * i, task.organ) for i, task in enumerate(MOTS_TASKS) if task.labelled[0]]
 WINDOWS = 4

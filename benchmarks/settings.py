@@ -19,8 +19,7 @@ from mots_pretrained.config import (
     TransformerConfig,
 )
 from mots_pretrained.methods import configured
-from mots_pretrained.training.recipe import Recipe, read_recipe
-from mots_pretrained.training.sizes import SIZES
+from mots_pretrained.training.recipe import SIZES, Recipe, read_recipe
 
 
 @dataclass(frozen=True)

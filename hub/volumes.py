@@ -18,7 +18,7 @@ from typing import Any
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.seen_volumes import seen_volumes
 from mots_pretrained.files import write_text
-from mots_pretrained.training.sources import TorsoSource
+from mots_pretrained.training.phantoms import TorsoSource
 
 HUB = Path(__file__).parent
 

@@ -30,12 +30,12 @@ from mots_pretrained.model.encoder import STRIDE, feature_widths
 from mots_pretrained.shapes import Size
 from mots_pretrained.training.folder import begin, complete
 from mots_pretrained.training.launch import on_main
+from mots_pretrained.training.phantoms import phantoms
 from mots_pretrained.training.pretrain import identity_of, outcome, training_in
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import (
     Supply,
     bare_scans,
-    phantoms,
     prepared_beside,
     prepared_cases,
     remove_cases,

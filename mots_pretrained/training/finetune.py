@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
@@ -23,11 +21,7 @@ from mots_pretrained.data.sides import mirrored_classes
 from mots_pretrained.data.stored_case import StoredCase
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
-from mots_pretrained.evaluation.metrics import Scores, measure
 from mots_pretrained.evaluation.results import Results
-from mots_pretrained.inference.labels import class_rule
-from mots_pretrained.inference.network import Precision, Probabilities
-from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.report.example import Example
 from mots_pretrained.tasks import IGNORED
@@ -35,6 +29,7 @@ from mots_pretrained.training.folder import CHECKPOINT
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
+from mots_pretrained.training.score import score_case
 from mots_pretrained.training.sources import AUGMENTATIONS
 from mots_pretrained.training.trainer import Trainer, default_rate
 
@@ -337,53 +332,6 @@ class Watch:
     def _since_best(self) -> int:
         steps = [done for done, _ in self.history.validations]
         return len(steps) - 1 - steps.index(self.history.best_step)
-
-
-def score_case(
-    network: Segmenter,
-    case: Case,
-    *,
-    overlap: float = 0.5,
-    precision: Precision = "float32",
-    on_found: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None = None,
-) -> dict[str, Scores]:
-    """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
-
-    Args:
-        network: In evaluation mode; it stays on its device.
-        case: A labelled case; classes that it does not label get no score.
-        overlap: Share of a window that the next one covers again.
-        precision: What the network computes in, as `Predictor` takes it.
-        on_found: Callback that receives the image's first channel, target and prediction.
-    """
-    config, predict = network.config, Probabilities(network, precision=precision)
-    image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now
-    rule = class_rule(config)
-    odds, thresholds = (
-        torch.tensor(values)[:, None, None, None] for values in ((1.0, *rule.odds), rule.thresholds)
-    )
-    slabs = sliding_window(
-        torch.from_numpy(image), predict, window=config.preprocessing.window, overlap=overlap
-    )
-    planes = [
-        ((slab * odds).argmax(0, keepdim=True) if config.exclusive else slab > thresholds).numpy()
-        for _, slab in map(predict.checked, slabs)
-    ]
-    found = np.concatenate(planes, axis=1)
-    found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
-    if on_found is not None:
-        on_found(image[0], target, found)
-    spacing, scores = config.preprocessing.spacing, {}
-    known = case.knows(len(config.classes))
-    for index, name in enumerate(config.classes):
-        if not known[index]:
-            continue
-        if config.exclusive:
-            mask, true = found[0] == index + 1, target[0] == index + 1
-        else:
-            mask, true = found[index], target[index] == 1
-        scores[name] = measure(mask, true, spacing=spacing, metrics=("dice",))
-    return scores
 
 
 def unfreezing(segmenter: Segmenter, recipe: Recipe) -> Unfreezing:

@@ -25,11 +25,11 @@ from mots_pretrained.model.stages import stage_of
 from mots_pretrained.tasks import Task
 from mots_pretrained.training.folder import begin, complete, owned
 from mots_pretrained.training.launch import accelerated, on_main
+from mots_pretrained.training.phantoms import phantoms
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import (
     AUGMENTATIONS,
     Supply,
-    phantoms,
     prepared_cases,
     remove_cases,
 )

@@ -14,20 +14,43 @@ from typing import Any, Literal
 import yaml
 
 from mots_pretrained.adaptation.input_channels import ChannelInit
-from mots_pretrained.config import HeadKind, ModelConfig
+from mots_pretrained.config import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadKind,
+    ModelConfig,
+    Preprocessing,
+    TransformerConfig,
+)
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.inference.network import Precision
 from mots_pretrained.losses.dice_bce import Form
 from mots_pretrained.methods import configured
 from mots_pretrained.parse import from_dict, parse_yaml
 from mots_pretrained.training.log import LogRow
-from mots_pretrained.training.sizes import size_named
 
 Train = Literal["head", "all", "add"]
 """What learns: a head alone, all weights, or a head that stands beside the start's own tasks."""
 
 BYOL = "byol3d"
 """In place of a method's name: BYOL-3D, which trains an encoder without labels."""
+
+SIZES: dict[str, ModelConfig] = {
+    # Learns on two cores in hours and fits 10 MB as float16; its coarse contract lets a window
+    # of 192 x 288 x 288 mm cost what 48 x 96 x 96 voxels do.
+    "small": ModelConfig(
+        encoder=EncoderConfig(depth=10, stem_width=16, widths=(32, 64, 128, 160)),
+        transformer=TransformerConfig(
+            width=48, heads=4, encoder_layers=1, decoder_layers=1, feedforward=192, levels=3
+        ),
+        decoder=DecoderConfig(widths=(128, 128, 64, 32, 16)),
+        preprocessing=Preprocessing(
+            spacing=(4.0, 3.0, 3.0), patch=(48, 96, 96), window=(48, 96, 96)
+        ),
+    ),
+    "paper": ModelConfig(),
+}
+"""Networks with their contracts by the name of a recipe's size: the paper's, and a small one."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +146,11 @@ class Recipe:
             if one.name not in fields and getattr(self, one.name) != one.default:
                 raise UserError(f"{one.name} has no part in {what}; leave it out")
 
+    def needs_none_of(self, fields: tuple[str, ...], what: str) -> None:
+        """Raise a UserError if one of these fields differs from its default."""
+        own = {one.name for one in dataclasses.fields(self)}
+        self.needs_only(frozenset(own - {*fields}), what)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -156,6 +184,17 @@ class Run:
         """Pass a message on, if somebody listens."""
         if self.say is not None:
             self.say(message)
+
+
+def size_named(name: str) -> ModelConfig:
+    """Look a size up by its name.
+
+    Raises:
+        UnknownNameError: If there is none of that name; the message lists those there are.
+    """
+    if name not in SIZES:
+        raise UnknownNameError(f"unknown size {name!r}; allowed are {', '.join(SIZES)}")
+    return SIZES[name]
 
 
 def recipe_names() -> list[str]:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from mots_pretrained.training.folder import (
 )
 from mots_pretrained.training.launch import on_main
 from mots_pretrained.training.log import LOG, LogRow, append_row, tensorboard, write_rows
+from mots_pretrained.training.machine import flushed_denormals, kept_generators
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.recompute import recomputed
 
@@ -212,9 +213,8 @@ class Trainer:
         """
         processes, own = self.accelerator.num_processes, self.accelerator.process_index
         first = self.step * self.recipe.accumulate * processes + own
-        outside = _random_state()
         with ExitStack() as stack:
-            stack.callback(_set_random_state, outside)
+            stack.enter_context(kept_generators())
             stream = stack.enter_context(closing(batches(first, processes)))  # type: ignore[type-var]
             watchers = [] if self.run.on_log is None else [self.run.on_log]
             if not self.accelerator.is_main_process:
@@ -294,13 +294,13 @@ class Trainer:
             number = first + turn * accelerator.num_processes + accelerator.process_index
             batch = next(stream)
             together = nullcontext() if is_last else accelerator.no_sync(self._objective)
-            with together, _flushed(accelerator.device):
+            with together, flushed_denormals(accelerator.device):
                 losses = self._losses(batch, number)
                 accelerator.backward(losses.total / recipe.accumulate)
             for name, value in losses._asdict().items():
                 values[name] = values.get(name, 0) + value.detach() / recipe.accumulate
         largest = math.inf if recipe.clip is None else recipe.clip
-        with _flushed(accelerator.device):
+        with flushed_denormals(accelerator.device):
             norm = accelerator.clip_grad_norm_(self.model.parameters(), largest)
             self._stepper.step()
         if accelerator.scaler is not None:  # a step of an infinite gradient was left out
@@ -377,20 +377,6 @@ class _Objective(nn.Module):
         return self.loss(self.model, batch)
 
 
-@contextmanager
-def _flushed(device: torch.device) -> Iterator[None]:
-    """Let a CPU take denormal numbers for 0, with which arithmetic may be a hundred times slower.
-
-    Not beyond torch's own: scipy's trees of points do not end where denormals are none.
-    """
-    if device.type == "cpu":
-        torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
 def _flat(state: dict[int, dict[str, Any]]) -> dict[str, Tensor]:
     """Return an optimiser's state as tensors by ``NUMBER/NAME``."""
     return {
@@ -406,14 +392,3 @@ def _nested(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
         number, _, name = key.partition("/")
         found.setdefault(int(number), {})[name] = value
     return found
-
-
-def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])

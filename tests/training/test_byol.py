@@ -17,7 +17,8 @@ from mots_pretrained.cli import main
 from mots_pretrained.data.case import Case
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE
-from mots_pretrained.training import byol, sources
+from mots_pretrained.tasks import MOTS_TASKS
+from mots_pretrained.training import byol, phantoms
 from mots_pretrained.training.byol import (
     Byol,
     Views,
@@ -88,7 +89,7 @@ def test_no_gradient_reaches_the_target_and_all_of_the_online_network_learns():
 
 
 def tiny(steps, **changes):
-    config = small("transdodnet", tasks=sources.MOTS_TASKS)
+    config = small("transdodnet", tasks=MOTS_TASKS)
     config = replace(config, preprocessing=replace(config.preprocessing, patch=(32, 64, 64)))
     return replace(read_recipe("byol3d"), network=config, steps=steps, batch=2, **changes)
 
@@ -102,7 +103,7 @@ def test_the_targets_decay_rises_to_one_by_a_cosine():
 
 @pytest.fixture(autouse=True)
 def _phantoms_made_once(monkeypatch):
-    monkeypatch.setattr(sources, "torso", torso_once)
+    monkeypatch.setattr(phantoms, "torso", torso_once)
 
 
 def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):

@@ -12,8 +12,9 @@ from mots_pretrained.data.case import Case
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.methods import METHODS
 from mots_pretrained.training import finetune as module
-from mots_pretrained.training.finetune import finetune, patch_stream, score_case, unfreezing
+from mots_pretrained.training.finetune import finetune, patch_stream, unfreezing
 from mots_pretrained.training.recipe import Recipe, Run
+from mots_pretrained.training.score import score_case
 
 
 def case_of(seed):
@@ -241,53 +242,6 @@ def test_rates_fall_towards_the_input(segmenter, monkeypatch):
     assert min(scales) < 0.1
     for group in groups:
         assert group["lr"] == pytest.approx(group["lr_scale"] * 1e-3)
-
-
-def bright_case():
-    """A cube of value 0.5 of class 1 and one of value 1 of class 2, in a scan of -1."""
-    image = np.full((1, 40, 40, 48), -1, np.float32)
-    target = np.zeros((1, 40, 40, 48), np.uint8)
-    image[0, 4:20, 4:20, 4:20], target[0, 4:20, 4:20, 4:20] = 0.5, 1
-    image[0, 24:36, 8:36, 24:44], target[0, 24:36, 8:36, 24:44] = 1.0, 2
-    return Case(image, target, name="bright")
-
-
-class Threshold(Segmenter):
-    """Tells the classes by the image's value."""
-
-    def forward(self, image):
-        values = torch.tensor([-1.0, 0.5, 1.0]).reshape(1, 3, 1, 1, 1)
-        return -50 * (image - values).abs()
-
-
-class Above(Segmenter):
-    """Two nested regions: above 0, and above 0.75."""
-
-    def forward(self, image):
-        return 50 * (image - torch.tensor([0.0, 0.75]).reshape(1, 2, 1, 1, 1))
-
-
-def test_a_network_that_is_right_scores_one(tiny):
-    net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
-    assert score_case(net, bright_case()) == {"a": {"dice": 1.0}, "b": {"dice": 1.0}}
-    case = bright_case()
-    false = (case.target == 2).sum() * np.prod(tiny.preprocessing.spacing) / 1000
-    case.target[case.target == 2] = 0
-    case.target[:, 4:12] = 0  # half of the other
-    assert score_case(net, case) == {
-        "a": {"dice": pytest.approx(2 / 3)},
-        "b": {"dice": None, "false_ml": pytest.approx(false)},
-    }
-
-
-def test_nested_regions(tiny):
-    net = Above.from_scratch(tiny, classes=("whole", "core"), exclusive=False).eval()
-    case = bright_case()
-    nested = np.concatenate([case.target > 0, case.target > 1]).astype(np.uint8)
-    assert score_case(net, Case(case.image, nested)) == {
-        "whole": {"dice": 1.0},
-        "core": {"dice": 1.0},
-    }
 
 
 def test_thresholds_decide_scores_and_end_with_the_weights_that_they_are_of(segmenter):

@@ -9,7 +9,9 @@ import torch
 
 from mots_pretrained.training.machine import (
     best_device,
+    flushed_denormals,
     keep_freed_memory,
+    kept_generators,
     prepare_machine,
 )
 
@@ -28,6 +30,26 @@ def test_what_was_never_tried_is_not_offered():
     """Three-dimensional deformable attention has not run on Apple's GPUs."""
     with pytest.raises(ValueError, match="unknown device 'mps'"):
         best_device("mps")
+
+
+def test_generators_are_put_back_after_an_error_too():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with pytest.raises(ZeroDivisionError), kept_generators():
+        torch.rand(100) / (1 // 0)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_denormals_are_zero_as_long_as_is_asked_for_and_on_a_cpu():
+    def is_zero():
+        return (torch.tensor(1e-38) * 0.1).item() == 0
+
+    with flushed_denormals(torch.device("cpu")):
+        assert is_zero()
+    with flushed_denormals(torch.device("cuda")):
+        assert not is_zero()
+    assert not is_zero()
 
 
 def test_workers_and_threads(monkeypatch):
@@ -55,7 +77,7 @@ import sys
 from pathlib import Path
 from mots_pretrained.training.pretrain import network_of, patches
 from mots_pretrained.training.recipe import Recipe
-from mots_pretrained.training.sources import phantoms
+from mots_pretrained.training.phantoms import phantoms
 recipe = Recipe(steps=1)
 supply = phantoms(recipe, Path("unused"))
 patches(recipe, supply, network_of(recipe, supply.tasks)[0].config)

@@ -21,7 +21,8 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import build
 from mots_pretrained.tasks import MOTS_TASKS, Task
-from mots_pretrained.training import sources
+from mots_pretrained.training import phantoms as phantom_supply
+from mots_pretrained.training.phantoms import phantoms
 from mots_pretrained.training.pretrain import (
     carry,
     groups_of,
@@ -32,7 +33,6 @@ from mots_pretrained.training.pretrain import (
     pretrain,
 )
 from mots_pretrained.training.recipe import Recipe, Run
-from mots_pretrained.training.sources import phantoms
 from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
 
 LIVER, KIDNEY, SPLEEN = MOTS_TASKS[0], MOTS_TASKS[1], MOTS_TASKS[6]
@@ -48,7 +48,7 @@ SEEN = tuple(  # boxes of 20 and 12 voxels a side, of 12 mm; two of three cases 
 
 @pytest.fixture(autouse=True)
 def _phantoms_made_once(monkeypatch):
-    monkeypatch.setattr(sources, "torso", torso_once)
+    monkeypatch.setattr(phantom_supply, "torso", torso_once)
 
 
 @pytest.fixture(scope="module")
