@@ -13,7 +13,6 @@ import gc
 import random
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,17 +34,20 @@ def _seeded() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+_kept = 0  # modules that are out of the garbage collector's sight
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _libraries_are_kept() -> Iterator[None]:
+def _libraries_are_kept() -> None:
     """Spare the garbage collector what imported libraries hold.
 
     A training ends with a full collection, which takes a second where all libraries are loaded.
     """
-    before = len(sys.modules)
-    yield
-    if len(sys.modules) - before > 100:
+    global _kept
+    if len(sys.modules) - _kept > 100:
         gc.collect()
         gc.freeze()
+        _kept = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)

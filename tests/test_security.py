@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mots_pretrained.config import _LARGEST_VOLUME
+from mots_pretrained.config.checks import _LARGEST_VOLUME
 from mots_pretrained.images import nifti
 from mots_pretrained.parse import _LONGEST_NAME
 from mots_pretrained.weights.download import FILES

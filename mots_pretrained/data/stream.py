@@ -113,7 +113,7 @@ class PatchStream:
         if self.workers == 0:
             for job in jobs:
                 yield self.cut(job)
-        yield from DataLoader(
+        loader = DataLoader(
             _Cutter(self),
             batch_size=None,
             sampler=jobs,
@@ -123,6 +123,10 @@ class PatchStream:
             generator=torch.Generator(),  # else it would draw from the global one, dropout's
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
+        try:
+            yield from loader
+        except Exception as error:  # its frames would keep the workers until some collection
+            raise error.with_traceback(None) from None
 
     def cut(self, job: _Job) -> list[tuple[Any, ...]]:
         """Make a case and cut patches: (image, target, labelled, tasks) each."""

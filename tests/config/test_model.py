@@ -146,44 +146,17 @@ def edited(path: str, value: Any) -> str:
         ("encoder.depth", 101, "depth must be one of 10, 18, 34, 50"),
         ("encoder.depth", True, "depth must be one of"),
         ("encoder.depth", "50", "depth must be one of"),
-        ("encoder.stem_width", 0, "stem_width must be whole numbers of 1"),
         ("encoder.stem_width", 1.5, "stem_width must be int"),
-        ("encoder.stem_width", 10**9, "stem_width must be whole numbers of 1 to 1024"),
         ("encoder.widths", [1, 2, 3], "widths must have 4 entries, not 3"),
         ("encoder.widths", 64, "widths must be a list"),
         ("encoder.widths", [1, 2, 3, "4"], r"widths\[3\] must be int"),
-        ("encoder.extra_blocks", -1, "extra_blocks must be whole numbers of 0"),
-        ("encoder.in_channels", 4, "names 1 channels .*encoder.in_channels is 4"),
-        ("transformer", None, "needs a transformer"),
-        ("transformer.width", 100, "divisible by 6"),
-        ("transformer.heads", 7, "divisible by heads 7"),
-        ("transformer.levels", 5, "levels must be 1 to 4"),
-        ("transformer.dropout", 1.0, r"dropout must be in \[0, 1\)"),
-        ("transformer.dropout", float("nan"), "dropout must be in"),
         ("transformer.fusion", "D", "fusion must be one of A, B, C"),
         ("activation", "gelu", "activation must be one of relu, leaky_relu"),
         ("architecture", "unet", "architecture must be one of"),
-        ("architecture", "dodnet_conference", "needs backbone 'conference'"),
-        ("architecture", "segmenter", "at least one entry in classes"),
-        ("backbone", "conference", "needs backbone 'mots'"),
         ("weight_standardisation", 1, "weight_standardisation must be bool"),
-        ("tasks", [], "at least one entry in tasks"),
         ("tasks", [{"name": "a"}], "missing"),
-        ("tasks", [{"name": "a", "organ": None, "tumour": None}] * 2, "different from each other"),
-        ("preprocessing.spacing", [0.0, 1.0, 1.0], "spacing must be 0.01 to 100"),
-        ("preprocessing.spacing", [float("nan"), 1, 1], "spacing must be 0.01 to 100"),
-        ("preprocessing.clip", [1.0, -1.0], "clip must be finite and rising"),
-        ("preprocessing.orientation", "RAS", "orientation must be 'SPL'"),
-        ("preprocessing.patch", [0, 1, 1], "patch must be whole numbers of 1"),
-        ("preprocessing.patch", [512, 512, 512], r"patch must hold at most 256\^3 voxels"),
-        ("preprocessing.window", [257, 256, 256], r"window must hold at most 256\^3 voxels"),
-        ("preprocessing.window", [1, 513, 1], "window must be whole numbers of 1 to 512"),
         ("thresholds", [0.5], r"thresholds must be an object, not \[0.5\]"),
-        ("thresholds", {"livr": 0.7}, "'livr' is no category of the network; it has liver, "),
-        ("thresholds", {"liver": 1}, "liver must be 0.001 to 0.999, not 1.0"),
-        ("thresholds", {"liver": float("nan")}, "liver must be 0.001 to 0.999, not nan"),
         ("thresholds", {"liver": "0.7"}, "liver must be float, not '0.7'"),
-        ("preprocessing.channels", ["../c"], "preprocessing.channels: '../c' is not allowed"),
     ],
 )
 def test_a_wrong_value_is_named_in_a_plain_error(path: str, value: Any, message: str) -> None:
@@ -201,56 +174,10 @@ def test_fields_left_out_take_their_defaults() -> None:
     assert ModelConfig.from_json('{"format_version": 1}') == ModelConfig()
 
 
-def test_a_conference_network_has_no_transformer() -> None:
-    with pytest.raises(ValueError, match="has no transformer"):
-        dataclasses.replace(small("dodnet_conference"), transformer=TransformerConfig())
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../outside",
-        "/absolute/path",
-        "a/../../b",
-        "a//b",
-        "..",
-        ".hidden",
-        "C:\\x",
-        "line\nend",
-        "\x1b[31mred",
-        "\u202egnp",
-        "a" * 65,
-        "",
-        " blank",
-    ],
-)
-def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
-    """Fault 21: a class or an organ named so became a file above the output folder."""
-    classes = {"architecture": "segmenter", "classes": [name, "organ"]}
-    values = {**json.loads(ModelConfig().to_json()), **classes}
-    with pytest.raises(ValueError, match=r"classes: .* is not allowed as a name") as error:
-        ModelConfig.from_json(json.dumps(values))
-    assert "\n" not in str(error.value)
-    for part in ("name", "organ", "tumour"):
-        task = {"name": "a", "organ": "b", "tumour": "c", part: name}
-        with pytest.raises(ValueError, match=rf"{part} of a task: .* is not allowed as a name"):
-            ModelConfig.from_json(edited("tasks", [task]))
-
-
 def test_harmless_names_of_any_script_are_taken() -> None:
     classes = ("tumor/edema", "Kidney (left)", "肝臓", "non-enhancing tumor, NCR", "T1+Gd_2.5")
     config = dataclasses.replace(small("segmenter"), classes=classes)
     assert ModelConfig.from_json(config.to_json()).classes == classes
-
-
-def test_windows_that_no_memory_holds_are_refused() -> None:
-    """Fault 23: a slab of the window's depth is kept for every output."""
-    classes = tuple(f"class_{i}" for i in range(128))
-    contract = Preprocessing(window=(128, 64, 64))
-    ours = dataclasses.replace(small("segmenter"), classes=classes, preprocessing=contract)
-    deeper = dataclasses.replace(contract, window=(129, 64, 64))
-    with pytest.raises(ValueError, match="depth 129 times 128 outputs is more than 16384"):
-        dataclasses.replace(ours, preprocessing=deeper)
 
 
 def test_labels_are_told_as_the_hub_reads_them():
