@@ -13,29 +13,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scans_to_predict import CONFIG, ct, save
 from torch import Tensor, nn
 
 import mots_pretrained as mots
 from mots_pretrained import networks
 from mots_pretrained.cli import main
-from mots_pretrained.config import (
-    DecoderConfig,
-    EncoderConfig,
-    ModelConfig,
-    Preprocessing,
-    TransformerConfig,
-)
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.report import overlay
-
-CONFIG = ModelConfig(
-    encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 8, 8, 8)),
-    transformer=TransformerConfig(
-        width=12, heads=2, encoder_layers=1, decoder_layers=1, feedforward=16, levels=1
-    ),
-    decoder=DecoderConfig(widths=(8, 8, 8, 4, 4)),
-    preprocessing=Preprocessing(spacing=(4.0, 3.0, 3.0), patch=(32, 32, 32), window=(32, 32, 32)),
-)
-AFFINE = np.array([[-2.0, 0, 0, 30], [0, 2.5, 0, -12], [0, 0, 5.0, 100], [0, 0, 0, 1]])
 
 
 class Tiny(nn.Module):
@@ -58,17 +43,6 @@ def model(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a network that costs nothing."""
     monkeypatch.setattr(networks, "load", lambda name, add=(): Tiny())
     return "tiny"
-
-
-def ct(shape: tuple[int, ...] = (24, 26, 14), seed: int = 0) -> np.ndarray:
-    array = np.random.default_rng(seed).normal(0, 300, shape).astype(np.int16)
-    array.flat[0] = -1000
-    return array
-
-
-def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
-    nib.save(nib.Nifti1Image(array, affine), path)
-    return path
 
 
 def test_a_scan_gives_label_map_volumes_and_picture(tmp_path: Path, model: str, capsys) -> None:

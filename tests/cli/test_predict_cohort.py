@@ -10,29 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
+from scans_to_predict import CONFIG, ct, save
 
 import mots_pretrained as mots
 from mots_pretrained.cli import main
-from mots_pretrained.config import (
-    DecoderConfig,
-    EncoderConfig,
-    ModelConfig,
-    Preprocessing,
-    TransformerConfig,
-)
-
-CONFIG = ModelConfig(
-    encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 8, 8, 8)),
-    transformer=TransformerConfig(
-        width=12, heads=2, encoder_layers=1, decoder_layers=1, feedforward=16, levels=1
-    ),
-    decoder=DecoderConfig(widths=(8, 8, 8, 4, 4)),
-    preprocessing=Preprocessing(spacing=(4.0, 3.0, 3.0), patch=(32, 32, 32), window=(32, 32, 32)),
-)
-AFFINE = np.diag([-2.0, 2.5, 5.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +29,7 @@ def scans(folder: Path, count: int) -> Path:
     """Noise of so many scans."""
     folder.mkdir()
     for number in range(count):
-        array = np.random.default_rng(number).normal(0, 300, (40, 40, 20)).astype(np.int16)
-        array.flat[0] = -1000
-        nib.save(nib.Nifti1Image(array, AFFINE), folder / f"s{number:02d}.nii.gz")
+        save(folder / f"s{number:02d}.nii.gz", ct((40, 40, 20), number))
     return folder
 
 
@@ -102,7 +83,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_results(
     broken = folder / f"s{count - 2:02d}.nii.gz"
     broken.write_bytes(broken.read_bytes()[:-1000])
     photo = np.random.default_rng(0).integers(0, 256, (40, 40, 20)).astype(np.uint8)
-    nib.save(nib.Nifti1Image(photo, AFFINE), folder / "s03.nii.gz")
+    save(folder / "s03.nii.gz", photo)
     words = [sys.executable, "-m", "mots_pretrained", "predict", "-i", "../in", "-o", "out"]
     words += ["-m", model, "-q"]
     for name in ("whole", "killed"):

@@ -1,16 +1,12 @@
 """From a folder to a model: sensible defaults from the data, and faults that name the file."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from killed_trainings import whole_and_killed
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import SeenVolume
@@ -346,31 +342,9 @@ if __name__ == "__main__":
 def test_killed_and_resumed_it_ends_with_the_same_bits(bcv, scratch, tmp_path):
     recipe = replace(scratch, steps=60, rate=3e-3, validate_every=20, ema=0.9, unfreeze=10)
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
-    (tmp_path / "run.py").write_text(SCRIPT)
-
-    def start(name):
-        words = [tmp_path / "run.py", bcv, tmp_path / "recipe.yaml", tmp_path / name]
-        return subprocess.Popen(
-            [sys.executable, *map(str, words)], stdout=subprocess.PIPE, text=True
-        )
-
-    whole = start("whole")
-    assert whole.communicate()[0].split() == [str(step) for step in range(10, 61, 10)]
-    for kill_after in ("20", "40"):
-        killed = start("killed")
-        for line in killed.stdout:
-            if line.strip() == kill_after:
-                break
-        time.sleep(0.3)  # somewhere in the steps after it
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-        killed.stdout.read()  # ends only once its worker processes, who inherited it, have ended
-        killed.stdout.close()
-    assert start("killed").communicate()[0].split()[-1] == "60"
-    one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "killed"))
+    both = whole_and_killed(SCRIPT, tmp_path, bcv, tmp_path / "recipe.yaml")
+    one, other = (folder / "model.safetensors" for folder in both)
     assert one.read_bytes() == other.read_bytes()
-    records = [
-        json.loads((tmp_path / n / "training.json").read_text()) for n in ("whole", "killed")
-    ]
+    records = [json.loads((folder / "training.json").read_text()) for folder in both]
     assert records[0]["validations"] == records[1]["validations"]
     assert records[0]["best_step"] == records[1]["best_step"]

@@ -2,15 +2,11 @@
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
 import torch
+from killed_trainings import whole_and_killed
 from prepared_folder import write_prepared
 from small_networks import small
 from torso_once import torso_once
@@ -290,28 +286,9 @@ if __name__ == "__main__":
 @pytest.mark.long
 def test_killed_and_resumed_it_ends_with_the_same_bits(tiny, tmp_path):
     (tmp_path / "config.json").write_text(tiny.to_json())
-    (tmp_path / "run.py").write_text(SCRIPT)
-
-    def start(name):
-        words = [sys.executable, tmp_path / "run.py", tmp_path / "config.json", tmp_path / name]
-        return subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, text=True)
-
-    whole = start("whole")
-    assert whole.communicate()[0].split() == [str(step) for step in range(10, 61, 10)]
-    for kill_after in ("20", "40"):
-        killed = start("killed")
-        for line in killed.stdout:
-            if line.strip() == kill_after:
-                break
-        time.sleep(0.3)  # somewhere in the steps after it
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-        killed.stdout.read()  # ends only once its worker processes, who inherited it, have ended
-        killed.stdout.close()
-    rest = start("killed")
-    assert rest.communicate()[0].split()[-1] == "60"
-    one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "killed"))
+    both = whole_and_killed(SCRIPT, tmp_path, tmp_path / "config.json")
+    one, other = (folder / "model.safetensors" for folder in both)
     assert one.read_bytes() == other.read_bytes()
-    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("whole", "killed")]
+    logs = [(folder / "log.csv").read_text().splitlines() for folder in both]
     without_time = [[line.rsplit(",", 1)[0] for line in log] for log in logs]
     assert without_time[0] == without_time[1]

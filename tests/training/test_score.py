@@ -280,3 +280,10 @@ def test_nested_regions(tiny):
         "whole": {"dice": 1.0},
         "core": {"dice": 1.0},
     }
+
+
+def test_a_class_that_is_not_labelled_is_not_scored(tiny):
+    net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
+    whole = bright_case()
+    case = Case(whole.image, whole.target % 2, (True, False), name="some")
+    assert score_case(net, case) == {"a": {"dice": 1.0}}
