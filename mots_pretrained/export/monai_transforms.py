@@ -15,13 +15,14 @@ from monai.inferers import Inferer
 from monai.transforms import Compose, InvertibleTransform, MapTransform
 from torch import Tensor
 
-from mots_pretrained.config import ModelConfig, Preprocessing, from_dict
+from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels
 from mots_pretrained.images.resample import resample, resample_depth
 from mots_pretrained.images.volume import Volume, canonical, straightened
 from mots_pretrained.inference.labels import class_rule, decide, task_rule
 from mots_pretrained.inference.sliding_window import sliding_window
+from mots_pretrained.parse import from_dict
 
 _VOXELS_AT_ONCE = 1 << 21
 

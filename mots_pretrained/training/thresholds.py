@@ -69,7 +69,8 @@ class Choice:
             truth: Whether they are in it.
             voxel_ml: Millilitres of one voxel.
         """
-        probability, limits = np.float32(probability), np.float32(CANDIDATES)
+        probability = np.asarray(probability, np.float32)
+        limits = np.asarray(CANDIDATES, np.float32)
         inside = probability > limits[0]
         above = np.searchsorted(limits, probability[inside])  # how many candidates it exceeds
         hit = above[truth[inside]]

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, replace
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -118,6 +119,7 @@ def test_seeds_differ():
 def test_an_error_of_the_source_arrives(workers):
     with pytest.raises(ValueError, match="case 2 is broken"):
         take(PatchStream(Numbered(fail_at=2), SAMPLING, workers=workers), 1)
+    assert active_children() == []  # else they end when the error is collected, after 5 s each
 
 
 def test_a_cycle_shows_every_case_once_a_round():
