@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mots_pretrained.cli import collections
+from mots_pretrained.cli import collections, options
 
 if TYPE_CHECKING:
     from mots_pretrained.check.collections import CheckReport
@@ -26,7 +26,7 @@ def check(
     ] = "auto",
     seed: collections.Seed = 0,
     workers: collections.Workers = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> int:
     """Check labels, grids, spacing, HU, duplicates and orientation of the original collections."""
     from mots_pretrained.check.collections import check_collections

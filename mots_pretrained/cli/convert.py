@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 
@@ -32,7 +33,7 @@ def convert(
     sha256: Annotated[
         str, typer.Option(help="Checksum that the checkpoint must have; needed for one on the Hub")
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    json: options.Json = False,
 ) -> None:
     """Convert a published checkpoint; say what its weights tell and what is assumed.
 

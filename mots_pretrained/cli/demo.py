@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mots_pretrained.cli import console
+from mots_pretrained.cli import console, options
 
 
 def demo(
@@ -20,7 +20,7 @@ def demo(
         int, typer.Option(help="Training steps of all weights after the head is fitted")
     ] = 60,
     seed: Annotated[int, typer.Option(help="Of phantoms, weights and patches")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> None:
     """Segment a scan, teach it 13 organs beside a network from scratch, and score both."""
     # Read when torch is imported. Threads that spin while they wait make a training step take

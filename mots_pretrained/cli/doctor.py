@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mots_pretrained.cli import DONE, FAILED, console
+from mots_pretrained.cli import DONE, FAILED, console, options
 
 _SIGNS = {True: "ok", False: "FAILS", None: "-"}
 
 
 def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the self-test")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> int:
     """Tell what is installed, which extras and devices work, and run a self-test of seconds.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def evaluate(
     against: Annotated[
         str, typer.Option(help="CSV of another run to compare Dice with, case by case")
     ] = "",
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto (the best there is)")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Score label maps against the truth, or a model on a prepared split or unseen phantoms.
 

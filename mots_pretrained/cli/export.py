@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 
@@ -22,7 +23,7 @@ def export(
     size: Annotated[
         str, typer.Option(help="Input size D,H,W of a graph; the test window by default")
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> None:
     """Write a model for other programs, with the contract of its input as JSON beside."""
     from typing import cast

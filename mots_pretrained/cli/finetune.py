@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mots_pretrained.cli import console
-from mots_pretrained.cli import training_options as options
+from mots_pretrained.cli import console, options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mots_pretrained.cli import console
+from mots_pretrained.cli import console, options
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Checkpoint, Entry, entry_named, list_models
@@ -45,7 +45,7 @@ def models(
     available: Annotated[
         bool, typer.Option("--available", help="List those whose weights are to be had")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> None:
     """List the pretrained models, show one, fetch it, check it, ask what it has seen."""
     first, *rest = words or ["*"]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 
@@ -19,7 +20,7 @@ def phantom(
         tuple[int, int, int] | None,
         typer.Option(help="Voxels feet-head, front-back, right-left", metavar="D H W"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> None:
     """Write procedural scans in the layouts of the public collections, with complete labels."""
     from mots_pretrained.cli import console

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mots_pretrained.cli import FAILED, console
+from mots_pretrained.cli import FAILED, console, options
 from mots_pretrained.cli.scans_bar import scans_bar
 from mots_pretrained.errors import UserError
 
@@ -86,7 +86,7 @@ def predict(
         float, typer.Option(help="Share of a window that the next one covers again, 0 to below 1")
     ] = 0.5,
     batch: Annotated[int, typer.Option(help="Windows predicted at once")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps; auto: the best there is")] = "auto",
+    device: options.Device = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 or (on cuda) float16")
     ] = "float32",
@@ -103,10 +103,8 @@ def predict(
             "no name under --output"
         ),
     ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    deterministic: options.Deterministic = False,
+    json: options.Json = False,
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mots_pretrained.cli import FAILED, collections, console
+from mots_pretrained.cli import FAILED, collections, console, options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def prepare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be prepared; write nothing")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> int:
     """Bring the original collections to a model's contract, ready for training; resumable."""
     from mots_pretrained.data.prepare import Preparation

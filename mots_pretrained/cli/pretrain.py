@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mots_pretrained.cli import training_options as options
+from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make a new one private")] = False,
     revision: Annotated[str, typer.Option(help="Branch to commit to; main by default")] = "",
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> None:
     """Publish a model: weights, configuration, card, fingerprint and the list of training scans.
 

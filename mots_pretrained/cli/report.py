@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mots_pretrained.cli import console
+from mots_pretrained.cli import console, options
 from mots_pretrained.errors import MissingFileError, UserError
 
 
@@ -28,7 +28,7 @@ def report(
     megabytes: Annotated[
         float, typer.Option(help="Pictures' size together; scans beyond it are listed without")
     ] = 60.0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    json: options.Json = False,
 ) -> None:
     """Show results or a training as one page.
 

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
+from mots_pretrained.cli import options
+
 
 def verify(
     name: Annotated[str, typer.Argument(help="Catalogue name, folder or Hub repository")],
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 (slow where a CPU emulates it) or both")
     ] = "float32",
-    device: Annotated[str, typer.Option(help="Device: cpu, cuda, mps or auto")] = "cpu",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> int:
     """Compute a model's logits on a bundled phantom, and hold them beside the stored ones."""
     import dataclasses

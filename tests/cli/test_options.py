@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mots_pretrained.cli import console, training_options
-from mots_pretrained.cli.training_options import is_main, on_this_machine, recipe_in_force
+from mots_pretrained.cli import console, options
+from mots_pretrained.cli.options import is_main, on_this_machine, recipe_in_force
 from mots_pretrained.errors import UserError
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.recipe import Run, read_recipe
@@ -28,12 +28,12 @@ def test_settings_change_the_recipe_and_the_run_and_options_come_last():
 
 
 def test_a_run_is_as_options_ask_for_it(capsys):
-    options = {"device": "cpu", "workers": 0, "resume": True, "max_minutes": 0.0}
-    with on_this_machine(Run(tensorboard=True), **options) as run:
+    asked_for = {"device": "cpu", "workers": 0, "resume": True, "max_minutes": 0.0}
+    with on_this_machine(Run(tensorboard=True), **asked_for) as run:
         assert run == Run(tensorboard=True, device="cpu", resume=True, max_minutes=None)
         run.tell("hello")
     assert capsys.readouterr().out == "hello\n"
-    with on_this_machine(Run(), **{**options, "workers": 3, "max_minutes": 1.5}) as run:
+    with on_this_machine(Run(), **{**asked_for, "workers": 3, "max_minutes": 1.5}) as run:
         assert (run.workers, run.max_minutes) == (3, 1.5)
 
 
@@ -41,10 +41,10 @@ def test_deterministic_kernels_are_asked_for(monkeypatch):
     asked = []
     machine = "mots_pretrained.training.machine.compute_deterministically"
     monkeypatch.setattr(machine, lambda device, *, training: asked.append((device, training)))
-    options = {"device": "cpu", "workers": 0, "resume": False, "max_minutes": 0.0}
-    with on_this_machine(Run(), **options):
+    asked_for = {"device": "cpu", "workers": 0, "resume": False, "max_minutes": 0.0}
+    with on_this_machine(Run(), **asked_for):
         pass
-    with on_this_machine(Run(), **options, deterministic=True):
+    with on_this_machine(Run(), **asked_for, deterministic=True):
         pass
     assert asked == [("cpu", True)]
 
@@ -53,8 +53,8 @@ def test_of_several_processes_the_main_one_alone_shows(monkeypatch, capsys):
     assert is_main()
     monkeypatch.setenv("RANK", "1")
     assert not is_main()
-    options = {"device": "cpu", "workers": 0, "resume": False, "max_minutes": 0.0}
-    with on_this_machine(Run(), **options) as run:
+    asked_for = {"device": "cpu", "workers": 0, "resume": False, "max_minutes": 0.0}
+    with on_this_machine(Run(), **asked_for) as run:
         run.tell("hello")
         run.on_log(LogRow(1, 1, {"total": 1.0}, 0.1, 1.0, 1.0))
     assert capsys.readouterr().out == ""
@@ -62,8 +62,8 @@ def test_of_several_processes_the_main_one_alone_shows(monkeypatch, capsys):
 
 def test_rows_are_shown_now_and_then_and_the_last_of_all(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr(training_options.time, "monotonic", lambda: now[0])
-    with training_options.progress() as show:
+    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
+    with options.progress() as show:
         for step in range(10, 60, 10):
             show(LogRow(step, 50, {"total": 1 / step, "dice": 0.5}, 0.1, 1.0, 6.0 * step))
             now[0] += 9

@@ -1,4 +1,4 @@
-"""What the verbs that train have in common: the recipe in force, the machine, progress."""
+"""Options that several verbs share; of those that train also the recipe, the run and progress."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from mots_pretrained.training.log import LogRow
     from mots_pretrained.training.recipe import Recipe, Run
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto")]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
+]
+
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change one value of the recipe, as steps=500; repeatable"),
@@ -25,13 +31,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the training in
 MaxMinutes = Annotated[
     float, typer.Option("--max-minutes", help="Stop cleanly after so many minutes; 0: no limit")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto")]
 Workers = Annotated[
     int,
     typer.Option("--workers", help="Processes that make patches; -1: as many as fit the machine"),
-]
-Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="Use deterministic kernels alone")
 ]
 
 _SECONDS_A_LINE = 20.0
