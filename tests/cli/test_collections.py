@@ -56,7 +56,7 @@ def test_each_task_has_its_option(verb, capsys):
 def test_a_collection_is_found_by_its_root_or_by_its_own_folder(spleens):
     for root, folders in ((str(spleens.parent), NONE), ("", {**NONE, "spleen": str(spleens)})):
         (found,) = collections.find(root, folders, None)
-        assert [case.identifier for case in found.cases] == ["spleen_2"]
+        assert [case.name for case in found.cases] == ["spleen_2"]
         assert found.supervises.name == "spleen"
     with pytest.raises(UserError, match="does not hold the liver collection"):
         collections.find("", {**NONE, "liver": str(spleens)}, None)

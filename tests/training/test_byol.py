@@ -108,7 +108,7 @@ def _phantoms_made_once(monkeypatch):
 
 def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):
     seen = []
-    phantoms = {"randomise": 0.0, "patches_per_case": 8}
+    phantoms = {"randomise": 0.0, "patches_per_case": 16}
     recipe = tiny(20, **phantoms)
     backbone = pretrain_byol(tmp_path / "a", recipe, run=Run(on_log=seen.append))
     assert seen[-1].losses["total"] < 0.8 * seen[0].losses["total"]

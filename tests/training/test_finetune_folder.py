@@ -194,7 +194,7 @@ def test_a_folder_with_a_network_takes_no_folds(bcv, scratch, tmp_path):
 def test_a_training_is_continued_with_its_own_settings_alone(bcv, scratch, tiny, tmp_path, minutes):
     """Unfinished and finished: start, spacing, channels, classes, values, and all else."""
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    recipe = replace(scratch, steps=20, classes=("organ", "rest"),
+    recipe = replace(scratch, steps=11, classes=("organ", "rest"),
                      class_values=((1,), tuple(range(2, 14))))  # fmt: skip
     out = tmp_path / "out"
     history = finetune_folder(bcv, out, recipe, run=Run(max_minutes=minutes))
@@ -217,7 +217,7 @@ def test_a_training_is_continued_with_its_own_settings_alone(bcv, scratch, tiny,
 
 
 def test_a_refused_resumption_leaves_the_prepared_cases(bcv, scratch, tmp_path):
-    recipe = replace(scratch, steps=20)
+    recipe = replace(scratch, steps=11)
     finetune_folder(bcv, tmp_path / "out", recipe, run=Run(max_minutes=1e-9))
     index = (tmp_path / "out" / ".cases" / "prepared.json").read_bytes()
     other = replace(recipe, spacing=(6.0, 4.0, 4.0))
@@ -231,7 +231,7 @@ def test_a_corrected_label_file_is_not_mixed_with_the_old_one(scratch, tmp_path)
     for place, name in enumerate("ab"):
         label[4 : 12 + place] = 1
         pair(tmp_path / "data", f"{name}.nii.gz", scan(), label)
-    recipe = replace(scratch, steps=20, classes=("organ",))
+    recipe = replace(scratch, steps=11, classes=("organ",))
     finetune_folder(tmp_path / "data", tmp_path / "out", recipe, run=Run(max_minutes=1e-9))
     label[4:20] = 1
     pair(tmp_path / "data", "b.nii.gz", scan(), label)
@@ -265,12 +265,12 @@ def test_weights_are_saved_before_the_checkpoint_goes(bcv, scratch, tmp_path, mo
 
 
 def test_no_case_is_read_again_that_an_interrupted_run_has_prepared(bcv, scratch, tmp_path):
-    finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=20), run=Run(max_minutes=1e-9))
+    finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=11), run=Run(max_minutes=1e-9))
     cases = sorted((tmp_path / "out" / ".cases" / "cases").glob("*/image.b2nd"))
     assert len(cases) == 3
     before = [path.stat().st_mtime_ns for path in cases]
     run = Run(resume=True, keep_cases=True)
-    assert finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=20), run=run).complete
+    assert finetune_folder(bcv, tmp_path / "out", replace(scratch, steps=11), run=run).complete
     assert [path.stat().st_mtime_ns for path in cases] == before
 
 
@@ -278,7 +278,7 @@ def test_a_head_is_fitted_once_and_resumed_it_ends_with_the_same_bits(
     bcv, tiny, tmp_path, monkeypatch
 ):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
-    recipe = replace(SHORT, start=str(tmp_path / "start"), steps=20)
+    recipe = replace(SHORT, start=str(tmp_path / "start"), steps=11)
     fitted, fit = [], finetune.fit_head
     monkeypatch.setattr(finetune, "fit_head", lambda *a, **k: fitted.append(1) or fit(*a, **k))
     finetune_folder(bcv, tmp_path / "whole", recipe)
