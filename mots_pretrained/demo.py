@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.methods import Method
     from mots_pretrained.phantom.collections import Case
-    from mots_pretrained.training.finetune import History
     from mots_pretrained.training.log import LogRow
+    from mots_pretrained.training.validation import History
 
 Say = Callable[[str], None]
 

@@ -12,8 +12,8 @@ from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.training.curve import Curve
-    from mots_pretrained.training.finetune import History
     from mots_pretrained.training.recipe import Recipe
+    from mots_pretrained.training.validation import History
 
 
 def finetune(

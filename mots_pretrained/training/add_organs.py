@@ -21,9 +21,9 @@ from mots_pretrained.files import write_bytes
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.networks import load
 from mots_pretrained.training.downstream import check_same_input, describe
-from mots_pretrained.training.finetune import History
 from mots_pretrained.training.finetune_folder import finetune_folder
 from mots_pretrained.training.recipe import Recipe, Run
+from mots_pretrained.training.validation import History
 from mots_pretrained.weights.addition import ORGANS_FILE
 
 

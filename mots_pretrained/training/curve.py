@@ -30,13 +30,14 @@ from mots_pretrained.evaluation.table import (
 from mots_pretrained.files import write_json
 from mots_pretrained.report.scans import ScansPoint, draw_scans
 from mots_pretrained.training.downstream import Downstream, check_labelled_by, describe, split
-from mots_pretrained.training.finetune import FIELDS, finetune, score_case
+from mots_pretrained.training.finetune import FIELDS, finetune
 from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.pretrain import identity_of
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.sources import prepared_beside, remove_cases
+from mots_pretrained.training.validation import score_case
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
 

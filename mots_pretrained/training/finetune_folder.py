@@ -31,12 +31,13 @@ from mots_pretrained.training.downstream import (
     labels_told,
     split,
 )
-from mots_pretrained.training.finetune import FIELDS, History, prepare, train
+from mots_pretrained.training.finetune import FIELDS, prepare, train
 from mots_pretrained.training.folder import RECORD, begin, complete, finished
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.pretrain import digest_of, held, identity_of, outcome
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases
+from mots_pretrained.training.validation import History
 from mots_pretrained.weights.addition import ORGANS_FILE
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve

@@ -1,4 +1,4 @@
-"""Scoring a network on unseen phantoms, on a prepared split, or on a case of a fine-tuning."""
+"""Scoring a network on unseen phantoms or on a prepared split (Sec. 4.1)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.split import Split
@@ -27,19 +24,16 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.metrics import (
     TOLERANCE,
     Rule,
-    Scores,
     check_metrics,
     check_rule,
     measure,
 )
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume
-from mots_pretrained.inference.labels import class_rule
-from mots_pretrained.inference.network import Network, Precision, Probabilities
+from mots_pretrained.inference.network import Network
 from mots_pretrained.inference.postprocess import PUBLISHED_CLEANING
 from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.inference.predictor import Predictor
-from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
 from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task
@@ -121,53 +115,6 @@ class Item:
     spacing: tuple[float, float, float]
     seed: int = 0
     counted: NDArray[np.bool_] | None = None
-
-
-def score_case(
-    network: Segmenter,
-    case: Case,
-    *,
-    overlap: float = 0.5,
-    precision: Precision = "float32",
-    on_found: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None = None,
-) -> dict[str, Scores]:
-    """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
-
-    Args:
-        network: In evaluation mode; it stays on its device.
-        case: A labelled case; classes that it does not label get no score.
-        overlap: Share of a window that the next one covers again.
-        precision: What the network computes in, as `Predictor` takes it.
-        on_found: Callback that receives the image's first channel, target and prediction.
-    """
-    config, predict = network.config, Probabilities(network, precision=precision)
-    image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now
-    rule = class_rule(config)
-    odds, thresholds = (
-        torch.tensor(values)[:, None, None, None] for values in ((1.0, *rule.odds), rule.thresholds)
-    )
-    slabs = sliding_window(
-        torch.from_numpy(image), predict, window=config.preprocessing.window, overlap=overlap
-    )
-    planes = [
-        ((slab * odds).argmax(0, keepdim=True) if config.exclusive else slab > thresholds).numpy()
-        for _, slab in map(predict.checked, slabs)
-    ]
-    found = np.concatenate(planes, axis=1)
-    found[:, (target == IGNORED).any(axis=0)] = 0  # neither right nor wrong
-    if on_found is not None:
-        on_found(image[0], target, found)
-    spacing, scores = config.preprocessing.spacing, {}
-    known = case.knows(len(config.classes))
-    for index, name in enumerate(config.classes):
-        if not known[index]:
-            continue
-        if config.exclusive:
-            mask, true = found[0] == index + 1, target[0] == index + 1
-        else:
-            mask, true = found[index], target[index] == 1
-        scores[name] = measure(mask, true, spacing=spacing, metrics=("dice",))
-    return scores
 
 
 def score_phantoms(

@@ -13,8 +13,8 @@ from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.curve import Curve, CurvePoint
-from mots_pretrained.training.finetune import History
 from mots_pretrained.training.recipe import read_recipe
+from mots_pretrained.training.validation import History
 
 SHORT = ("--set", "steps=1", "--device", "cpu", "--workers", "0")
 

@@ -14,7 +14,7 @@ from mots_pretrained.methods import METHODS
 from mots_pretrained.training import finetune as module
 from mots_pretrained.training.finetune import finetune, patch_stream, unfreezing
 from mots_pretrained.training.recipe import Recipe, Run
-from mots_pretrained.training.score import score_case
+from mots_pretrained.training.validation import score_case
 
 
 def case_of(seed):
@@ -63,23 +63,6 @@ def test_frozen_parts_stay_as_they_are(segmenter, freeze):
     assert moved == {"encoder", "transformer", "decoder"} - {*freeze}
     assert not torch.equal(segmenter.head.weight, before["head.weight"])
     assert all(parameter.requires_grad for parameter in segmenter.parameters())
-
-
-def test_the_best_and_not_the_last_weights_are_kept_and_patience_ends_it(segmenter, monkeypatch):
-    scores = iter([0.2, 0.6, 0.5, 0.4, 0.9])
-    weights = []
-
-    def score(net, case, **options):
-        weights.append(net.head.weight.detach().clone())
-        return {"box": {"dice": next(scores)}}
-
-    monkeypatch.setattr(module, "score_case", score)
-    settings = Recipe(steps=50, batch=1, validate_every=10, patience=2)
-    history = finetune(segmenter, [case_of(0)], settings, validation=[case_of(1)])
-    assert [step for step, _ in history.validations] == [10, 20, 30, 40]
-    assert history.best_step == 20
-    assert torch.equal(segmenter.head.weight, weights[1])
-    assert not torch.equal(weights[1], weights[3])
 
 
 @pytest.fixture

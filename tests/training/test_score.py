@@ -15,7 +15,7 @@ from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.methods import METHODS
 from mots_pretrained.tasks import IGNORED, task_named
-from mots_pretrained.training.score import Scoring, score_case, score_phantoms, score_prepared
+from mots_pretrained.training.score import Scoring, score_phantoms, score_prepared
 
 SHAPE, SPACING = (20, 40, 36), (12.0, 12.0, 6.0)
 TASKS = tuple(task_named(name) for name in ("liver", "colon", "spleen"))
@@ -233,57 +233,3 @@ def test_what_does_not_fit_is_told(tiny, prepared):
     lung = Oracle(dataclasses.replace(tiny, tasks=(task_named("lung"),)))
     with pytest.raises(ValueError, match="knows lung_tumour, and prepared labels none of it"):
         score_prepared(lung, prepared)
-
-
-def bright_case():
-    """A cube of value 0.5 of class 1 and one of value 1 of class 2, in a scan of -1."""
-    image = np.full((1, 40, 40, 48), -1, np.float32)
-    target = np.zeros((1, 40, 40, 48), np.uint8)
-    image[0, 4:20, 4:20, 4:20], target[0, 4:20, 4:20, 4:20] = 0.5, 1
-    image[0, 24:36, 8:36, 24:44], target[0, 24:36, 8:36, 24:44] = 1.0, 2
-    return Case(image, target, name="bright")
-
-
-class Threshold(Segmenter):
-    """Tells the classes by the image's value."""
-
-    def forward(self, image):
-        values = torch.tensor([-1.0, 0.5, 1.0]).reshape(1, 3, 1, 1, 1)
-        return -50 * (image - values).abs()
-
-
-class Above(Segmenter):
-    """Two nested regions: above 0, and above 0.75."""
-
-    def forward(self, image):
-        return 50 * (image - torch.tensor([0.0, 0.75]).reshape(1, 2, 1, 1, 1))
-
-
-def test_a_network_that_is_right_scores_one(tiny):
-    net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
-    assert score_case(net, bright_case()) == {"a": {"dice": 1.0}, "b": {"dice": 1.0}}
-    case = bright_case()
-    false = (case.target == 2).sum() * np.prod(tiny.preprocessing.spacing) / 1000
-    case.target[case.target == 2] = 0
-    case.target[:, 4:12] = 0  # half of the other
-    assert score_case(net, case) == {
-        "a": {"dice": pytest.approx(2 / 3)},
-        "b": {"dice": None, "false_ml": pytest.approx(false)},
-    }
-
-
-def test_nested_regions(tiny):
-    net = Above.from_scratch(tiny, classes=("whole", "core"), exclusive=False).eval()
-    case = bright_case()
-    nested = np.concatenate([case.target > 0, case.target > 1]).astype(np.uint8)
-    assert score_case(net, Case(case.image, nested)) == {
-        "whole": {"dice": 1.0},
-        "core": {"dice": 1.0},
-    }
-
-
-def test_a_class_that_is_not_labelled_is_not_scored(tiny):
-    net = Threshold.from_scratch(tiny, classes=("a", "b")).eval()
-    whole = bright_case()
-    case = Case(whole.image, whole.target % 2, (True, False), name="some")
-    assert score_case(net, case) == {"a": {"dice": 1.0}}
