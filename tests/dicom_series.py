@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.volume import Volume
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 CORONAL = (1, 0, 0, 0, 0, -1)
@@ -121,3 +126,23 @@ def enhanced(files: list[Path], path: Path, order: list[int]) -> None:
     del ds.ImagePositionPatient
     ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence = [shared], frames
     ds.save_as(path)
+
+
+def by_simpleitk(files: list[Path], place: Path) -> Volume:
+    """The same files through SimpleITK and NIfTI."""
+    image = sitk.ReadImage([str(path) for path in files])
+    sitk.WriteImage(image, str(place / "by_itk.nii.gz"))
+    return read_volume(place / "by_itk.nii.gz")
+
+
+def assert_same(one: Volume, other: Volume) -> None:
+    np.testing.assert_array_equal(one.array, other.array)
+    assert one.apart(other) < 1e-3
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, file in enumerate(sorted(folder.iterdir())):
+            archive.write(file, f"../../{number}/{file.name}")  # never unpacked
+        archive.writestr("readme.txt", "no DICOM")
+    return path

@@ -10,7 +10,6 @@ from small_scans import AFFINE, ramp
 
 from mots_pretrained.images.nifti import write_nifti
 from mots_pretrained.images.reading import read_volume
-from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.images.volume import Volume, write_like
 
 
@@ -35,13 +34,6 @@ def test_types_stay_small_and_scaling_is_applied(tmp_path: Path) -> None:
     )
     nib.save(nib.Nifti2Image(ramp(), AFFINE), tmp_path / "two.nii.gz")
     assert read_volume(tmp_path / "two.nii.gz").shape == (7, 6, 5)
-
-
-def test_volumes_are_listed_once_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
-    for name in ("b.nii", "a.NII.GZ", "._a.nii.gz", "notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "dicom.nii").mkdir()
-    assert [path.name for path in list_volumes(tmp_path)] == ["a.NII.GZ", "b.nii"]
 
 
 def test_header_extensions_are_passed_over_and_not_left_as_a_gap(tmp_path: Path) -> None:
@@ -152,11 +144,6 @@ def test_bad_input_is_one_plain_line(tmp_path: Path, kind: str) -> None:
     assert "\n" not in message
 
 
-def test_missing_file_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no such file: nowhere/ct\.nii\.gz; give"):
-        read_volume("nowhere/ct.nii.gz")
-
-
 def test_nothing_half_written(tmp_path: Path) -> None:
     volume = Volume.with_spacing(ramp(), (1, 1, 1))
     with pytest.raises(ValueError, match="do not fit uint8"):
@@ -170,7 +157,3 @@ def test_nothing_half_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be inverted"):
         write_nifti(tmp_path / "a.nii.gz", ramp(), np.diag([1.0, 1, 0, 1]))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_stem_drops_both_suffixes() -> None:
-    assert [stem(x) for x in ("a/ct.nii.gz", "ct.v2.nii", "CT.NII.GZ")] == ["ct", "ct.v2", "CT"]

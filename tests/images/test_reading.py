@@ -5,6 +5,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_series import (
+    voxels,
+    write_series,
+)
 from small_scans import AFFINE, ORDERS, ramp
 
 from mots_pretrained.errors import UserError
@@ -112,3 +116,10 @@ def test_real_ct_is_upright_and_written_back(tmp_path: Path, shared: Path) -> No
     result = nib.load(tmp_path / "seg.nii.gz")
     np.testing.assert_array_equal(result.affine, nib.load(path).affine)
     np.testing.assert_array_equal(np.asarray(result.dataobj), stored > 0)
+
+
+def test_channels_may_be_series(tmp_path: Path) -> None:
+    arrays = [voxels(seed=1), voxels(seed=2)]
+    for name, array in zip("ab", arrays, strict=True):
+        write_series(tmp_path / name, array, Modality="MR", intercept=0)
+    np.testing.assert_array_equal(read_channels([tmp_path / "a", tmp_path / "b"]).array, arrays)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_series import voxels, write_series
 
-from mots_pretrained.errors import UserError
-from mots_pretrained.images.reading import read_labels
-from mots_pretrained.images.segmentation import check_label_values, write_segmentation
+from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.images.reading import read_labels, read_volume
+from mots_pretrained.images.segmentation import (
+    FORMATS,
+    check_formats,
+    check_label_values,
+    write_segmentation,
+)
 from mots_pretrained.images.volume import Volume
 
 SCAN = Volume.with_spacing(np.zeros((3, 4, 5), np.int16), (3.0, 2.0, 1.0), name="ct")
@@ -41,3 +48,27 @@ def test_label_maps_of_other_values_are_not_mixed_in(tmp_path, text):
     assert [p.name for p in tmp_path.iterdir()] == ["labels.json"]
     assert (tmp_path / "labels.json").read_text() == text
     check_label_values(tmp_path / "elsewhere", VALUES)
+
+
+def test_dicom_results_need_a_dicom_scan(tmp_path: Path) -> None:
+    scan = Volume.with_spacing(np.zeros((3, 4, 5), np.int16), (3, 2, 1), name="ct")
+    for kind in ("dicom-seg", "rtstruct"):
+        with pytest.raises(UserError, match=f"format {kind} refers to a DICOM series, and this"):
+            write_segmentation(tmp_path, scan.array, scan, VALUES, formats=["nifti", kind])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UnknownNameError, match="unknown format 'stl'; allowed are nifti, nrrd"):
+        check_formats(["stl"], dicom=True)
+    with pytest.raises(UserError, match="no format given"):
+        check_formats([], dicom=True)
+
+
+def test_every_format_has_its_own_file(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", voxels((3, 6, 7)))
+    volume = read_volume(tmp_path / "ct")
+    labels = np.ones(volume.shape, np.uint8)
+    written = write_segmentation(tmp_path, labels, volume, {"liver": (1,)}, formats=list(FORMATS))
+    assert {name: path.name for name, path in written.items()} == {
+        "nifti": "ct_seg.nii.gz", "nrrd": "ct.seg.nrrd", "dicom-seg": "ct_seg.dcm",
+        "rtstruct": "ct_rtstruct.dcm", "nnunet": "ct.nii.gz",
+    }  # fmt: skip
+    assert all(path.is_file() for path in written.values())

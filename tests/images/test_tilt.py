@@ -7,6 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_series import (
+    write_series,
+)
 from small_scans import ORDERS
 
 from mots_pretrained.errors import UserError
@@ -106,3 +109,31 @@ def test_what_no_gantry_leaves_is_refused(degrees):
         affine = tilted(degrees)[1]
     with pytest.raises(UserError, match="ct: its axes are not perpendicular"):
         find_tilt(affine, (5, 5, 5), 2, "ct")
+
+
+def test_a_tilted_gantry_is_straightened_and_results_go_back(tmp_path: Path) -> None:
+    tilt = np.deg2rad(15)
+    array = np.full((9, 40, 40), -1000, np.int16)
+    array[:, 10:30, 10:30] = 50
+    write_series(
+        tmp_path / "ct",
+        array,
+        orientation=(1, 0, 0, 0, np.cos(tilt), -np.sin(tilt)),
+        along=(0, 0, 1),
+        spacing=(1.0, 1.0),
+    )
+    with pytest.warns(UserWarning, match=r"tilted by 15\.0 degrees, 2\.898 mm apart"):
+        volume = read_volume(tmp_path / "ct")
+    axes = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-5)
+    labels = (volume.array > -500).astype(np.uint8)
+    write_like(tmp_path / "out.nii.gz", labels, volume)
+    import nibabel as nib
+
+    out = nib.load(tmp_path / "out.nii.gz")
+    assert out.shape == (40, 40, 9)
+    # the sheared grid's own steps: across a column, down a row and from slice to slice, in RAS
+    np.testing.assert_allclose(out.affine[:3, 2], (0, 0, 3), atol=1e-4)
+    np.testing.assert_allclose(out.affine[:3, 1], (0, -np.cos(tilt), -np.sin(tilt)), atol=1e-4)
+    disagree = np.asarray(out.dataobj) != (array > -500).transpose(2, 1, 0)
+    assert not np.delete(disagree, [9, 10, 29, 30], axis=1).any()

@@ -1,0 +1,67 @@
+"""Files and members of zips that are DICOM, and where each image lies."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_series import (
+    assert_same,
+    by_simpleitk,
+    enhanced,
+    voxels,
+    write_series,
+    zipped,
+)
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images import dicom_files
+from mots_pretrained.images.reading import read_volume
+
+
+def test_a_zip_is_read_without_unpacking(tmp_path: Path) -> None:
+    array = voxels()
+    write_series(tmp_path / "ct", array)
+    path = zipped(tmp_path / "ct", tmp_path / "scan.zip")
+    shutil.rmtree(tmp_path / "ct")
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, array)
+    assert volume.name == "scan"
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.zip"]
+
+
+def test_zips_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch) -> None:
+    write_series(tmp_path / "ct", voxels())
+    path = zipped(tmp_path / "ct", tmp_path / "scan.zip")
+    monkeypatch.setattr(dicom_files, "_LARGEST_ZIP", 100)
+    with pytest.raises(UserError, match="would unpack to 0 GB in 7 files"):
+        read_volume(path)
+    monkeypatch.undo()
+    raw = bytearray(path.read_bytes())
+    raw[60:90] = b"\xff" * 30
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"scan\.zip: .* cannot be unpacked"):
+        read_volume(path)
+    path.write_bytes(raw[:200])
+    with pytest.raises(UserError, match="is no sound zip file"):
+        read_volume(path)
+
+
+def test_an_enhanced_ct_of_one_file_is_a_series(tmp_path: Path) -> None:
+    array = voxels((5, 8, 8))
+    files = write_series(tmp_path / "classic", array)
+    truth = by_simpleitk(files, tmp_path)
+    enhanced(files, tmp_path / "one.dcm", [2, 0, 1, 4, 3])
+    assert_same(read_volume(tmp_path / "one.dcm"), truth)
+
+
+def test_files_without_preamble_are_dicom(tmp_path: Path) -> None:
+    array = voxels()
+    for path in write_series(tmp_path / "ct", array, names=lambda k: f"{k}"):
+        ds = pydicom.dcmread(path)
+        bare = pydicom.Dataset(dict(ds))
+        bare.save_as(path, implicit_vr=True, little_endian=True)
+    np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)

@@ -1,0 +1,133 @@
+"""Stored values become CT numbers: rescaled, decompressed, padding as air."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from dicom_series import (
+    voxels,
+    write_series,
+    zipped,
+)
+
+from mots_pretrained.errors import UserError
+from mots_pretrained.images.reading import read_volume
+
+
+def test_slope_and_intercept_are_each_slices_own(tmp_path: Path) -> None:
+    array = voxels((3, 8, 8))
+    write_series(tmp_path / "whole", array, intercept=[-1024, 0, -1000])
+    whole = read_volume(tmp_path / "whole")
+    assert whole.array.dtype == np.int16
+    np.testing.assert_array_equal(whole.array, array)
+    slope, intercept = [0.5, 2, 1], [0.25, 0, 0]
+    write_series(tmp_path / "parts", array, slope=slope, intercept=intercept)
+    parts = read_volume(tmp_path / "parts")
+    assert parts.array.dtype == np.float32
+    scale, shift = (np.array(numbers)[:, None, None] for numbers in (slope, intercept))
+    expected = np.rint((array - shift) / scale) * scale + shift
+    np.testing.assert_array_equal(parts.array, expected.astype(np.float32))
+
+
+def test_values_beyond_16_bits_and_beside_the_stored_ones(tmp_path: Path) -> None:
+    array = np.full((3, 8, 8), 40000, np.int32)
+    array[1] = -7
+    write_series(tmp_path / "wide", array, intercept=30000)
+    np.testing.assert_array_equal(read_volume(tmp_path / "wide").array, array)
+    files = write_series(tmp_path / "12", voxels((3, 8, 8)) * 0 + 100, intercept=0)
+    for path in files:
+        ds = pydicom.dcmread(path)
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, 11, 0
+        ds.PixelData = (np.full((8, 8), 100, "<u2") | 0xF000).tobytes()  # an overlay in the rest
+        ds.save_as(path)
+    assert set(np.unique(read_volume(tmp_path / "12").array)) == {100}
+
+
+def test_padding_is_air_where_it_reaches_the_edge(tmp_path: Path) -> None:
+    array = np.full((3, 8, 8), 20, np.int16)
+    array[:, 0] = array[:, 4, 4] = 0  # the padding value 0 is water in the middle
+    write_series(tmp_path / "a", array, intercept=0, PixelPaddingValue=0)
+    read = read_volume(tmp_path / "a").array
+    assert (read[:, 0] == -1024).all()
+    assert (read[:, 4, 4] == 0).all()
+    array[:, 0] = -3024
+    write_series(tmp_path / "b", array, PixelPaddingValue=-2000)
+    np.testing.assert_array_equal(read_volume(tmp_path / "b").array, array)  # below air already
+    array[2] = -1024
+    write_series(tmp_path / "c", array)  # a blank slice at the end, as some exports add
+    np.testing.assert_array_equal(read_volume(tmp_path / "c").array, array)
+
+
+def compressed(files: list[Path], syntax: str) -> None:
+    for path in files:
+        ds = pydicom.dcmread(path)
+        ds.compress(syntax)
+        ds.save_as(path)
+
+
+@pytest.mark.parametrize("syntax", ["RLELossless", "JPEGLSLossless"])
+def test_pydicoms_plugins_decompress(tmp_path: Path, syntax: str) -> None:
+    array = voxels()
+    compressed(write_series(tmp_path / "ct", array), getattr(pydicom.uid, syntax))
+    np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
+
+
+@pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
+def test_lossless_jpeg_is_decompressed(tmp_path: Path, compressor: str) -> None:
+    array = voxels((4, 16, 16))
+    files = write_series(tmp_path / "ct", array, intercept=0)
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressor(compressor)
+    for path, plane in zip(files, array, strict=True):
+        writer.SetFileName(str(tmp_path / "packed.dcm"))
+        writer.Execute(sitk.GetImageFromArray(plane))
+        packed, ds = pydicom.dcmread(tmp_path / "packed.dcm"), pydicom.dcmread(path)
+        ds.PixelData = packed.PixelData
+        ds["PixelData"].is_undefined_length = True
+        ds.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+        ds.save_as(path)
+    # pydicom alone reads JPEG 2000 (by pillow) but no lossless JPEG, which SimpleITK does
+    assert ds.file_meta.TransferSyntaxUID.is_compressed
+    np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
+    path = zipped(tmp_path / "ct", tmp_path / "ct.zip")
+    np.testing.assert_array_equal(read_volume(path).array, array)
+
+
+def test_what_nothing_decompresses_is_named(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "ct", voxels())
+    compressed(files, pydicom.uid.RLELossless)
+    for path in files:
+        ds = pydicom.dcmread(path)
+        ds.file_meta.TransferSyntaxUID = pydicom.uid.HTJ2KLossless
+        ds.save_as(path)
+    with pytest.raises(UserError, match=r"High-Throughput JPEG 2000.*pip install pylibjpeg"):
+        read_volume(tmp_path / "ct")
+
+
+def test_damaged_images_are_named_in_one_line(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "ct", voxels())
+    files[2].write_bytes(files[2].read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"002\.dcm .*fetch it again") as caught:
+        read_volume(tmp_path / "ct")
+    assert "\n" not in str(caught.value)
+
+
+def test_big_endian_and_deflated_files_are_read(tmp_path: Path) -> None:
+    array = voxels()
+    for kind in ("ExplicitVRBig", "DeflatedExplicitVRLittle", "ImplicitVRLittle"):
+        syntax = f"{kind}Endian"
+        for path in write_series(tmp_path / syntax, array):
+            read, ds = pydicom.dcmread(path), pydicom.Dataset()
+            ds.update(read)
+            ds.file_meta = read.file_meta
+            ds.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+            if "Big" in syntax:
+                ds.PixelData = np.frombuffer(ds.PixelData, "<i2").astype(">i2").tobytes()
+            ds.save_as(path, enforce_file_format=True)
+        np.testing.assert_array_equal(read_volume(tmp_path / syntax).array, array)
