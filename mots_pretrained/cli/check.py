@@ -31,7 +31,8 @@ def check(
     """Check labels, grids, spacing, HU, duplicates and orientation of the original collections."""
     from mots_pretrained.check.collections import check_collections
     from mots_pretrained.cli import DONE, FAILED, console
-    from mots_pretrained.report.page import checked_page, write_page
+    from mots_pretrained.report.check_page import write_check_page
+    from mots_pretrained.report.html import checked_page
     from mots_pretrained.report.thumbnail import draw_thumbnail
 
     count = collections.worker_count(workers)
@@ -46,7 +47,7 @@ def check(
         progress=lambda name, done, total: console.say(f"{done:>4} of {total}  {name}"),
     )
     if output:
-        write_page(report, output, title=f"mots check: {root or 'named collections'}")
+        write_check_page(report, output, title=f"mots check: {root or 'named collections'}")
     if json:
         console.show_json(_as_json(report))
     else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from html import escape
 from importlib import resources
+from pathlib import Path
 from typing import Any
+
+from mots_pretrained.errors import MissingFileError, UserError
 
 # Nothing but the page itself: no address is ever asked, whatever the data says.
 _POLICY = (
@@ -41,3 +45,18 @@ def page(title: str, body: Iterable[str], *, data: Any = None, scripts: Iterable
         lines.append(f'<script type="application/json" id="data">{text}</script>')
     lines += [f"<script>{asset(name)}</script>" for name in scripts]
     return "\n".join([*lines, "</body></html>"]) + "\n"
+
+
+def checked_page(path: str | os.PathLike[str]) -> Path:
+    """Refuse a page that could not be written.
+
+    Raises:
+        MissingFileError: If the folder does not exist.
+        UserError: If the name does not end in ``.html``.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{path}: the report is a page; give a name ending in .html")
+    if not path.parent.is_dir():
+        raise MissingFileError(f"no such folder: {path.parent}; make it first")
+    return path

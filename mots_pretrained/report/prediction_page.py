@@ -13,9 +13,8 @@ from mots_pretrained.files import write_text
 from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.report.embed import Embedded, embed
-from mots_pretrained.report.html import page
+from mots_pretrained.report.html import checked_page, page
 from mots_pretrained.report.overlay import colour_of
-from mots_pretrained.report.page import checked_page
 from mots_pretrained.report.results import Result, number, outliers, read_failures
 
 _SERIOUS = ("intensity", "spacing", "orientation")  # kinds of doubts

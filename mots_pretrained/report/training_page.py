@@ -17,8 +17,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.report.curves import draw_curves, points
 from mots_pretrained.report.example import Example, draw_example
-from mots_pretrained.report.html import page
-from mots_pretrained.report.page import checked_page
+from mots_pretrained.report.html import checked_page, page
 
 LOG = "log.csv"
 """File by which a training's folder is known."""

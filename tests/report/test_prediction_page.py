@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import html
 import json
 import re
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-from predicted_folder import predict_into
+from predicted_folder import predict_into, volume_of, write_volumes
 
 from mots_pretrained.cli import main
-from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.files import write_json
-from mots_pretrained.images.volume import Volume
-from mots_pretrained.report.embed import embed
 from mots_pretrained.report.html import asset
 from mots_pretrained.report.prediction_page import write_prediction_page
-from mots_pretrained.report.results import outliers, read_results
+from mots_pretrained.report.results import read_results
 
 EVIL = "<script>alert(1)<b onclick='x'>&amp"
 
@@ -35,10 +29,6 @@ def data_of(page: Path) -> dict:
     text = re.search(r'id="data">(.*?)</script>', own_parts(page), re.DOTALL)
     assert text is not None
     return json.loads(text[1])
-
-
-def volume_of(text: str) -> nib.Nifti1Image:
-    return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(text)))
 
 
 def test_a_page_holds_scan_labels_volumes_and_doubts(tmp_path, capsys):
@@ -107,45 +97,6 @@ def test_pictures_are_bounded_and_scans_beyond_are_listed(tmp_path, capsys):
     assert own_parts(out / "report.html").count("<tr data-scan=") == 3
 
 
-def test_small_volumes_keep_place_and_small_lesions():
-    labels = np.zeros((40, 100, 120), np.uint8)
-    labels[5:35, 20:80, 10:50] = 3
-    labels[20, 50, 30] = 7
-    volume = Volume.with_spacing(labels, (5.0, 1.0, 1.0))
-    made = embed(volume, {"organ": 3, "lesion": 7}, most=40)
-    small = volume_of(made.marks)
-    assert small.shape == (24, 20, 40)
-    organ = np.argwhere(np.asarray(small.dataobj) > 0).mean(axis=0)
-    expected = volume.affine @ (*np.argwhere(labels > 0).mean(axis=0), 1)
-    np.testing.assert_allclose(small.affine @ (*organ, 1), expected, atol=1.0)
-    assert 2 in np.unique(small.dataobj)
-    right, front, head = made.places["organ"]
-    assert (right > 0.5, 0.3 < front < 0.7, 0.1 < head < 0.9) == (True, True, True)
-
-
-def test_outliers_are_far_from_the_other_scans(tmp_path):
-    for number, ml in enumerate([100, 101, 99, 102, 98, 100, 101, 300]):
-        write_json(
-            tmp_path / f"s{number}_volumes.json",
-            {
-                "scan": f"s{number}", "segmentation": "x", "spacing_mm": [1, 1, 1],
-                "labels": {"liver": 1}, "volumes_ml": {"liver": ml},
-                "categories": {"liver": {"volume_ml": ml, "median": None}},
-            },
-        )  # fmt: skip
-    results = read_results(tmp_path)
-    assert outliers(results, "liver", "volume_ml") == {"s7"}
-    assert outliers(results[1:], "liver", "volume_ml") == set()  # seven tell nothing
-    assert outliers(results, "liver", "median") == set()
-    write_prediction_page(results, tmp_path / "r.html", title="t")
-    assert own_parts(tmp_path / "r.html").count('class="outlier"') == 1
-    with pytest.raises(UnknownNameError, match="has no scan 'x'; it has s0, s1"):
-        read_results(tmp_path, "x")
-    (tmp_path / "s3_volumes.json").write_text("[]")
-    with pytest.raises(UserError, match=r"s3_volumes\.json is no file of volumes"):
-        read_results(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -164,3 +115,10 @@ def test_bad_input(tmp_path, monkeypatch, capsys, words, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_an_outlier_is_marked_in_the_table(tmp_path):
+    for number, ml in enumerate([100, 101, 99, 102, 98, 100, 101, 300]):
+        write_volumes(tmp_path, f"s{number}", ml)
+    write_prediction_page(read_results(tmp_path), tmp_path / "r.html", title="t")
+    assert own_parts(tmp_path / "r.html").count('class="outlier"') == 1

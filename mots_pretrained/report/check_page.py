@@ -7,14 +7,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from html import escape
-from pathlib import Path
 
 from mots_pretrained.check.anatomy import AXES
 from mots_pretrained.check.case import CaseCheck, Finding
 from mots_pretrained.check.collections import CheckReport
-from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.files import write_text
 from mots_pretrained.images.terminology import colour_of
 from mots_pretrained.report.canvas import INK, MUTED, PAPER
+from mots_pretrained.report.html import checked_page
 from mots_pretrained.tasks import Task
 
 _BAD, _LOOK, _GOOD = "#ff5c5c", "#f2cf63", "#3fbf6f"
@@ -37,7 +37,7 @@ figcaption {{ font-size: .85rem; color: {INK} }} figcaption .muted {{ font-size:
 """
 
 
-def write_page(report: CheckReport, path: str | os.PathLike[str], *, title: str) -> None:
+def write_check_page(report: CheckReport, path: str | os.PathLike[str], *, title: str) -> None:
     """Write the page; it appears whole or not at all.
 
     Args:
@@ -46,26 +46,10 @@ def write_page(report: CheckReport, path: str | os.PathLike[str], *, title: str)
         title: What was checked.
 
     Raises:
-        FileNotFoundError: If the folder does not exist.
-        ValueError: If the name does not end in ``.html``.
+        MissingFileError: If the folder does not exist.
+        UserError: If the name does not end in ``.html``.
     """
-    path = checked_page(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text("\n".join(_page(report, title)) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def checked_page(path: str | os.PathLike[str]) -> Path:
-    """Refuse a page that could not be written; arguments and errors as in `write_page`."""
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{path}: the report is a page; give a name ending in .html")
-    if not path.parent.is_dir():
-        raise MissingFileError(f"no such folder: {path.parent}; make it first")
-    return path
+    write_text(checked_page(path), "\n".join(_page(report, title)) + "\n")
 
 
 def _page(report: CheckReport, title: str) -> Iterator[str]:
