@@ -127,7 +127,7 @@ def _read(path: Path) -> Result:
         _ = {n: float(ml) for n, ml in told["volumes_ml"].items()}
         _ = [(d["kind"], d["text"], d["category"]) for d in told.get("doubts", [])]
         _ = [(low + high, scans) for low, high, scans in told.get("seen_volumes_ml", {}).values()]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         text = f"{path} is no file of volumes ({error}); predict the scan again"
         raise UserError(text) from error
     return result
