@@ -1,0 +1,203 @@
+"""Every measured figure in README, docs and cards is a row of a CSV in benchmarks/results.
+
+A figure is written here with the lines that it is the mean of. What looks like a measurement in the
+text and is neither such a figure nor a setting fails; so does a figure that the rows contradict.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.table import from_lines
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+CARDS = sorted((ROOT / "hub").glob("*/README.md"))
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "hub" / "README.md",
+    *CARDS,
+]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The mean value of some lines of a CSV file, or a number of a training's record."""
+
+    file: str
+    where: dict[str, str]
+    digits: int = 2
+    factor: float = 1.0
+
+    def shown(self) -> str:
+        if self.file.endswith(".json"):
+            record = json.loads((ROOT / self.file).read_text("utf-8"))
+            return f"{self.factor * record[self.where['metric']]:.{self.digits}f}"
+        with (RESULTS / self.file).open(newline="", encoding="utf-8") as file:
+            lines = [x for x in csv.DictReader(file) if self.where.items() <= x.items()]
+        assert lines, f"{self.file} has no line of {self.where}"
+        return f"{self.factor * fmean(float(line['value']) for line in lines):.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Words of a page, whose braces stand for rows."""
+
+    page: str
+    text: str
+    rows: tuple[Rows, ...]
+
+    def shown(self) -> str:
+        return self.text.format(*(rows.shown() for rows in self.rows))
+
+
+def peak(network: str, categories: str) -> Rows:
+    setting = {
+        "small": "transdodnet.phantom, 4 x 3 x 3 mm, windows 48x96x96; ",
+        "paper": "the paper's size, 1.5 x 0.8 x 0.8 mm, windows 64x256x256; ",
+    }[network] + categories
+    return Rows("memory.csv", {"setting": setting, "metric": "peak_gib"}, digits=1)
+
+
+def dice(model: str, category: str) -> Rows:
+    return Rows("models_0_1_0.csv", {"row": model, "category": category, "metric": "dice"})
+
+
+def minutes(model: str) -> Rows:
+    return Rows(f"hub/{model}/training.json", {"metric": "seconds"}, digits=0, factor=1 / 60)
+
+
+FIGURES = (
+    Figure(
+        "README.md",
+        "{} GiB for one category and {} for eleven with the shipped networks (4 x 3 x 3 mm), "
+        "{} and {} GiB at the paper's size",
+        tuple(peak(n, c) for n in ("small", "paper") for c in ("1 category", "11 categories")),
+    ),
+    Figure(
+        "README.md",
+        "with a Dice of {}, {}, {} and {}, tumours and vessels with {} to {}",
+        tuple(
+            dice("transdodnet.phantom", name)
+            for name in (
+                *("liver", "spleen", "kidney", "pancreas", "colon_tumour", "kidney_tumour"),
+            )
+        ),
+    ),
+    Figure(
+        "docs/adaptation.md",
+        "learned the aorta to a Dice of {}",
+        (Rows("new_organ.csv", {"row": "one query", "category": "aorta", "metric": "dice"}),),
+    ),
+    Figure(
+        "hub/backbone.phantom_byol3d/README.md",
+        "with an R2 of {}, off random ones with {}",
+        tuple(Rows("linear_probe.csv", {"row": x, "metric": "r2"}) for x in ("BYOL-3D", "random")),
+    ),
+    *(
+        Figure(f"hub/{name}/README.md", f"{before}{{}} minutes", (minutes(name),))
+        for name, before in {
+            "backbone.phantom_byol3d": "as random weights begin. ",
+            "dodnet.phantom": "exponential average. ",
+            "transdodnet.phantom": "83 and ",
+            "transdodnet.phantom_singlept": "exponential average. ",
+        }.items()
+    ),
+)
+"""What is measured, page after page."""
+
+SETTINGS = {
+    "docs/evaluate.md": ["0.05, 0.1, ... 0.95, 0.97, 0.98 and 0.99"],
+    "docs/hub.md": ["Dice over 0.999", "bfloat16 by 0.25", "may deviate by 0.001"],  # tests hold it
+    "docs/report.md": ["0.45 pixels"],
+    "docs/predict.md": [
+        *("0.45 pixels", "below 6 GB", "about 0.5 GB of planes"),  # chosen in the code
+        "this is 2 GB in memory",  # 11 x 100 million halves
+    ],
+    "docs/prepare.md": ["0.04 HU"],  # a part of the step that is stored
+    "docs/determinism.md": ["within 0.001 HU"],  # a bound that a test holds
+    "docs/differences.md": ["3 x 0.76 x 0.76 mm", "LeakyReLU(0.01)", "decay is 0.999"],
+    "docs/pretrain.md": ["reaches 0.999", "| averaged weights (EMA) | 0.999 |"],
+}
+"""What looks like a measurement and is chosen, or a bound that tests hold."""
+
+_MEASURED = re.compile(
+    r"(?<![\w.,/=-])0\.\d{2,}(?![\w.]*\w)"
+    r"|\b\d[\d.,]* (?:GiB|MiB|GB|MB|minutes?|seconds?|hours?)\b"
+)
+
+
+def prose(page: Path) -> str:
+    """Return a page without code, front matter and the scores of a card, its blanks made one."""
+    text = page.read_text("utf-8")
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"```.*?```", " ", text, flags=re.DOTALL)
+    if page in CARDS:
+        text = re.sub(r"^\| .*\|$", " ", text, flags=re.MULTILINE)
+    return re.sub(r"\s+", " ", re.sub(r"`[^`\n]*`", "`", text))
+
+
+def shortened(text: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"`[^`\n]*`", "`", text))
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.page}: {figure.text[:40]}")
+def test_a_figure_is_what_its_rows_say(figure: Figure) -> None:
+    assert shortened(figure.shown()) in prose(ROOT / figure.page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_looks_measured_is_traced(page: Path) -> None:
+    name, text = page.relative_to(ROOT).as_posix(), prose(page)
+    known = [figure.shown() for figure in FIGURES if figure.page == name]
+    for words in (*known, *SETTINGS.get(name, ())):
+        text = text.replace(shortened(words), "")
+    found = [text[max(0, m.start() - 40) : m.end() + 20] for m in _MEASURED.finditer(text)]
+    assert not found, f"no row of a CSV is named for: {found}"
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.name)
+def test_a_cards_scores_are_rows(card: Path) -> None:
+    text, model = card.read_text("utf-8"), card.parent.name
+    tabled = dict(re.findall(r"^\| (\w+) \| (\d\.\d{3}) \|$", text, re.MULTILINE))
+    listed = dict(re.findall(r'name: "Dice, (\w+)", value: (\d\.\d{4})', text))
+    rows = scores(model)
+    assert {name: f"{value:.3f}" for name, value in rows.items()} == tabled
+    assert {name: f"{value:.4f}" for name, value in rows.items()} == listed
+
+
+def scores(model: str) -> dict[str, float]:
+    """Return a model's Dice by category: of its cases where these are known, else as noted."""
+    for name in ("models.csv", "models_0_1_0.csv"):
+        if (RESULTS / name).is_file():
+            lines = [x for x in lines_of(name) if x["table"] == "models" and x["row"] == model]
+            if lines and lines[0]["case"]:
+                return means(from_lines(lines))
+            if lines:
+                return {line["category"]: float(line["value"]) for line in lines}
+    return {}
+
+
+def means(results: Results) -> dict[str, float]:
+    found = {name: results.mean(name) for name in results.categories}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def lines_of(name: str) -> Iterator[dict[str, str]]:
+    with (RESULTS / name).open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def test_a_figure_without_a_row_is_found() -> None:
+    text = "It reaches 0.83 after 5 minutes, with rate=0.001 and `0.55`, in version 0.1.0."
+    assert [m[0] for m in _MEASURED.finditer(shortened(text))] == ["0.83", "5 minutes"]
