@@ -1,176 +1,343 @@
-"""What few labelled scans are worth: heads alone, all weights after them, organs beside old tasks.
+"""What few labelled scans are worth: heads, all weights, added organs, incomplete labels, channels.
 
-Trained on the first BCV phantoms of a collection and scored on the others at the contract's
-resolution. Rows: a fitted head alone (linear, levels), all weights after the fitted head on levels,
-the same with the head at random, random weights, and organs added to the network with its tasks.
+Four tables, each learned from phantoms of BCV or BraTS and scored on six others at the contract's
+resolution:
 
-    python benchmarks/adaptation.py --seeds 0 1 2 --steps 300
-    python benchmarks/adaptation.py --rows "head levels" "added" --seeds 0
+- organs: a fitted head alone, all weights after it, and the same from random weights (4 scans);
+- added: aorta and gallbladder beside the network's own tasks, which must not change (4 scans);
+- incomplete: 8 scans of which each labels 4 of 13 organs, drawn by the seed, beside the same with
+  all labels, and beside taking what is not labelled for background;
+- channels: four MRI channels (4 scans), the ways to widen the first layer beside a random one.
+
+    python benchmarks/adaptation.py --seeds 3            # all; goes on where it was stopped
+    python benchmarks/adaptation.py --tables incomplete --rows "some organs, all weights" --seeds 3
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import record
 import torch
+from few_scans import BRAIN_REGIONS, brain_contract, difference, phantoms, scored
+from long_table import LongTable
 
 import mots_pretrained as mots
-from mots_pretrained.data.case import Case, make_case
+from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.metrics import dice
-from mots_pretrained.images.reading import read_labels, read_volume
-from mots_pretrained.phantom.collections import write_collection
+from mots_pretrained.evaluation.results import Results
 from mots_pretrained.training.finetune import finetune
 from mots_pretrained.training.recipe import Recipe
 
-NAME = "transdodnet.phantom"
 ADDED = ("aorta", "gallbladder")
-Scores = dict[str, list[float | None]]
+WAYS = ("first", "mean", "first_scaled", "zero_new")  # to widen the first layer
+LABELLED = 4  # organs that a case labels where labels are incomplete
+
+LOADED = """
+import hashlib, sys, torch, mots_pretrained as mots
+torch.set_num_threads(int(sys.argv[1]))
+net = mots.load(sys.argv[2], add=sys.argv[4:])
+image = torch.load(sys.argv[3], weights_only=True)
+with torch.inference_mode():
+    print(hashlib.sha256(net(image).numpy().tobytes()).hexdigest())
+"""
+"""Loads organs that were added, in a process of its own, and prints what the network then gives."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all rows of one seed have in common."""
+class Scans(NamedTuple):
+    """Phantoms to learn from, four or eight, and others to score."""
 
-    train: list[Case]
-    test: list[Case]
+    few: list[Case]
+    more: list[Case]
+    unseen: list[Case]
+
+
+@dataclass
+class Bench:
+    """What all rows have in common: the weights, the scans, how long, and the seed of now."""
+
+    model: str
     steps: int
-    seed: int
+    fit_steps: int
+    quick: bool
+    collection: int = 5
+    seed: int = 0
+
+    @cached_property
+    def contract(self) -> mots.Preprocessing:
+        """The contract of the weights."""
+        return mots.MOTSBackbone.from_pretrained(self.model).config.preprocessing
+
+    @cached_property
+    def torsos(self) -> Scans:
+        """Phantoms of BCV."""
+        return self._scans("bcv", 4 if self.quick else 14, self.contract)
+
+    @cached_property
+    def brains(self) -> Scans:
+        """Phantoms of BraTS."""
+        contract = brain_contract(self.contract, quick=self.quick)
+        return self._scans("brats", 3 if self.quick else 10, contract)
+
+    def _scans(self, kind: Any, count: int, contract: mots.Preprocessing) -> Scans:
+        found = phantoms(kind, count, contract, seed=self.collection, quick=self.quick)
+        few, unseen = (2, 1) if self.quick else (4, 6)
+        rest = found[few + unseen :]
+        return Scans(found[:few], found[:few] + rest, found[few : few + unseen])
+
+    def segmenter(self, *, random: bool = False, **options: Any) -> mots.Segmenter:
+        """Return a network with a new head, from the weights or from random ones."""
+        torch.manual_seed(self.seed)
+        if random:
+            config = mots.MOTSBackbone.from_pretrained(self.model).config
+            return mots.Segmenter.from_scratch(config, **options)
+        return mots.Segmenter.from_pretrained(self.model, **options)
+
+    def learned(
+        self, net: mots.Segmenter, cases: list[Case], unseen: list[Case], **options: Any
+    ) -> Outcome:
+        """Fine-tune a network and score it."""
+        recipe = Recipe(
+            steps=self.steps, batch=1, fit_steps=self.fit_steps, seed=self.seed, **options
+        )
+        begun = time.perf_counter()
+        history = finetune(net, cases, recipe)
+        seconds = time.perf_counter() - begun
+        steps = history.rows[-1].step if history.rows else 0
+        return Outcome(scored(net, unseen), seconds, steps, _parameters(net))
 
 
-def cases(count: int, seed: int, folder: Path) -> list[Case]:
-    """Return phantoms in BCV's layout on the network's contract, class values as targets."""
-    contract = mots.MOTSBackbone.from_pretrained(NAME).config.preprocessing
-    classes = {name: (value,) for value, name in enumerate(mots.BCV_ORGANS, start=1)}
-    found = []
-    for case in write_collection("bcv", folder, cases=count, seed=seed):
-        scan = read_volume(folder / case.images[0])
-        labels = read_labels(folder / str(case.label)).array
-        found.append(make_case(scan, labels, contract, classes, name=case.identifier))
-    return found
+class Outcome(NamedTuple):
+    """Scores of a row, what it took, and what else was measured."""
+
+    results: Results
+    seconds: float
+    steps: int
+    parameters: int
+    facts: Mapping[str, float] = {}
 
 
-def trained(kind: str, setting: Setting, **options: object) -> mots.Segmenter:
-    """Return a segmenter of the 13 organs after a fine-tuning."""
-    torch.manual_seed(setting.seed)
-    if options.pop("random", False):
-        config = mots.MOTSBackbone.from_pretrained(NAME).config
-        net = mots.Segmenter.from_scratch(config, classes=mots.BCV_ORGANS, head=kind)
-    else:
-        net = mots.Segmenter.from_pretrained(NAME, classes=mots.BCV_ORGANS, head=kind)
-    recipe = Recipe(steps=setting.steps, batch=1, seed=setting.seed, **options)
-    finetune(net, setting.train, recipe)
-    return net
+Row = Callable[[Bench], Outcome]
 
 
-def added(setting: Setting) -> tuple[mots.Predictor, int, bool]:
-    """Return a predictor of organs added, bytes of their file, and whether old logits stayed."""
-    base = mots.load(NAME)
-    window = base.config.preprocessing.window
-    image = torch.zeros(1, 1, *window)
-    image += torch.linspace(-1, 1, window[-1])
+def organs(bench: Bench, *, head: str = "levels", random: bool = False, **recipe: Any) -> Outcome:
+    """Learn BCV's 13 organs from four scans."""
+    net = bench.segmenter(random=random, classes=mots.BCV_ORGANS, head=head)
+    return bench.learned(net, bench.torsos.few, bench.torsos.unseen, **recipe)
+
+
+def incomplete(bench: Bench, *, labels: str, train: str = "head") -> Outcome:
+    """Learn 13 organs from eight scans: all labels, some, or the rest taken for background."""
+    cases = bench.torsos.more
+    if labels != "all":
+        drawn = draw_labelled(len(cases), bench.seed)
+        cases = [
+            only(case, known, told=labels == "some")
+            for case, known in zip(cases, drawn, strict=True)
+        ]
+    net = bench.segmenter(classes=mots.BCV_ORGANS, head="levels")
+    return bench.learned(net, cases, bench.torsos.unseen, train=train)
+
+
+def draw_labelled(cases: int, seed: int) -> list[list[int]]:
+    """Draw the organs, numbered from 0, that each case labels; no organ is left without a case."""
+    rng, count = np.random.default_rng([seed, 14]), len(mots.BCV_ORGANS)
+    each = max(LABELLED, -(-count // cases))
+    found: list[list[int]] = [[] for _ in range(cases)]
+    for place, organ in enumerate(rng.permutation(count).tolist()):
+        found[place % cases].append(organ)
+    for known in found:
+        others = [organ for organ in range(count) if organ not in known]
+        known += rng.choice(others, each - len(known), replace=False).tolist()
+    return [sorted(known) for known in found]
+
+
+def only(case: Case, known: list[int], *, told: bool) -> Case:
+    """Return a case with the labels of some organs; untold, it looks as if there were no others."""
+    target = np.where(np.isin(case.target, [organ + 1 for organ in known]), case.target, 0)
+    labelled = tuple(organ in known for organ in range(len(mots.BCV_ORGANS)))
+    return Case(case.image, target.astype(np.uint8), labelled if told else (True,), (), case.name)
+
+
+def channels(bench: Bench, *, way: str = "first", random: str = "", **recipe: Any) -> Outcome:
+    """Learn BraTS's regions from four scans of four channels."""
+    net = bench.segmenter(
+        random=random == "weights", classes=BRAIN_REGIONS, head="levels", in_channels=4,
+        exclusive=False, preprocessing=brain_contract(bench.contract, quick=bench.quick),
+        **({} if random == "weights" else {"channel_init": way}),
+    )  # fmt: skip
+    if random == "first layer":
+        torch.manual_seed(bench.seed)
+        net.backbone.encoder.stem[0].reset_parameters()
+    return bench.learned(net, bench.brains.few, bench.brains.unseen, **recipe)
+
+
+def added(bench: Bench) -> Outcome:
+    """Add organs to the network, load their files elsewhere, and look at the old outputs."""
+    base = mots.load(bench.model)
+    window = bench.contract.window
+    image = torch.linspace(-1, 1, window[-1]).expand(1, 1, *window).contiguous()
     with torch.inference_mode():
         before = base(image)
-    net = base
-    with tempfile.TemporaryDirectory() as folder:
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
         files = []
         for organ in ADDED:
-            net = mots.add_organs(base, only(organ, setting), classes=[organ], seed=setting.seed)
-            files.append(net.save_organs(Path(folder) / f"{organ}.safetensors"))
+            known = [mots.BCV_ORGANS.index(organ)]
+            cases = [only(case, known, told=False) for case in bench.torsos.few]
+            for case in cases:
+                case.target[case.target > 0] = 1
+            net = mots.add_organs(
+                base, cases, classes=[organ], seed=bench.seed, steps=bench.fit_steps
+            )
+            files.append(net.save_organs(Path(place) / f"{organ}.safetensors"))
+        seconds = time.perf_counter() - begun
         size = max(file.stat().st_size for file in files)
-        net = mots.load(NAME, add=files)
-    with torch.inference_mode():
-        same = torch.equal(net(image)[:, : before.shape[1]], before)
-    return mots.Predictor(net, tasks=ADDED, overlap=0.25), size, same
-
-
-def only(organ: str, setting: Setting) -> list[Case]:
-    """Return the training cases with one organ labelled."""
-    value = mots.BCV_ORGANS.index(organ) + 1
-    return [Case(c.image, (c.target == value).astype(np.uint8), name=c.name) for c in setting.train]
-
-
-def score(find: Callable[[Case], dict[str, np.ndarray]], setting: Setting) -> Scores:
-    """Return the Dice of every category on every unseen case."""
-    scores: Scores = {}
-    for case in setting.test:
-        for name, mask in find(case).items():
-            truth = case.target[0] == mots.BCV_ORGANS.index(name) + 1
-            scores.setdefault(name, []).append(dice(mask, truth))
-    return scores
-
-
-ROWS: dict[str, Callable[[Setting], mots.Segmenter]] = {
-    "head linear": lambda s: trained("linear", s, train="head"),
-    "head levels": lambda s: trained("levels", s, train="head"),
-    "all after head levels": lambda s: trained("levels", s),
-    "all after head linear": lambda s: trained("linear", s),
-    "all, head at random": lambda s: trained("levels", s, fit_head=False),
-    "random weights": lambda s: trained("levels", s, random=True),
-    "random weights, head alone": lambda s: trained("levels", s, random=True, train="head"),
-}
-
-
-def run(row: str, setting: Setting) -> tuple[Scores, float, dict[str, object]]:
-    """Train one row and score it; returns scores, seconds of training, and further values."""
-    begun = time.perf_counter()
-    facts: dict[str, object] = {}
-    if row == "added":
-        predictor, size, same = added(setting)
-        facts = {"file_bytes": size, "old_logits_equal": int(same)}
-    else:
-        predictor = mots.Predictor(ROWS[row](setting), overlap=0.25)
-    seconds = time.perf_counter() - begun
-
-    def find(case: Case) -> dict[str, np.ndarray]:
+        net = mots.load(bench.model, add=files)
+        with torch.inference_mode():
+            now = net(image)
+        torch.save(image, Path(place) / "image.pt")
+        words = [f"{torch.get_num_threads()}", bench.model, f"{place}/image.pt", *map(str, files)]
+        other = subprocess.run(
+            [sys.executable, "-c", LOADED, *words], check=True, capture_output=True, text=True
+        )
+    facts = {
+        "file_bytes": size,
+        "old_logits_equal": int(torch.equal(now[:, : before.shape[1]], before)),
+        "equal_in_another_process": int(
+            other.stdout.strip() == hashlib.sha256(now.numpy().tobytes()).hexdigest()
+        ),
+    }
+    predictor = mots.Predictor(net, tasks=ADDED, overlap=0.25)
+    results = Results(ADDED)
+    for number, case in enumerate(bench.torsos.unseen):
         found = predictor.prepared(np.asarray(case.image))
-        return {name: found.mask(name) for name in found.names}
+        truth = {name: case.target[0] == mots.BCV_ORGANS.index(name) + 1 for name in ADDED}
+        scores = {name: {"dice": dice(found.mask(name), truth[name])} for name in ADDED}
+        results.add(f"unseen {number}", scores)
+    return Outcome(results, seconds, 0, _parameters(net), facts)
 
-    return score(find, setting), seconds, facts
+
+TABLES: dict[str, dict[str, Row]] = {
+    "organs": {
+        "head levels": partial(organs, train="head"),
+        "head linear": partial(organs, head="linear", train="head"),
+        "all after head levels": organs,
+        "random weights": partial(organs, random=True),
+        "random weights, head alone": partial(organs, random=True, train="head"),
+        "all after head linear": partial(organs, head="linear"),
+        "all, head at random": partial(organs, fit_head=False),
+    },
+    "added": {"aorta and gallbladder": added},
+    "incomplete": {
+        "all organs": partial(incomplete, labels="all"),
+        "some organs": partial(incomplete, labels="some"),
+        "the rest as background": partial(incomplete, labels="background"),
+        "all organs, all weights": partial(incomplete, labels="all", train="all"),
+        "some organs, all weights": partial(incomplete, labels="some", train="all"),
+        "the rest as background, all weights": partial(
+            incomplete, labels="background", train="all"
+        ),
+    },
+    "channels": {
+        **{way: partial(channels, way=way) for way in WAYS},
+        "random first layer": partial(channels, random="first layer"),
+        "random weights": partial(channels, random="weights"),
+        "first, head at random": partial(channels, fit_head=False),
+    },
+}
+"""The rows of each table."""
+
+BY_CHOICE = {
+    "all after head linear", "all, head at random", "all organs, all weights",
+    "some organs, all weights", "the rest as background, all weights", "first, head at random",
+}  # fmt: skip
+"""Rows that are run only where ``--rows`` names them."""
+
+PAIRS = (
+    ("organs", "head levels", "head linear"),
+    ("organs", "head levels", "random weights, head alone"),
+    ("organs", "all after head levels", "head levels"),
+    ("organs", "all after head levels", "random weights"),
+    ("organs", "all after head levels", "all, head at random"),
+    ("incomplete", "some organs", "all organs"),
+    ("incomplete", "some organs", "the rest as background"),
+    ("incomplete", "some organs, all weights", "all organs, all weights"),
+    ("incomplete", "some organs, all weights", "the rest as background, all weights"),
+    *(("channels", way, "random first layer") for way in WAYS),
+    *(("channels", way, "first") for way in WAYS[1:]),
+    ("channels", "first", "random weights"),
+    ("channels", "first", "first, head at random"),
+)
+"""Which rows are compared, the first less the second."""
+
+
+def run(bench: Bench, name: str, rows: list[str], seeds: int, path: Path, threads: int) -> None:
+    """Do what is left of a table, and compare its rows."""
+    what = "to see it run" if bench.quick else f"{bench.steps} steps of one patch"
+    setting = f"{bench.model}, {what}, {threads} threads, phantoms {bench.collection}"
+    table = LongTable(path, f"adaptation {name}", setting, metrics=("dice",))
+    for seed in range(seeds):
+        for row in (row for row in TABLES[name] if row in rows):
+            if table.done(row, seed):
+                continue
+            bench.seed = seed
+            found = TABLES[name][row](bench)
+            table.add(
+                *(row, seed, found.results),
+                parameters=found.parameters,
+                steps=found.steps,
+                seconds=found.seconds,
+                facts=found.facts,
+            )
+            mean = found.results.mean_dice or 0
+            told = "".join(f", {fact} {value}" for fact, value in found.facts.items())
+            print(f"{name}: {row}, seed {seed}: mean Dice {mean:.3f}, {found.seconds:.0f} s{told}",
+                  flush=True)  # fmt: skip
+    for first, second in ((a, b) for of, a, b in PAIRS if of == name):
+        if table.done_any(first) and table.done_any(second):
+            d = difference(table.results(first), table.results(second))
+            table.compared(f"{first} - {second}", d)
+            ends = f"[{d.low:+.3f}, {d.high:+.3f}]"
+            print(f"{name}: {first} less {second}: {d.difference:+.3f} {ends}")
+
+
+def _parameters(net: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    names = [*ROWS, "added"]
-    parser.add_argument("--rows", nargs="+", default=names, choices=names)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    """Measure and write results/adaptation.csv."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    every = [row for rows in TABLES.values() for row in rows]
+    parser.add_argument("--tables", nargs="+", default=[*TABLES], choices=TABLES)
+    parser.add_argument("--rows", nargs="+", choices=dict.fromkeys(every), help="default: most")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--model", default="transdodnet.phantom")
     parser.add_argument("--steps", type=int, default=300, help="of all weights, one patch each")
-    parser.add_argument("--train", type=int, default=4)
-    parser.add_argument("--test", type=int, default=6)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--collection", type=int, default=5, help="seed of the phantoms")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--quick", action="store_true", help="tiny phantoms, few steps")
+    parser.add_argument("--results", default=str(record.RESULTS), help="folder of the CSV")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    results: list[dict[str, object]] = []
-    path = Path()
-    with tempfile.TemporaryDirectory() as folder:
-        found = cases(given.train + given.test, given.collection, Path(folder))
-    for seed in given.seeds:
-        setting = Setting(found[: given.train], found[given.train :], given.steps, seed)
-        for row in given.rows:
-            scores, seconds, facts = run(row, setting)
-            steps = 0 if row == "added" or row.startswith("head") else given.steps
-            common = {"table": "adaptation", "row": row, "seed": seed, "steps": steps,
-                      "setting": f"{given.train} phantoms, {given.threads} threads",
-                      "seconds": f"{seconds:.1f}"}  # fmt: skip
-            for organ, values in scores.items():
-                results += [
-                    {**common, "case": f"unseen {n}", "category": organ, "metric": "dice",
-                     "value": f"{value:.4f}"}
-                    for n, value in enumerate(values) if value is not None
-                ]  # fmt: skip
-            results += [{**common, "metric": name, "value": v} for name, v in facts.items()]
-            organs = {n: [v for v in values if v is not None] for n, values in scores.items()}
-            means = {name: float(np.mean(values)) for name, values in organs.items() if values}
-            mean = np.mean([*means.values()])
-            print(f"seed {seed} {row:28} mean Dice {mean:.3f}, {seconds:.0f} s {facts}", flush=True)
-            path = record.write("adaptation", results)
+    short = (2, 20) if given.quick else (given.steps, 2500)
+    bench = Bench(given.model, *short, quick=given.quick)
+    path = Path(given.results) / f"adaptation{'_quick' if given.quick else ''}.csv"
+    rows = given.rows or [row for row in every if row not in BY_CHOICE]
+    for name in given.tables:
+        run(bench, name, rows, given.seeds, path, given.threads)
     print(path)
 
 

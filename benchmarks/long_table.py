@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from trial import METRICS, parts
 
+from mots_pretrained.evaluation.compare import Difference
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.table import (
+    COLUMNS,
     Line,
     from_lines,
     machine,
@@ -22,6 +24,9 @@ from mots_pretrained.tasks import MOTS_CATEGORIES
 
 ELSEWHERE = " elsewhere"
 """Ends the table's name where a category is scored on a domain that does not label it."""
+
+COMPARED = " compared"
+"""Ends the table's name in lines of the difference of two rows."""
 
 CURVE = "validation_dice"
 """The metric of lines that are points of a training's curve."""
@@ -61,8 +66,12 @@ class LongTable:
         steps: int,
         seconds: float,
         curve: Sequence[tuple[int, float]] = (),
+        facts: Mapping[str, float] | None = None,
     ) -> None:
-        """Add all that is known of a row and a seed; a curve is validations' Dice by step."""
+        """Add all that is known of a row and a seed.
+
+        A curve is validations' Dice by step; facts are further values by the name of their metric.
+        """
         shared = {
             "row": row,
             "setting": self.setting,
@@ -72,14 +81,27 @@ class LongTable:
             "machine": machine(),
         }
         own, elsewhere = parts(results)
-        count = {"table": self.table, "metric": "parameters", "value": str(parameters)}
-        self.lines.append(shared | count)
+        for metric, value in {"parameters": parameters, **(facts or {})}.items():
+            self.lines.append(shared | {"table": self.table, "metric": metric, "value": str(value)})
         for name, part in ((self.table, own), (self.table + ELSEWHERE, elsewhere)):
             self.lines += [line | shared for line in to_lines(part, table=name, row=row)]
         for step, value in curve:
             point = {"metric": CURVE, "value": repr(value), "steps": str(step)}
             self.lines.append(shared | {"table": self.table} | point)
+        self._write()
+
+    def compared(self, row: str, found: Difference) -> None:
+        """Write the difference of two rows, in place of an earlier one."""
+        of = {"table": self.table + COMPARED, "row": row, "setting": self.setting}
+        self.lines = [x for x in self.lines if any(x[key] != value for key, value in of.items())]
+        for metric in ("difference", "low", "high", "cases"):
+            value = str(getattr(found, metric))
+            self.lines.append(of | {"metric": metric, "value": value, "machine": machine()})
+        self._write()
+
+    def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.lines = [dict.fromkeys(COLUMNS, "") | line for line in self.lines]
         write_lines(self.path, self.lines)
 
     def done_any(self, row: str) -> bool:
