@@ -55,13 +55,6 @@ def test_layouts_are_the_downloads(mots):
     assert not [path for path in root.rglob(".*") if not path.name.startswith("._")]
 
 
-def test_the_29th_lits_case_is_in_the_second_batch():
-    from mots_pretrained.phantom.layouts import mots_layout
-
-    assert mots_layout("liver", 27).image == "LiTS/Training Batch 1/volume-27.nii"
-    assert mots_layout("liver", 28).image == "LiTS/Training Batch 2/volume-28.nii"
-
-
 def test_decathlon_lists_what_is_there(mots):
     root, _ = mots
     for folder in root.glob("Task*"):
