@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_text
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mots_pretrained.evaluation.results import Results
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.methods import Method
-    from mots_pretrained.phantom.collections import Case
+    from mots_pretrained.phantom.collections import WrittenCase
     from mots_pretrained.training.log import LogRow
     from mots_pretrained.training.validation import History
 
@@ -130,7 +131,7 @@ def demo(
         indent=2,
         allow_nan=False,
     )
-    (run.folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_text(run.folder / "results.json", text + "\n")
     results: dict[str, Any] = json.loads(text)
     return results
 
@@ -173,7 +174,9 @@ class _Run:
         scores = None if complete is None else _score(prediction, complete, net)
         return {"file": str(scan), "seconds": seconds, "millilitres": volumes, "dice": scores}
 
-    def draw_phantoms(self, *, with_first: bool) -> tuple[Case | None, list[Case], list[Case]]:
+    def draw_phantoms(
+        self, *, with_first: bool
+    ) -> tuple[WrittenCase | None, list[WrittenCase], list[WrittenCase]]:
         """Write phantoms in BCV's layout: one to segment, some to train on, some to test on."""
         from mots_pretrained.phantom.collections import write_collection
 
@@ -187,7 +190,9 @@ class _Run:
         split = first + wanted.training_scans
         return cases[0] if with_first else None, cases[first:split], cases[split:]
 
-    def compare(self, net: Method, training: list[Case], test: list[Case]) -> dict[str, Any]:
+    def compare(
+        self, net: Method, training: list[WrittenCase], test: list[WrittenCase]
+    ) -> dict[str, Any]:
         """Train from the pretrained backbone and from random weights for as long; score both."""
         from mots_pretrained.report.curves import draw_curves
 
@@ -231,7 +236,7 @@ class _Run:
             return Segmenter.from_scratch(net.config, classes=BCV_ORGANS, head="levels")
         return Segmenter.from_pretrained(self.settings.model, classes=BCV_ORGANS, head="levels")
 
-    def _finetune(self, segmenter: Segmenter, training: list[Case], steps: int) -> History:
+    def _finetune(self, segmenter: Segmenter, training: list[WrittenCase], steps: int) -> History:
         from mots_pretrained.data.case import read_case
         from mots_pretrained.data.layouts import CaseFiles
         from mots_pretrained.data.layouts.collection import numbered
@@ -261,7 +266,7 @@ class _Run:
             self.say(f"   fitting the head took {history.fitted['seconds']:.0f} s of it")
         return history
 
-    def _draw(self, case: Case, found: dict[str, NDArray[Any]]) -> None:
+    def _draw(self, case: WrittenCase, found: dict[str, NDArray[Any]]) -> None:
         """Draw the truth of an unseen phantom and what both networks find, side by side."""
         from mots_pretrained.images.reading import read_volume
         from mots_pretrained.report.side_by_side import ComparedCase, draw_side_by_side
@@ -274,7 +279,7 @@ class _Run:
         self.files["side_by_side.png"] = "an unseen phantom: truth, and what both networks find"
 
     def _evaluate(
-        self, segmenter: Segmenter, test: list[Case], start: str
+        self, segmenter: Segmenter, test: list[WrittenCase], start: str
     ) -> tuple[Results, NDArray[Any]]:
         """Score on scans that were not trained on, each on its own grid; return the first map."""
         from mots_pretrained.evaluation.metrics import measure
@@ -307,7 +312,7 @@ class _Run:
         self.say(f"   mean Dice on {len(test)} unseen phantoms: {mean or 0:.3f}")
         return results, first
 
-    def _truth(self, case: Case) -> Path:
+    def _truth(self, case: WrittenCase) -> Path:
         return self.phantoms / str(case.label)
 
     def _keep(self, prediction: Prediction, name: str, meaning: str) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.files import write_bytes, write_json
 from mots_pretrained.phantom.brain import brain
 from mots_pretrained.phantom.labels import LABEL, TORSO_LABELS, task_target
 from mots_pretrained.phantom.layouts import (
@@ -21,30 +23,31 @@ from mots_pretrained.phantom.layouts import (
     Layout,
     bcv_layout,
     mots_layout,
-    write_bytes,
     write_dataset_json,
-    write_json,
     write_scan,
 )
 from mots_pretrained.phantom.torso import Phantom, Triple, torso
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_MODALITIES, MOTS_TASKS, Task, task_named
 
+if TYPE_CHECKING:
+    from mots_pretrained.shapes import Size
+
 KINDS: tuple[str, ...] = ("mots", "bcv", "brats")
 """What can be written: the seven collections of MOTS, BCV, or BraTS 2018."""
 
-SMALL: tuple[int, int, int] = (48, 64, 64)
+SMALL: Size = (48, 64, 64)
 """A shape for tests and demonstrations."""
 
 BRAIN_LABELS: dict[int, str] = {1: "necrotic_core", 2: "oedema", 4: "enhancing_tumour"}
 """Names of a brain's label values, which are BraTS's own."""
 
-Progress = Callable[[str, int, int], None]
-Shape = tuple[int, int, int]
+OnCase = Callable[[str, int, int], None]
+"""Callback that receives a case's identifier, its number from 1 on, and how many there are."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """One case as written; paths are relative to the root.
+class WrittenCase:
+    """A case on disk; paths are relative to the root.
 
     Attributes:
         identifier: The collection's own, e.g. ``"case_00003"``.
@@ -65,7 +68,7 @@ class Case:
 class _Wish:
     root: Path
     seed: int
-    shape: Shape | None
+    shape: Size | None
     spacing: Triple | None
 
 
@@ -75,10 +78,10 @@ def write_collection(
     *,
     cases: int,
     seed: int = 0,
-    shape: Shape | None = None,
+    shape: Size | None = None,
     spacing: Triple | None = None,
-    progress: Progress | None = None,
-) -> list[Case]:
+    progress: OnCase | None = None,
+) -> list[WrittenCase]:
     """Write look-alikes of public collections, and the complete truth beside them.
 
     ``ROOT/complete_labels`` holds every case's complete label map on the scan's own grid,
@@ -101,7 +104,7 @@ def write_collection(
     """
     folder = _checked_root(kind, root, cases, seed, spacing)
     wish = _Wish(folder, seed, shape, spacing)
-    jobs: list[Callable[[], Case]] = []
+    jobs: list[Callable[[], WrittenCase]] = []
     if kind == "mots":
         for task in MOTS_TASKS:
             extra = 1 if task.name in DECATHLON else 0  # imagesTs
@@ -136,7 +139,7 @@ def _checked_root(
     return folder
 
 
-def _mots_case(wish: _Wish, task: Task, index: int, *, labelled: bool) -> Case:
+def _mots_case(wish: _Wish, task: Task, index: int, *, labelled: bool) -> WrittenCase:
     phantom = torso(
         _case_seed(wish.seed, task.name, index),
         domain=task.name,
@@ -146,12 +149,13 @@ def _mots_case(wish: _Wish, task: Task, index: int, *, labelled: bool) -> Case:
     layout = mots_layout(task.name, index, labelled=labelled)
     if task.name in DECATHLON:
         scan = wish.root / layout.image
+        scan.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(scan.with_name(f"._{scan.name}"), APPLE_DOUBLE)
     label = source_label(phantom.labels, task) if labelled else None
     return _write_torso(wish.root, task.name, layout, phantom, label)
 
 
-def _bcv_case(wish: _Wish, index: int) -> Case:
+def _bcv_case(wish: _Wish, index: int) -> WrittenCase:
     phantom = torso(
         _case_seed(wish.seed, "bcv", index),
         # BCV's scans are portal venous, of patients with and without lesions.
@@ -162,7 +166,7 @@ def _bcv_case(wish: _Wish, index: int) -> Case:
     return _write_torso(wish.root, "bcv", bcv_layout(index), phantom, bcv_label(phantom.labels))
 
 
-def _brats_case(wish: _Wish, index: int) -> Case:
+def _brats_case(wish: _Wish, index: int) -> WrittenCase:
     # About three in four are of high grade; from two cases on there are both grades.
     grade = "LGG" if index % 4 == 1 else "HGG"
     seed = _case_seed(wish.seed, "brats", index)
@@ -177,7 +181,7 @@ def _brats_case(wish: _Wish, index: int) -> Case:
     ]
     for path, array, dtype in files:
         write_scan(wish.root / path, array, phantom.spacing, header=header, dtype=dtype)
-    return Case(name, "brats", images, label, complete)
+    return WrittenCase(name, "brats", images, label, complete)
 
 
 def source_label(labels: NDArray[np.uint8], task: Task | str) -> NDArray[np.uint8]:
@@ -214,7 +218,7 @@ def bcv_label(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _write_torso(
     root: Path, task: str, layout: Layout, phantom: Phantom, label: NDArray[np.uint8] | None
-) -> Case:
+) -> WrittenCase:
     header, spacing = layout.header, phantom.spacing
     complete = f"complete_labels/{task}_{layout.identifier}.nii.gz"
     write_scan(root / complete, phantom.labels, spacing, header=header, dtype="uint8")
@@ -222,17 +226,18 @@ def _write_torso(
         write_scan(root / layout.label, label, spacing, header=header, dtype=header.label)
     write_scan(root / layout.image, phantom.image, spacing, header=header, dtype=header.image)
     own = None if label is None else layout.label
-    return Case(layout.identifier, task, (layout.image,), own, complete)
+    return WrittenCase(layout.identifier, task, (layout.image,), own, complete)
 
 
-def _write_lists(kind: str, root: Path, written: list[Case], cases: int) -> None:
+def _write_lists(kind: str, root: Path, written: list[WrittenCase], cases: int) -> None:
     if kind == "mots":
         for task in MOTS_TASKS:
             if task.name in DECATHLON:
                 write_dataset_json(root, task, cases)
     names = BRAIN_LABELS if kind == "brats" else dict(enumerate(TORSO_LABELS, start=1))
-    write_json(root / "complete_labels" / "labels.json", {str(k): v for k, v in names.items()})
-    write_json(root / "complete_labels" / "cases.json", [vars(case) for case in written])
+    named, listed = {str(k): v for k, v in names.items()}, [vars(case) for case in written]
+    write_json(root / "complete_labels" / "labels.json", named, indent=1)
+    write_json(root / "complete_labels" / "cases.json", listed, indent=1)
 
 
 def _case_seed(seed: int, collection: str, index: int) -> int:

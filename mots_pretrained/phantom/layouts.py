@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.files import write_json
 from mots_pretrained.images.nifti import write_nifti
 from mots_pretrained.images.volume import affine_of
 from mots_pretrained.tasks import Task
@@ -148,20 +147,4 @@ def write_dataset_json(root: Path, task: Task, cases: int) -> None:
         ],
         "test": test,
     }
-    write_json(root / source.folder / "dataset.json", content)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON; the file appears whole or not at all."""
-    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a small file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(root / source.folder / "dataset.json", content, indent=1)
