@@ -42,7 +42,7 @@ _STILL_MISSING = _STILL_MISSING_1
 ACROSS = {
     "cli/test_predict_cohort.py": "mots predict over a folder of scans",
     "cli/test_predict_submission.py": "mots predict --submission",
-    "data/layouts/test_collections.py": "what all layouts have in common, and telling them apart",
+    "data/layouts/test_all_layouts.py": "what all layouts have in common, and telling them apart",
     "methods/test_parity.py": "all published networks, number for number",
     "methods/test_work.py": "the work that all methods do for a task",
     "phantom/test_shapes.py": "shapes of all organs, beside those of people",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,12 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from originals import COARSE, FINE, collection, tree, write
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.case import read_case
 from mots_pretrained.data.layouts import (
-    CaseFiles,
-    Collection,
     find_bare,
     find_collections,
     find_labelled,
@@ -24,69 +22,13 @@ from mots_pretrained.data.layouts import (
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.patches import extract
 from mots_pretrained.data.prepare import Preparation, prepare, prepare_folder
-from mots_pretrained.data.store import PREPARING_VERSION, PreparedSet, write_record
+from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.files import locked
-from mots_pretrained.images import nifti
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.nifti import write_nifti
 from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
-
-LIVER = task_named("liver")
-FINE = Preparation(Preprocessing(spacing=(3.0, 2.0, 1.0)), "seeded")
-COARSE = Preparation(Preprocessing(spacing=(6.0, 4.0, 2.0)), "seeded")
-
-
-def tree(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-        if path.name != "run.log"  # it tells the time of day
-    }
-
-
-def write(folder, name, labels, *, image=None, axes=("L", "A", "S")):
-    """Write a scan and its label map, both given canonically, their axes turned; 3 x 2 x 1 mm."""
-    import nibabel as nib
-
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.axcodes2ornt(("S", "P", "L")), nib.orientations.axcodes2ornt(axes)
-    )
-    affine = np.diag([3.0, 2.0, 1.0, 1.0])[[2, 1, 0, 3]] * [[-1], [-1], [1], [1]]
-    affine = affine @ nib.orientations.inv_ornt_aff(turn, labels.shape)
-    if image is None:
-        image = np.random.default_rng(len(name)).integers(-1000, 1000, labels.shape)
-    for kind, array in (("image", image.astype(np.int16)), ("label", labels.astype(np.uint8))):
-        turned = nib.orientations.apply_orientation(array, turn)
-        write_nifti(folder / f"{name}_{kind}.nii.gz", np.ascontiguousarray(turned), affine)
-
-
-def collection(folder, names, task=LIVER):
-    return Collection(
-        task.name,
-        folder,
-        tuple(
-            CaseFiles(n, (folder / f"{n}_image.nii.gz",), folder / f"{n}_label.nii.gz")
-            for n in names
-        ),
-        task,
-    )
-
-
-@pytest.fixture
-def livers(tmp_path):
-    """Three small scans of the liver collection, all sound."""
-    folder = tmp_path / "originals"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name in "abc":
-        labels = np.zeros((6, 10, 16), np.uint8)
-        labels[2:5, 3:8, 2:9] = 1
-        labels[tuple(rng.integers([2, 3, 2], [5, 8, 9]))] = 2
-        write(folder, name, labels)
-    return collection(folder, "abc")
 
 
 def test_values_and_geometry_come_back(tmp_path):
@@ -299,74 +241,6 @@ def test_all_seven_collections_of_phantoms(tmp_path):
     liver = next(record for record in done.records if record.task == "liver")
     organ = done.read(liver).target[0]
     assert np.argwhere(organ)[:, 2].mean() < organ.shape[2] / 2  # on the patient's right
-
-
-def test_a_corrected_label_of_the_same_size_is_prepared_anew(tmp_path, livers):
-    """Fault 7: files were known by name and size alone, and uncompressed ones keep their size."""
-    out, label = tmp_path / "out", livers.folder / "a_label.nii"
-    livers = replace(livers, cases=(replace(livers.cases[0], label=label), *livers.cases[1:]))
-    labels = read_volume(livers.folder / "a_label.nii.gz")
-    write_like(label, labels.array, labels)
-    before, record = label.stat(), prepare([livers], out, FINE).records[0]
-    write_like(label, labels.array.clip(0, 1), labels)  # the tumour was none
-    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert label.stat().st_size == before.st_size
-    told = []
-    again = prepare([livers], out, FINE, on_case=lambda *words: told.append(words))
-    assert [name for *_, name, _ in told] == ["", "a"]
-    assert (len(record.foreground), len(again.records[0].foreground)) == (2, 1)
-    assert again.records[0].source.label_sha256 == hashlib.sha256(label.read_bytes()).hexdigest()
-    prepare([livers], tmp_path / "fresh", FINE)
-    assert tree(out) == tree(tmp_path / "fresh")
-
-
-def test_files_that_were_only_touched_or_copied_are_not_prepared_again(
-    tmp_path, livers, monkeypatch
-):
-    out = tmp_path / "out"
-    prepare([livers], out, FINE)
-    made = (out / "cases" / "b" / "image.b2nd").stat().st_mtime_ns
-    for path in livers.folder.iterdir():
-        os.utime(path, ns=(1, 12345))
-    prepare([livers], out, FINE)
-    assert (out / "cases" / "b" / "image.b2nd").stat().st_mtime_ns == made
-    assert PreparedSet.open(out).records[1].source.mtimes_ns == (12345, 12345)
-    monkeypatch.setattr(
-        "mots_pretrained.data.prepare.prepare_case", None
-    )  # the next run reads none
-    prepare([livers], out, FINE)
-
-
-def test_the_voxels_of_every_file_are_read_once(tmp_path, livers, monkeypatch):
-    """Fault 39: the checksum took another pass over each file."""
-    read, voxels = [], nifti._read_array
-    monkeypatch.setattr(
-        nifti, "_read_array", lambda path, *more: read.append(path) or voxels(path, *more)
-    )
-    monkeypatch.setattr("mots_pretrained.data.prepare_case._checksum", None)
-    records = prepare([livers], tmp_path / "out", FINE).records
-    assert sorted(read) == sorted(livers.folder.iterdir())
-    for record in records:
-        label = livers.folder / record.source.labels[0]
-        assert record.source.label_sha256 == hashlib.sha256(label.read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize("other", ["contract", "version", "targets"])
-def test_a_record_of_another_preparation_does_not_count(tmp_path, livers, other):
-    """Faults 6 and 7: neither contract nor version of the code stood in what was kept."""
-    out = tmp_path / "out"
-    record = prepare([livers], out, FINE).records[0]
-    changed = {
-        "contract": replace(record.contract, clip=(-100.0, 100.0)),
-        "version": PREPARING_VERSION - 1,
-        "targets": replace(record.targets, values=((1,), (2,))),
-    }
-    write_record(out / "cases" / "a", replace(record, **{other: changed[other]}))
-    told = []
-    prepare([livers], out, FINE, on_case=lambda *words: told.append(words))
-    assert [name for *_, name, _ in told] == ["", "a"]
-    prepare([livers], tmp_path / "fresh", FINE)
-    assert tree(out) == tree(tmp_path / "fresh")
 
 
 def test_another_patch_or_window_is_the_same_preparation(tmp_path, livers):

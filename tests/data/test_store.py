@@ -6,9 +6,9 @@ import pickle
 
 import numpy as np
 import pytest
+from noise_case import noise_case
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.case import Case
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.patches import draw_start, extract
 from mots_pretrained.data.store import (
@@ -33,15 +33,6 @@ SOURCE = Provenance(
 TASKS = (task_named("liver"), task_named("colon"))
 
 
-def make_case(seed=0, shape=(20, 37, 41), name="volume-3", scale=1.0):
-    rng = np.random.default_rng(seed)
-    image = (rng.uniform(-1, 1, (1, *shape)) * scale).astype(np.float32)
-    target = np.zeros((2, *shape), np.uint8)
-    target[0, 3:9, 4:20, 5:30] = 1
-    target[1, 5:6, 6:9, 7:8] = 1
-    return Case(image, target, (True, True), (0,), name)
-
-
 def put(root, case, *, split="train", fold="train", task="liver"):
     folder = case_folder(root, case.name)
     folder.mkdir(parents=True)
@@ -57,7 +48,7 @@ def put(root, case, *, split="train", fold="train", task="liver"):
 
 @pytest.fixture
 def prepared(tmp_path):
-    cases = [make_case(0), make_case(1, name="volume-4"), make_case(2, name="colon_001")]
+    cases = [noise_case(0), noise_case(1, name="volume-4"), noise_case(2, name="colon_001")]
     records = (
         put(tmp_path, cases[0]),
         put(tmp_path, cases[1], split="test", fold=None),
@@ -129,7 +120,7 @@ def test_foreground_is_drawn_without_reading_a_voxel(prepared):
 
 
 def test_a_case_without_labels_has_no_foreground(tmp_path):
-    case = make_case()
+    case = noise_case()
     case.target[:] = 0
     record = put(tmp_path, case)
     assert PreparedSet(tmp_path, Preprocessing(), TASKS, (record,)).case(record).foreground == ()

@@ -1,19 +1,11 @@
 """One case on disk: the same bytes always, values to within half a step, classes listed."""
 
 import numpy as np
+from noise_case import noise_case
 
 from mots_pretrained.data import stored_case
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.stored_case import StoredCase, write_case
-
-
-def make_case(seed=0, shape=(20, 37, 41), name="volume-3", scale=1.0):
-    rng = np.random.default_rng(seed)
-    image = (rng.uniform(-1, 1, (1, *shape)) * scale).astype(np.float32)
-    target = np.zeros((2, *shape), np.uint8)
-    target[0, 3:9, 4:20, 5:30] = 1
-    target[1, 5:6, 6:9, 7:8] = 1
-    return Case(image, target, (True, True), (0,), name)
 
 
 def stored(folder, case):
@@ -34,7 +26,7 @@ def stored(folder, case):
 
 def test_a_large_class_lists_some_of_its_voxels(tmp_path, monkeypatch):
     monkeypatch.setattr(stored_case, "FOREGROUND_CAP", 50)
-    case = make_case()
+    case = noise_case()
     back, _ = stored(tmp_path / "a", case)
     organ, tumour = back.classes
     assert (organ.channel, organ.value, organ.voxels, organ.listed) == (0, 1, 2400, 50)
@@ -45,7 +37,7 @@ def test_a_large_class_lists_some_of_its_voxels(tmp_path, monkeypatch):
 
 def test_the_same_case_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        stored(tmp_path / name, make_case())
+        stored(tmp_path / name, noise_case())
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["foreground.npy", "image.b2nd", "target.b2nd"]
     for name in files:
@@ -53,14 +45,14 @@ def test_the_same_case_gives_the_same_bytes(tmp_path):
 
 
 def test_values_beyond_a_ct_take_a_wider_step(tmp_path):
-    case = make_case(scale=30.0)  # z-scored MRI has no bounds
+    case = noise_case(scale=30.0)  # z-scored MRI has no bounds
     back, step = stored(tmp_path / "a", case)
     assert step > 1 / 4096
     np.testing.assert_allclose(np.asarray(back.image), case.image, atol=step / 2 + 1e-6)
 
 
 def test_a_scan_without_labels_has_no_file_of_them(tmp_path):
-    case = Case(make_case().image, np.zeros((0, 20, 37, 41), np.uint8), (), (), "scan")
+    case = Case(noise_case().image, np.zeros((0, 20, 37, 41), np.uint8), (), (), "scan")
     back, _ = stored(tmp_path / "a", case)
     assert not (tmp_path / "a" / "target.b2nd").exists()
     assert (back.target.shape, back.foreground, back.name) == ((0, 20, 37, 41), (), "scan")

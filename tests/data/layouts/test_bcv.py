@@ -1,6 +1,7 @@
 """BCV: its layout, and the split of its labelled scans, as written down and as drawn."""
 
 import pytest
+from original_layouts import files_of, touch
 
 from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.layouts.bcv import (
@@ -29,26 +30,12 @@ def test_another_layout_is_not_taken_for_it(tmp_path):
         find_bcv(tmp_path)
 
 
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def found(folder):
-    return [
-        (scan.name, [path.name for path in scan.images], scan.label.name) for scan in folder.cases
-    ]
-
-
 def test_bcv(tmp_path):
     names = ("img/img0002.nii.gz", "img/img0001.nii.gz", "label/label0001.nii.gz")
     folder = find_labelled(
         touch(tmp_path, *names, "label/label0002.nii.gz", "img/._img0001.nii.gz")
     )
-    assert found(folder) == [
+    assert files_of(folder) == [
         ("img0001", ["img0001.nii.gz"], "label0001.nii.gz"),
         ("img0002", ["img0002.nii.gz"], "label0002.nii.gz"),
     ]

@@ -1,22 +1,9 @@
 """KiTS19: a folder a case."""
 
+from original_layouts import kits, touch
+
 from mots_pretrained.data.layouts import find_collections
 from mots_pretrained.data.layouts.kits import find_kits
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def kits(root, *numbers):
-    for number in numbers:
-        case = f"case_{number:05d}"
-        touch(root, f"{case}/imaging.nii.gz", f"{case}/segmentation.nii.gz")
-    return root
 
 
 def test_kits_keeps_its_own_test_cases_without_label(tmp_path):

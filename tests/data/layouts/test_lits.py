@@ -1,17 +1,10 @@
 """LiTS, however its two batches were unpacked."""
 
 import pytest
+from original_layouts import touch
 
 from mots_pretrained.data.layouts import find_collections
 from mots_pretrained.data.layouts.lits import find_lits
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def test_lits_is_read_compressed_and_with_its_label_maps_apart(tmp_path):

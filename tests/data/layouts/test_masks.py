@@ -1,16 +1,9 @@
 """One mask a class: a case labels the classes that it has a mask of, and has one scan."""
 
 import pytest
+from original_layouts import touch
 
 from mots_pretrained.data.layouts import find_labelled
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def case(root, name, *masks, scan="ct.nii.gz"):

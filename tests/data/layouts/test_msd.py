@@ -1,8 +1,7 @@
 """The Decathlon's five tasks that MOTS takes."""
 
-import json
-
 import pytest
+from original_layouts import identifiers, msd
 
 from mots_pretrained.data.layouts import find_collections, find_labelled
 from mots_pretrained.data.layouts.msd import find_msd
@@ -14,29 +13,6 @@ DECATHLON = {
     "Task06_Lung": "lung",
     "Task09_Spleen": "spleen",
 }
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def msd(root, name, *numbers):
-    names = [f"{name}_{number:03d}.nii.gz" for number in numbers]
-    for case in names:
-        touch(root, f"imagesTr/{case}", f"labelsTr/{case}", f"imagesTr/._{case}")
-    touch(root, f"imagesTs/{name}_999.nii.gz")
-    listed = [{"image": f"./imagesTr/{c}", "label": f"./labelsTr/{c}"} for c in names]
-    description = {"labels": {"0": "background", "1": name}, "training": listed}
-    (root / "dataset.json").write_text(json.dumps(description))
-    return root
-
-
-def identifiers(collection):
-    return [case.name for case in collection.cases]
 
 
 @pytest.mark.parametrize(("folder", "name"), DECATHLON.items())

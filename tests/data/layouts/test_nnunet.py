@@ -3,23 +3,10 @@
 import json
 
 import pytest
+from original_layouts import files_of, touch
 
 from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.layouts.nnunet import read_splits
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def found(folder):
-    return [
-        (scan.name, [path.name for path in scan.images], scan.label.name) for scan in folder.cases
-    ]
 
 
 def test_decathlon(tmp_path):
@@ -33,7 +20,7 @@ def test_decathlon(tmp_path):
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     folder = find_labelled(tmp_path)
-    assert found(folder) == [("lung_001", ["lung_001.nii.gz"], "lung_001.nii.gz")]
+    assert files_of(folder) == [("lung_001", ["lung_001.nii.gz"], "lung_001.nii.gz")]
     assert folder.classes == {"cancer": (1,)}
     assert folder.channels == ("ct",)
 
@@ -50,7 +37,7 @@ def test_nnunet_with_channels_and_regions(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     folder = find_labelled(tmp_path)
     images = ["brain_7_0000.nii.gz", "brain_7_0001.nii.gz"]
-    assert found(folder) == [("brain_7", images, "brain_7.nii.gz")]
+    assert files_of(folder) == [("brain_7", images, "brain_7.nii.gz")]
     assert list(folder.classes.items()) == [("core", (2,)), ("whole_tumour", (1, 2))]
     assert folder.channels == ("t1", "flair")
     assert folder.ignore is None
@@ -82,7 +69,7 @@ PLAIN = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1, "
 def test_a_byte_order_mark_of_windows_is_read(tmp_path, encoding):
     folder = describe(tmp_path, PLAIN, *PAIR, encoding=encoding)
     assert folder.classes == {"organ": (1,), "tumour": (2,)}
-    assert found(folder) == [("a_0000", ["a_0000.nii.gz"], "a.nii.gz")]
+    assert files_of(folder) == [("a_0000", ["a_0000.nii.gz"], "a.nii.gz")]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +110,7 @@ def test_paths_written_elsewhere_are_found(tmp_path, path):
     }
     names = ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
     folder = describe(tmp_path, PLAIN | {"training": [listed]}, *names)
-    assert found(folder) == [("a", ["a.nii.gz"], "a.nii.gz")]
+    assert files_of(folder) == [("a", ["a.nii.gz"], "a.nii.gz")]
 
 
 def test_nnunet_2_lists_cases_by_name(tmp_path):
@@ -137,7 +124,7 @@ def test_nnunet_2_lists_cases_by_name(tmp_path):
         "dataset": {"patient 1": case},
     }  # fmt: skip
     folder = describe(tmp_path / "set", description, "readme.txt")
-    assert found(folder) == [("patient 1", ["x.nii.gz", "x.nii.gz"], "x.nii.gz")]
+    assert files_of(folder) == [("patient 1", ["x.nii.gz", "x.nii.gz"], "x.nii.gz")]
     assert [path.parent.name for path in folder.cases[0].images] == ["t1", "t2"]
     description["dataset"] = {"patient 1": case | {"images": ["../raw/t1/gone.nii.gz"]}}
     with pytest.raises(FileNotFoundError, match=r"lists .*gone.nii.gz, which is not there"):
@@ -147,10 +134,10 @@ def test_nnunet_2_lists_cases_by_name(tmp_path):
 def test_endings_in_capitals(tmp_path):
     names = ("imagesTr/a_0000.NII.GZ", "imagesTr/b_0000.Nii", "labelsTr/a.NII.GZ", "labelsTr/b.NII")
     folder = describe(tmp_path, PLAIN, *names)
-    assert [name for name, *_ in found(folder)] == ["a_0000", "b_0000"]
+    assert [name for name, *_ in files_of(folder)] == ["a_0000", "b_0000"]
     listed = {"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}
     folder = describe(tmp_path, PLAIN | {"training": [listed]})
-    assert found(folder) == [("a_0000", ["a_0000.NII.GZ"], "a.NII.GZ")]
+    assert files_of(folder) == [("a_0000", ["a_0000.NII.GZ"], "a.NII.GZ")]
 
 
 @pytest.mark.parametrize(

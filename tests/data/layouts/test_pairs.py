@@ -1,35 +1,22 @@
 """Plain folders: images and label maps of one name, and what is said of halves."""
 
 import pytest
+from original_layouts import files_of, touch
 
 from mots_pretrained.data.layouts import find_labelled
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def found(folder):
-    return [
-        (scan.name, [path.name for path in scan.images], scan.label.name) for scan in folder.cases
-    ]
 
 
 def test_plain(tmp_path):
     touch(tmp_path, "images/b.nii", "images/a_1.nii.gz", "labels/a_1.nii.gz", "labels/b.nii.gz")
     folder = find_labelled(tmp_path)
-    assert [name for name, *_ in found(folder)] == ["a_1", "b"]
+    assert [name for name, *_ in files_of(folder)] == ["a_1", "b"]
     assert folder.classes is None
     assert folder.channels is None
 
 
 def test_several_files_of_a_case_are_channels(tmp_path):
     names = ("images/a_0001.nii", "images/a_0000.nii", "labels/a.nii")
-    assert found(find_labelled(touch(tmp_path, *names))) == [
+    assert files_of(find_labelled(touch(tmp_path, *names))) == [
         ("a", ["a_0000.nii", "a_0001.nii"], "a.nii")
     ]
 
@@ -40,7 +27,7 @@ def test_a_label_map_without_an_image_is_named(tmp_path):
     with pytest.warns(
         UserWarning, match=r"labels/b.nii has no image in .*images \(nor have 1 more"
     ):
-        assert [name for name, *_ in found(find_labelled(tmp_path))] == ["a"]
+        assert [name for name, *_ in files_of(find_labelled(tmp_path))] == ["a"]
 
 
 @pytest.mark.parametrize(

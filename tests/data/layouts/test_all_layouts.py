@@ -4,47 +4,12 @@ import json
 import shutil
 
 import pytest
+from original_layouts import identifiers, kits, lits, msd, touch
 
 from mots_pretrained.data.layouts import LAYOUTS, find_bare, find_collections, find_labelled
 from mots_pretrained.phantom import collections
 from mots_pretrained.phantom.torso import torso
 from mots_pretrained.tasks import MOTS_TASKS
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def identifiers(collection):
-    return [case.name for case in collection.cases]
-
-
-def lits(root, *numbers, batch=""):
-    for number in numbers:
-        touch(root / batch, f"volume-{number}.nii", f"segmentation-{number}.nii")
-    return root
-
-
-def kits(root, *numbers):
-    for number in numbers:
-        case = f"case_{number:05d}"
-        touch(root, f"{case}/imaging.nii.gz", f"{case}/segmentation.nii.gz")
-    return root
-
-
-def msd(root, name, *numbers):
-    names = [f"{name}_{number:03d}.nii.gz" for number in numbers]
-    for case in names:
-        touch(root, f"imagesTr/{case}", f"labelsTr/{case}", f"imagesTr/._{case}")
-    touch(root, f"imagesTs/{name}_999.nii.gz")
-    listed = [{"image": f"./imagesTr/{c}", "label": f"./labelsTr/{c}"} for c in names]
-    description = {"labels": {"0": "background", "1": name}, "training": listed}
-    (root / "dataset.json").write_text(json.dumps(description))
-    return root
 
 
 @pytest.fixture(scope="module")
