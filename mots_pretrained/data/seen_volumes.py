@@ -64,8 +64,10 @@ def with_seen_volumes(config: ModelConfig, cases: Iterable[Case]) -> ModelConfig
 def _categories(case: Case, config: ModelConfig) -> Iterator[tuple[str, int, int]]:
     """Yield each labelled category, the target channel that it is in, and its value there."""
     if config.classes:
+        known = case.knows(len(config.classes))
         for index, name in enumerate(config.classes):
-            yield (name, 0, index + 1) if config.exclusive else (name, index, 1)
+            if known[index]:
+                yield (name, 0, index + 1) if config.exclusive else (name, index, 1)
         return
     tasks = [config.tasks[index] for index in case.tasks]
     names = [name for task in tasks for name in (task.organ, task.tumour)]

@@ -97,7 +97,10 @@ class Work:
         result = self.result * (most * plane if "labels" in away else voxels)
         deciding = self.maps * wide * (most + thick) + 24 * most * plane
         windows = 12 * self.maps * math.prod(self.window) if self.flips else 0
-        kept = 2 * self.maps * math.prod(self.size) if self.keeps else 0
+        kept = (
+            2 * self.maps * (wide // 4 * self.window[0] + math.prod(self.size)) if self.keeps else 0
+        )
+        image += self.channels * wide * self.window[0]  # where a scan smaller than a window goes on
         segmenting = image + slab + result + kept + max(deciding, bound.network + windows)
         cleaning = 14 if self.cleans else 0  # numbers of components, and their counts
         writing = voxels * (self.result + 3 + cleaning) + kept

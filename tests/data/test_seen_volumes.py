@@ -64,6 +64,8 @@ def test_classes_and_regions_of_stored_cases_are_read_at_their_border_alone(excl
     if not exclusive:
         whole += (SeenVolume("b", 8.0, 8.0, 1, 0),)
     assert seen_volumes([made], config) == seen_volumes([stored], config) == whole
+    partly = dataclasses.replace(made, labelled=(False, True, True))
+    assert seen_volumes([partly], config) == whole[1:]
 
 
 def test_a_later_training_replaces_what_it_measures_and_keeps_the_rest():

@@ -6,11 +6,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from predicted_folder import predict_into
 
+from mots_pretrained.files import write_json
+from mots_pretrained.report.example import Example
 from mots_pretrained.report.prediction_page import write_prediction_page
 from mots_pretrained.report.results import read_results
+from mots_pretrained.report.training_page import write_training_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -115,3 +119,25 @@ def test_the_table_is_sorted_by_its_headings(page):
     assert smallest == sorted(largest)
     page.click("table.sortable th button:has-text('scan')")
     assert names.all_inner_texts() == ["first", "second<b>"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_of_a_training_fits_and_shows_its_pictures(size, browser, tmp_path):
+    rows = "".join(f"{step},{2 / step:.4f},{1 / step:.4f},{step * 2}\n" for step in range(1, 40))
+    (tmp_path / "log.csv").write_text(f"step,total,dice,seconds\n{rows}")
+    rng = np.random.default_rng(0)
+    truth = np.zeros((60, 80), np.uint8)
+    truth[10:40, 10:40], truth[20:30, 45:70] = 1, 2
+    image = truth * 0.2 + rng.normal(0, 0.1, truth.shape).astype(np.float32)
+    names = ("liver", "spleen_with_a_name_that_is_long")
+    Example(image, truth, np.roll(truth, 3, 1), (1.0, 1.0), names, 30).save(tmp_path)
+    write_json(tmp_path / "training.json", {"recipe": {"rate": 1e-3, "seed": 0}})
+    write_training_page(tmp_path, tmp_path / "page.html", title="A training")
+    width, height = SIZES[size]
+    opened = browser.new_page(viewport={"width": width, "height": height})
+    opened.goto((tmp_path / "page.html").as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    widths = opened.evaluate("[...document.images].map(i => [i.naturalWidth, i.clientWidth])")
+    assert len(widths) == 4
+    assert all(natural > 0 and 0.8 * min(width, 384) <= shown for natural, shown in widths)
+    opened.close()
