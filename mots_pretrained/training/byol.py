@@ -44,8 +44,8 @@ from mots_pretrained.training.trainer import Trainer
 from mots_pretrained.weights.provenance import write_training_scans
 
 FIELDS = frozenset((
-    "method", "size", "network", "randomise", "phantoms", "replay", "balance", "ablation",
-    "patch", "patches_per_case", "steps", "epochs", "batch", "accumulate", "rate",
+    "method", "size", "network", "randomise", "tumours", "phantoms", "replay", "balance",
+    "ablation", "patch", "patches_per_case", "steps", "epochs", "batch", "accumulate", "rate",
     "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
 ))  # fmt: skip
 """Fields of a recipe that BYOL-3D uses."""

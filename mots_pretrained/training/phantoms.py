@@ -21,6 +21,7 @@ from mots_pretrained.parse import from_dict
 from mots_pretrained.phantom import VERSION as PHANTOMS
 from mots_pretrained.phantom import Phantom, task_target, torso
 from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.phantom.lesions import TUMOURS
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import MOTS_TASKS, Task
 from mots_pretrained.training.recipe import Recipe
@@ -58,6 +59,7 @@ def phantoms(recipe: Recipe, output: Path) -> Supply:
             recipe.randomise,
             recipe.labels,
             tuple(names.index(task.name) for task in chosen),
+            recipe.tumours,
         )
         if recipe.replay == 1 and recipe.phantoms is None:
             return made
@@ -79,6 +81,7 @@ class TorsoSource:
         randomise: As in ``Recipe``.
         labels: As in ``Recipe``.
         shown: Which of the tasks take part; None for all.
+        tumours: As in ``Recipe``.
     """
 
     contract: Preprocessing
@@ -87,6 +90,7 @@ class TorsoSource:
     randomise: float = 0.5
     labels: Labels = "partial"
     shown: tuple[int, ...] | None = None
+    tumours: float | None = None
 
     def __call__(self, index: int) -> Case:
         """Make phantom number ``index`` as a case."""
@@ -116,9 +120,15 @@ class TorsoSource:
             spacing=self.contract.spacing,
             randomise=self.randomise,
             phase=phase,
-            # Where every target is known, healthy organs are the rule, as in life.
-            lesions=() if self.labels == "complete" and rng.random() >= OWN_TUMOUR else None,
+            lesions=self._lesions(rng),
         )
+
+    def _lesions(self, rng: np.random.Generator) -> tuple[str, ...] | None:
+        """Draw the tumours that a phantom has for certain; None for those of its collection."""
+        if self.tumours is not None:
+            return tuple(kind for kind in TUMOURS if rng.random() < self.tumours)
+        # Where every target is known, healthy organs are the rule, as in life.
+        return () if self.labels == "complete" and rng.random() >= OWN_TUMOUR else None
 
     def _tasks(self, index: int) -> tuple[tuple[int, ...], int]:
         """Return the tasks that take part, and the one that a phantom imitates."""

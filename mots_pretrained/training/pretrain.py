@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 FIELDS = frozenset((
-    "method", "size", "network", "start", "tasks", "labels", "randomise", "phantoms", "replay",
-    "balance", "ablation", "patch", "patches_per_case", "foreground", "augmentation", "form",
-    "bce_weight", "steps", "epochs", "batch", "accumulate", "rate", "transformer_rate",
+    "method", "size", "network", "start", "tasks", "labels", "randomise", "tumours", "phantoms",
+    "replay", "balance", "ablation", "patch", "patches_per_case", "foreground", "augmentation",
+    "form", "bce_weight", "steps", "epochs", "batch", "accumulate", "rate", "transformer_rate",
     "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
 ))  # fmt: skip
 """Fields of a recipe that pretraining uses."""

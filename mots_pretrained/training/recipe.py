@@ -79,6 +79,7 @@ class Recipe:
     tasks: tuple[str, ...] = ()  # tasks to learn; by default all that the data supervises
     labels: Literal["partial", "complete"] = "partial"  # of phantoms: as in MOTS, or all tasks
     randomise: float = 0.5  # how far phantoms leave the plausible, 0 to 1
+    tumours: float | None = None  # chance that a phantom has each of the tumours; null: as in life
     phantoms: int | None = None  # different phantoms at most; null: any number
     replay: int = 1  # how often a phantom comes on average, each time with other patches
     balance: Literal["proportional", "balanced"] = "proportional"  # each scan, or task, as often
@@ -342,7 +343,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("batch", "accumulate", "validate_every"), (1, 1e6)),
     **dict.fromkeys(("warm_up", "unfreeze", "patience", "folds", "held_out"), (0, 1e9)),
     **dict.fromkeys(("rate", "transformer_rate", "layer_decay", "clip"), (1e-12, 1.0)),
-    **dict.fromkeys(("randomise", "foreground", "weight_decay"), (0, 1)),
+    **dict.fromkeys(("randomise", "tumours", "foreground", "weight_decay"), (0, 1)),
     "clip": (1e-12, 1e12),
     "bce_weight": (0, 1e6),
     "ema": (1e-12, 1 - 1e-9),

@@ -84,7 +84,7 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
             ``source``, if it was prepared for another contract than the network's.
     """
     recipe.needs_none_of(
-        ("labels", "randomise", "phantoms", "replay"), "a training on data; leave -i out"
+        ("labels", "randomise", "tumours", "phantoms", "replay"), "a training on data; leave -i out"
     )
     prepared = PreparedSet.open(folder)
     fold: Literal["train"] | None = "train" if recipe.ablation else None
@@ -123,7 +123,7 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
 
 def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
     """Return scans without labels, which were prepared beside the training."""
-    unused = ("randomise", "phantoms", "replay", "balance", "ablation")
+    unused = ("randomise", "tumours", "phantoms", "replay", "balance", "ablation")
     recipe.needs_none_of(unused, "a training on bare scans")
     records = prepared.records
     hashes = {record.source.content_hash: record.identifier for record in records}

@@ -9,6 +9,7 @@ from torso_once import torso_once
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.phantom import Phantom
 from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.phantom.lesions import TUMOURS
 from mots_pretrained.tasks import MOTS_TASKS, Task, task_named
 from mots_pretrained.training import phantoms as module
 from mots_pretrained.training.phantoms import Pool, TorsoSource, phantoms
@@ -59,6 +60,21 @@ def test_healthy_organs_are_the_rule_where_every_target_is_known(tiny, monkeypat
     complete, partial = wishes[:200], wishes[200:]
     assert 40 < complete.count(()) < 100
     assert partial.count(None) == 200  # a collection's scans have its own tumour
+
+
+@pytest.mark.parametrize("labels", ["partial", "complete"])
+def test_each_tumour_comes_as_often_as_is_asked(tiny, monkeypatch, labels):
+    wishes = []
+    monkeypatch.setattr(module, "torso", lambda *_, lesions, **__: wishes.append(lesions))
+    for chance in (0.0, 0.25, 1.0):
+        source = TorsoSource(tiny.preprocessing, labels=labels, tumours=chance)
+        for index in range(200):
+            source.phantom(index)
+    none, some, every = wishes[:200], wishes[200:400], wishes[400:]
+    assert (set(none), set(every)) == ({()}, {TUMOURS})
+    for tumour in TUMOURS:
+        assert 25 < sum(tumour in wish for wish in some) < 80
+    assert len(set(some)) > 20  # each by itself
 
 
 @pytest.mark.parametrize(("contrast", "asked"), [(10.0, False), (20.0, True)])
