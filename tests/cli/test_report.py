@@ -32,6 +32,8 @@ def test_one_scan_gives_its_name_to_the_page(tmp_path, capsys):
     assert main(["report", "-i", str(out), "--megabytes", "0.001", "--size", "16"]) == 0
     assert "1 of 2 scans have their pictures in the page" in capsys.readouterr().out
     assert "<title>out: segmented scans</title>" in (out / "report.html").read_text("utf-8")
+    assert main(["report", "-i", str(out), "--scan", "none"]) == 2
+    assert "has no scan 'none'; it has a, b" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

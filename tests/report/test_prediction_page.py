@@ -97,26 +97,6 @@ def test_pictures_are_bounded_and_scans_beyond_are_listed(tmp_path, capsys):
     assert own_parts(out / "report.html").count("<tr data-scan=") == 3
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["-i", "none"], "no such folder: none"),
-        (["-i", "."], "holds no results of mots predict and no log.csv"),
-        (["-i", "out", "-o", "page.txt"], "give a name ending in .html"),
-        (["-i", "out", "--size", "4"], "--size must be 16 to 512, not 4"),
-        (["-i", "out", "--scans", "none"], "no such folder: none"),
-        (["-i", "out", "--scan", "none"], "has no scan 'none'"),
-    ],
-)
-def test_bad_input(tmp_path, monkeypatch, capsys, words, message):
-    predict_into(tmp_path, "ct")
-    monkeypatch.chdir(tmp_path)
-    assert main(["report", *words]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-
-
 def test_an_outlier_is_marked_in_the_table(tmp_path):
     for number, ml in enumerate([100, 101, 99, 102, 98, 100, 101, 300]):
         write_volumes(tmp_path, f"s{number}", ml)
