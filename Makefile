@@ -14,7 +14,7 @@ TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 help:
 	@echo "make demo        the whole job on a phantom scan; with INPUT=ct.nii.gz on yours"
 	@echo "make test        linters, types and the fast tests"
-	@echo "make test-long   the tests that take minutes"
+	@echo "make test-long   the tests that take longer"
 	@echo "make corpus      2,187 odd and hostile inputs, with counts of what came of them"
 	@echo "make lint        linters and types only;  make format  applies the formatter"
 	@echo "make install     the virtual environment only, in $(VENV)"
