@@ -31,6 +31,6 @@ def short_fits(monkeypatch):
     """Fit heads in few steps: what they then find is tests/adaptation's matter."""
 
     def short(*arguments, **options):
-        return fit_head(*arguments, **{**options, "steps": 20})
+        return fit_head(*arguments, **{**options, "steps": 60})
 
     monkeypatch.setattr("mots_pretrained.training.finetune.fit_head", short)
