@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -105,10 +107,22 @@ def replacing_folder(path: str | os.PathLike[str], *, keep: bool = False) -> Ite
 
 
 def remove_drafts(path: str | os.PathLike[str]) -> None:
-    """Remove what processes that were killed while they wrote a file have left beside it."""
+    """Remove what processes that were killed while they wrote have left half-written.
+
+    What a process of this machine that runs still is writing stays.
+
+    Args:
+        path: A file: its drafts are removed. A folder: all drafts directly within it.
+    """
     place = Path(path)
-    if place.parent.is_dir():
-        for draft in place.parent.glob(f".*.{_digest(place)}*"):
+    folder, digest = (place, None) if place.is_dir() else (place.parent, _digest(place))
+    for draft in folder.glob(".*"):
+        found = _DRAFT.match(draft.name)
+        if found is None or digest not in (None, found["digest"]) or _is_written(found):
+            continue
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
             draft.unlink(missing_ok=True)
 
 
@@ -188,9 +202,34 @@ def _draft(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    """Name a draft beside a path: this process's own, short, with the same endings."""
+    """Name a draft beside a path: this process's own, short, with the same endings.
+
+    Processes of several machines or containers may have one number and write into one folder.
+    """
     ending = "".join(path.suffixes[-2:])[-16:]
-    return path.with_name(f".{os.getpid()}.{_digest(path)}{ending[max(0, ending.find('.')) :]}")
+    own = f"{os.getpid()}-{_machine()}"
+    return path.with_name(f".{own}.{_digest(path)}{ending[max(0, ending.find('.')) :]}")
+
+
+_DRAFT = re.compile(r"\.(?P<process>\d+)(-(?P<machine>[0-9a-f]{6}))?\.(?P<digest>[0-9a-f]{12})")
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def _is_written(draft: re.Match[str]) -> bool:
+    """Tell whether another process of this machine that runs still has begun a draft."""
+    process = int(draft["process"])
+    if os.name == "nt" or draft["machine"] != _machine() or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import (
+    _beside,
     file_names,
     inside,
+    remove_drafts,
     replacing,
     replacing_by_name,
     replacing_folder,
@@ -102,3 +105,39 @@ def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path):
             (draft / "x").write_text(content)
     assert (tmp_path / "a" / "x").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_drafts_of_processes_that_run_are_left_and_those_of_the_dead_go(tmp_path):
+    """This process's parent runs; no process has so large a number."""
+    _, own, digest, ending = _beside(tmp_path / "a.json").name.split(".")
+    machine, parent = own.split("-")[1], os.getppid()
+    running = f".{parent}-{machine}.{digest}.{ending}"
+    gone = [
+        _beside(tmp_path / "a.json").name,  # of an earlier process of this number
+        f".99999999-{machine}.{digest}.{ending}",
+        f".{parent}-000000.{digest}.{ending}",  # of another machine
+        f".{parent}.{digest}.{ending}",  # of an earlier version
+    ]
+    kept = {running, ".lock", ".cases", ".1.note", _beside(tmp_path / "b.json").name}
+    for name in (*gone, *kept):
+        (tmp_path / name).write_text("x")
+    remove_drafts(tmp_path / "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_machines_that_number_their_processes_alike_do_not_share_a_draft(tmp_path, monkeypatch):
+    import platform
+
+    first = _beside(tmp_path / "labels.json")
+    monkeypatch.setattr(platform, "node", lambda: "another")
+    assert _beside(tmp_path / "labels.json") != first
+
+
+def test_of_a_folder_all_drafts_go(tmp_path):
+    for name in ("a.json", "b.safetensors"):
+        draft = _beside(tmp_path / name)
+        draft.write_text("x")
+    _beside(tmp_path / "folder").mkdir()
+    (tmp_path / "c.json").write_text("x")
+    remove_drafts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
