@@ -116,6 +116,7 @@ def pretrain_byol(
         )
         record = on_main(accelerator, lambda: begin(output, identity))
         if record is not None:
+            on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
             return MOTSBackbone.from_pretrained(output)
         torch.manual_seed(recipe.seed)
         backbone = MOTSBackbone(dataclasses.replace(config, tasks=()))

@@ -19,7 +19,7 @@ from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
 from mots_pretrained.losses import DiceCE, dice_ce
 from mots_pretrained.tasks import IGNORED
-from mots_pretrained.training.folder import CHECKPOINT
+from mots_pretrained.training.folder import has_checkpoint
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.training.sources import AUGMENTATIONS
@@ -113,7 +113,7 @@ def prepare(
     if is_fitted and recipe.rate is None:
         recipe = dataclasses.replace(recipe, rate=AFTER_FIT * default_rate(segmenter))
     fitted = None
-    if is_fitted and not (folder is not None and (folder / CHECKPOINT).exists()):
+    if is_fitted and not (folder is not None and has_checkpoint(folder)):
         fitted = _fit_first(accelerator, segmenter, cases, recipe, run)
     if run.max_minutes is not None:
         left = run.max_minutes - (time.monotonic() - begun) / 60

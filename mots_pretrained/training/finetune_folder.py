@@ -82,6 +82,7 @@ def finetune_folder(
         with held(output, run, accelerator):
             whole = _identity(task, parts, recipe, accelerator.num_processes)
             if on_main(accelerator, lambda: finished(output, whole)):
+                on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
                 return on_main(accelerator, lambda: _known_history(output))
             with stage("prepare cases", cases=len(task.found.cases)):
                 prepared = prepared_beside(

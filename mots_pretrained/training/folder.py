@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +14,16 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.files import LOCK, RUN_LOG, locked, replacing_by_name, write_json
+from mots_pretrained.files import (
+    LOCK,
+    RUN_LOG,
+    locked,
+    remove_drafts,
+    replacing_by_name,
+    write_json,
+)
 from mots_pretrained.parse import parse_json
+from mots_pretrained.weights.tensors import read_tensors, write_tensors
 
 RECORD = "training.json"
 """Name of the file beside the weights that says how they were trained; it names no case."""
@@ -21,7 +31,10 @@ RECORD = "training.json"
 CHECKPOINT = "checkpoint.safetensors"
 """Name of the file that an unfinished training is continued from."""
 
-_USED = (CHECKPOINT, "model.safetensors", "config.json", "fold_0")
+BEFORE = "checkpoint_before.safetensors"
+"""Name of the checkpoint before that one, which takes its place where it is damaged."""
+
+_USED = (CHECKPOINT, BEFORE, "model.safetensors", "config.json", "fold_0")
 
 
 @contextmanager
@@ -60,22 +73,31 @@ def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return None
     known = {name: value for name, value in record["identity"].items() if name in identity}
     check_same(folder, known, identity)
-    return record if record["complete"] else None
+    return _tidied(folder, record) if record["complete"] else None
 
 
 def begin(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Say in a folder what the training is that begins there; else as ``finished``."""
+    remove_drafts(folder)
     record = _record_of(folder)
     if record is None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RECORD, {"complete": False, "identity": identity})
         return None
     check_same(folder, record["identity"], identity)
-    return record if record["complete"] else None
+    return _tidied(folder, record) if record["complete"] else None
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a folder holds a checkpoint."""
+    return any((folder / name).exists() for name in (CHECKPOINT, BEFORE))
 
 
 def _record_of(folder: Path) -> dict[str, Any] | None:
-    """Return what a used folder says of its training; None of one that may be begun in."""
+    """Return what a used folder says of its training; None of one that may be begun in.
+
+    A record that is damaged is made good by what a checkpoint says.
+    """
     used = [name for name in _USED if (folder / name).exists()]
     if not used:
         return None
@@ -84,7 +106,11 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
         sound = isinstance(record["identity"], dict) and isinstance(record["complete"], bool)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         sound = False
-    if not sound:
+    if not sound and has_checkpoint(folder):
+        identity = load_checkpoint(folder).values["identity"]
+        record = {"complete": False, "identity": identity}
+        write_json(folder / RECORD, record)
+    elif not sound:
         raise UserError(
             f"{folder} holds {used[0]}, which is of no training that can be continued; choose "
             "another folder"
@@ -96,7 +122,15 @@ def complete(folder: Path, record: dict[str, Any]) -> None:
     """Write the record, the last of all files, and remove the checkpoint of what is complete."""
     write_json(folder / RECORD, record)
     if record["complete"]:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        _tidied(folder, record)
+
+
+def _tidied(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Remove what a complete training has no use for, and return its record."""
+    for name in (CHECKPOINT, BEFORE):
+        (folder / name).unlink(missing_ok=True)
+    remove_drafts(folder)
+    return record
 
 
 def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -133,30 +167,41 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(folder: Path, state: Checkpoint) -> None:
-    """Write a checkpoint so that at any moment the old one or the new one is there, whole."""
-    from safetensors.torch import save_file
-
+    """Write a checkpoint, and keep the one before; at any moment one of them is there, whole."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
     with replacing_by_name(folder / CHECKPOINT) as draft:
-        save_file(tensors, draft, metadata={"training": json.dumps(state.values)})
+        write_tensors(draft, tensors, {"training": json.dumps(state.values)})
+        if (folder / CHECKPOINT).exists():
+            os.replace(folder / CHECKPOINT, folder / BEFORE)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU: tensors and JSON, nothing that could be executed.
+    """Read the last sound checkpoint onto the CPU: tensors and JSON, nothing to be executed.
 
     Raises:
         UserError: If there is none, or the file is none of ours.
-    """
-    from safetensors import SafetensorError, safe_open
 
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        raise MissingFileError(f"no checkpoint {path}; start without --resume")
+    Warns:
+        UserWarning: If the last one is damaged, and the training goes on from the one before.
+    """
+    last, before = folder / CHECKPOINT, folder / BEFORE
+    if last.is_file():
+        try:
+            return _read_checkpoint(last)
+        except UserError as error:
+            if not before.is_file():
+                raise
+            warnings.warn(f"{error}; going on from the one before", stacklevel=2)
+    if before.is_file():
+        return _read_checkpoint(before)
+    raise MissingFileError(f"no checkpoint {last}; start without --resume")
+
+
+def _read_checkpoint(path: Path) -> Checkpoint:
     try:
-        with safe_open(path, "pt") as file:
-            values = parse_json((file.metadata() or {}).get("training", ""), "its state")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
+        tensors, metadata = read_tensors(path)
+        values = parse_json(metadata.get("training", ""), "its state")
+    except UserError as error:
         raise UserError(f"{path} is not a readable checkpoint ({error!s:.120})") from None
     if not isinstance(values, dict) or not isinstance(values.get("identity"), dict):
         raise UserError(f"{path} is not a readable checkpoint (it is of no training)")

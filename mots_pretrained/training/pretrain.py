@@ -95,6 +95,7 @@ def pretrain(
         )
         record = on_main(accelerator, lambda: begin(output, identity))
         if record is not None:
+            on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
             return METHODS[network.config.architecture].from_pretrained(output)
         steps, epoch = recipe.length(supply.scans, processes=accelerator.num_processes)
         count = accelerator.num_processes

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from mots_pretrained.errors import UserError
 from mots_pretrained.stages import begin_work, stage
 from mots_pretrained.training.folder import (
-    CHECKPOINT,
     Checkpoint,
     check_same,
+    has_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
@@ -168,7 +168,7 @@ class Trainer:
         folder = self.folder
 
         def find() -> Checkpoint | None:
-            if not (folder / CHECKPOINT).exists():
+            if not has_checkpoint(folder):
                 return None
             state = load_checkpoint(folder)
             check_same(folder, state.values["identity"], self.identity)
@@ -210,6 +210,7 @@ class Trainer:
 
         Raises:
             FloatingPointError: If the loss is not finite; the last checkpoint stays.
+            UserError: If a worker process died.
         """
         processes, own = self.accelerator.num_processes, self.accelerator.process_index
         first = self.step * self.recipe.accumulate * processes + own
@@ -223,6 +224,7 @@ class Trainer:
                 watchers.append(stack.enter_context(tensorboard(self.folder, step=self.step)))
             begin_work()
             stack.enter_context(stage("train", steps=self.steps, begun_at=self.step))
+            stack.enter_context(_told_of_workers())
             self._run(stream, watchers, on_log)
         self.accelerator.free_memory()
 
@@ -375,6 +377,20 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Any) -> Any:
         return self.loss(self.model, batch)
+
+
+@contextmanager
+def _told_of_workers() -> Iterator[None]:
+    """Say plainly that a worker has died, which a signal tells of anywhere in the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not f"{error}".startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            "a worker process died, perhaps for lack of memory; run the same command with "
+            "--resume and fewer --workers, it goes on from the last checkpoint"
+        ) from None
 
 
 def _flat(state: dict[int, dict[str, Any]]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import replacing_by_name
 from mots_pretrained.weights.download import LIBRARY, REPOSITORY, plain_hub_errors
+from mots_pretrained.weights.tensors import read_tensors, write_tensors
 
 ORGANS_FILE = "organs.safetensors"
 """Name of the file of added organs in a folder or in a repository of a Hub."""
@@ -43,8 +44,6 @@ class Addition:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the file, whole or not at all; its folder is made if need be."""
-        from safetensors.torch import save_file
-
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {
@@ -55,7 +54,7 @@ class Addition:
         }
         tensors = {n: t.detach().cpu().contiguous().clone() for n, t in self.tensors.items()}
         with replacing_by_name(path) as draft:
-            save_file(tensors, draft, metadata=metadata)
+            write_tensors(draft, tensors, metadata)
         return path
 
     @classmethod
@@ -69,7 +68,7 @@ class Addition:
         path = Path(path)
         if not path.is_file():
             raise MissingFileError(f"no such file: {path}")
-        metadata, tensors = _read(path)
+        tensors, metadata = read_tensors(path)
         version = metadata.get("format_version", "")
         if metadata.get("kind") != kind or not version.isdecimal():
             raise UserError(f"{path} holds no {kind} learned on top of a network's weights")
@@ -121,19 +120,6 @@ def find_organs(
             )
         except errors.RemoteEntryNotFoundError as error:
             raise UserError(f"{name} holds no added organs ({ORGANS_FILE})") from error
-
-
-def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
-    except Exception as error:  # the reader fails in many types on a damaged header
-        raise UserError(
-            f"{path} is no readable safetensors file ({error}); copy or download it again"
-        ) from error
 
 
 def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

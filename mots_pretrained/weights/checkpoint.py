@@ -14,6 +14,7 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import replacing_by_name, replacing_folder, write_text
 from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.tensors import read_tensors, write_tensors
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -163,10 +164,8 @@ def _storable(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[st
 
 def _write(folder: Path, tensors: dict[str, Tensor], texts: Mapping[str, str]) -> None:
     """Write the weights under a temporary name, then the texts, then give the weights theirs."""
-    from safetensors.torch import save_file
-
     with replacing_by_name(folder / WEIGHTS) as draft:
-        save_file(tensors, draft, metadata={"format": "pt"})
+        write_tensors(draft, tensors, {"format": "pt"})
         for name, text in texts.items():
             write_text(folder / name, text)
         shutil.copymode(folder / CONFIG, draft)  # safetensors makes its files private
@@ -224,14 +223,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: If it is no such file, or holds anything but finite floats.
     """
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except Exception as error:  # the reader fails in many types on a damaged header
-        raise UserError(
-            f"{path} is no readable safetensors file ({error}); copy or download it again"
-        ) from error
+    state, _ = read_tensors(path)
     for name, tensor in state.items():
         if not tensor.is_floating_point():
             raise UserError(f"{path}: weight {name} is {tensor.dtype}; only floats are allowed")

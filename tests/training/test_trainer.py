@@ -12,7 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.errors import UserError
-from mots_pretrained.training.folder import CHECKPOINT
+from mots_pretrained.files import _beside, write_json
+from mots_pretrained.training.folder import (
+    BEFORE,
+    CHECKPOINT,
+    RECORD,
+    Checkpoint,
+    begin,
+    finished,
+    save_checkpoint,
+)
 from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.trainer import Trainer, default_rate, poly, ramp
@@ -312,3 +321,56 @@ def test_default_rate_by_size():
     assert default_rate(nn.Linear(2, 2)) == 1e-3
     with torch.device("meta"):
         assert default_rate(nn.Linear(10_000, 1_000)) == 2e-4
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
+    whole = trained()
+    trained(tmp_path, stop=20, run=Run(checkpoint_minutes=0))
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {CHECKPOINT, BEFORE}
+    path = tmp_path / CHECKPOINT
+    data = bytearray(path.read_bytes())
+    data[len(data) * 3 // 4] ^= 16
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match=r"is damaged.*; going on from the one before"):
+        again = trained(tmp_path, resume=True)
+    for one, other in zip(weights(whole), weights(again), strict=True):
+        assert torch.equal(one, other)
+    (tmp_path / BEFORE).unlink()
+    (tmp_path / CHECKPOINT).write_bytes(bytes(data))
+    with pytest.raises(UserError, match="is not a readable checkpoint"):
+        trained(tmp_path, resume=True)
+
+
+def test_a_worker_that_died_is_told_in_one_line(tmp_path):
+    def dying(start, by):
+        yield next(batches(start, by))
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    with pytest.raises(UserError, match=r"a worker process died.* with --resume"):
+        trained(stream=dying)
+
+
+def test_a_record_that_is_damaged_is_made_good_by_the_checkpoint(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    identity = {"steps": 3}
+    save_checkpoint(folder, Checkpoint({"a": torch.zeros(1)}, {"identity": identity}))
+    for damage in (b"", b"{", b'{"complete": 3}', None):
+        (folder / RECORD).unlink(missing_ok=True)
+        if damage is not None:
+            (folder / RECORD).write_bytes(damage)
+        assert begin(folder, identity) is None
+        assert json.loads((folder / RECORD).read_text()) == {
+            "complete": False, "identity": identity,
+        }  # fmt: skip
+        with pytest.raises(UserError, match="with steps 3, asked for is 4"):
+            begin(folder, {"steps": 4})
+
+
+def test_what_a_kill_after_the_end_has_left_is_tidied(tmp_path):
+    save_checkpoint(tmp_path, Checkpoint({"a": torch.zeros(1)}, {"identity": {}}))
+    draft = _beside(tmp_path / CHECKPOINT)
+    draft.touch()
+    write_json(tmp_path / RECORD, {"complete": True, "identity": {}})
+    assert finished(tmp_path, {})["complete"]
+    assert [path.name for path in tmp_path.iterdir()] == [RECORD]
