@@ -28,7 +28,7 @@ from mots_pretrained.data.store import (
     same_contract,
     write_record,
 )
-from mots_pretrained.data.stored_case import write_case
+from mots_pretrained.data.stored_case import checksums, write_case
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
@@ -108,8 +108,9 @@ def prepare_case(job: Job) -> Outcome:
 def prepared_before(job: Job) -> CaseRecord | None:
     """Return the record of a case that an earlier run has prepared from these very files.
 
-    The files are known by name, size and time of change, so that nothing need be read again; None
-    if the case is to be looked at by `prepare_case`.
+    The files are known by name, size and time of change, so that no scan need be read again; what
+    was prepared of them is, for damage is made good so. None if the case is to be looked at by
+    `prepare_case`.
     """
     record = _same_preparation(job)
     if record is None or record.source.mtimes_ns != _stats(job)[1]:
@@ -122,6 +123,8 @@ def _same_preparation(job: Job) -> CaseRecord | None:
     try:
         record = read_record(job.place)
         sizes, _ = _stats(job)
+        if record.sums and record.sums != checksums(job.place):
+            return None
     except (OSError, ValueError):
         return None
     source = record.source
@@ -175,6 +178,7 @@ def _write(job: Job, draft: Path) -> CaseRecord:
         step=step,
         foreground=foreground,
         source=_provenance(job, volume, sizes, times, digests),
+        sums=checksums(draft),
     )
     write_record(draft, record)
     return record

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +94,8 @@ class CaseRecord:
         step: What the stored whole numbers of the image are multiplied by.
         foreground: The classes present, in the order of ``Case.foreground``.
         source: Where it comes from.
+        sums: CRC-32 of the case's own files, by which damage is found; empty if they were written
+            before there were any.
         split: ``"train"`` or ``"test"``.
         fold: ``"train"`` or ``"validation"`` for a training case; None for a test case.
     """
@@ -108,8 +112,13 @@ class CaseRecord:
     step: float
     foreground: tuple[Foreground, ...]
     source: Provenance
+    sums: tuple[int, ...] = ()
     split: Split = "train"
     fold: Fold | None = None
+
+
+class DamagedError(UserError):
+    """A record of the store is not as it was written."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +266,7 @@ class PreparedSet:
             step=record.step,
             classes=record.foreground,
             targets=1 if record.targets and record.targets.form == "classes" else None,
+            sums=record.sums,
         )
 
     def read(self, record: CaseRecord, *, tasks: tuple[Task, ...] | None = None) -> Case:
@@ -291,7 +301,7 @@ def write_record(folder: Path, record: CaseRecord) -> None:
     """Write a case's ``case.json``: all that does not depend on the other cases."""
     values = dataclasses.asdict(record)
     del values["split"], values["fold"]
-    files.write_json(folder / "case.json", values, indent=1)
+    files.write_json(folder / "case.json", _sealed(values), indent=1)
 
 
 def read_record(folder: Path) -> CaseRecord:
@@ -302,7 +312,37 @@ def read_record(folder: Path) -> CaseRecord:
         OSError: If it is not there.
     """
     path = folder / "case.json"
-    return from_dict(CaseRecord, read_json(path), f"{path}")
+    return from_dict(CaseRecord, _unsealed(path), f"{path}")
+
+
+def _sealed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with a checksum of all of them."""
+    return {**values, _SEAL: _sum_of(values)}
+
+
+def _unsealed(path: Path) -> Any:
+    """Read values that were sealed; those of earlier versions are not.
+
+    Raises:
+        DamagedError: If the file is damaged.
+    """
+    try:
+        content = read_json(path)
+    except UserError as error:
+        raise DamagedError(f"{error}; run the same command that prepared it again") from None
+    if isinstance(content, dict) and _SEAL in content and content.pop(_SEAL) != _sum_of(content):
+        raise DamagedError(
+            f"{path} is damaged: its content has not the checksum that it names; run the same "
+            "command that prepared it again"
+        )
+    return content
+
+
+def _sum_of(values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+
+
+_SEAL = "crc32"
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -318,10 +358,10 @@ def read_index(folder: Path) -> dict[str, Any]:
             f"{folder} is no prepared folder (it has no prepared.json); make one with: "
             "mots prepare -i ROOT -o DIR"
         )
-    content = read_json(path)
+    content = _unsealed(path)
     missing = sorted(_INDEX - set(content)) if isinstance(content, dict) else sorted(_INDEX)
     if missing:
-        raise UserError(f"{path} lacks {missing[0]!r}: it is none that mots prepare has written")
+        raise DamagedError(f"{path} lacks {missing[0]!r}: it is none that mots prepare has written")
     version = content["format_version"]
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UserError(
@@ -350,7 +390,7 @@ def write_index(prepared: PreparedSet, settings: dict[str, Any], *, complete: bo
         "settings": settings,
         **values,
     }
-    files.write_json(prepared.folder / "prepared.json", content, indent=1)
+    files.write_json(prepared.folder / "prepared.json", _sealed(content), indent=1)
 
 
 _INDEX = {

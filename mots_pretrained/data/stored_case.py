@@ -7,8 +7,10 @@ HU). Targets are exact.
 
 from __future__ import annotations
 
+import io
+import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +18,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mots_pretrained.data.case import Case, present_classes
+from mots_pretrained.errors import UserError
+from mots_pretrained.files import write_bytes
 from mots_pretrained.shapes import Size
 
 FOREGROUND_CAP = 10_000
 """Voxel positions kept of each class; of more, a random choice that the identifier seeds."""
+
+FILES = ("image.b2nd", "target.b2nd", "foreground.npy")
+"""Names of a case's files; a scan without labels has no target."""
 
 _STEP = 1 / 4096
 _CHUNK = (32, 128, 128)  # 1 MiB of image
@@ -45,15 +52,18 @@ class StoredCase(Case):
     Attributes:
         folder: Where its files lie.
         classes: What ``foreground.npy`` lists.
+        sums: What ``checksums`` gave when they were written; empty of a store that has none.
     """
 
     folder: Path = Path()
     classes: tuple[Foreground, ...] = ()
+    sums: tuple[int, ...] = ()
 
     @cached_property
     def foreground(self) -> tuple[NDArray[np.int64], ...]:
         """Flat voxel positions of every present class, at most FOREGROUND_CAP of each."""
-        positions = np.load(self.folder / "foreground.npy").astype(np.int64)
+        _check_file(self.folder / FILES[2], self.sums[-1] if self.sums else None)
+        positions = np.load(self.folder / FILES[2]).astype(np.int64)
         ends = np.cumsum([present.listed for present in self.classes])
         return tuple(np.split(positions, ends[:-1])) if self.classes else ()
 
@@ -61,6 +71,16 @@ class StoredCase(Case):
     def voxels(self) -> dict[tuple[int, int], int]:
         """Voxels of every present class, by its target channel and value."""
         return {(present.channel, present.value): present.voxels for present in self.classes}
+
+    def check(self) -> None:
+        """Refuse files that are not as they were written.
+
+        Raises:
+            UserError: If one is damaged or gone.
+        """
+        names = FILES if self.labelled else FILES[::2]
+        for name, expected in zip(names, self.sums, strict=False):
+            _check_file(self.folder / name, expected)
 
     @classmethod
     def at(
@@ -75,20 +95,22 @@ class StoredCase(Case):
         step: float,
         classes: tuple[Foreground, ...],
         targets: int | None = None,
+        sums: tuple[int, ...] = (),
     ) -> StoredCase:
         """Return the case of a folder; no file is opened yet.
 
         ``targets`` is the number of target channels where ``labelled`` speaks of classes instead.
+        A file that is not as it was written is refused with a UserError when it is first read.
         """
-        image = _Voxels(folder / "image.b2nd", (channels, *shape), np.float32, step)
-        target = _Voxels(folder / "target.b2nd", (targets or len(labelled), *shape), np.uint8)
+        image = _Voxels(folder / FILES[0], (channels, *shape), np.float32, step, sums[:1])
+        size = (targets or len(labelled), *shape)
+        target = _Voxels(folder / FILES[1], size, np.uint8, None, sums[1:2])
         if not labelled:  # a scan without labels has no file of them
-            return cls(
-                cast(Any, image), np.zeros((0, *shape), np.uint8), (), (), name, folder=folder
-            )
+            none = np.zeros((0, *shape), np.uint8)
+            return cls(cast(Any, image), none, (), (), name, folder=folder, sums=sums)
         # Arrays to all who read them: shape, dtype, slices.
         arrays = cast(Any, image), cast(Any, target)
-        return cls(*arrays, labelled, tasks, name, folder=folder, classes=classes)
+        return cls(*arrays, labelled, tasks, name, folder=folder, classes=classes, sums=sums)
 
 
 def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]:
@@ -102,9 +124,9 @@ def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]
         ``step`` and ``foreground`` of its record.
     """
     step = max(_STEP, float(np.abs(case.image).max()) / np.iinfo(np.int16).max)
-    _write_array(folder / "image.b2nd", np.rint(case.image / step).astype(np.int16))
+    _write_array(folder / FILES[0], np.rint(case.image / step).astype(np.int16))
     if len(case.target):
-        _write_array(folder / "target.b2nd", case.target)
+        _write_array(folder / FILES[1], case.target)
     rng = np.random.default_rng([*case.name.encode()])
     classes: list[Foreground] = []
     listed = [np.zeros(0, np.int64)]
@@ -114,17 +136,63 @@ def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]
             kept = np.sort(rng.choice(positions, FOREGROUND_CAP, replace=False))
         classes.append(Foreground(channel, value, len(positions), len(kept)))
         listed.append(kept)
-    np.save(folder / "foreground.npy", np.concatenate(listed).astype(np.uint32))
+    positions_file = io.BytesIO()
+    np.save(positions_file, np.concatenate(listed).astype(np.uint32))
+    write_bytes(folder / FILES[2], positions_file.getvalue())
     return step, tuple(classes)
+
+
+def checksums(folder: Path) -> tuple[int, ...]:
+    """Return the CRC-32 of each of a case's files, in the order of ``FILES``.
+
+    Raises:
+        OSError: If one can't be read.
+    """
+    return tuple(_crc32(folder / name) for name in FILES if (folder / name).exists())
+
+
+def _crc32(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found = zlib.crc32(block, found)
+    return found
+
+
+def _check_file(path: Path, expected: int | None) -> None:
+    """Refuse a file that is not as it was written; each process reads it once for this."""
+    try:
+        state = path.stat()
+        is_sound = expected is None or expected == _known_crc32(
+            path, state.st_size, state.st_mtime_ns
+        )
+    except FileNotFoundError:
+        is_sound = False
+    if not is_sound:
+        raise UserError(
+            f"{path} is damaged or gone: its checksum is not that of {path.parent.name}'s record; "
+            "run the same command that prepared it again, which makes the case anew"
+        )
+
+
+@lru_cache(maxsize=1 << 16)
+def _known_crc32(path: Path, size: int, changed_ns: int) -> int:
+    return _crc32(path)
 
 
 class _Voxels:
     """An array on disk that is read by slices; each process opens the file when it first reads."""
 
     def __init__(
-        self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, step: float | None = None
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        step: float | None = None,
+        sums: tuple[int, ...] = (),
     ) -> None:
         self.path, self.shape, self.dtype, self.step = path, shape, np.dtype(dtype), step
+        self.crc32 = sums[0] if sums else None
         self._opened: Any = None
 
     def __len__(self) -> int:
@@ -134,6 +202,7 @@ class _Voxels:
         if self._opened is None:
             import blosc2
 
+            _check_file(self.path, self.crc32)
             self._opened = blosc2.open(self.path, mode="r", dparams=blosc2.DParams(nthreads=1))
         stored = self._opened[key]
         if self.step is None:
@@ -153,10 +222,9 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
     spatial = array.shape[1:]
     chunk = tuple(min(size, most) for size, most in zip(spatial, _CHUNK, strict=True))
     block = tuple(min(size, most) for size, most in zip(chunk, _BLOCK, strict=True))
-    blosc2.asarray(
+    stored = blosc2.asarray(
         np.ascontiguousarray(array),
-        urlpath=f"{path}",
-        mode="w",
+        contiguous=True,
         chunks=(1, *chunk),
         blocks=(1, *block),
         cparams=blosc2.CParams(
@@ -167,3 +235,4 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
             nthreads=1,  # threads would make the order of chunks a matter of chance
         ),
     )
+    write_bytes(path, stored.to_cframe())  # a full disk is told of, which the library does not

@@ -22,6 +22,7 @@ from mots_pretrained.data.case import Case
 from mots_pretrained.data.patches import Pad, draw_start, extract
 from mots_pretrained.data.sides import Order
 from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.errors import UserError
 from mots_pretrained.shapes import Size
 
 Source = Callable[[int], Case]
@@ -124,7 +125,10 @@ class PatchStream:
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
         try:
-            yield from loader
+            for cut in loader:
+                if isinstance(cut, UserError):
+                    raise cut
+                yield cut
         except Exception as error:  # its frames would keep the workers until some collection
             raise error.with_traceback(None) from None
 
@@ -250,8 +254,11 @@ class _Cutter(Dataset[Any]):
     def __init__(self, stream: PatchStream) -> None:
         self.stream = stream
 
-    def __getitem__(self, job: _Job) -> list[tuple[Any, ...]]:
-        return self.stream.cut(job)
+    def __getitem__(self, job: _Job) -> list[tuple[Any, ...]] | UserError:
+        try:
+            return self.stream.cut(job)
+        except UserError as error:  # which the loader would raise with the worker's traceback
+            return error
 
 
 def _as_it_is(patches: Any) -> Any:

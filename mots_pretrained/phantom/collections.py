@@ -99,8 +99,7 @@ def write_collection(
 
     Raises:
         KeyError: If there is no such kind.
-        ValueError: If cases, seed, shape or spacing are impossible.
-        NotADirectoryError: If the root is a file.
+        UserError: If cases, seed, shape or spacing are impossible, or the root is a file.
     """
     folder = _checked_root(kind, root, cases, seed, spacing)
     wish = _Wish(folder, seed, shape, spacing)
@@ -135,7 +134,7 @@ def _checked_root(
         raise UserError("BraTS's field of view is fixed: give brains a shape, no spacing")
     folder = Path(root)
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give a folder to write into")
+        raise UserError(f"{folder} is a file; give a folder to write into")
     return folder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.data.case import Case
-from mots_pretrained.data.stored_case import Foreground, StoredCase, write_case
+from mots_pretrained.data.stored_case import Foreground, StoredCase, checksums, write_case
 from mots_pretrained.data.stream import Source
+from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder, write_json
 from mots_pretrained.images.preprocess import scale_hounsfield
-from mots_pretrained.parse import from_dict
+from mots_pretrained.parse import from_dict, read_json
 from mots_pretrained.phantom import VERSION as PHANTOMS
 from mots_pretrained.phantom import Phantom, task_target, torso
 from mots_pretrained.phantom.labels import LABEL
@@ -172,23 +173,28 @@ class Pool:
 
     def _case(self, number: int) -> Case:
         place = self.folder / f"{number:06d}"
-        if not place.is_dir():
-            case = self.source(number)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with replacing_folder(place, keep=True) as draft:  # another may have been quicker
-                step, classes = write_case(draft, case)
-                facts = {
-                    "name": case.name,
-                    "channels": len(case.image),
-                    "shape": case.shape,
-                    "labelled": case.labelled,
-                    "tasks": case.tasks,
-                    "step": step,
-                    "classes": [dataclasses.asdict(one) for one in classes],
-                }
-                write_json(draft / "phantom.json", facts)
-        facts = json.loads((place / "phantom.json").read_text("utf-8"))
-        return from_dict(_Stored, facts, f"{place}").case(place)
+        try:
+            case = _Stored.read(place).case(place)
+            case.check()
+            return case
+        except (OSError, UserError):  # not drawn yet, or damaged
+            shutil.rmtree(place, ignore_errors=True)
+        drawn = self.source(number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing_folder(place, keep=True) as draft:  # another may have been quicker
+            step, classes = write_case(draft, drawn)
+            facts = {
+                "name": drawn.name,
+                "channels": len(drawn.image),
+                "shape": drawn.shape,
+                "labelled": drawn.labelled,
+                "tasks": drawn.tasks,
+                "step": step,
+                "classes": [dataclasses.asdict(one) for one in classes],
+                "sums": checksums(draft),
+            }
+            write_json(draft / "phantom.json", facts)
+        return _Stored.read(place).case(place)
 
 
 @dataclass(frozen=True)
@@ -202,8 +208,14 @@ class _Stored:
     tasks: tuple[int, ...]
     step: float
     classes: tuple[Foreground, ...]
+    sums: tuple[int, ...] = ()
 
-    def case(self, folder: Path) -> Case:
+    @classmethod
+    def read(cls, place: Path) -> _Stored:
+        """Read what is kept of a phantom; a UserError if it is damaged."""
+        return from_dict(cls, read_json(place / "phantom.json"), f"{place}")
+
+    def case(self, folder: Path) -> StoredCase:
         return StoredCase.at(folder, **vars(self))
 
 

@@ -1,11 +1,19 @@
 """One case on disk: the same bytes always, values to within half a step, classes listed."""
 
 import numpy as np
+import pytest
 from noise_case import noise_case
 
 from mots_pretrained.data import stored_case
 from mots_pretrained.data.case import Case
-from mots_pretrained.data.stored_case import StoredCase, write_case
+from mots_pretrained.data.stored_case import (
+    FILES,
+    Foreground,
+    StoredCase,
+    checksums,
+    write_case,
+)
+from mots_pretrained.errors import UserError
 
 
 def stored(folder, case):
@@ -57,3 +65,33 @@ def test_a_scan_without_labels_has_no_file_of_them(tmp_path):
     assert not (tmp_path / "a" / "target.b2nd").exists()
     assert (back.target.shape, back.foreground, back.name) == ((0, 20, 37, 41), (), "scan")
     np.testing.assert_allclose(back.image[:, 3:5], case.image[:, 3:5], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["cut", "flipped", "emptied", "gone"])
+def test_a_file_that_is_not_as_it_was_written_is_refused(tmp_path, name, how):
+    _, _ = stored(tmp_path / "a", noise_case())
+    folder = tmp_path / "a"
+    back = StoredCase.at(
+        folder, name="volume-3", channels=1, shape=(20, 37, 41), labelled=(True, True), tasks=(0,),
+        step=1 / 4096, classes=(Foreground(0, 1, 2400, 2400), Foreground(1, 1, 3, 3)),
+        sums=checksums(folder),
+    )  # fmt: skip
+    back.check()
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    changed = {"cut": data[:-1], "flipped": data, "emptied": b""}
+    if how == "gone":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(changed[how])
+    with pytest.raises(UserError, match=f"{name} is damaged or gone"):
+        back.check()
+    with pytest.raises(UserError, match=f"{name} is damaged or gone"):
+        _ = {FILES[0]: lambda: back.image[:], FILES[1]: lambda: back.target[:],
+             FILES[2]: lambda: back.foreground}[name]()  # fmt: skip
+
+
+def test_the_checksum_is_the_crc_32_of_the_file(tmp_path):
+    (tmp_path / FILES[0]).write_bytes(b"123456789")
+    assert checksums(tmp_path) == (0xCBF43926,)  # the check value of CRC-32

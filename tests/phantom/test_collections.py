@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_volume
 from mots_pretrained.phantom import TORSO_LABELS, task_target, torso
 from mots_pretrained.phantom import collections as written_by
@@ -206,5 +207,5 @@ def test_impossible_wishes_are_told(tmp_path):
         write_collection("brats", tmp_path, cases=1, spacing=(1, 1, 1))
     occupied = tmp_path / "file"
     occupied.write_text("")
-    with pytest.raises(NotADirectoryError, match="is a file"):
+    with pytest.raises(UserError, match="is a file; give a folder"):
         write_collection("mots", occupied, cases=1)
