@@ -155,12 +155,13 @@ def _download(words: list[str], options: _Options) -> None:
     if options.output:
         import shutil
 
-        from mots_pretrained.files import replacing_by_name
+        from mots_pretrained.files import remove_drafts, replacing_by_name
 
         target = Path(options.output)
         for part in {folder, *network_folders(folder)}:
             own = target / part.relative_to(folder)
             own.mkdir(parents=True, exist_ok=True)
+            remove_drafts(own)
             for file in FILES:
                 if (part / file).is_file():
                     with replacing_by_name(own / file) as draft:

@@ -168,6 +168,8 @@ def _from_hub(
             allow_patterns=[*FILES, *(f"{fold}/{name}" for fold in _FOLDS for name in FILES)],
             **LIBRARY,
         )
+    for path in _damaged(Path(folder)):
+        _fetch_again(path, repo, Path(folder), cache_dir, token, local_files_only)
     whole = (all((part / name).is_file() for name in FILES[:2]) for part in _parts(Path(folder)))
     if not any(whole):
         at = f"{repo}@{revision}" if revision else repo
@@ -175,6 +177,50 @@ def _from_hub(
             f"{at} holds no model of this package: {' and '.join(FILES[:2])} are both needed"
         )
     return Path(folder)
+
+
+def _damaged(folder: Path) -> list[Path]:
+    """Return the files of a snapshot whose content is not what they are called by in the cache."""
+    parts = [folder, *(part for fold in _FOLDS for part in folder.glob(fold))]
+    files = [part / name for part in parts for name in FILES if (part / name).is_file()]
+    return [file for file in files if not _is_as_named(file.resolve())]
+
+
+def _is_as_named(blob: Path) -> bool:
+    """Whether a blob has the checksum that is its name: SHA-256, or git's of small files."""
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        return checksum(blob) == blob.name
+    if re.fullmatch("[0-9a-f]{40}", blob.name):
+        data = blob.read_bytes()
+        return hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest() == blob.name
+    return True  # no name of a checksum: a copy where links are not to be had
+
+
+def _fetch_again(
+    path: Path,
+    repo: str,
+    folder: Path,
+    cache_dir: str | Path | None,
+    token: str | None,
+    local_files_only: bool,
+) -> None:
+    from huggingface_hub import constants, hf_hub_download
+
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        raise UserError(
+            f"{path} is damaged: it has not the checksum that the Hub gave; load {repo} once with "
+            "a connection"
+        )
+    with plain_hub_errors(repo, folder.name):
+        hf_hub_download(
+            repo,
+            path.relative_to(folder).as_posix(),
+            revision=folder.name,
+            cache_dir=cache_dir,
+            token=token,
+            force_download=True,
+            **LIBRARY,
+        )
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -312,3 +312,15 @@ def test_requests_say_who_asks(hub, client, files, cache):
     client.ask("push_folder", "org/new", folder=cache + "/none", token="writer")
     assert hub.agents
     assert all(f"mots_pretrained/{__version__}" in agent for agent in hub.agents)
+
+
+def test_a_file_of_the_cache_that_is_damaged_is_fetched_again(hub, client, files, cache):
+    hub.add("org/damaged", files)
+    folder = Path(client.ask("resolve", "org/damaged", cache_dir=cache)["value"])
+    for name in ("config.json", "model.safetensors"):  # a small file, and one behind a redirect
+        blob = (folder / name).resolve()
+        for damage in (b"", files[name][:-1], bytes([files[name][0] ^ 1]) + files[name][1:]):
+            blob.write_bytes(damage)
+            told = client.ask("resolve", "org/damaged", cache_dir=cache, local_files_only=True)
+            assert f"{name} is damaged: it has not the checksum" in told["told"]
+            assert contents(client.ask("resolve", "org/damaged", cache_dir=cache)) == files
