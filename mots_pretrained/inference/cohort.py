@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,12 @@ from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.reading import read_grid
 from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.inference.ahead import ahead
-from mots_pretrained.inference.dicom_scans import dicom_scans, may_be_dicom, source_of
+from mots_pretrained.inference.dicom_scans import (
+    dicom_scans,
+    may_be_dicom,
+    source_of,
+    state_of,
+)
 from mots_pretrained.inference.failures import Failure, write_failures
 from mots_pretrained.stages import stage
 
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
     from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.inference.predictor import Predictor
     from mots_pretrained.inference.sliding_window import OnWindow
+
+Write = Callable[["Prediction", CaseFiles], dict[str, Any]]
+"""Function that writes the files of a scan's prediction and returns a report of them."""
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's naming: CASE_0000 is the first channel
 
@@ -141,10 +149,9 @@ def check_sources(scans: Sequence[CaseFiles], output: str | os.PathLike[str]) ->
 def segment_scans(
     predictor: Predictor,
     scans: Sequence[CaseFiles],
-    write: Callable[[Prediction, CaseFiles], dict[str, Any]],
+    write: Write,
     *,
     output: str | os.PathLike[str] | None = None,
-    shared: bool = False,
     on_window: Callable[[str], OnWindow] | None = None,
     on_scan: Callable[[dict[str, Any] | Failure], None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[Failure]]:
@@ -160,35 +167,30 @@ def segment_scans(
             called in a thread of its own, one scan after the other.
         output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
             earlier ones. None raises the first error instead.
-        shared: Whether other processes write into ``output`` at the same time.
         on_window: Function from a scan's name to the callback for its windows.
         on_scan: Callback that receives each scan's report or failure, in the scans' order.
 
     Returns:
         The reports, with the seconds that each scan took, and the failures.
     """
-    reports: list[dict[str, Any]] = []
-    failures: list[Failure] = []
-    seen: list[str] = []
+    settled = Settled(output, on_scan)
 
     def settle(item: _InWork) -> None:
-        seen.append(item.scan.images[0].name)
-        told: dict[str, Any] | Failure
         if item.error is None:
-            told = {**item.result, "seconds": round(item.seconds, 2)}
-            reports.append(told)
+            settled.done(item.scan, {**item.result, "seconds": round(item.seconds, 2)})
         elif output is None:
             raise item.error
         else:
-            told = Failure.of(seen[-1], item.error)
-            failures.append(told)
-        if output is not None:
-            write_failures(output, failures, seen, shared=shared)
-        if on_scan is not None:
-            on_scan(told)
+            settled.fail(item.scan, Failure.of(item.scan.images[0].name, item.error))
 
     def read(scan: CaseFiles) -> _InWork:
-        return _InWork(scan).step("read", lambda _: _read(predictor, scan))
+        item = _InWork(scan)
+
+        def work(_: object) -> Any:
+            item.scan = dataclasses.replace(scan, state=state_of(scan))
+            return _read(predictor, scan)
+
+        return item.step("read", work)
 
     def segment(item: _InWork) -> None:
         windows = on_window and on_window(item.scan.name)
@@ -211,7 +213,42 @@ def segment_scans(
                 writing = None
         if writing is not None:
             settle(writing.result())
-    return reports, failures
+    return settled.reports, settled.failures
+
+
+@dataclass
+class Settled:
+    """What has become of a run's scans, and the list of failures that stands beside the results.
+
+    Attributes:
+        output: Folder for ``failures.csv``, if any.
+        on_scan: Callback that receives each scan's report or failure.
+        reports: The reports so far.
+        failures: The failures so far.
+    """
+
+    output: str | os.PathLike[str] | None
+    on_scan: Callable[[dict[str, Any] | Failure], None] | None = None
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+    def done(self, scan: CaseFiles, report: dict[str, Any]) -> None:
+        """Receive the report of a scan whose results are written."""
+        self.reports.append(report)
+        self._tell(scan, report)
+
+    def fail(self, scan: CaseFiles, failure: Failure) -> None:
+        """Receive what a scan has failed by."""
+        self.failures.append(failure)
+        self._tell(scan, failure)
+
+    def _tell(self, scan: CaseFiles, told: dict[str, Any] | Failure) -> None:
+        self.seen.append(scan.images[0].name)
+        if self.output is not None:
+            write_failures(self.output, self.failures, self.seen)
+        if self.on_scan is not None:
+            self.on_scan(told)
 
 
 @dataclass

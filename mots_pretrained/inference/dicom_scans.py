@@ -76,6 +76,22 @@ def source_of(scan: CaseFiles) -> list[str]:
     return files if scan.series is None else [*files, series_key(scan.series)]
 
 
+def state_of(scan: CaseFiles) -> tuple[tuple[int, int], ...]:
+    """Return size and time of change of each file; of a folder those of all files in it.
+
+    Raises:
+        OSError: If one is not there.
+    """
+    states = []
+    for path in scan.images:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        found = [file.stat() for file in files]
+        states.append(
+            (sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0))
+        )
+    return tuple(states)
+
+
 def series_key(series: Series) -> str:
     """What tells a series from all others: its UID, and its label where parts share one."""
     return f"{series.header.series} {series.label}".strip()

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,19 +37,20 @@ def write_failures(
     folder: str | os.PathLike[str],
     failures: Sequence[Failure],
     seen: Sequence[str],
-    *,
-    shared: bool = False,
 ) -> None:
     """Replace some scans' rows in a folder's list of failures; without any rows there is no file.
+
+    Other processes may do so at the same time.
 
     Args:
         folder: Folder of the results, made if need be.
         failures: The failures of this run.
         seen: First files of all scans of this run so far.
-        shared: Whether other processes write into the list at the same time.
     """
     path = Path(folder) / FAILURES
-    with locked(folder, wait=True) if shared else nullcontext():
+    if not failures and not path.exists():
+        return
+    with locked(folder, wait=True):
         kept: list[Failure] = []
         if path.is_file():
             known = {name.encode("utf-8", "backslashreplace").decode() for name in seen}
@@ -64,5 +65,4 @@ def write_failures(
             return
         table = io.StringIO()
         csv.writer(table, lineterminator="\n").writerows([Failure._fields, *rows_now])
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, table.getvalue())

@@ -121,6 +121,15 @@ def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
         return []
 
 
+def state_told(folder: str | os.PathLike[str], name: str) -> tuple[tuple[int, int], ...] | None:
+    """Return size and time of change of a scan's files when they were read; None if unknown."""
+    try:
+        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
+        return tuple((int(size), int(changed)) for size, changed in report["state"]) or None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 def _from(folder: Path, file: str | os.PathLike[str]) -> str:
     """Path of a file as seen from a folder, which stays true where both are moved together."""
     try:

@@ -12,9 +12,15 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import file_names, remove_drafts
 from mots_pretrained.images.segmentation import FORMATS, LABELS
 from mots_pretrained.inference.cohort_table import COHORT
-from mots_pretrained.inference.dicom_scans import source_of
+from mots_pretrained.inference.dicom_scans import source_of, state_of
 from mots_pretrained.inference.failures import FAILURES
-from mots_pretrained.inference.outputs import OVERLAY, PROBABILITIES, VOLUMES, sources_of
+from mots_pretrained.inference.outputs import (
+    OVERLAY,
+    PROBABILITIES,
+    VOLUMES,
+    sources_of,
+    state_told,
+)
 
 
 def part_of(scans: Sequence[CaseFiles], part: str) -> list[CaseFiles]:
@@ -41,6 +47,8 @@ def left_to_do(
 ) -> list[CaseFiles]:
     """Return the scans that lack a result, and remove what a killed run left half written of them.
 
+    A scan whose files have another size or time of change than when they were read lacks one.
+
     Args:
         scans: The scans.
         output: Folder of the results.
@@ -63,6 +71,8 @@ def left_to_do(
         files += [folder / f"{file}.nii.gz" for file in file_names(mask_names).values()]
         # the file of volumes is written last, so what it stands beside is whole
         same = sources_of(output, scan.name) == source_of(scan)
+        told = state_told(output, scan.name)
+        same = same and (told is None or told == state_of(scan))
         if same and all(file.is_file() for file in files):
             continue
         for file in files:

@@ -353,7 +353,7 @@ def test_lists_of_failures_of_several_machines_become_one(tmp_path):
         threading.Thread(
             target=segment_scans,
             args=(Predictor(Fails()), part_of(scans, f"{k}/2"), lambda found, of: {}),
-            kwargs={"output": tmp_path / "out", "shared": True},
+            kwargs={"output": tmp_path / "out"},
         )
         for k in (1, 2)
     ]

@@ -64,3 +64,22 @@ def test_what_a_killed_run_left_half_written_of_them_goes(tmp_path):
     left_to_do(SCANS[:2], tmp_path)
     assert not drafts["labels.json"].exists()
     assert drafts["other.nii.gz"].exists()
+
+
+def test_a_scan_whose_file_has_changed_is_segmented_again(tmp_path):
+    place = tmp_path / "in" / "a.nii.gz"
+    place.parent.mkdir()
+    place.write_bytes(b"one")
+    scan = CaseFiles("a", (place,))
+    finish(tmp_path, "a")
+    told = {"files": ["in/a.nii.gz"]}
+    write_json(tmp_path / "a_volumes.json", told)
+    assert left_to_do([scan], tmp_path) == []  # of an earlier version, which told no state
+    state = [[3, place.stat().st_mtime_ns]]
+    write_json(tmp_path / "a_volumes.json", {**told, "state": state})
+    assert left_to_do([scan], tmp_path) == []
+    place.write_bytes(b"three")
+    assert left_to_do([scan], tmp_path) == [scan]
+    place.write_bytes(b"two")
+    os.utime(place, ns=(0, state[0][1] + 1))
+    assert left_to_do([scan], tmp_path) == [scan]

@@ -30,6 +30,7 @@ class CaseFiles:
             known, which is not the same as their absence.
         series: Which DICOM series of the folder or zip in ``images`` is the scan
             (`images.dicom.Series`); None of other files.
+        state: Size and time of change of each of ``images`` when they were read; empty before.
     """
 
     name: str
@@ -38,6 +39,7 @@ class CaseFiles:
     masks: Mapping[str, Path] = field(default_factory=dict, hash=False)
     labelled: tuple[str, ...] | None = None
     series: Any = field(default=None, compare=False)
+    state: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
     @property
     def label_files(self) -> tuple[Path, ...]:
