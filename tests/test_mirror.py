@@ -63,6 +63,7 @@ ACROSS = {
     "test_wheel.py": "the built wheel",
     "training/test_determinism.py": "docs/determinism.md",
     "training/test_incomplete_labels.py": "folders whose cases label different classes",
+    "training/test_elastic.py": "torchrun's restart of a training that lost a process",
     "training/test_real_brain.py": "from a real brain's files to a step of training",
     "training/test_several_processes.py": "training in several processes",
     "weights/test_hub.py": "loading and pushing by the real huggingface_hub client",
@@ -70,7 +71,7 @@ ACROSS = {
 }
 """Test files that are about several modules together, and what they are about."""
 
-_OF_OTHER_TREES = {"benchmarks", "corpus", "examples"}
+_OF_OTHER_TREES = {"benchmarks", "corpus", "examples", "faults"}
 """Folders of tests whose subject lies outside the package, or is all of it."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,8 @@ from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
     from mots_pretrained.data.layouts.collection import CaseFiles
+    from mots_pretrained.inference.cohort import Write
     from mots_pretrained.inference.failures import Failure
-    from mots_pretrained.inference.prediction import Prediction
     from mots_pretrained.inference.predictor import Predictor
 
 _WARNED = ("spacing", "orientation")  # kinds of doubts that go to standard error
@@ -104,6 +104,9 @@ def predict(
         ),
     ] = None,
     deterministic: options.Deterministic = False,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine; ray: all machines of a Ray cluster")
+    ] = "local",
     json: options.Json = False,
 ) -> None:
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
@@ -131,47 +134,43 @@ def predict(
             "--submission writes one file a scan and no more; leave out --masks, --probabilities "
             "and --skip-existing"
         )
-    from mots_pretrained.inference.predictor import Predictor
-    from mots_pretrained.networks import load
-    from mots_pretrained.stages import begin_work, stage
-    from mots_pretrained.training.machine import (
-        best_device,
-        compute_deterministically,
-        prepare_machine,
-    )
+    if engine not in ("local", "ray"):
+        raise UserError(f"unknown engine {engine!r}; allowed are local, ray")
+    from mots_pretrained.stages import begin_work
+    from mots_pretrained.training.machine import best_device
 
-    chosen = best_device(device)
-    prepare_machine(chosen)
-    if deterministic:
-        compute_deterministically(chosen)
-    with stage("load", model=model):
-        network = load(model, add=add or ())
-    predictor = Predictor(
-        network,
-        device=chosen,
-        tasks=[task.strip() for task in tasks.split(",")] if tasks else None,
+    chosen = best_device(device) if engine == "local" else device
+    network = _Network(
+        model=model,
+        add=tuple(add or ()),
+        tasks=tuple(task.strip() for task in tasks.split(",")) if tasks else None,
         overlap=overlap,
         flips=flips,
         batch=batch,
-        precision=precision,  # type: ignore[arg-type]  # it is checked there
+        precision=precision,
         compiled=compiled,
         postprocess=postprocess,
         probabilities=probabilities,
         max_ram=max_ram,
         scratch=output,
+        deterministic=deterministic,
     )
+    here = network if engine == "local" else replace(network, compiled=False, max_ram=None)
+    predictor = here.predictor(chosen if engine == "local" else "cpu")
     channels = len(predictor.config.preprocessing.channels)
     scans = find_scans(scan, channels, series=series or None)
     kinds = tuple(kind.strip() for kind in formats.split(",") if kind.strip())
     kinds = _named(kinds, naming, scans, output)
     check_formats(kinds, dicom=refer_to_dicom(scans))
     outputs = _Outputs(output, submission, masks, picture, probabilities, kinds)
-    write = _writer(predictor, outputs, model)
+    write = _writer(predictor, outputs, model)  # which refuses what can't be written
     if not submission:
         check_sources(scans, output)
     folder = output if is_cohort(scan, scans) else None
+    if engine == "ray" and folder is None:
+        raise UserError("--engine ray shares out the scans of a folder; give one, or leave it out")
     scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
-    console.say(f"Segmenting with {model} on {chosen}")
+    console.say(f"Segmenting with {model} on {chosen if engine == 'local' else 'a Ray cluster'}")
     begin_work()
     try:
         with scans_bar(len(scans)) as bar:
@@ -183,15 +182,22 @@ def predict(
                 if isinstance(told, dict):
                     _warn(told)
 
-            reports, failures = segment_scans(
-                predictor,
-                scans,
-                write,
-                output=folder,
-                shared=bool(part),
-                on_window=bar.windows,
-                on_scan=show,
-            )
+            if engine == "ray":
+                from mots_pretrained.inference.ray_cohort import segment_scans_by_ray
+
+                reports, failures = segment_scans_by_ray(
+                    partial(_build, network, outputs), scans, output=output, device=device,
+                    on_scan=show,
+                )  # fmt: skip
+            else:
+                reports, failures = segment_scans(
+                    predictor,
+                    scans,
+                    write,
+                    output=folder,
+                    on_window=bar.windows,
+                    on_scan=show,
+                )
     finally:
         if folder is not None and not submission and Path(output).is_dir():
             write_cohort(output)
@@ -223,6 +229,58 @@ def _named(
             "another folder"
         )
     return kinds
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Which network predicts, and how; it may be sent to other machines."""
+
+    model: str
+    add: tuple[str, ...]
+    tasks: tuple[str, ...] | None
+    overlap: float
+    flips: bool
+    batch: int
+    precision: str
+    compiled: bool
+    postprocess: bool
+    probabilities: bool
+    max_ram: float | None
+    scratch: str
+    deterministic: bool
+
+    def predictor(self, device: str) -> Predictor:
+        """Load it onto a device of this machine."""
+        from mots_pretrained.inference.predictor import Predictor
+        from mots_pretrained.networks import load
+        from mots_pretrained.stages import stage
+        from mots_pretrained.training.machine import compute_deterministically, prepare_machine
+
+        prepare_machine(device)
+        if self.deterministic:
+            compute_deterministically(device)
+        with stage("load", model=self.model):
+            network = load(self.model, add=self.add)
+        return Predictor(
+            network,
+            device=device,
+            tasks=self.tasks,
+            overlap=self.overlap,
+            flips=self.flips,
+            batch=self.batch,
+            precision=self.precision,  # type: ignore[arg-type]  # it is checked there
+            compiled=self.compiled,
+            postprocess=self.postprocess,
+            probabilities=self.probabilities,
+            max_ram=self.max_ram,
+            scratch=self.scratch,
+        )
+
+
+def _build(network: _Network, outputs: _Outputs, device: str) -> tuple[Predictor, Write]:
+    """Return what an actor on another machine works with."""
+    predictor = network.predictor(device)
+    return predictor, _writer(predictor, outputs, network.model)
 
 
 @dataclass(frozen=True)
@@ -262,9 +320,7 @@ def _chosen(
     return left, skipped
 
 
-def _writer(
-    predictor: Predictor, outputs: _Outputs, model: str
-) -> Callable[[Prediction, CaseFiles], dict[str, Any]]:
+def _writer(predictor: Predictor, outputs: _Outputs, model: str) -> Write:
     """Return the function that writes a prediction's files, once it is sure that it can."""
     folder, submission = outputs.folder, outputs.submission
     if submission:
@@ -288,7 +344,10 @@ def _writer(
         probabilities=outputs.probabilities,
         formats=outputs.formats,
         files=scan.images,
-        told={} if scan.series is None else {"series": series_key(scan.series)},
+        told={
+            "state": scan.state,
+            **({} if scan.series is None else {"series": series_key(scan.series)}),
+        },
         config=predictor.config,
         model=model,
     )

@@ -34,6 +34,9 @@ def prepare(
     ] = "published",
     seed: collections.Seed = 0,
     workers: collections.Workers = 0,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine; ray: all machines of a Ray cluster")
+    ] = "local",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be prepared; write nothing")
     ] = False,
@@ -45,6 +48,8 @@ def prepare(
     from mots_pretrained.data.split import supervision
     from mots_pretrained.stages import begin_work, stage
 
+    if engine not in ("local", "ray"):
+        raise UserError(f"unknown engine {engine!r}; allowed are local, ray")
     count = collections.worker_count(workers)
     found = collections.find(root, folders, collection)
     if not output and not dry_run:
@@ -59,7 +64,9 @@ def prepare(
     count_cases = sum(line.train + line.test for line in plan)
     begin_work()
     with _bar(count_cases) as on_case, stage("prepare", cases=count_cases):
-        prepared = prepare_collections(found, output, preparation, workers=count, on_case=on_case)
+        prepared = prepare_collections(
+            found, output, preparation, workers=count, engine=engine, on_case=on_case
+        )
     return _report(prepared, json)
 
 

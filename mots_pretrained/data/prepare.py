@@ -8,7 +8,7 @@ import os
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from typing import Any
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts import Collection
 from mots_pretrained.data.partial_labels import Targets
-from mots_pretrained.data.prepare_case import Job, prepare_case, prepared_before
+from mots_pretrained.data.prepare_case import Job, Outcome, prepare_case, prepared_before
+from mots_pretrained.data.ray_workers import work_off_by_ray
 from mots_pretrained.data.split import Split, split_cases, validation_cases
 from mots_pretrained.data.store import (
     CaseRecord,
+    DamagedError,
     Fold,
     PreparedSet,
     SetAside,
@@ -29,7 +31,7 @@ from mots_pretrained.data.store import (
 )
 from mots_pretrained.data.workers import work_off
 from mots_pretrained.errors import UserError
-from mots_pretrained.files import RUN_LOG, locked
+from mots_pretrained.files import RUN_LOG, locked, remove_drafts
 from mots_pretrained.parse import from_dict
 from mots_pretrained.tasks import Task
 
@@ -62,6 +64,7 @@ def prepare(
     preparation: Preparation | None = None,
     *,
     workers: int = 0,
+    engine: str = "local",
     on_case: OnCase | None = None,
 ) -> PreparedSet:
     """Prepare every labelled case of some collections for pretraining.
@@ -76,6 +79,7 @@ def prepare(
         preparation: Contract, split and seed; the paper's by default.
         workers: Processes; 0 or 1 works in this one. They are started afresh, so a script's own
             code must stand under ``if __name__ == "__main__"``.
+        engine: ``"local"``, or ``"ray"``: a core a case on all machines of a Ray cluster.
         on_case: Callback after every case.
 
     Raises:
@@ -105,7 +109,9 @@ def prepare(
     tasks = tuple(collection.supervises for collection in collections)
     wanted = PreparedSet(Path(folder), preparation.contract, tasks)
     settings = dataclasses.asdict(preparation)
-    return _fill(wanted, jobs, settings, parts=parts, workers=workers, on_case=on_case)
+    return _fill(
+        wanted, jobs, settings, parts=parts, workers=workers, engine=engine, on_case=on_case
+    )
 
 
 def prepare_folder(
@@ -169,6 +175,7 @@ def _fill(
     parts: Mapping[str, Part] | None = None,
     replace: bool = False,
     workers: int,
+    engine: str = "local",
     on_case: OnCase | None,
 ) -> PreparedSet:
     """Prepare what is missing of a set into its folder, and write its index."""
@@ -187,7 +194,12 @@ def _fill(
         if missing:
             write_index(wanted, told, complete=False)
             (folder / "cases").mkdir(exist_ok=True)
-        reasons = _work(missing, known, workers, on_case)
+        again = ", it goes on where it stopped"
+        if engine == "ray":
+            outcomes = work_off_by_ray(prepare_case, missing)
+        else:
+            outcomes = work_off(prepare_case, missing, workers=workers, again=again)
+        reasons = _work(outcomes, len(missing), known, on_case)
         records = []
         for job in jobs:
             record = known[job.files.name]
@@ -205,18 +217,17 @@ def _fill(
 
 
 def _work(
-    missing: list[Job],
+    outcomes: Iterator[tuple[Job, Outcome]],
+    missing: int,
     known: dict[str, CaseRecord | None],
-    workers: int,
     on_case: OnCase | None,
 ) -> dict[str, str]:
-    """Prepare what is missing into ``known``; return the reasons of those set aside."""
+    """Take what was missing into ``known``; return the reasons of those set aside."""
     reasons: dict[str, str] = {}
-    done = len(known) - len(missing)
+    done = len(known) - missing
     if on_case is not None and done:
         on_case(done, len(known), "", "")
-    again = ", it goes on where it stopped"
-    for job, outcome in work_off(prepare_case, missing, workers=workers, again=again):
+    for job, outcome in outcomes:
         done += 1
         name = job.files.name
         known[name] = outcome.record
@@ -242,12 +253,11 @@ def check_folder(
         replace: Whether another preparation may be replaced.
 
     Raises:
-        NotADirectoryError: If it is a file.
-        UserError: If it holds something else; the message says what.
+        UserError: If it is a file or holds something else; the message says what.
     """
     folder = wanted.folder
     if folder.is_file():
-        raise NotADirectoryError(f"{folder} is a file; give a folder to write into")
+        raise UserError(f"{folder} is a file; give a folder to write into")
     if not (folder / "prepared.json").is_file():
         visible = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
         visible = [path for path in visible if path.name != RUN_LOG]
@@ -259,7 +269,11 @@ def check_folder(
     if replace:
         return
     where = f"{folder / 'prepared.json'}"
-    index = read_index(folder)
+    try:
+        index = read_index(folder)
+    except DamagedError:  # each case has its own record, which is compared
+        warnings.warn(f"{where} is damaged, and is written anew", stacklevel=3)
+        return
     before = index["settings"]
     if not same_contract(from_dict(Preprocessing, index["contract"], where), wanted.contract):
         raise UserError(
@@ -314,8 +328,7 @@ def _sweep(folder: Path, kept: set[str] | None) -> None:
     for path in folder.glob("cases/*"):
         if path.name.startswith(".") or (kept is not None and path.name not in kept):
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".*prepared.json*"):
-        path.unlink(missing_ok=True)
+    remove_drafts(folder)
 
 
 def _contract_told(contract: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.patches import extract
 from mots_pretrained.data.prepare import Preparation, prepare, prepare_folder
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.errors import UserError
 from mots_pretrained.files import locked
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.reading import read_volume
@@ -208,7 +209,7 @@ def test_another_preparation_of_the_same_folder_is_refused(tmp_path, livers):
 def test_folders_of_others_are_refused(tmp_path, livers):
     with pytest.raises(ValueError, match=r"holds a_image.nii.gz and no prepared.json"):
         prepare([livers], livers.folder, FINE)
-    with pytest.raises(NotADirectoryError, match="is a file"):
+    with pytest.raises(UserError, match="is a file; give a folder"):
         prepare([livers], livers.folder / "a_image.nii.gz", FINE)
     with pytest.raises(ValueError, match="no labelled case"):
         prepare([], tmp_path / "out", FINE)
@@ -404,3 +405,34 @@ def test_killed_five_times_it_ends_with_the_bytes_of_a_clean_run(tmp_path):
         process.wait()
     subprocess.run([*base, "-o", f"{out}", "--workers", "2"], check=True)
     assert tree(out) == tree(clean)
+
+
+@pytest.mark.parametrize("name", ["image.b2nd", "target.b2nd", "foreground.npy", "case.json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
+def test_a_prepared_case_that_is_damaged_is_made_anew(tmp_path, livers, name, damage):
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    whole, path = tree(out), out / "cases" / "b" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes({"cut": data[:-3], "flipped": data, "emptied": b""}[damage])
+    prepare([livers], out, FINE)
+    assert tree(out) == whole
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
+def test_an_index_that_is_damaged_is_refused_and_written_anew(tmp_path, livers, damage):
+    out = tmp_path / "out"
+    prepare([livers], out, FINE)
+    whole, path = tree(out), out / "prepared.json"
+    text = path.read_text()
+    path.write_text(
+        {"cut": text[:-20], "flipped": text.replace('"step": 0.0002', '"step": 0.0003', 1),
+         "emptied": ""}[damage]
+    )  # fmt: skip
+    assert path.read_text() != text
+    with pytest.raises(UserError, match="run the same command that prepared it again"):
+        PreparedSet.open(out)
+    with pytest.warns(UserWarning, match=r"prepared\.json is damaged, and is written anew"):
+        prepare([livers], out, FINE)
+    assert tree(out) == whole

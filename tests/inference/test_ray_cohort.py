@@ -1,0 +1,126 @@
+"""A folder of scans on a Ray cluster of two nodes, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from small_networks import small
+
+from mots_pretrained.networks import build
+from mots_pretrained.phantom.collections import write_collection
+
+SCRIPT = """
+import glob, json, os, sys, warnings
+warnings.simplefilter("ignore")
+
+if __name__ == "__main__":
+    import ray
+    from ray.cluster_utils import Cluster
+    from mots_pretrained.cli import main
+    from mots_pretrained.inference import ray_cohort
+
+    options = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    second = cluster.add_node(**options)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    told = {"nodes": sum(node["Alive"] for node in ray.nodes())}
+    told["prepare"] = main([*sys.argv[1:], "-o", "prepared", "--engine", "ray"])
+    own, told["killed_at"] = ray_cohort._Crew.wait, None
+
+    def wait(crew):
+        done = len(glob.glob("out/*_volumes.json"))
+        if told["killed_at"] is None and len(crew.at_work) == 2 and done >= 3:
+            told["killed_at"] = done
+            cluster.remove_node(second, allow_graceful=False)
+        ends = own(crew)
+        told["lost"] = told.get("lost", 0) + sum("lost" in str(end.failure) for _, end in ends)
+        return ends
+
+    ray_cohort._Crew.wait = wait
+    told["predict"] = main(["predict", "-i", "in", "-o", "out", "-m", "net", "--device", "cpu",
+                            "--engine", "ray", "--no-picture", "-q"])
+    told["left"] = sum(node["Alive"] for node in ray.nodes())
+    print(json.dumps(told))
+    ray.shutdown()
+    cluster.shutdown()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_one_of_two_nodes_is_killed_and_all_is_as_on_one_machine(tmp_path):
+    pytest.importorskip("ray")
+    rng = np.random.default_rng(0)
+    for folder in (tmp_path, tmp_path / "alone"):
+        folder.mkdir(exist_ok=True)
+    build(small()).save_pretrained(tmp_path / "net")
+    (tmp_path / "in").mkdir()
+    for number in range(14):
+        scan = rng.integers(-1000, 1000, (40, 40, 24)).astype(np.int16)
+        nib.save(
+            nib.Nifti1Image(scan, np.diag([4, 4, 6, 1.0])), tmp_path / f"in/s{number:02}.nii.gz"
+        )
+    (tmp_path / "in" / "s05.nii.gz").write_bytes(b"")  # its own fault, on whatever machine
+    write_collection("mots", tmp_path / "mots", cases=1, shape=(24, 32, 32))
+    prepare = ["prepare", "-i", tmp_path / "mots", "--contract", tmp_path / "net",
+               "--split", "all-test", "-q"]  # fmt: skip
+    for name in ("in", "net"):
+        (tmp_path / "alone" / name).symlink_to(tmp_path / name)
+    predict = ["predict", "-i", "in", "-o", "out", "-m", "net", "--device", "cpu", "--no-picture",
+               "-q"]  # fmt: skip
+
+    def run(words: list[object], folder: Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
+                       "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # fmt: skip
+        return subprocess.run(
+            [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True,
+            text=True, timeout=200,
+        )  # fmt: skip
+
+    for words in ([*prepare, "-o", "prepared", "--workers", "1"], predict):
+        run(["-m", "mots_pretrained", *words], tmp_path / "alone")
+    (tmp_path / "run.py").write_text(SCRIPT)
+    done = run([tmp_path / "run.py", *prepare], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["nodes"], told["left"]) == (2, 1)
+    assert (told["prepare"], told["predict"]) == (0, 1)  # one scan failed
+    assert 3 <= told["killed_at"] < 13
+    assert told["lost"] == 1  # the scan that the second node was at
+    for name in ("prepared", "out"):
+        assert contents(tmp_path / name) == contents(tmp_path / "alone" / name)
+    with open(tmp_path / "out" / "failures.csv", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["s05.nii.gz"]
+    assert len([*(tmp_path / "out").glob("*_seg.nii.gz")]) == 13
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("run.log", ".lock")
+    }
+
+
+def test_without_ray_the_engine_says_what_to_install(tmp_path, monkeypatch, capsys):
+    from mots_pretrained.cli import main
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (tmp_path / "in").mkdir()
+    scan = np.zeros((8, 8, 8), np.int16)
+    nib.save(nib.Nifti1Image(scan, np.eye(4)), tmp_path / "in" / "a.nii.gz")
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main([*words, "--engine", "ray"]) == 2
+    assert "pip install 'mots_pretrained[ray]'" in capsys.readouterr().err
+    assert main([*words, "--engine", "dask"]) == 2
+    assert "unknown engine 'dask'; allowed are local, ray" in capsys.readouterr().err
+    assert main([*words[:2], str(tmp_path / "in" / "a.nii.gz"), *words[3:], "--engine", "ray"]) == 2
+    assert "shares out the scans of a folder" in capsys.readouterr().err
