@@ -9,13 +9,14 @@ READY := $(VENV)/.ready
 # One thread a process: small tensors gain nothing from more, and tests run side by side.
 TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
-.PHONY: help install demo corpus test test-fast test-long lint format hooks docs wheel clean
+.PHONY: help install demo corpus faults test test-fast test-long lint format hooks docs wheel clean
 
 help:
 	@echo "make demo        the whole job on a phantom scan; with INPUT=ct.nii.gz on yours"
 	@echo "make test        linters, types and the fast tests"
 	@echo "make test-long   the tests that take longer"
 	@echo "make corpus      2,187 odd and hostile inputs, with counts of what came of them"
+	@echo "make faults      commands killed, disks filled, files damaged: a table of what was lost"
 	@echo "make lint        linters and types only;  make format  applies the formatter"
 	@echo "make install     the virtual environment only, in $(VENV)"
 	@echo "make hooks       run the linters before every commit"
@@ -45,6 +46,9 @@ test-long: $(READY)
 
 corpus: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) tests/corpus/drive.py
+
+faults: $(READY)
+	$(RUN) tests/faults/drive.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .

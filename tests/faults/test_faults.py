@@ -1,0 +1,46 @@
+"""Nothing is lost, whatever happens to the commands; ``make faults`` prints the table."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults.drive import PLAN, planned, table
+from faults.world import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+DRIVE = Path(__file__).parent / "drive.py"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it forks, and reads /proc")
+def test_nothing_is_lost(command, tmp_path):
+    path = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, DRIVE, command, path], capture_output=True, text=True, timeout=500
+    )
+    assert path.is_file(), done.stdout[-2000:] + done.stderr[-2000:]
+    report = json.loads(path.read_text())
+    assert report["failures"] == []
+    expected = {row.fault: row.times.get(command, 0) for row in PLAN}
+    assert {name: count["recovered"] for name, count in report["counts"].items()} == expected
+
+
+def test_the_readme_shows_the_table_of_the_plan():
+    """The tests above hold that the plan is carried out, and that nothing is lost."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = re.search(r"^\| fault \|.*?(?=\n\n)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    assert found[0] == table(planned())
+    assert "make faults" in text
+    assert "faults:" in (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_there_are_eighty_injections_into_every_command():
+    assert sum(sum(row.times.values()) for row in PLAN) >= 80
+    assert {command for row in PLAN for command in row.times} == {*COMMANDS}
