@@ -17,7 +17,7 @@ from faults.processes import Inside, Running, count_changes, start, start_alone
 
 SEED = 20221106
 COMMANDS = ("prepare", "pretrain", "finetune", "predict", "download")
-STEPS = 40  # checkpoints fall on every tenth
+STEPS = 30  # checkpoints fall on every tenth
 SHAPE = (24, 32, 32)
 
 _TRAIN = (
@@ -124,7 +124,7 @@ def build(root: Path, commands: tuple[str, ...]) -> World:
     torch.set_num_threads(1)
     world = World(root)
     size = (16, 32, 64)
-    contract = Preprocessing(spacing=(20.0, 12.0, 8.0), patch=size, window=size)
+    contract = Preprocessing(spacing=(32.0, 16.0, 8.0), patch=size, window=size)
     torch.manual_seed(SEED)
     METHODS["transdodnet"](small(preprocessing=contract)).save_pretrained(root / "net")
     write_collection("mots", root / "mots", cases=2, seed=SEED, shape=SHAPE)
@@ -138,8 +138,10 @@ def build(root: Path, commands: tuple[str, ...]) -> World:
             shutil.copy(source, place / f"c{number}.nii.gz")
         (root / "scans").mkdir(exist_ok=True)
         shutil.copy(path, root / "scans" / f"s{number}.nii.gz")
-    end = start([*WORDS["prepare"][:4], "prepared", *WORDS["prepare"][5:]], root).end()
+    folder = world.room()
+    end = start(WORDS["prepare"], folder).end()
     assert end.status == 0, end
+    shutil.move(folder / "out", root / "prepared")
     for command in commands:
         if command != "download":
             world.undisturbed(command)
