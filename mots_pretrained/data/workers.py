@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from mots_pretrained.errors import UserError
@@ -52,6 +53,24 @@ def work_off(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def told_of_loaders() -> Iterator[None]:
+    """Say plainly that a DataLoader's worker has died, which a signal tells of anywhere within.
+
+    Raises:
+        UserError: If one has.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not f"{error}".startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            "a worker process died, perhaps for lack of memory; run the same command with "
+            "--resume and fewer --workers, it goes on from the last checkpoint"
+        ) from None
 
 
 def cores() -> int:

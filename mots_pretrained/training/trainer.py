@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mots_pretrained.data.workers import told_of_loaders
 from mots_pretrained.errors import UserError
 from mots_pretrained.stages import begin_work, stage
 from mots_pretrained.training.folder import (
@@ -224,7 +225,7 @@ class Trainer:
                 watchers.append(stack.enter_context(tensorboard(self.folder, step=self.step)))
             begin_work()
             stack.enter_context(stage("train", steps=self.steps, begun_at=self.step))
-            stack.enter_context(_told_of_workers())
+            stack.enter_context(told_of_loaders())
             self._run(stream, watchers, on_log)
         self.accelerator.free_memory()
 
@@ -377,20 +378,6 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Any) -> Any:
         return self.loss(self.model, batch)
-
-
-@contextmanager
-def _told_of_workers() -> Iterator[None]:
-    """Say plainly that a worker has died, which a signal tells of anywhere in the block."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not f"{error}".startswith("DataLoader worker"):
-            raise
-        raise UserError(
-            "a worker process died, perhaps for lack of memory; run the same command with "
-            "--resume and fewer --workers, it goes on from the last checkpoint"
-        ) from None
 
 
 def _flat(state: dict[int, dict[str, Any]]) -> dict[str, Tensor]:
