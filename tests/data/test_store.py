@@ -132,6 +132,7 @@ def test_folders_that_are_no_set_are_refused(tmp_path, prepared):
         PreparedSet.open(tmp_path / "nowhere")
     path = made.folder / "prepared.json"
     content = json.loads(path.read_text())
+    del content["crc32"]  # as an earlier version has left it
     for change, error in (
         ({"complete": False}, "only partly prepared"),
         ({"format_version": 99}, "upgrade with"),
