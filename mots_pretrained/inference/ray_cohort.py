@@ -123,8 +123,8 @@ class _Crew:
     @property
     def alive(self) -> set[int]:
         """Numbers of the actors that work, wait for work or start."""
-        busy = [*self.starting.values(), *self.at_work.values()]
-        return {*self.free, *(number for number, *_ in busy)}
+        starting = {number for number, _ in self.starting.values()}
+        return {*self.free, *starting, *(number for number, _, _ in self.at_work.values())}
 
     def hire(self, count: int) -> None:
         """Start so many actors; each is free once its network is loaded."""
