@@ -77,7 +77,28 @@ def minutes(model: str) -> Rows:
     return Rows(f"hub/{model}/training.json", {"metric": "seconds"}, digits=0, factor=1 / 60)
 
 
+def cohort(how: str) -> tuple[Rows, ...]:
+    metrics = ("wall_seconds", "cpu_seconds")
+    return tuple(Rows("cohort.csv", {"row": how, "metric": m}, digits=1) for m in metrics)
+
+
+def stored(how: str) -> Rows:
+    return Rows("store.csv", {"setting": how, "metric": "megabytes"}, digits=0)
+
+
 FIGURES = (
+    Figure("docs/cost.md", "| one `mots` over the folder | {} | {} |", cohort("one run")),
+    Figure(
+        "docs/cost.md",
+        "| one process, one scan after the other | {} | {} |",
+        cohort("one process, in turn"),
+    ),
+    Figure("docs/cost.md", "| a `mots` a scan | {} | {} |", cohort("single runs, summed")),
+    Figure(
+        "docs/cost.md",
+        "({} against {} MB for 200 x 512 x 512",
+        (stored("blosc2 store"), stored("compressed NIfTI, read whole")),
+    ),
     Figure(
         "README.md",
         "{} GiB for one category and {} for eleven with the shipped networks (4 x 3 x 3 mm), "
@@ -117,6 +138,7 @@ FIGURES = (
 """What is measured, page after page."""
 
 SETTINGS = {
+    "docs/cost.md": ["1 GB/s", "21 MB before compression"],  # supposed; 160 x 256 x 256 x 2 bytes
     "docs/evaluate.md": ["0.05, 0.1, ... 0.95, 0.97, 0.98 and 0.99"],
     "docs/hub.md": ["Dice over 0.999", "bfloat16 by 0.25", "may deviate by 0.001"],  # tests hold it
     "docs/report.md": ["0.45 pixels"],
