@@ -84,5 +84,5 @@ def _sum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     found = zlib.crc32(repr(sorted(metadata.items())).encode("utf-8", "surrogatepass"))
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
-        found = zlib.crc32(tensor.detach().reshape(-1).view(torch.uint8).numpy(), found)
+        found = zlib.crc32(tensor.detach().reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
