@@ -15,6 +15,7 @@ from mots_pretrained.training.recipe import Run, read_recipe
 
 @pytest.fixture(autouse=True)
 def _level():
+    console.set_level()
     yield
     console.set_level()
 

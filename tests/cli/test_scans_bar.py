@@ -10,10 +10,12 @@ from mots_pretrained.cli.scans_bar import time_left
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is set."""
+    """A clock that stands still until it is set, in a command that is not to be quiet."""
     now = [0.0]
     monkeypatch.setattr(scans_bar.time, "monotonic", lambda: now[0])
-    return now
+    console.set_level()
+    yield now
+    console.set_level()
 
 
 @pytest.mark.parametrize(
@@ -54,11 +56,8 @@ def test_of_a_single_scan_and_of_the_last_nothing_is_told(clock, capsys):
 
 def test_nothing_is_told_where_it_is_to_be_quiet(clock, capsys):
     console.set_level(quiet=True)
-    try:
-        with scans_bar.scans_bar(4) as bar:
-            clock[0] = 60.0
-            bar.windows("ct")(1, 2)
-            bar.done()
-    finally:
-        console.set_level()
+    with scans_bar.scans_bar(4) as bar:
+        clock[0] = 60.0
+        bar.windows("ct")(1, 2)
+        bar.done()
     assert capsys.readouterr().out == ""
