@@ -40,7 +40,7 @@ def browser() -> Iterator[object]:
         opened.close()
 
 
-@pytest.fixture(params=["desk", pytest.param("phone", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["desk", pytest.param("phone", marks=pytest.mark.long)])
 def page(request, browser, report):
     """The report, loaded; whatever goes wrong in it, and whatever it asks for, is kept."""
     width, height = SIZES[request.param]
