@@ -1,17 +1,22 @@
-"""A network on real scans with labels: masks, label map, and false tumours in millilitres.
+r"""A network on real scans, or painted real label maps: masks, label map, and false tumours in ml.
 
 Scans and label maps are paired by name; names says which label values make up what, as
 ``{"liver": 5, "kidney": [2, 3]}``. Categories that the labels lack are not scored; of tumours that
 they lack, the predicted volume is told. One scan proves nothing: say how many, and whose labels.
 
+With --paint there are no scans: each label map is painted with the phantoms' tissues and scanner,
+once a seed. That tells shape from appearance: shapes are real, the appearance is the phantoms'.
+
     python benchmarks/real_look.py -i SCANS --truth LABELS --names names.json
     python benchmarks/real_look.py -i ct.nii.gz --truth seg.nii.gz --names names.json --slab 36
+    python benchmarks/real_look.py --paint 0,1,2 --truth seg.nii.gz -o painted.csv \
+        --names benchmarks/names/totalsegmentator.json
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 
@@ -28,6 +33,7 @@ from mots_pretrained.images.scan_files import list_volumes
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import load
+from mots_pretrained.phantom import paint
 from mots_pretrained.weights.fingerprint import weights_sha256
 
 COLUMNS = ("mask", "label map", "false ml in masks", "false ml in label map")
@@ -39,21 +45,21 @@ def main() -> None:
     names = label_names(arguments.names)
     predictor = Predictor(net, overlap=arguments.overlap)
     weights = weights_sha256(net.state_dict())[:12]
+    told = [f"overlap {arguments.overlap:g}"]
+    told += [f"slab {arguments.slab:g} mm"] * bool(arguments.slab)
+    told += [f"painted, randomise {arguments.randomise:g}"] * bool(arguments.paint)
     rows: dict[str, list[dict[str, float]]] = {}
     lines: list[Line] = []
-    for scan, truth in pairs(Path(arguments.input), Path(arguments.truth)):
-        volume, labels = read_volume(scan), read_labels(truth)
-        if arguments.slab:
-            volume, labels = slab(volume, labels, names, arguments.slab)
+    for case, volume, labels in cases(arguments, names):
         for category, found in look(predictor, volume, labels.array, names).items():
             rows.setdefault(category, []).append(found)
-            print(f"{volume.name:<30} {category:<24} " + "  ".join(
+            print(f"{case:<30} {category:<24} " + "  ".join(
                 f"{key} {value:.3f}" for key, value in found.items()))  # fmt: skip
             shared = {
                 "table": "real look",
                 "row": arguments.model,
-                "setting": f"weights {weights}",
-                "case": volume.name,
+                "setting": ", ".join([f"weights {weights}", *told]),
+                "case": case,
                 "category": category,
                 "machine": machine(),
             }
@@ -65,6 +71,36 @@ def main() -> None:
         print(f"{category:<24} {len(found)} scans  {shown}")
     if arguments.output:
         print(write_lines(Path(arguments.output), lines))
+
+
+def cases(arguments: argparse.Namespace, names: LabelNames) -> Iterator[tuple[str, Volume, Volume]]:
+    """Yield name, scan and labels of each case; a label map to be painted comes once a seed."""
+    truth = Path(arguments.truth)
+    found: Iterable[tuple[str, Volume, Volume]]
+    if arguments.paint:
+        maps = [truth] if truth.is_file() else list_volumes(truth)
+        seeds = [int(seed) for seed in arguments.paint.split(",")]
+        found = (
+            (f"{name} painted {seed}", painted(labels, names, seed, arguments.randomise), labels)
+            for name, labels in ((case_key(path), read_labels(path)) for path in maps)
+            for seed in seeds
+        )
+    else:
+        read = pairs(Path(arguments.input), truth)
+        found = ((case_key(scan), read_volume(scan), read_labels(own)) for scan, own in read)
+    for case, volume, labels in found:
+        if arguments.slab:
+            volume, labels = slab(volume, labels, names, arguments.slab)
+        yield case, volume, labels
+
+
+def painted(labels: Volume, names: LabelNames, seed: int, randomise: float) -> Volume:
+    """Return a label map painted as a CT, in whole HU; a value is named by its narrowest class."""
+    there = {int(value) for value in np.unique(labels.array)} - {0}
+    narrowest_last = sorted(names.classes.items(), key=lambda item: -len(item[1]))
+    named = {value: name for name, values in narrowest_last for value in values if value in there}
+    image = paint(labels.array, named, labels.spacing, seed=seed, randomise=randomise)
+    return Volume.with_spacing(np.rint(image), labels.spacing, name=labels.name)
 
 
 def pairs(scans: Path, truth: Path) -> Iterator[tuple[Path, Path]]:
@@ -119,12 +155,17 @@ def look(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-i", "--input", required=True, help="scan, or folder of scans")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("-i", "--input", help="scan, or folder of scans")
+    given.add_argument("--paint", default="", help="paint the label maps by these seeds, as 0,1,2")
+    parser.add_argument("--randomise", type=float, default=0.0, help="of painted maps, 0 to 1")
     parser.add_argument("--truth", required=True, help="label map, or folder of label maps")
     parser.add_argument("--names", required=True, help="what the values mean: JSON file or word")
     parser.add_argument("-m", "--model", default="transdodnet.phantom")
     parser.add_argument("--overlap", type=float, default=0.5)
-    parser.add_argument("--slab", type=float, default=0.0, help="mm to cut out; 0: whole scans")
+    parser.add_argument(
+        "--slab", type=float, default=0.0, help="mm around the first class to cut out"
+    )
     parser.add_argument("-o", "--output", default="", help=f"CSV, such as {RESULTS.name}/look.csv")
     return parser.parse_args()
 

@@ -75,11 +75,13 @@ def push(
 
     if not repository and not output:
         raise UserError("say where to: a Hub repository org/name, or -o FOLDER")
+    measured = read_scores(scores) if scores else Description()
     said = Description(
         name=repository or Path(output).resolve().name,
         summary=summary,
         training=Path(training).read_text("utf-8").strip() if training else "",
-        scores=read_scores(scores) if scores else {},
+        scores=measured.scores,
+        absent=measured.absent,
         dataset=dataset,
         license=license,
         license_name=license_name,

@@ -67,8 +67,15 @@ class Method(Pretrained):
 
     @torch.no_grad()
     def segment(self, image: Image, tasks: Sequence[str] | None = None) -> Tensor:
-        """Return masks ``(B, T, 2, D, H, W)`` bool: where :meth:`forward`'s logits are positive."""
-        return self(image, tasks) > 0
+        """Return masks ``(B, T, 2, D, H, W)`` bool: where a probability is above its threshold."""
+        logits, thresholds = self(image, tasks), self.config.thresholds
+        if not thresholds:
+            return logits > 0
+        chosen = [self.config.tasks[index] for index in self.task_indices(tasks)]
+        limits = torch.tensor(
+            [[thresholds.get(name or "", 0.5) for name in (t.organ, t.tumour)] for t in chosen]
+        )
+        return logits > limits.logit().to(logits)[..., None, None, None]
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Return the positions of named tasks; all of them for None.

@@ -15,6 +15,9 @@ under a head of one's own. It takes one scan of the kind described under Input.
 THRESHOLDS = "Thresholds of probability, chosen on validation cases: "
 """What the card's line on thresholds begins with."""
 
+ABSENT = "| category | Dice | clean without it | false ml |"
+"""Head of the card's table of scores with false volumes."""
+
 NOT_RECORDED = "Not recorded."
 
 LIMITS = """\
@@ -44,6 +47,8 @@ class Description:
         training: What it was trained on and how, with the command if there is one.
         scores: Mean Dice, 0 to 1, by category, as measured on ``dataset``.
         dataset: What the scores were measured on.
+        absent: By category, of the cases without it, the share in which nothing was predicted,
+            and the median volume in ml that was.
         license: Of the weights, by the Hub's name for it; "other" for weights that are not ours.
         license_name: What a licence is called that is "other" to the Hub.
         license_link: Where its text is.
@@ -57,6 +62,7 @@ class Description:
     training: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     dataset: str = ""
+    absent: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     license: str = ""
     license_name: str = ""
     license_link: str = ""
@@ -116,7 +122,7 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
             "",
             seen_line(seen),
             "",
-            *_scores(said.scores, said.dataset),
+            *_scores(said),
             *_licence(said.license_statements),
             "## Limits",
             "",
@@ -255,12 +261,25 @@ def _outputs(config: ModelConfig) -> list[str]:
     ]
 
 
-def _scores(scores: Mapping[str, float], dataset: str) -> list[str]:
-    if not scores:
+def _scores(said: Description) -> list[str]:
+    if not said.scores:
         return []
-    rows = [f"| {category} | {score:.3f} |" for category, score in scores.items()]
-    title = f"## Scores ({dataset})" if dataset else "## Scores"
-    return [title, "", "| category | Dice |", "|---|---|", *rows, ""]
+    title = f"## Scores ({said.dataset})" if said.dataset else "## Scores"
+    if not said.absent:
+        rows = [f"| {category} | {score:.3f} |" for category, score in said.scores.items()]
+        return [title, "", "| category | Dice |", "|---|---|", *rows, ""]
+    rows = []
+    for category in dict.fromkeys((*said.scores, *said.absent)):
+        dice = f"{said.scores[category]:.3f}" if category in said.scores else "-"
+        share, volume = said.absent.get(category, (None, None))
+        false = "- | -" if share is None else f"{share:.2f} | {volume:.2f}"
+        rows.append(f"| {category} | {dice} | {false} |")
+    return [
+        *(title, ""),
+        "Of the cases without a category: the share in which nothing was predicted, and the median",
+        "volume that was.",
+        *("", ABSENT, "|---|---|---|---|", *rows, ""),
+    ]
 
 
 def _licence(statements: tuple[str, ...]) -> list[str]:

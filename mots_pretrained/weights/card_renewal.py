@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
 from mots_pretrained.weights.card import (
+    ABSENT,
     NOT_RECORDED,
     THRESHOLDS,
     Description,
@@ -62,6 +64,8 @@ def renewed_card(
         known = replace(known, license_name="", license_link="", license_statements=())
     if "scores" in given and "dataset" not in given:
         given["dataset"] = ""  # the old scores' is not theirs
+    if "scores" in given:
+        given.setdefault("absent", {})
     return model_card(config, replace(known, **given), seen=seen)
 
 
@@ -83,6 +87,7 @@ def read_card(text: str) -> Description:
         training="" if told == NOT_RECORDED else told,
         scores={r.metric_name.removeprefix("Dice, "): r.metric_value for r in results},
         dataset=results[0].dataset_name if results else "",
+        absent=_read_absent(text),
         license=str(data.license or ""),
         license_name=str(data.license_name or ""),
         license_link=str(data.license_link or ""),
@@ -90,6 +95,12 @@ def read_card(text: str) -> Description:
         base_model=data.base_model if isinstance(data.base_model, str) else "",
         datasets=tuple([data.datasets] if isinstance(data.datasets, str) else data.datasets or ()),
     )
+
+
+def _read_absent(text: str) -> dict[str, tuple[float, float]]:
+    table = text.partition(f"{ABSENT}\n")[2].partition("\n\n")[0]
+    rows = re.findall(r"(?m)^\| (.+?) \| [\d.-]+ \| ([\d.]+) \| ([\d.]+) \|$", table)
+    return {category: (float(share), float(volume)) for category, share, volume in rows}
 
 
 def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str) -> str:
@@ -113,17 +124,28 @@ def _with_thresholds(text: str, config: ModelConfig) -> str:
     return text.replace("## Intended use\n", f"{line}\n## Intended use\n", 1) if line else text
 
 
-def read_scores(path: str | Path) -> dict[str, float]:
-    """Read the Dice by category of what ``mots evaluate --json`` printed.
+def read_scores(path: str | Path) -> Description:
+    """Read Dice and what was predicted falsely of what ``mots evaluate --json`` printed.
+
+    Returns:
+        A description that says nothing else.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no such numbers.
     """
     try:
-        dice = json.loads(Path(path).read_text("utf-8"))["dice"]
-        scores = {str(name): float(value) for name, value in dice.items() if value is not None}
-        sound = bool(scores) and all(0 <= score <= 1 for score in scores.values())
+        values = json.loads(Path(path).read_text("utf-8"))
+        scores = {str(n): float(value) for n, value in values["dice"].items() if value is not None}
+        shares, volumes = values.get("clean_share", {}), values.get("false_volume_ml", {})
+        absent = {
+            str(name): (float(share), float(volumes[name]))
+            for name, share in shares.items()
+            if share is not None
+        }
+        numbers = [*scores.values(), *(share for share, _ in absent.values())]
+        sound = bool(scores) and all(0 <= number <= 1 for number in numbers)
+        sound = sound and all(0 <= volume < math.inf for _, volume in absent.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
@@ -131,7 +153,7 @@ def read_scores(path: str | Path) -> dict[str, float]:
             f"{path} holds no scores; give the output of `mots evaluate --json`, with Dice of "
             '0 to 1 by category under "dice"'
         )
-    return scores
+    return Description(scores=scores, absent=absent)
 
 
 def check_card(text: str) -> None:

@@ -86,7 +86,7 @@ class Entry:
 
 
 PINS = Path(__file__).with_name("shipped.json")
-"""Checksum, size and scores of what lies in hub/, written by hub/prepare.py."""
+"""Checksum, size and scores of what lies in hub/, written by hub/ship.py."""
 
 
 def _phantom(name: str, summary: str, tasks: tuple[str, ...] = _ALL_TASKS) -> Entry:
@@ -102,7 +102,7 @@ def _phantom(name: str, summary: str, tasks: tuple[str, ...] = _ALL_TASKS) -> En
         preprocessing=Preprocessing(
             spacing=(4.0, 3.0, 3.0), patch=(48, 96, 96), window=(48, 96, 96)
         ),
-        **json.loads(PINS.read_text("utf-8"))[name],
+        **json.loads(PINS.read_text("utf-8")).get(name, {}),
     )
 
 

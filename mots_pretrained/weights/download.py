@@ -21,7 +21,10 @@ FILES = (
     "fingerprint.json",
     "training_scans.json",
     "training.json",
+    "recipe.yaml",
     "log.csv",
+    "first_recipe.yaml",
+    "first_log.csv",
 )
 """All that a model's folder may hold and a repository gets; the first two are needed."""
 

@@ -123,6 +123,34 @@ def test_a_bundle_has_what_the_specification_asks_for(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["segmenter", "tasks", "regions"])
+def test_monai_finds_all_that_it_requires_of_a_bundle(kind, tmp_path):
+    """By MONAI's own lists of properties, and what its specification asks of a tensor."""
+    from monai.bundle import ConfigWorkflow
+
+    net = network(kind)
+    config = export_bundle(net, tmp_path)
+    for channel in range(len(net.config.preprocessing.channels)):
+        stored(tmp_path / "scans" / f"case_{channel:04d}.nii.gz", (6.0, 4.0, 4.0), (16, 32, 32))
+    places = {"bundle_root": str(tmp_path), "dataset_dir": str(tmp_path / "scans")}
+    workflow = ConfigWorkflow(str(config), logging_file=False, workflow_type="infer", **places)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    meta = json.loads((tmp_path / "configs" / "metadata.json").read_text())
+    assert all(isinstance(version, str) for version in meta["required_packages_version"].values())
+    both = meta["network_data_format"]
+    for tensor in (*both["inputs"].values(), *both["outputs"].values()):
+        assert {
+            *("type", "format", "num_channels", "spatial_shape", "dtype", "value_range"),
+            *("is_patch_data", "channel_def"),
+        } <= {*tensor}
+        assert tensor["format"] in ("hounsfield", "magnitude", "segmentation")
+        assert len(tensor["spatial_shape"]) == 3
+        assert tensor["is_patch_data"] is True
+    assert both["inputs"]["image"]["modality"] in ("CT", "MR")
+    assert meta["version"] in meta["changelog"]
+
+
+@pytest.mark.parametrize("kind", ["segmenter", "tasks", "regions"])
 def test_the_network_keeps_the_format_that_its_metadata_promises(kind, tmp_path):
     """By MONAI's own check: input and output of the network as metadata.json describes them."""
     from monai.bundle import verify_net_in_out

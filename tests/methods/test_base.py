@@ -273,3 +273,14 @@ def test_a_scan_is_segmented_by_sliding_windows(name: str) -> None:
     assert prediction.labels.shape == scan.shape
     assert prediction.names == ("liver", "liver_tumour", "colon_tumour")
     assert {*np.unique(prediction.labels)} <= {0, 1, 2, 9}
+
+
+def test_masks_take_the_thresholds_of_the_configuration():
+    net = build(small(thresholds={"liver_tumour": 0.75, "spleen": 0.4})).eval()
+    logits = net(torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(0)))
+    net.forward = lambda image, tasks=None: logits[:, [0, 6]]  # liver and spleen
+    masks = net.segment(torch.zeros(1, 1, *SIZE), ["liver", "spleen"])
+    probability = logits.sigmoid()
+    assert torch.equal(masks[:, 0, 0], probability[:, 0, 0] > 0.5)
+    assert torch.equal(masks[:, 0, 1], probability[:, 0, 1] > 0.75)
+    assert torch.equal(masks[:, 1, 0], probability[:, 6, 0] > 0.4)

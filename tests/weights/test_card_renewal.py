@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -108,7 +109,7 @@ def test_thresholds_are_told_and_renewed():
 def test_scores_are_those_of_evaluate(tmp_path):
     path = tmp_path / "scores.json"
     path.write_text('{"mean_dice": 0.5, "dice": {"liver": 0.25, "spleen": null, "lung": 1}}')
-    assert read_scores(path) == {"liver": 0.25, "lung": 1.0}
+    assert read_scores(path) == Description(scores={"liver": 0.25, "lung": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,40 @@ def test_what_holds_no_scores_is_told(tmp_path, text):
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(ValueError, match=r"s\.json holds no scores; give the output of"):
         read_scores(tmp_path / "s.json")
+
+
+def test_false_volumes_stand_beside_dice_and_go_with_it():
+    said = Description(
+        name="mine",
+        license="mit",
+        scores={"liver": 0.95, "spleen": 0.9},
+        dataset="7 phantoms",
+        absent={"spleen": (0.75, 0.0), "colon_tumour": (0.5, 1.25)},
+    )
+    card = model_card(ModelConfig(), said)
+    assert [line for line in card.splitlines() if line.startswith("| ")] == [
+        "| category | Dice | clean without it | false ml |",
+        "| liver | 0.950 | - | - |",
+        "| spleen | 0.900 | 0.75 | 0.00 |",
+        "| colon_tumour | - | 0.50 | 1.25 |",
+    ]
+    assert read_card(card).absent == said.absent
+    given = {"name": "mine", "told": "", "seen": ""}
+    assert renewed_card(card, ModelConfig(), Description(summary="Better."), **given).count("1.25")
+    anew = renewed_card(card, ModelConfig(), Description(scores={"liver": 0.96}), **given)
+    assert read_card(anew).absent == {}
+
+
+def test_scores_are_read_with_what_was_found_falsely(tmp_path):
+    values = {
+        "dice": {"liver": 0.95, "spleen": None},
+        "clean_share": {"liver": None, "spleen": 0.5},
+        "false_volume_ml": {"liver": None, "spleen": 2.5},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(values))
+    assert read_scores(tmp_path / "a.json") == Description(
+        scores={"liver": 0.95}, absent={"spleen": (0.5, 2.5)}
+    )
+    (tmp_path / "a.json").write_text(json.dumps({**values, "clean_share": {"spleen": 2.0}}))
+    with pytest.raises(ValueError, match="holds no scores"):
+        read_scores(tmp_path / "a.json")

@@ -1,0 +1,291 @@
+r"""Ship a finished training: fill hub/NAME from its folder, and pin it in the catalogue.
+
+    python hub/ship.py RUN transdodnet.phantom --first FIRST
+
+FIRST is the folder of the training whose weights RUN began with, if it did; its recipe and log go
+beside those of RUN. RUN is what ``mots pretrain -o RUN`` has left, complete; NAME an entry of
+``mots_pretrained/weights/catalog.py``. In this order
+
+- each category's threshold is chosen on validation phantoms (``--no-thresholds``: all stay 0.5),
+- the categories' volumes in the training's own phantoms are measured (``--volumes 0``: not),
+- the network is scored on unseen phantoms (``--cases 0``: not),
+
+and the folder gets config.json, model.safetensors (float16), README.md (the card, with the command,
+the seed, the generator's version and the scores), fingerprint.json, training_scans.json,
+training.json, recipe.yaml and log.csv; checksum, size and scores go to
+``mots_pretrained/weights/shipped.json``. Until all of it is done, hub/NAME stays as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.data.seen_volumes import seen_volumes
+from mots_pretrained.errors import UserError
+from mots_pretrained.evaluation.results import Results
+from mots_pretrained.files import replacing_folder, write_json, write_text
+from mots_pretrained.networks import load
+from mots_pretrained.publishing import make_publishable
+from mots_pretrained.training.log import LOG
+from mots_pretrained.training.machine import best_device, prepare_machine
+from mots_pretrained.training.phantoms import TorsoSource
+from mots_pretrained.training.recipe import Recipe, recipe_of, to_yaml
+from mots_pretrained.training.score import Scoring, score_phantoms
+from mots_pretrained.training.thresholds import as_text, choose_on_phantoms, set_thresholds
+from mots_pretrained.weights.card import Description
+from mots_pretrained.weights.catalog import CATALOG, PINS, Entry, entry_named
+from mots_pretrained.weights.checkpoint import CONFIG, load_config
+from mots_pretrained.weights.download import checksum
+from mots_pretrained.weights.provenance import RECORD, read_training_record
+
+HUB = Path(__file__).parent
+RECIPE, FIRST_RECIPE, FIRST_LOG = "recipe.yaml", "first_recipe.yaml", "first_log.csv"
+LARGEST = 10.0  # 10^6 bytes of weights in the wheel
+
+
+@dataclass(frozen=True)
+class Phantoms:
+    """Which phantoms are used for what; a count of 0 leaves it out.
+
+    Attributes:
+        validation: Phantoms a seed that choose thresholds.
+        validation_seeds: Their seeds.
+        volumes: Phantoms of the training whose volumes are measured.
+        test: Phantoms a seed that are scored.
+        test_seeds: Their seeds.
+    """
+
+    validation: int = 42
+    validation_seeds: tuple[int, ...] = (100, 101, 102)
+    volumes: int = 210
+    test: int = 42
+    test_seeds: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def dataset(self) -> str:
+        """What the scores are measured on, in words."""
+        total, seeds = self.test * len(self.test_seeds), ", ".join(map(str, self.test_seeds))
+        return f"{total} unseen phantoms, {self.test} of each of the seeds {seeds}"
+
+
+def ship(
+    run: Path,
+    entry: Entry,
+    phantoms: Phantoms,
+    *,
+    hub: Path = HUB,
+    pins: Path = PINS,
+    first: Path | None = None,
+    summary: str = "",
+    notes: str = "",
+    device: str = "cpu",
+    workers: int = 0,
+) -> Path:
+    """Fill ``hub/NAME`` from a training's folder, and pin it.
+
+    Args:
+        run: Folder of the training.
+        entry: The catalogue's, which says what the network must be.
+        phantoms: Which are used for what.
+        hub: Folder of the shipped models.
+        pins: File of their checksums and scores.
+        first: Folder of the training whose weights this one began with, if it did.
+        summary: Of the card; the catalogue's by default.
+        notes: Markdown on the training, after what is told of it anyway.
+        device: Where to predict.
+        workers: Processes that make phantoms ahead.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: If the training is not complete, or the network not what the entry says.
+    """
+    record = read_training_record(run)
+    check(run, record, load_config(run), entry)
+    recipe = recipe_of(record["recipe"], RECORD)
+    if (recipe.start is None) != (first is None):
+        raise UserError(f"{run} began from {recipe.start or 'random weights'}; --first says where")
+    earlier = None if first is None else read_training_record(first)
+    if first is not None and earlier is not None:
+        check(first, earlier, load_config(first), entry)
+    phantoms = phantoms if entry.tasks else Phantoms(0, (), 0, 0, ())  # a backbone decides nothing
+    folder = hub / entry.name
+    with replacing_folder(folder) as draft:
+        said = Description(
+            name=entry.name,
+            summary=summary or entry.summary + ".",
+            training="\n\n".join(part for part in (told(record, earlier), notes.strip()) if part),
+            license=entry.weights_licence.lower(),
+        )
+        make_publishable(run, draft, said=said, half=True)
+        write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None)))
+        if first is not None and earlier is not None:
+            write_text(draft / FIRST_RECIPE, to_yaml(recipe_of(earlier["recipe"], RECORD)))
+            write_text(draft / FIRST_LOG, (first / LOG).read_text("utf-8"))
+        results = None
+        if entry.tasks:
+            measure(draft, recipe, phantoms, workers=workers)
+            results = score(draft, phantoms, device=device, workers=workers)
+        scores = {} if results is None else mean_dice(results)
+        if results is not None:
+            said = dataclasses.replace(
+                said, scores=scores, dataset=phantoms.dataset, absent=absent(results)
+            )
+        make_publishable(draft, draft, said=said, half=True, with_case_names=True)  # it has none
+        weights = draft / "model.safetensors"
+        megabytes = round(weights.stat().st_size / 1e6, 1)
+        if megabytes > LARGEST:
+            raise UserError(f"weights of {megabytes} MB are too large to ship; {LARGEST} MB are")
+        pin = {
+            "sha256": checksum(weights),
+            "megabytes": megabytes,
+            "dataset": phantoms.dataset if results is not None else "",
+            "scores": {name: round(score, 3) for name, score in scores.items()},
+        }
+    known = json.loads(pins.read_text("utf-8"))
+    write_json(pins, {**known, entry.name: pin})
+    return folder
+
+
+def check(run: Path, record: dict[str, Any], config: ModelConfig, entry: Entry) -> None:
+    """Refuse a training that is not complete, or is of another network than the entry's."""
+    if not record.get("complete") or "recipe" not in record:
+        raise UserError(f"{run} holds no complete training ({RECORD}); finish it with --resume")
+    if record["data"] != "phantoms":
+        raise UserError(f"{run} has seen {record['data']}; what ships has seen phantoms alone")
+    for what, found, wanted in (
+        ("architecture", config.architecture, entry.architecture),
+        ("preprocessing", config.preprocessing, entry.preprocessing),
+        ("tasks", tuple(task.name for task in config.tasks), entry.tasks),
+    ):
+        if found != wanted and not (what == "tasks" and not entry.tasks):
+            raise UserError(f"{run} has the {what} {found}, {entry.name} is to have {wanted}")
+
+
+def told(record: dict[str, Any], earlier: dict[str, Any] | None) -> str:
+    """Return the card's paragraphs on a training of phantoms, and on the one before it."""
+    generator = record.get("generator", record["identity"].get("generator"))
+    parts = [lasted(record)]
+    commands = [f"mots pretrain -o DIR --recipe {RECIPE}"]
+    beside = f"`{RECIPE}`, `{RECORD}` (all settings) and `log.csv` lie beside"
+    if earlier is not None:
+        parts = [f"First {lasted(earlier)}", f"then {lasted(record)}"]
+        commands[0] += " --set start=FIRST"
+        commands.insert(0, f"mots pretrain -o FIRST --recipe {FIRST_RECIPE}")
+        beside += f"; `{FIRST_RECIPE}` and `{FIRST_LOG}` are the first part's"
+    return "\n".join([
+        f"Phantoms of this package's generator, version {generator}, and no patient's data.",
+        f"{'; '.join(parts)}.",
+        *("", "```sh", *commands, "```", "", f"{beside}."),
+    ])  # fmt: skip
+
+
+def lasted(record: dict[str, Any]) -> str:
+    """Say how long a training was."""
+    recipe, hours = record["recipe"], record["seconds"] / 3600
+    return (
+        f"{record['steps_done']} steps of {recipe['batch']} patches, seed {recipe['seed']}, "
+        f"in {hours:.1f} hours on {record['device']} (torch {record['torch']})"
+    )
+
+
+def measure(folder: Path, recipe: Recipe, phantoms: Phantoms, *, workers: int = 0) -> None:
+    """Write thresholds and seen volumes into a folder's config.json."""
+    if phantoms.validation:
+        choices = choose_on_phantoms(
+            load(folder),
+            cases=phantoms.validation,
+            seeds=phantoms.validation_seeds,
+            workers=workers,
+            on_case=progress("validation"),
+        )
+        set_thresholds(folder, choices)
+        print(f"\n{as_text(choices)}", flush=True)
+    if phantoms.volumes:
+        config = load_config(folder)
+        source = TorsoSource(
+            config.preprocessing,
+            config.tasks,
+            seed=recipe.seed,
+            randomise=recipe.randomise,
+            labels="complete",
+        )
+        seen = seen_volumes(map(source, range(phantoms.volumes)), config)
+        write_text(folder / CONFIG, dataclasses.replace(config, seen_volumes=seen).to_json())
+
+
+def score(folder: Path, phantoms: Phantoms, *, device: str, workers: int) -> Results | None:
+    """Score a folder's network on unseen phantoms, where the imitated collections label them."""
+    if not phantoms.test:
+        return None
+    results = score_phantoms(
+        load(folder),
+        Scoring(device=device),
+        cases=phantoms.test,
+        seeds=phantoms.test_seeds,
+        workers=workers,
+        on_case=progress("test"),
+    )
+    print(f"\n{results.as_text()}", flush=True)
+    return results
+
+
+def mean_dice(results: Results) -> dict[str, float]:
+    """Return the mean Dice of each category that was scored."""
+    found = {name: results.mean(name) for name in results.categories}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def absent(results: Results) -> dict[str, tuple[float, float]]:
+    """Return share clean and median false ml of each category that some cases lack."""
+    found = {n: (results.clean_share(n), results.false_volume(n)) for n in results.categories}
+    return {n: (share, ml) for n, (share, ml) in found.items() if None not in (share, ml)}  # type: ignore[misc]
+
+
+def progress(what: str) -> Any:
+    """Return a callback that counts cases on one line."""
+    return lambda done, of: print(f"{what}: case {done} of {of}", end="\r", flush=True)
+
+
+def main() -> None:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of the training")
+    parser.add_argument("name", choices=[name for name, entry in CATALOG.items() if entry.shipped])
+    parser.add_argument("--first", type=Path, help="training whose weights RUN began with")
+    parser.add_argument("--no-thresholds", action="store_true")
+    parser.add_argument("--validation", type=int, default=42, help="phantoms a validation seed")
+    parser.add_argument("--volumes", type=int, default=210, help="phantoms to measure")
+    parser.add_argument("--cases", type=int, default=42, help="test phantoms a seed")
+    parser.add_argument("--summary", default="", help="of the card; the catalogue's by default")
+    parser.add_argument("--notes", type=Path, help="markdown on the training")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    device = best_device(options.device)
+    phantoms = Phantoms(
+        validation=0 if options.no_thresholds else options.validation,
+        volumes=options.volumes,
+        test=options.cases,
+    )
+    folder = ship(
+        options.run,
+        entry_named(options.name),
+        phantoms,
+        first=options.first,
+        summary=options.summary,
+        notes=options.notes.read_text("utf-8") if options.notes else "",
+        device=device,
+        workers=0 if device == "cpu" else prepare_machine(device),
+    )
+    print(f"{folder} and {PINS.name} are written; read the card, run the tests, and commit both")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Shipping a finished training: one command from its folder to hub/NAME, its card and its pin."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_networks import small
+
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.errors import UserError
+from mots_pretrained.networks import load
+from mots_pretrained.phantom import VERSION
+from mots_pretrained.publishing import verify
+from mots_pretrained.training.pretrain import pretrain
+from mots_pretrained.training.recipe import Recipe, Run, read_recipe
+from mots_pretrained.weights.card_renewal import check_card, read_card
+from mots_pretrained.weights.catalog import CATALOG
+from mots_pretrained.weights.download import FILES, checksum
+from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
+
+HUB = Path(__file__).parents[2] / "hub"
+CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
+ENTRY = replace(CATALOG["transdodnet.phantom"], preprocessing=CONTRACT)
+RECIPE = Recipe(network=small(preprocessing=CONTRACT), steps=10, randomise=0.3, seed=4, half=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    pretrain(folder, RECIPE, run=Run(workers=0))
+    return folder
+
+
+@pytest.fixture
+def shop(monkeypatch):
+    monkeypatch.syspath_prepend(str(HUB))
+    return importlib.import_module("ship")
+
+
+@pytest.fixture
+def pins(tmp_path) -> Path:
+    path = tmp_path / "shipped.json"
+    path.write_text(json.dumps({"other": {"sha256": "0"}}))
+    return path
+
+
+def test_a_training_is_shipped_by_one_command(shop, run, pins, tmp_path):
+    few = shop.Phantoms(validation=2, volumes=2, test=2, test_seeds=(0, 1))
+    folder = shop.ship(run, ENTRY, few, hub=tmp_path / "hub", pins=pins, notes="Alone.")
+    assert folder == tmp_path / "hub" / "transdodnet.phantom"
+    assert {path.name for path in folder.iterdir()} == {*FILES} - {
+        "first_recipe.yaml",
+        "first_log.csv",
+    }
+    assert verify(folder).sound
+    assert read_recipe(folder / "recipe.yaml") == RECIPE
+    assert read_training_scans(folder) == TrainingScans()
+    assert "identity" not in json.loads((folder / "training.json").read_text())
+    config = load(folder).config
+    assert config.seen_volumes
+    assert replace(config, thresholds={}, seen_volumes=()) == RECIPE.config
+    text = (folder / "README.md").read_text()
+    check_card(text)
+    card = read_card(text)
+    assert card.summary == f"{ENTRY.summary}."
+    assert (
+        f"version {VERSION}, and no patient's data.\n10 steps of {RECIPE.batch} patches, seed 4"
+        in text
+    )
+    assert "mots pretrain -o DIR --recipe recipe.yaml\n" in text
+    assert "\nAlone.\n" in text
+    assert card.dataset == "4 unseen phantoms, 2 of each of the seeds 0, 1"
+    assert card.license == "apache-2.0"
+    known = json.loads(pins.read_text())
+    assert known["other"] == {"sha256": "0"}
+    pin = known["transdodnet.phantom"]
+    assert pin["sha256"] == checksum(folder / "model.safetensors")
+    assert pin["dataset"] == card.dataset
+    assert pin["scores"] == pytest.approx(card.scores, abs=6e-4)
+    assert {"liver", "liver_tumour"} <= {*card.scores, *card.absent}
+
+
+def test_two_parts_are_shipped_with_the_recipes_and_logs_of_both(shop, run, pins, tmp_path):
+    second = replace(RECIPE, steps=20, start=str(run), network=None)
+    pretrain(tmp_path / "second", second, run=Run(workers=0))
+    none = shop.Phantoms(validation=0, volumes=0, test=0)
+    given = {"hub": tmp_path / "hub", "pins": pins}
+    folder = shop.ship(tmp_path / "second", ENTRY, none, first=run, **given)
+    assert {path.name for path in folder.iterdir()} == {*FILES}
+    assert read_recipe(folder / "first_recipe.yaml") == RECIPE
+    assert read_recipe(folder / "recipe.yaml") == replace(second, start=None)
+    assert (folder / "first_log.csv").read_text() == (run / "log.csv").read_text()
+    card = (folder / "README.md").read_text()
+    assert "mots pretrain -o DIR --recipe recipe.yaml --set start=FIRST\n" in card
+    assert "First 10 steps of " in card
+    assert "; then 20 steps of " in card
+    assert not any(str(tmp_path) in path.read_text("latin-1") for path in folder.iterdir())
+    with pytest.raises(UserError, match="--first says where"):
+        shop.ship(tmp_path / "second", ENTRY, none, **given)
+
+
+def test_what_is_not_finished_or_not_the_entry_s_is_refused(shop, run, pins, tmp_path):
+    def refused(folder=run, entry=ENTRY):
+        with pytest.raises(UserError) as error:
+            shop.ship(folder, entry, shop.Phantoms(), hub=tmp_path / "hub", pins=pins)
+        return str(error.value)
+
+    assert "has the architecture transdodnet, " in refused(entry=CATALOG["dodnet.phantom"])
+    assert "has the preprocessing " in refused(entry=CATALOG["transdodnet.phantom"])
+    few = replace(ENTRY, tasks=("hepatic_vessel",))
+    assert "is to have ('hepatic_vessel',)" in refused(entry=few)
+    other = tmp_path / "unfinished"
+    load(run).save_pretrained(other)
+    record = json.loads((run / "training.json").read_text())
+    (other / "training.json").write_text(json.dumps({**record, "complete": False}))
+    assert "holds no complete training" in refused(other)
+    (other / "training.json").write_text(json.dumps({**record, "data": "7 scans"}))
+    assert "has seen 7 scans; what ships has seen phantoms alone" in refused(other)
+
+
+def test_until_all_is_done_nothing_is_changed(shop, run, pins, tmp_path, monkeypatch):
+    old = tmp_path / "hub" / "transdodnet.phantom"
+    old.mkdir(parents=True)
+    (old / "config.json").write_text("old")
+    before = pins.read_text()
+
+    def failing(*words, **options):
+        raise RuntimeError("no phantoms today")
+
+    monkeypatch.setattr(shop, "score_phantoms", failing)
+    none = shop.Phantoms(validation=0, volumes=0, test=1)
+    with pytest.raises(RuntimeError, match="no phantoms today"):
+        shop.ship(run, ENTRY, none, hub=tmp_path / "hub", pins=pins)
+    assert [path.name for path in old.parent.iterdir()] == ["transdodnet.phantom"]
+    assert (old / "config.json").read_text() == "old"
+    assert pins.read_text() == before
