@@ -45,7 +45,8 @@ def test_killed_and_restarted_by_torchrun_two_processes_end_with_the_same_bits(t
                  "--nproc-per-node", "2", "--max-restarts", restarts, "--rdzv-backend", "c10d",
                  "--rdzv-endpoint", "127.0.0.1:0", "--monitor-interval", "0.1",
                  tmp_path / "run.py", tmp_path / name, marker, *train]  # fmt: skip
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo",
+                       "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # fmt: skip
         return subprocess.run(
             [*map(str, words)], env=environment, capture_output=True, text=True, timeout=170
         )
