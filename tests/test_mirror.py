@@ -71,7 +71,7 @@ ACROSS = {
 }
 """Test files that are about several modules together, and what they are about."""
 
-_OF_OTHER_TREES = {"benchmarks", "corpus", "examples", "faults"}
+_OF_OTHER_TREES = {"benchmarks", "corpus", "examples", "faults", "hub"}
 """Folders of tests whose subject lies outside the package, or is all of it."""
 
 
