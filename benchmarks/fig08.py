@@ -1,12 +1,13 @@
 """Fig. 8: accuracy against inference time and parameters, all methods measured in one run.
 
     python benchmarks/fig08.py --setting paper --shape 64 192 192 --threads 2
-    python benchmarks/fig08.py --setting small --dice benchmarks/results/table09_small_phantom.csv
+    python benchmarks/fig08.py --setting evidence
+    python benchmarks/fig08.py --setting evidence --print    # of the CSVs, nothing is measured
 
 Counts each method's parameters and FLOPs and measures its seconds, for one task and for all seven,
 methods taking turns. The paper's own figures are of "a single network that can only process a
 single partial segmentation task"; the column for one task is that. Accuracy comes from Table 9's
-CSV; with it the figure is drawn.
+CSV of the same setting; where that is, the figure is drawn.
 """
 
 import argparse
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import torch
 from long_table import LongTable
-from record import clocked, least, write
+from record import RESULTS, clocked, least, write
 from settings import SETTINGS
-from table09 import NAMES
+from tables import METHODS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.evaluation.results import aligned
+from mots_pretrained.evaluation.table import read_lines
 from mots_pretrained.methods import configured
 from mots_pretrained.networks import build
 from mots_pretrained.report.trade_off import MethodPoint, draw_trade_off
@@ -32,29 +35,51 @@ Costs = dict[str, dict[str, dict[str, float]]]
 
 def main() -> None:
     arguments = _arguments()
-    device = best_device(arguments.device)
-    prepare_machine(device, threads=arguments.threads)
     base = SETTINGS[arguments.setting].base
     shape = tuple(arguments.shape or base.preprocessing.window)
-    networks: dict[str, nn.Module] = {}
-    for title, name in NAMES.items():
-        torch.manual_seed(0)
-        networks[title] = build(configured(name, base)).eval().requires_grad_(False).to(device)
-    costs = measure(networks, torch.randn(1, 1, *shape, device=device), arguments.repeats)
     size = "x".join(map(str, shape))
-    setting = f"{arguments.setting}, {size}, {torch.get_num_threads()} threads, {device}"
-    path = write(f"fig08_{arguments.setting}_{size}", lines(networks, costs, setting))
-    dice = accuracy(arguments.dice)
-    print(text(networks, costs, dice))
-    print(f"\n{setting}\n{path}")
-    if dice:
-        points = [
-            MethodPoint(title, costs[title]["seven tasks"]["wall_seconds"], dice[title], count(net))
-            for title, net in networks.items()
-            if title in dice
-        ]
-        draw_trade_off(points, arguments.output, title=f"Accuracy and cost, {setting}")
-        print(arguments.output)
+    name = f"fig08_{arguments.setting}_{size}"
+    if not arguments.print:
+        measured(arguments, base, shape, name)
+    show(name, Path(arguments.results), f"table09_{arguments.setting}_phantom.csv")
+
+
+def measured(
+    arguments: argparse.Namespace, base: ModelConfig, shape: tuple[int, ...], name: str
+) -> None:
+    """Measure all methods and write the CSV."""
+    device = best_device(arguments.device)
+    prepare_machine(device, threads=arguments.threads)
+    networks: dict[str, nn.Module] = {}
+    for title, method in METHODS.items():
+        torch.manual_seed(0)
+        networks[title] = build(configured(method, base)).eval().requires_grad_(False).to(device)
+    costs = measure(networks, torch.randn(1, 1, *shape, device=device), arguments.repeats)
+    setting = f"{arguments.setting}, {name.split('_')[-1]}, {torch.get_num_threads()} threads"
+    write(name, lines(networks, costs, f"{setting}, {device}"), Path(arguments.results))
+
+
+def show(name: str, results: Path, table9: str) -> None:
+    """Print what was measured, and draw it where Table 9 says how well the methods do."""
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for line in read_lines(results / f"{name}.csv"):
+        key = line["category"], line["metric"]
+        found.setdefault(line["row"], {})[key] = float(line["value"])
+    dice = accuracy(results / table9)
+    print(f"{text(found, dice)}\n\n{results / name}.csv")
+    points = [
+        MethodPoint(
+            title,
+            values["seven tasks", "wall_seconds"],
+            dice[title],
+            int(values["", "parameters"]),
+        )
+        for title, values in found.items()
+        if title in dice
+    ]
+    if points:
+        draw_trade_off(points, results / f"{name}.png", title=f"Accuracy and cost, {name}")
+        print(results / f"{name}.png")
 
 
 @torch.inference_mode()
@@ -104,40 +129,27 @@ def lines(networks: dict[str, nn.Module], costs: Costs, setting: str) -> list[di
     return rows
 
 
-def accuracy(path: str | None) -> dict[str, float]:
-    """Read the mean Dice, in percent, of each method out of Table 9's CSV."""
-    if path is None:
-        return {}
-    if not Path(path).exists():
-        raise SystemExit(f"no such file: {path}; make it with: python benchmarks/table09.py")
-    settings = {line["setting"] for line in LongTable(Path(path), "table09", "").lines}
+def accuracy(path: Path) -> dict[str, float]:
+    """Read the mean Dice, in percent, of each method out of Table 9's CSV, if there is one."""
     found: dict[str, float] = {}
+    settings = {line["setting"] for line in LongTable(path, "table09", "").lines}
     for setting in sorted(settings):
-        table = LongTable(Path(path), "table09", setting)
-        for title in NAMES:
+        table = LongTable(path, "table09", setting)
+        for title in METHODS:
             if (mean := table.results(title).mean_dice) is not None:
                 found[title] = 100 * mean
     return found
 
 
-def text(networks: dict[str, nn.Module], costs: Costs, dice: dict[str, float]) -> str:
+def text(found: dict[str, dict[tuple[str, str], float]], dice: dict[str, float]) -> str:
     """Return the figures as a table."""
-    rows = [("method", "M parameters", *(f"{m}, {t}" for t in TASKS for m in
-             ("GFLOP", "seconds", "CPU s")), "mDice")]  # fmt: skip
-    for title, net in networks.items():
-        cells = [
-            f"{costs[title][what][metric]:.2f}"
-            for what in TASKS
-            for metric in ("gflop", "wall_seconds", "cpu_seconds")
-        ]
-        rows.append(
-            (
-                title,
-                f"{count(net) / 1e6:.2f}",
-                *cells,
-                f"{dice[title]:.2f}" if title in dice else "-",
-            )
-        )
+    kinds = {"GFLOP": "gflop", "seconds": "wall_seconds", "CPU s": "cpu_seconds"}
+    columns = [(f"{head}, {what}", what, m) for what in TASKS for head, m in kinds.items()]
+    rows = [("method", "M parameters", *(head for head, _, _ in columns), "mDice")]
+    for title, values in found.items():
+        cells = [f"{values[what, metric]:.2f}" for _, what, metric in columns]
+        millions = f"{values['', 'parameters'] / 1e6:.2f}"
+        rows.append((title, millions, *cells, f"{dice[title]:.2f}" if title in dice else "-"))
     return aligned(rows)
 
 
@@ -148,8 +160,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dice", help="Table 9's CSV")
-    parser.add_argument("-o", "--output", default="fig08.png")
+    parser.add_argument("--print", action="store_true", help="draw the CSVs, measure nothing")
+    parser.add_argument("--results", default=str(RESULTS))
     return parser.parse_args()
 
 

@@ -1,9 +1,9 @@
 """Fig. 9: what the seven methods make of one case of each task, beside the truth.
 
-    python benchmarks/table09.py --setting small --seeds 1
-    python benchmarks/fig09.py --setting small -o fig09.png
+    python benchmarks/tables.py 9 --setting evidence --seeds 1
+    python benchmarks/fig09.py --setting evidence -o fig09.png
 
-Takes the networks that Table 9's script has trained on phantoms, with the same arguments.
+Takes the networks that were trained for Table 9 on phantoms, with the same arguments.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from settings import SETTINGS
-from table09 import TABLE
+from tables import METHODS, TABLES
 from trial import name_of, recipe_of
 
 from mots_pretrained.images.volume import Volume
@@ -29,13 +29,14 @@ def main() -> None:
     arguments = _arguments()
     setting = SETTINGS[arguments.setting]
     networks = {}
-    for row in TABLE.rows:
-        recipe = recipe_of(TABLE, row, setting, steps=arguments.steps, seed=arguments.seed)
+    table = TABLES[-1]
+    for row in (row for row in table.rows if row.name in METHODS):
+        recipe = recipe_of(table, row, setting, steps=arguments.steps, seed=arguments.seed)
         folder = Path(arguments.work) / name_of(recipe, "phantom")
         if not (folder / "config.json").exists():
             raise SystemExit(
                 f"{row.name} is not trained at this setting and seed; run first: python "
-                f"benchmarks/table09.py --setting {arguments.setting}"
+                f"benchmarks/tables.py 9 --setting {arguments.setting}"
             )
         networks[row.name] = load(folder)
     spacing = setting.base.preprocessing.spacing
@@ -62,7 +63,7 @@ def compared(networks: dict, task: Task, seed: int, spacing: tuple) -> ComparedC
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fig. 9: methods side by side")
     parser.add_argument("--setting", choices=list(SETTINGS), default="small")
-    parser.add_argument("--steps", type=int, default=0, help="as given to table09.py")
+    parser.add_argument("--steps", type=int, default=0, help="as given to tables.py")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--case", type=int, default=0, help="which phantom")
     parser.add_argument(

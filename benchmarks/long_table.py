@@ -20,6 +20,7 @@ from mots_pretrained.evaluation.table import (
     to_lines,
     write_lines,
 )
+from mots_pretrained.files import locked
 from mots_pretrained.tasks import MOTS_CATEGORIES
 
 ELSEWHERE = " elsewhere"
@@ -30,6 +31,10 @@ COMPARED = " compared"
 
 CURVE = "validation_dice"
 """The metric of lines that are points of a training's curve."""
+
+
+COUNTED = ("parameters", "mask")
+"""Metrics of lines whose seconds are those of the whole training."""
 
 
 class LongTable:
@@ -54,7 +59,45 @@ class LongTable:
     ) -> None:
         self.path, self.table, self.setting = path, table, setting
         self.categories, self.metrics = categories, metrics
-        self.lines: list[Line] = read_lines(path) if path.exists() else []
+        self.lines: list[Line] = []
+        self._read_at = 0, 0
+        self.read()
+
+    def read(self) -> None:
+        """Read the file if another process has added to it."""
+        if not self.path.exists():
+            return
+        state = self.path.stat()
+        if (state.st_mtime_ns, state.st_size) != self._read_at:
+            self.lines = read_lines(self.path)
+            self._read_at = state.st_mtime_ns, state.st_size
+
+    @property
+    def seeds(self) -> list[str]:
+        """Seeds of the rows that are finished at this setting."""
+        mine = (x for x in self.lines if (x["table"], x["setting"]) == (self.table, self.setting))
+        return sorted({line["seed"] for line in mine})
+
+    @property
+    def settings(self) -> list[str]:
+        """All settings that the file has rows of the table at."""
+        return list(dict.fromkeys(x["setting"] for x in self.lines if x["table"] == self.table))
+
+    def cost_text(self) -> str:
+        """Return hours of training at this setting, and the machines with their load."""
+        mine = [x for x in self.lines if (x["table"], x["setting"]) == (self.table, self.setting)]
+        seconds = {
+            (x["row"], x["seed"]): float(x["seconds"] or 0) for x in mine if x["metric"] in COUNTED
+        }
+        machines, loads = set(), []
+        for line in mine:
+            name, _, load = line["machine"].partition(", load ")
+            machines.add(name)
+            loads += [float(load)] if load else []
+        beside = f", load {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+        return (
+            f"{sum(seconds.values()) / 3600:.2f} hours of training, {'; '.join(machines)}{beside}"
+        )
 
     def add(
         self,
@@ -65,12 +108,13 @@ class LongTable:
         parameters: int,
         steps: int,
         seconds: float,
-        curve: Sequence[tuple[int, float]] = (),
+        curve: Sequence[tuple[int, float, float]] = (),
         facts: Mapping[str, float] | None = None,
     ) -> None:
         """Add all that is known of a row and a seed.
 
-        A curve is validations' Dice by step; facts are further values by the name of their metric.
+        A curve is the step, the Dice and the seconds of training until then of each validation;
+        facts are further values by the name of their metric.
         """
         shared = {
             "row": row,
@@ -81,27 +125,39 @@ class LongTable:
             "machine": machine(),
         }
         own, elsewhere = parts(results)
-        for metric, value in {"parameters": parameters, **(facts or {})}.items():
-            self.lines.append(shared | {"table": self.table, "metric": metric, "value": str(value)})
+        counts = {"parameters": parameters, **(facts or {})}
+        new = [
+            shared | {"table": self.table, "metric": metric, "value": str(value)}
+            for metric, value in counts.items()
+        ]
         for name, part in ((self.table, own), (self.table + ELSEWHERE, elsewhere)):
-            self.lines += [line | shared for line in to_lines(part, table=name, row=row)]
-        for step, value in curve:
+            new += [line | shared for line in to_lines(part, table=name, row=row)]
+        for step, value, spent in curve:
             point = {"metric": CURVE, "value": repr(value), "steps": str(step)}
-            self.lines.append(shared | {"table": self.table} | point)
-        self._write()
+            point["seconds"] = f"{spent:.1f}"
+            new.append(shared | {"table": self.table} | point)
+        self.extend(new)
+
+    def extend(self, lines: Sequence[Line]) -> None:
+        """Add lines to the file, to which other processes may add theirs."""
+        with locked(self.path.parent, wait=True):  # made where missing
+            self.read()
+            self._write([*self.lines, *lines])
 
     def compared(self, row: str, found: Difference) -> None:
         """Write the difference of two rows, in place of an earlier one."""
         of = {"table": self.table + COMPARED, "row": row, "setting": self.setting}
-        self.lines = [x for x in self.lines if any(x[key] != value for key, value in of.items())]
-        for metric in ("difference", "low", "high", "cases"):
-            value = str(getattr(found, metric))
-            self.lines.append(of | {"metric": metric, "value": value, "machine": machine()})
-        self._write()
+        new: list[Line] = [
+            of | {"metric": metric, "value": str(getattr(found, metric)), "machine": machine()}
+            for metric in ("difference", "low", "high", "cases")
+        ]
+        with locked(self.path.parent, wait=True):
+            self.read()
+            kept = [x for x in self.lines if any(x[key] != value for key, value in of.items())]
+            self._write([*kept, *new])
 
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.lines = [dict.fromkeys(COLUMNS, "") | line for line in self.lines]
+    def _write(self, lines: Sequence[Line]) -> None:
+        self.lines = [dict.fromkeys(COLUMNS, "") | line for line in lines]
         write_lines(self.path, self.lines)
 
     def done_any(self, row: str) -> bool:
@@ -110,6 +166,7 @@ class LongTable:
 
     def done(self, row: str, seed: int) -> bool:
         """Tell whether a row was finished with a seed at this setting."""
+        self.read()
         return any(line["seed"] == str(seed) for line in self._of(row))
 
     def results(self, row: str, *, parts: Sequence[str] = ("",)) -> Results:
@@ -123,13 +180,16 @@ class LongTable:
         cases = [replace(case, group=case.name.split(" ")[0]) for case in found.cases]
         return Results(self.categories, self.metrics, cases=cases)
 
-    def curve(self, row: str) -> list[tuple[int, float]]:
-        """Return a row's validations as step and Dice, the mean over its seeds."""
-        found: dict[int, list[float]] = {}
+    def curve(self, row: str, seed: int | None = None) -> list[tuple[int, float, float]]:
+        """Return a row's validations as step, Dice and seconds: of a seed, or means over seeds."""
+        found: dict[int, list[tuple[float, float]]] = {}
         for line in self._of(row):
-            if line["metric"] == CURVE:
-                found.setdefault(int(line["steps"]), []).append(float(line["value"]))
-        return [(step, fmean(values)) for step, values in sorted(found.items())]
+            if line["metric"] == CURVE and seed in (None, int(line["seed"])):
+                point = float(line["value"]), float(line["seconds"])
+                found.setdefault(int(line["steps"]), []).append(point)
+        means = {step: [fmean(x) for x in zip(*points, strict=True)]
+                 for step, points in found.items()}  # fmt: skip
+        return [(step, dice, seconds) for step, (dice, seconds) in sorted(means.items())]
 
     def _of(self, row: str, *, part: str = "") -> Iterable[Line]:
         wanted = {"table": self.table + part, "row": row, "setting": self.setting}

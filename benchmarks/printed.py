@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from statistics import fmean
 
 import torch
 from long_table import ELSEWHERE, LongTable
-from settings import SETTINGS, Row, Table
+from settings import SETTINGS
+from tables import Row, Table
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.evaluation.compare import compare
 from mots_pretrained.evaluation.results import Results, Spread, aligned, shown
 from mots_pretrained.networks import build
 from mots_pretrained.published.table9 import method_scores, table9_text
+
+FALSE_TUMOURS = ("clean", "false ml")
+"""Share of tumours' absences without a predicted voxel, and mean volume predicted there."""
 
 
 def parameters(config: ModelConfig, *, generated: bool = False) -> int:
@@ -28,7 +33,7 @@ def table_text(table: Table, results: LongTable) -> str:
     """Return the table, a line a row that has results."""
     what = "generated" if table.generated else "M parameters"
     head = ["row", what, f"{what}, paper", "mDice", "mDice, paper", "mHD mm", "mHD, paper"]
-    head += ["missed", "clean", "false ml", f"mDice less {table.final}'s, 95 % interval"]
+    head += ["missed", *FALSE_TUMOURS, f"mDice less {table.final}'s, 95 % interval"]
     lines = [head]
     final = results.results(table.final)
     for row in table.rows:
@@ -44,15 +49,17 @@ def table_text(table: Table, results: LongTable) -> str:
 
 
 def counts_text(results: Results, everywhere: Results) -> list[str]:
-    """Return how many organs and tumours were missed, and what was predicted where there is none.
+    """Return how many organs and tumours were missed, and what tumours were found falsely.
 
     Args:
         results: Scores whose means are printed.
         everywhere: Scores of every category on every case, among them those without it.
     """
     missed = sum(results.missed(name) for name in results.categories)
-    false = shown(everywhere.clean_share(None), 2), shown(everywhere.false_volume(None), 2)
-    return [str(missed), *false]
+    tumours = everywhere.of(categories=[n for n in results.categories if n.endswith("tumour")])
+    volumes = tumours.false_volumes(None)
+    mean = shown(fmean(volumes), 2) if volumes else "-"
+    return [str(missed), shown(tumours.clean_share(None), 2), mean]
 
 
 def elsewhere_text(table: Table, results: LongTable) -> str:
@@ -74,6 +81,14 @@ def by_category_text(table: Table, results: LongTable) -> str:
     return table9_text(
         {name: method_scores(found) for name, found in methods.items() if found.cases}
     )
+
+
+def pairs_text(table: Table, results: LongTable) -> str:
+    """Return how much more each row's mean Dice is than each other's, with the intervals."""
+    found = {row.name: results.results(row.name) for row in table.rows}
+    found = {name: scores for name, scores in found.items() if scores.cases}
+    lines = [[a, *(difference_text(found[a], found[b], a == b) for b in found)] for a in found]
+    return aligned([["row", *found], *lines])
 
 
 def difference_text(

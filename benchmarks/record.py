@@ -13,11 +13,11 @@ RESULTS = Path(__file__).parent / "results"
 """Folder of the CSV files."""
 
 
-def write(name: str, rows: list[dict[str, object]]) -> Path:
-    """Write results/NAME.csv; columns that a row lacks stay empty."""
+def write(name: str, rows: list[dict[str, object]], folder: Path = RESULTS) -> Path:
+    """Write NAME.csv among the results; columns that a row lacks stay empty."""
     lines = [{"machine": machine(), **{k: str(v) for k, v in row.items()}} for row in rows]
-    RESULTS.mkdir(exist_ok=True)
-    return write_lines(RESULTS / f"{name}.csv", lines)
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_lines(folder / f"{name}.csv", lines)
 
 
 def clocked(work: Callable[[], object]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from transfer import DRAWN, Kind, Transfer
 from mots_pretrained.data.layouts import CaseFiles
 from mots_pretrained.data.layouts.bcv import BCV_VALIDATION, find_bcv
 from mots_pretrained.data.layouts.brats import find_brats
+from mots_pretrained.files import locked, write_bytes
 from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.training.downstream import split
@@ -33,13 +34,11 @@ class Material:
         folder: Labelled scans in the collection's layout.
         held_out: Names of those that are not trained on.
         scored: The scans to segment, and to score where they have labels.
-        what: What is scored, in a few words.
     """
 
     folder: Path
     held_out: tuple[str, ...]
     scored: tuple[Scored, ...]
-    what: str
 
 
 def kind_of(data: str) -> Kind:
@@ -78,13 +77,14 @@ def material_of(table: Transfer, setting: str, *, data: str, test: str, work: Pa
             unseen = work / "phantoms" / f"{table.kind}_{setting}_test"
             _draw(table.kind, unseen, drawn.test, seed=1, setting=setting)
     if table.held_out == "test" and unseen is not None:
-        found = scans_to_score(table.kind, unseen)
-        return Material(folder, (), found, f"{len(found)} scans of {unseen.name}")
+        return Material(folder, (), scans_to_score(table.kind, unseen))
     held = held_out(table.kind, folder)
+    if table.train is not None:
+        folder = _with_few(table.train, folder, held, work)
     scored = tuple(
         Scored(s.name, s.images, s.label) for s in _labelled(table.kind, folder) if s.name in held
     )
-    return Material(folder, held, scored, f"{len(scored)} held-out scans")
+    return Material(folder, held, scored)
 
 
 def held_out(kind: Kind, folder: Path) -> tuple[str, ...]:
@@ -138,8 +138,25 @@ def _labelled(kind: Kind, folder: Path) -> tuple[CaseFiles, ...]:
     return found.labelled
 
 
+def _with_few(train: int, folder: Path, held: tuple[str, ...], work: Path) -> Path:
+    """Return a folder with the scans held out and the first few others of BCV, copied there."""
+    few = work / "few" / f"{folder.resolve().name}_{train}"
+    scans = [scan for scan in _labelled("bcv", folder) if scan.name not in held]
+    if train > len(scans):
+        raise ValueError(f"{folder} has {len(scans)} scans to train on, {train} are wanted")
+    with locked(few, wait=True):
+        for scan in [*scans[:train], *(s for s in _labelled("bcv", folder) if s.name in held)]:
+            for path in (*scan.images, *filter(None, [scan.label])):
+                place = few / path.relative_to(folder)
+                if not place.exists():
+                    place.parent.mkdir(exist_ok=True)
+                    write_bytes(place, path.read_bytes())
+    return few
+
+
 def _draw(kind: Kind, folder: Path, cases: int, *, seed: int, setting: str) -> None:
-    if (folder / "complete_labels" / "cases.json").is_file():  # written last
-        return
     drawn = DRAWN[setting][kind]
-    write_collection(kind, folder, cases=cases, seed=seed, shape=drawn.shape, spacing=drawn.spacing)
+    with locked(folder, wait=True):
+        if not (folder / "complete_labels" / "cases.json").is_file():  # written last
+            size = {"shape": drawn.shape, "spacing": drawn.spacing}
+            write_collection(kind, folder, cases=cases, seed=seed, **size)

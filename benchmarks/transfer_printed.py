@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from long_table import LongTable
-from printed import counts_text, difference_text, figure_text, spread_text
+from printed import FALSE_TUMOURS, counts_text, difference_text, figure_text, spread_text
 from transfer import FINAL, NAMES, Transfer
 from transfer_data import Material
 
@@ -30,7 +30,7 @@ def table_text(table: Transfer, results: LongTable) -> str:
     head = ["row"]
     for metric in table.metrics:
         head += [f"m{METRICS[metric].title}", "paper's"]
-    head += ["missed", "clean", "false ml", f"Dice less {FINAL}'s, 95 % interval"]
+    head += ["missed", *FALSE_TUMOURS, f"Dice less {FINAL}'s, 95 % interval"]
     head.append(f"{METRICS[table.metrics[1]].title} less {FINAL}'s, 95 % interval")
     lines = [head]
     for name, paper in table.printed.items():
@@ -62,10 +62,30 @@ def _line(
     return [name, *cells, *counts_text(found, found), *differences]
 
 
+def sooner_text(table: Transfer, results: LongTable) -> str:
+    """Return when each row's validation reaches the random weights' last one: steps and minutes.
+
+    Seed by seed, of the same seed's; a row that never reaches it says so.
+    """
+    lines = [["row", "seed", "reached", "steps", "minutes", "share of the steps"]]
+    for name in table.rows:
+        for seed in map(int, results.seeds):
+            random, own = results.curve("TFS", seed), results.curve(name, seed)
+            if not random or not own:
+                continue
+            last, goal, _ = random[-1]
+            first = next((point for point in own if point[1] >= goal), None)
+            cells = ["never", "-", "-"] if first is None else [
+                str(first[0]), f"{first[2] / 60:.2f}", f"{first[0] / last:.3f}"
+            ]  # fmt: skip
+            lines.append([name, str(seed), f"{goal:.3f}", *cells])
+    return "Until the last validation Dice of random weights is reached\n" + aligned(lines)
+
+
 def draw_fig10(table: Transfer, results: LongTable, path: Path) -> bool:
     """Draw validation Dice against steps, the mean over seeds; False if there is none."""
     runs = {
-        name: [{"step": step, "validation_dice": dice} for step, dice in results.curve(name)]
+        name: [{"step": step, "validation_dice": dice} for step, dice, _ in results.curve(name)]
         for name in table.rows
     }
     runs = {name: rows for name, rows in runs.items() if rows}

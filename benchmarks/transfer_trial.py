@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from settings import Setting
-from transfer import CLASSES, Kind, Origin
+from transfer import CLASSES, Kind, Origin, Transfer, parts_of
 from transfer_data import Material
-from trial import name_of, on_phantoms
+from trial import name_of
 
+from mots_pretrained import Segmenter
 from mots_pretrained.evaluation.metrics import measure
 from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.files import write_json
@@ -48,7 +50,7 @@ def begun(
     Args:
         fit: How all rows are fine-tuned.
         origin: The row's.
-        given: Name or folder of weights; "none" for random ones, "" to pretrain, with seed 0.
+        given: Name or folder of weights; "none" for random ones, "" to pretrain with fit's seed.
         setting: The size of the network.
         pretraining: How to pretrain on phantoms.
         work: Where pretrained networks lie.
@@ -59,19 +61,34 @@ def begun(
         return replace(fit, network=config), None
     if given or pretraining is None:
         return replace(fit, start=given), None
+    own = replace(pretraining, network=config, tasks=origin.tasks, seed=fit.seed)
     if unsupervised:
-        own = read_recipe(BYOL)
-        own = replace(own, steps=pretraining.steps, batch=pretraining.batch, network=config)
-        own = replace(own, randomise=0.0)
-    else:
-        own = on_phantoms(replace(pretraining, network=config, tasks=origin.tasks), setting)
+        own = replace(read_recipe(BYOL), network=config, seed=fit.seed,
+                      steps=pretraining.steps, batch=pretraining.batch)  # fmt: skip
     return replace(fit, start=str(work / name_of(own, "phantom"))), own
 
 
-def name_of_fit(recipe: Recipe, material: Material, option: str) -> str:
-    """Name the folder of a fine-tuning: equal ones of several tables share one."""
-    values = json.dumps([asdict(recipe), str(material.folder.resolve())], sort_keys=True)
-    digest = hashlib.sha256(values.encode()).hexdigest()
+def with_random_stem(start: str, channels: int, seed: int, work: Path) -> str:
+    """Return a folder with the same weights but a random first convolution for so many channels."""
+    folder = work / f"{Path(start).name}-random-stem-{seed}"
+    if not (folder / "model.safetensors").exists():
+        model = Segmenter.from_pretrained(start, 2, in_channels=channels)
+        torch.manual_seed(seed)
+        fresh = Segmenter.from_scratch(model.config, 2)
+        stem = "backbone.encoder.stem.0.weight"
+        model.load_state_dict(model.state_dict() | {stem: fresh.state_dict()[stem]})
+        model.save_pretrained(folder)
+    return str(folder)
+
+
+def name_of_fit(recipe: Recipe, table: Transfer, data: str, row: str) -> str:
+    """Name the folder of a row's fine-tuning.
+
+    What the data makes of the recipe has no part in it, so that no scan is looked at for a name.
+    """
+    values = [asdict(recipe), table.kind, table.held_out, table.train, data, row]
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    option = parts_of(row)[0].option
     return f"transfer-{option}-{recipe.seed}-{digest[:12]}"
 
 
@@ -79,16 +96,23 @@ def fine_tuned(recipe: Recipe, material: Material, folder: Path, run: Run) -> di
     """Fine-tune, or continue, or read what is done.
 
     Returns:
-        ``steps``, ``seconds`` and the validations' ``curve``; None if time was up before the end.
+        ``steps``, ``seconds`` (those of fitting the head included) and the validations' ``curve``;
+        None if time was up before the end.
     """
     history = finetune_folder(material.folder, folder, recipe, run=replace(run, resume=True))
     if not history.complete:
         return None
-    with (folder / LOG).open(newline="", encoding="utf-8") as file:
-        last = list(csv.DictReader(file))[-1]
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    curve = [(step, dice) for step, dice in record["validations"] if dice is not None]
-    return {"steps": int(last["step"]), "seconds": float(last["seconds"]), "curve": curve}
+    fitting = (record["head_fitted"] or {}).get("seconds", 0.0)
+    with (folder / LOG).open(newline="", encoding="utf-8") as file:
+        spent = {int(row["step"]): float(row["seconds"]) for row in csv.DictReader(file)}
+    steps = max(spent, default=0)
+    curve = [
+        (step, dice, fitting + spent.get(step, 0.0))
+        for step, dice in record["validations"]
+        if dice is not None
+    ]
+    return {"steps": steps, "seconds": fitting + spent.get(steps, 0.0), "curve": curve}
 
 
 def maps_of(folder: Path, material: Material) -> Path:

@@ -8,12 +8,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from settings import Row, Setting, Table
+from settings import SETTINGS, Setting
+from tables import Row, Table
 
+from mots_pretrained.data.layouts import find_collections
+from mots_pretrained.data.prepare import Preparation, prepare
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results, ScoredCase
-from mots_pretrained.files import write_json
+from mots_pretrained.files import locked, write_json
 from mots_pretrained.methods import Method
+from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS
 from mots_pretrained.training.byol import pretrain_byol
 from mots_pretrained.training.folder import RECORD
@@ -42,14 +47,40 @@ def recipe_of(
     recipe = replace(recipe, network=row.change(setting.base), seed=seed)
     if steps:
         recipe = replace(recipe, steps=steps, epochs=None)
-    if data == "phantom":
-        return on_phantoms(recipe, setting)
-    return replace(recipe, ablation=table.held_out == "validation")
+    if recipe.steps:
+        recipe = replace(recipe, steps=row.times * recipe.steps)
+    elif recipe.epochs:
+        recipe = replace(recipe, epochs=row.times * recipe.epochs)
+    return recipe if data == "phantom" else replace(recipe, ablation=table.held_out == "validation")
 
 
-def on_phantoms(recipe: Recipe, setting: Setting) -> Recipe:
-    """Return a recipe on phantoms like those that are scored, as MOTS's own split is."""
-    return replace(recipe, randomise=0.0, phantoms=setting.phantoms)
+def store_of(setting: str, work: Path, *, phantoms: int | None = None) -> Path:
+    """Return the prepared phantoms that all rows of all tables train from; drawn by the first one.
+
+    They show the labels of their own collection only, as in MOTS.
+
+    Args:
+        setting: Name of the setting.
+        work: Where the store lies.
+        phantoms: Phantoms a collection, instead of the setting's.
+
+    Raises:
+        UserError: If the setting has no phantoms.
+    """
+    of = SETTINGS[setting]
+    cases = phantoms or of.phantoms
+    if not cases:
+        raise UserError(f"the setting {setting} needs --data: a folder that mots prepare has made")
+    folder, contract = work / f"store_{setting}", of.base.preprocessing
+    with locked(folder, wait=True):
+        if not (folder / "prepared" / "prepared.json").is_file():
+            write_collection("mots", folder / "phantoms", cases=cases, spacing=contract.spacing)
+        try:
+            PreparedSet.open(folder / "prepared")
+        except UserError:
+            found = find_collections(folder / "phantoms")
+            prepare(found, folder / "prepared", Preparation(contract, "seeded"))
+    return folder / "prepared"
 
 
 def name_of(recipe: Recipe, data: str) -> str:
@@ -59,11 +90,12 @@ def name_of(recipe: Recipe, data: str) -> str:
     return f"{method}-{recipe.seed}-{hashlib.sha256(values.encode()).hexdigest()[:12]}"
 
 
-def trained(recipe: Recipe, data: str, work: Path, run: Run) -> dict[str, Any] | None:
+def trained(recipe: Recipe, data: str, setting: str, work: Path, run: Run) -> Any:
     """Train, or continue, or find it done; return its ``training.json``, None if time was up."""
     folder = work / name_of(recipe, data)
     train = pretrain_byol if recipe.method == BYOL else pretrain
-    train(folder, recipe, data=None if data == "phantom" else data, run=replace(run, resume=True))
+    cases = store_of(setting, work) if data == "phantom" else data
+    train(folder, recipe, data=cases, run=replace(run, resume=True))
     record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     return record if record["complete"] else None
 

@@ -11,16 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from mots_pretrained import Segmenter, TransDoDNet
 from mots_pretrained.data.layouts.bcv import BCV_SCANS, BCV_VALIDATION
 from mots_pretrained.evaluation.results import Results
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
-ROWS = {
-    "table10": ["TFS", "SinglePT", "BYOL-3D", "MOTS*", "MOTS"],
-    "table11": ["TFS", "MOTS*", "MOTS"],
-    "table12": ["TFS", "MOTS"],
-}
 
 
 @pytest.fixture
@@ -28,6 +25,11 @@ def bench(monkeypatch: pytest.MonkeyPatch):
     """Import a benchmark's module by its name, as its scripts do."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module
+
+
+def transfer(bench, name: str):
+    """Return a table by its name."""
+    return next(table for table in bench("transfer").TRANSFERS if table.name == name)
 
 
 def touch(path: Path) -> Path:
@@ -86,19 +88,25 @@ def scores(dice: float, distance: float) -> Results:
 def test_a_transfer_is_printed_with_intervals_curves_and_the_papers_lines(
     bench, tmp_path: Path
 ) -> None:
-    printed, table = bench("transfer_printed"), bench("table11").BCV
+    printed, table = bench("transfer_printed"), transfer(bench, "table11")
     shape = {"categories": ("spleen", "liver"), "metrics": ("dice", "hd", "hd95", "msd")}
     path = tmp_path / "table11.csv"
     first = bench("long_table").LongTable(path, "table11", "here", **shape)
     more = {"parameters": 7, "steps": 20, "seconds": 1.0}
-    first.add("MOTS", 0, scores(0.4, 4.0), **more, curve=[(10, 0.2), (20, 0.4)])
-    first.add("MOTS", 1, scores(0.6, 4.0), **more, curve=[(10, 0.4), (20, 0.5)])
-    first.add("TFS", 0, scores(0.4, 9.0), **more)
+    first.add("MOTS", 0, scores(0.4, 4.0), **more, curve=[(10, 0.2, 6.0), (20, 0.4, 12.0)])
+    first.add("MOTS", 1, scores(0.6, 4.0), **more, curve=[(10, 0.4, 8.0), (20, 0.5, 14.0)])
+    first.add("TFS", 0, scores(0.4, 9.0), **more, curve=[(10, 0.1, 3.0), (20, 0.2, 6.0)])
     again = bench("long_table").LongTable(path, "table11", "here", **shape)  # as after a kill
     assert again.done("MOTS", 1)
     assert not again.done("TFS", 1)
-    assert again.curve("MOTS") == [(10, pytest.approx(0.3)), (20, pytest.approx(0.45))]
-    assert again.curve("TFS") == []
+    assert again.curve("MOTS") == [(10, pytest.approx(0.3), 7.0), (20, pytest.approx(0.45), 13.0)]
+    assert again.curve("MOTS", 1) == [(10, 0.4, 8.0), (20, 0.5, 14.0)]
+    assert again.curve("MOTS*") == []
+    sooner = [line.split() for line in printed.sooner_text(table, again).splitlines()[2:]]
+    assert sooner == [
+        ["TFS", "0", "0.200", "20", "0.10", "1.000"],
+        ["MOTS", "0", "0.200", "10", "0.10", "0.500"],
+    ]
     head, *lines = printed.table_text(table, again).splitlines()
     assert head.split()[:7] == ["row", "mDice", "paper's", "mHD", "mm", "paper's", "mMSD"]
     by_name = {line.split()[0].rstrip(","): line for line in lines}
@@ -113,44 +121,93 @@ def test_a_transfer_is_printed_with_intervals_curves_and_the_papers_lines(
     assert (tmp_path / "fig10.png").stat().st_size > 1000
 
 
+def test_arms_differ_in_their_start_alone(bench, tmp_path: Path) -> None:
+    """Every arm has the same fine-tuning, and a pretraining of the same steps."""
+    runner, few = bench("transfer_runner"), transfer(bench, "table10_bcv_4")
+    work = ["--work", str(tmp_path), "--results", str(tmp_path), "--pretrain-steps", "70"]
+    jobs = arguments(bench, runner, *work)
+    found = {(job.row, job.seed): job.trainings for job in runner.TransferBench(few, jobs).jobs()}
+    assert len(found) == 9 * 3
+    for (row, seed), trainings in found.items():
+        *before, fit = [training.recipe for training in trainings]
+        assert [recipe.steps for recipe in before] == ([] if row == "TFS" else [70])
+        assert {recipe.seed for recipe in (*before, fit)} == {seed}
+        assert fit.fit_head is ("random head" not in row)
+        assert (fit.start is None) is (row == "TFS")
+    starts = {row: found[row, 2][-1].recipe.start for row, seed in found}
+    assert starts["MOTS"] == starts["MOTS (random head)"] != starts["MOTS*"]
+
+
+def test_the_weights_that_table_9_trains_are_not_trained_again(bench, tmp_path: Path) -> None:
+    runner, transfers = bench("runner"), bench("transfer_runner")
+    given = arguments(bench, transfers, "--work", str(tmp_path), "--results", str(tmp_path))
+    table9 = runner.TableBench(bench("tables").TABLES[-1], given).jobs()
+    folders = {(job.row, job.seed): job.trainings[0].folder for job in table9}
+    few = transfers.TransferBench(transfer(bench, "table10_bcv_4"), given).jobs()
+    for job in few:
+        known = {"MOTS": "TransDoDNet", "MOTS*": "DoDNet"}.get(job.row)
+        if known:
+            assert job.trainings[0].folder == folders[known, job.seed]
+
+
+def arguments(bench, module, *words: str):
+    """Return the command line of a table at the setting evidence."""
+    parser = bench("runner").parser_of("")
+    module.add_options(parser)
+    return parser.parse_args(["--setting", "evidence", *words])
+
+
+def test_a_random_first_layer_leaves_all_else(bench, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    TransDoDNet(bench("settings").SETTINGS["smoke"].base).save_pretrained(start)
+    folder = bench("transfer_trial").with_random_stem(str(start), 4, 3, tmp_path)
+    kinds = {"first": str(start), "random": folder}
+    states = {
+        kind: Segmenter.from_pretrained(
+            place, 3, in_channels=4 if kind == "first" else None
+        ).backbone.state_dict()
+        for kind, place in kinds.items()
+    }
+    other = {k for k, v in states["first"].items() if not torch.equal(v, states["random"][k])}
+    assert other == {"encoder.stem.0.weight"}
+    stem = states["random"]["encoder.stem.0.weight"]
+    assert stem.shape[1] == 4
+    assert not torch.equal(stem[:, 0], stem[:, 1])
+
+
 def run(name: str, folder: Path, *more: str) -> list[str]:
-    """Return the command that runs a table's script."""
+    """Return the command that runs a table."""
     where = ["--results", str(folder / "results"), "--work", str(folder / "work")]
-    return [sys.executable, str(BENCHMARKS / f"{name}.py"), "--smoke", *where, *more]
-
-
-@pytest.fixture(scope="module")
-def shared_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("transfer")
+    return [sys.executable, str(BENCHMARKS / "transfer.py"), name, "--smoke", *where, *more]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ROWS)
-def test_a_whole_list_runs_at_the_smoke_setting(name: str, shared_work: Path) -> None:
-    out = shared_work / name
-    command = run(name, shared_work, "--submission", str(out))
+@pytest.mark.parametrize(("name", "cases"), [("table10_bcv_4", 15), ("table12", 2)])
+def test_a_whole_list_runs_at_the_smoke_setting(
+    bench, name: str, cases: int, tmp_path: Path
+) -> None:
+    command = run(name, tmp_path, "--submission", str(tmp_path / "out"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    files = sorted((shared_work / "results").glob(f"{name}*.csv"))
-    assert len(files) == (2 if name == "table10" else 1)
-    for path in files:
-        brats = "brats" in path.name or name == "table12"
-        lines = read(path)
-        assert {*ROWS[name]} <= {line["row"] for line in lines}
-        for row in ROWS[name]:
-            mine = [line for line in lines if line["row"] == row]
-            cases = {line["case"] for line in mine} - {""}
-            assert len(cases) == (2 if name != "table10" else 1 if brats else 3)
-            for metric in ("dice", "hd", "hd95", "msd"):
-                values = [line["value"] for line in mine if line["metric"] == metric]
-                assert len(values) == len(cases) * (3 if brats else 13)
-                assert any(values)
-            curve = [line["steps"] for line in mine if line["metric"] == "validation_dice"]
-            assert curve == (["10", "20"] if name == "table10" else [])
-        for figure in ("fig10", "fig11"):
-            assert path.with_name(f"{path.stem}_{figure}.png").exists() is (name == "table10")
-        maps = {file.name for file in out.glob("*/mots/seed_0/*")}
-        assert any(x.startswith("Brats18_" if brats else "label00") for x in maps)
+    path = tmp_path / "results" / f"{name}_smoke_phantom.csv"
+    lines, brats = read(path), name == "table12"
+    rows = [*transfer(bench, name).rows]
+    assert {*rows} == {line["row"] for line in lines}
+    for row in rows:
+        mine = [line for line in lines if line["row"] == row]
+        scored = {line["case"] for line in mine} - {""}
+        assert len(scored) == cases
+        for metric in ("dice", "hd", "hd95", "msd"):
+            values = [line["value"] for line in mine if line["metric"] == metric]
+            assert len(values) == len(scored) * (3 if brats else 13)
+            assert any(values)
+        curve = [line["steps"] for line in mine if line["metric"] == "validation_dice"]
+        fitted = ["0"] if "random head" not in row and row != "TFS" else []
+        assert curve == ([] if brats else [*fitted, "10", "20"])
+    for figure in ("fig10", "fig11"):
+        assert path.with_name(f"{path.stem}_{figure}.png").exists() is not brats
+    maps = {file.name for file in (tmp_path / "out").glob("*/mots/seed_0/*")}
+    assert any(x.startswith("Brats18_" if brats else "label00") for x in maps)
     assert "95 % interval" in done.stdout
     assert "paper's" in done.stdout
 
