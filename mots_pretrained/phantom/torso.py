@@ -19,7 +19,7 @@ from mots_pretrained.phantom.space import Grid
 from mots_pretrained.phantom.tissues import PHASES, Look
 
 _SHAPE = (96, 128, 128)
-_SLABS = 0.4  # share of thin slabs and of odd fields of view, at randomise 1
+SLABS = 0.4  # share of thin slabs and of odd fields of view, at randomise 1
 Triple = tuple[float, float, float]
 
 
@@ -143,7 +143,7 @@ def _view(
     if rng.random() < 0.5 * randomise:
         middle, reach = rng.uniform(-200, 200), rng.uniform(90, 260)
         bottom, top = max(middle - reach, -400), min(middle + reach, 310)
-    if shape is None and spacing is not None and rng.random() < _SLABS * randomise:
+    if shape is None and spacing is not None and rng.random() < SLABS * randomise:
         bottom, top = _slab(rng, bottom, top, spacing[0])
     ends = anatomy.outline(bottom, top)  # of the body, in the scanner's millimetres
     ends[:, 0] = anatomy.heights(bottom), anatomy.heights(top)
@@ -177,7 +177,7 @@ def _field_of_view(
     """
     waist = np.ptp(anatomy.outline(-70, 0), axis=0)[2]
     share = np.clip(np.exp(rng.normal(np.log(1.27), 0.16)), 1.05, 1.95)
-    if rng.random() < _SLABS * randomise:
+    if rng.random() < SLABS * randomise:
         return float(waist * rng.uniform(0.7, 2.2))
     return float(max(share * waist, 1.03 * size[1:].max() + 10))
 
