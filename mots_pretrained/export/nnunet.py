@@ -12,6 +12,7 @@ import torch
 from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
+from mots_pretrained.export.nnunet_network import largest_first
 from mots_pretrained.export.nnunet_resampling import RESAMPLING
 from mots_pretrained.files import replacing, write_json, write_text
 from mots_pretrained.model.pretrained import Pretrained
@@ -54,7 +55,8 @@ def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
     naming ``FOLDER/trainer``, by ``nnUNetv2_predict_from_modelfolder -i SCANS -o OUT -m FOLDER``.
     Reading and deciding are nnU-Net's, resampling and sliding windows this package's, so that
     labels are `Predictor`'s. Classes that exclude each other are numbered from 1, as nnU-Net
-    wants; what nnU-Net saves as probabilities is none.
+    wants; regions come with the largest first, since nnU-Net writes each over those before it.
+    What nnU-Net saves as probabilities is none.
 
     Args:
         network: A segmenter, or an ensemble of them, of which each becomes a fold.
@@ -103,10 +105,11 @@ def _dataset(config: ModelConfig) -> dict[str, Any]:
     if config.exclusive:  # whose labels count up from 0 in nnU-Net
         numbered = {name: number for number, name in enumerate(config.classes, start=1)}
         return {**described, "labels": {"background": 0, **numbered}}
+    regions = {config.classes[k]: list(values[config.classes[k]]) for k in largest_first(config)}
     return {
         **described,
-        "labels": {"background": 0, **{name: list(own) for name, own in values.items()}},
-        "regions_class_order": [own for own, *_ in values.values()],
+        "labels": {"background": 0, **regions},
+        "regions_class_order": [own for own, *_ in regions.values()],
     }
 
 

@@ -25,8 +25,9 @@ class NnunetNetwork(ProbabilityNetwork):
     """Runs a segmenter over all of a scan by this package's own sliding window.
 
     nnU-Net decides by the largest output, or by the sign where regions overlap; the outputs are
-    probabilities, scaled; for regions less their thresholds, for classes weighted by the odds of
-    these, so that it decides as `Predictor` does.
+    probabilities, scaled; for regions less their thresholds and with the largest region first,
+    which nnU-Net writes the next ones over, for classes weighted by the odds of their thresholds,
+    so that it decides as `Predictor` does.
 
     Args:
         config: The segmenter's configuration, as plans.json has it.
@@ -57,9 +58,16 @@ class NnunetNetwork(ProbabilityNetwork):
             out[0] = 1.0  # around the scan is background
         else:
             found = found - found.new_tensor(self.thresholds)[:, None, None, None]
+            found = found[largest_first(self.config)]
             out -= 0.5
         out[(slice(None), *inside)] = found
         return (SCALE * out).to(scan.device)
+
+
+def largest_first(config: ModelConfig) -> list[int]:
+    """Return the places of overlapping regions in the order in which nnU-Net may write them."""
+    rank = class_rule(config).rank
+    return sorted(range(len(rank)), key=lambda place: rank[place])
 
 
 def _box(scan: Tensor) -> tuple[slice, ...]:

@@ -32,8 +32,8 @@ def network(kind: str, seed: int = 0, **changes) -> torch.nn.Module:
     torch.manual_seed(seed)
     if kind == "regions":
         contract = dataclasses.replace(small("segmenter").preprocessing, intensity="zscore")
-        changes |= {"classes": tuple(REGIONS), "class_values": tuple(REGIONS.values())}
-        changes |= {"exclusive": False, "preprocessing": contract}
+        named = {"classes": tuple(REGIONS), "class_values": tuple(REGIONS.values())}
+        changes = {**named, "exclusive": False, "preprocessing": contract, **changes}
     net = build(small("segmenter", **changes)).eval()
     with torch.no_grad():
         net.head.weight *= 5  # a random head decides for one class almost everywhere
@@ -176,3 +176,26 @@ def test_nnunet_s_own_predictor_gives_the_same_labels(kind, tmp_path):
             one, other = np.isin(found, values), np.isin(expected, values)
             assert other.sum() > 50, (scan.name, name)
             assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.999, (scan.name, name)
+
+
+def test_regions_that_come_smallest_first_are_written_largest_first(tmp_path):
+    """As BraTS's come: nnU-Net would write the whole tumour over all that lies in it."""
+    values = {"core": (1, 4), "enhancing": (4,), "whole": (2, 1, 4)}
+    net = network("regions", classes=tuple(values), class_values=tuple(values.values()))
+    export_nnunet(net, tmp_path)
+    dataset = json.loads((tmp_path / "dataset.json").read_text())
+    assert list(dataset["labels"]) == ["background", "whole", "core", "enhancing"]
+    assert dataset["regions_class_order"] == [2, 1, 4]
+    own = NnunetNetwork(dataclasses.asdict(net.config))
+    own.module.load_state_dict(net.state_dict())
+    image = torch.randn(1, 20, 40, 70) * 100 + 0.5
+    with torch.no_grad():
+        found = own.eval()(image[None])[0].flip((-2, -1))
+    labels = np.zeros(found.shape[1:])
+    for channel, value in zip(found, dataset["regions_class_order"], strict=True):
+        labels[channel.numpy() > 0] = value  # as nnU-Net's LabelManager does
+    ours = np.ascontiguousarray(image.flip((-2, -1)).numpy())
+    volume = Volume.with_spacing(ours, net.config.preprocessing.spacing)
+    expected = Predictor(net).segment(volume, ours).labels
+    assert len(np.unique(expected)) > 2
+    np.testing.assert_array_equal(labels, expected)
