@@ -8,6 +8,7 @@ import re
 import types
 import typing
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -44,6 +45,49 @@ def check_name(what: str, name: str) -> None:
             f"{what}: {name!r:.80} is not allowed as a name; use 1 to {_LONGEST_NAME} letters, "
             "digits, blanks and signs, with no backslash and no dot or slash in front"
         )
+
+
+def label_classes(labels: Mapping[str, Any], where: str) -> dict[str, tuple[int, ...]]:
+    """Read which label values make up each class, as the ``labels`` of a dataset.json say it.
+
+    Version 1 gives value to name, and a name may come again; version 2 name to value, or to
+    several. The former is told by keys that are all numbers and values that are all names. The
+    background is left out.
+
+    Raises:
+        UserError: If an entry is neither; the message begins with ``where``.
+
+    Example:
+        >>> label_classes({"background": 0, "organ": [1, 2], "tumour": 2}, "dataset.json")
+        {'organ': (1, 2), 'tumour': (2,)}
+        >>> label_classes({"0": "background", "1": "lesion", "2": "lesion"}, "dataset.json")
+        {'lesion': (1, 2)}
+    """
+    numbered = all(_whole(key) is not None for key in labels)
+    first = numbered and all(isinstance(value, str) for value in labels.values())
+    classes: dict[str, tuple[int, ...]] = {}
+    for key, value in labels.items():
+        name, values = (value, key) if first else (key, value)
+        numbers = [_whole(each) for each in (values if isinstance(values, list) else [values])]
+        if not name.strip() or not numbers or None in numbers:
+            raise UserError(
+                f"{where}: the label {key!r:.80}: {value!r:.80} is no name with its value"
+            )
+        own = [number for number in numbers if number]
+        if own and name.lower() != "background":
+            classes[name] = tuple(dict.fromkeys((*classes.get(name, ()), *own)))
+    return classes
+
+
+def _whole(value: Any) -> int | None:
+    """Read a whole number, also as text or as 1.0; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return int(number) if number >= 0 and number.is_integer() else None
 
 
 def read_json(path: Path) -> Any:

@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.data.layouts.collection import (
-    CaseFiles,
-    Classes,
-    Collection,
-    exclude_each_other,
-)
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, exclude_each_other
 from mots_pretrained.data.layouts.labelled import tell_labelled
 from mots_pretrained.data.layouts.pairs import case_name, pair_files
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
-from mots_pretrained.parse import read_json
+from mots_pretrained.parse import label_classes, read_json
 
 DESCRIPTION = "dataset.json"
 SPLITS = "splits_final.json"
@@ -41,7 +36,8 @@ def find_nnunet(folder: Path) -> Collection | None:
         return None
     description = _read(path)
     cases = _cases(folder, description)
-    classes = _classes(description.get("labels"), path)
+    labels = description.get("labels")
+    classes = label_classes(labels, f"{path}") if isinstance(labels, dict) else {}
     ignored = classes.pop("ignore", None)
     if not classes:
         raise UserError(f'{path} names no classes; it wants "labels": {{"0": "background", ...}}')
@@ -145,40 +141,6 @@ def _channels(named: Any) -> tuple[str, ...] | None:
         return None
     keys = sorted(named, key=lambda key: (len(str(key)), str(key)))  # 2 comes before 10
     return tuple(str(named[key]).lower() for key in keys)
-
-
-def _classes(labels: Any, path: Path) -> Classes:
-    """Read ``labels`` of either version; the background is left out.
-
-    Version 1 is told by keys that are all numbers and values that are all names.
-    """
-    if not isinstance(labels, dict):
-        return {}
-    numbered = all(_number(key) is not None for key in labels)
-    first = numbered and all(isinstance(value, str) for value in labels.values())
-    classes: Classes = {}
-    for key, value in labels.items():
-        name, values = (value, key) if first else (key, value)
-        numbers = [_number(each) for each in (values if isinstance(values, list) else [values])]
-        if not name.strip() or not numbers or None in numbers:
-            raise UserError(
-                f"{path}: the label {key!r:.80}: {value!r:.80} is no name with its value"
-            )
-        if name.lower() != "background" and numbers != [0]:
-            own = [number for number in numbers if number is not None]
-            classes[name] = tuple(dict.fromkeys((*classes.get(name, ()), *own)))
-    return classes
-
-
-def _number(value: Any) -> int | None:
-    """Read a whole number, also as text or as 1.0; None of anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return int(number) if number >= 0 and number.is_integer() else None
 
 
 def _read(path: Path) -> dict[str, Any]:
