@@ -225,3 +225,14 @@ def test_wrong_input_is_told():
         measure([1], [1], spacing=[1.0], metrics=["iou"])
     with pytest.raises(ValueError, match="at least one metric"):
         measure([1], [1], spacing=[1.0], metrics=[])
+
+
+@pytest.mark.parametrize("spacing", [1.0, 1.0000001, 0.99999994])
+def test_a_spacing_that_a_header_has_rounded_does_not_move_the_tolerance(spacing):
+    """An oblique scan's 1 mm is 1.0000001 in single precision; its NSD fell from 1 to 0.65."""
+    mask = np.zeros((12, 12, 12), bool)
+    mask[3:6, 3:6, 3:6] = True
+    moved = np.roll(mask, 2, axis=0)
+    assert measure(mask, moved, spacing=(spacing,) * 3, metrics=["nsd"], tolerance=2.0)["nsd"] == 1
+    less = measure(mask, moved, spacing=(spacing,) * 3, metrics=["nsd"], tolerance=1.99)["nsd"]
+    assert less < 0.7
