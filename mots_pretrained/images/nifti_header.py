@@ -54,6 +54,7 @@ def read_header(path: Path) -> Any:
         if len(block) < kind.template_dtype.itemsize:
             raise UserError(f"{path} is truncated (its header ends early); fetch it again")
         header = kind(block, endianness="<" if little in sizes else ">", check=False)
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1  # by NIfTI's own code, 0 means 1
     if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
         raise UserError(f"{path} is not a single NIfTI file; export the scan as .nii or .nii.gz")
     _check_header(header, path)

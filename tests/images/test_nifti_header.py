@@ -77,3 +77,19 @@ def test_forms_that_agree_are_not_warned_of(tmp_path: Path, degrees: float) -> N
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     volume = read_volume(forms(tmp_path / "a.nii.gz", turn @ AFFINE, turn @ AFFINE))
     assert volume.spacing == pytest.approx((4.0, 2.5, 1.5))
+
+
+@pytest.mark.parametrize(("stored", "read"), [(0.0, 1.0), (-1.0, -1.0), (2.5, 1.0)])
+@pytest.mark.parametrize("sform_code", [0, 1])
+def test_a_handedness_of_0_is_1_as_nifti_says(tmp_path, recwarn, stored, read, sform_code):
+    """It was a damaged orientation, or with an sform a contradiction to it."""
+    affine = np.diag([-1.5, -2.5, 4.0 * read, 1.0])
+    image = nib.Nifti1Image(ramp(), affine)
+    image.set_qform(affine, 1)
+    image.set_sform(affine, sform_code)
+    nib.save(image, tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[76:80] = np.float32(stored).tobytes()  # pixdim[0]
+    (tmp_path / "a.nii").write_bytes(raw)
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").file_affine, affine, atol=1e-6)
+    assert not recwarn.list
