@@ -33,6 +33,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.reading import read_grid
+from mots_pretrained.images.scan_files import parts
 from mots_pretrained.images.volume import Volume
 
 
@@ -213,7 +214,7 @@ def _provenance(
 
 def _stats(job: Job) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return size and time of change of every file."""
-    found = [path.stat() for path in job.paths]
+    found = [part.stat() for path in job.paths for part in parts(path)]
     return tuple(one.st_size for one in found), tuple(one.st_mtime_ns for one in found)
 
 
@@ -226,8 +227,8 @@ def _names(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _checksum(paths: Sequence[Path]) -> str:
     """Return the SHA-256 of some files one after the other; "" of none."""
     digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
+    for part in (part for path in paths for part in parts(path)):
+        with part.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest() if paths else ""

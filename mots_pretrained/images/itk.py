@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.extra import extra
-from mots_pretrained.images.itk_header import check_meta_header, check_nrrd_header
+from mots_pretrained.images.itk_header import check_meta_header, check_nrrd_header, data_file
 from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.nifti_header import check_affine
 
@@ -28,7 +29,8 @@ def read_itk(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray[n
 
     Args:
         path: An existing NRRD or MetaImage file.
-        digest: A hash of ``hashlib`` that is fed the file's bytes.
+        digest: A hash of ``hashlib`` that is fed the file's bytes, and those of the file that holds
+            its voxels where that is another one.
 
     Returns:
         The voxels ``(X, Y, Z)`` or ``(X, Y, Z, C)`` and the affine to world millimetres (RAS+).
@@ -54,9 +56,9 @@ def read_itk(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray[n
     array = array.transpose(order).copy(order="K")
     check_finite(array, path)
     if digest is not None:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        for part in (path, data_file(path)):
+            if part is not None:
+                digest.update(part.read_bytes())
     return array, _affine(image, path)
 
 
@@ -88,6 +90,34 @@ def segment_values(path: Path) -> dict[str, int]:
         )
         for n in numbers
     }
+
+
+def common_segments(paths: Iterable[Path]) -> dict[str, int]:
+    """Names and values of the segments of several ``.seg.nrrd`` files, which must agree.
+
+    3D Slicer numbers the segments of each file by itself.
+
+    Raises:
+        UserError: If a name has another value in one file than in another, or a value another
+            name; or as `segment_values` does.
+    """
+    names: dict[str, tuple[int, Path]] = {}
+    values: dict[int, tuple[str, Path]] = {}
+    for path in paths:
+        for name, value in segment_values(path).items():
+            as_named, as_numbered = names.get(name), values.get(value)
+            if as_named is not None and as_named[0] != value:
+                raise UserError(
+                    f"{path} has {name!r:.80} as {value}, {as_named[1]} as {as_named[0]}; give its "
+                    "segments the same values in every file"
+                )
+            if as_numbered is not None and as_numbered[0] != name:
+                raise UserError(
+                    f"{path} has {value} as {name!r:.80}, {as_numbered[1]} as "
+                    f"{as_numbered[0]!r:.80}; give its segments the same names in every file"
+                )
+            names[name], values[value] = (value, path), (name, path)
+    return {name: value for name, (value, _) in names.items()}
 
 
 def _reader(path: Path) -> Any:

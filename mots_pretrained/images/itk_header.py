@@ -69,6 +69,20 @@ def check_nrrd_header(path: Path) -> None:
             _check_data_file(path, fields[name], own=())
 
 
+def data_file(path: Path) -> Path | None:
+    """Return the file beside a header that holds its voxels; None where they follow the header."""
+    if path.suffix.lower() not in (".mhd", ".mha", ".nhdr", ".nrrd"):
+        return None
+    for line in _lines(path):
+        match = re.match(r"\s*(?:ElementDataFile\s*=|data ?file:(?!=))\s*(.+?)\s*$", line, re.I)
+        if match:
+            is_beside = match[1].upper() != "LOCAL" and Path(match[1]).name == match[1]
+            return path.parent / match[1] if is_beside else None
+        if not line.strip() and path.suffix.lower() == ".nrrd":
+            break
+    return None
+
+
 def _check_data_file(path: Path, name: str, *, own: tuple[str, ...]) -> None:
     """Refuse a file of voxels that does not lie beside its header."""
     if name not in own and (not name or Path(name).name != name or "\\" in name or "%" in name):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mots_pretrained.errors import MissingFileError
 from mots_pretrained.images import itk
+from mots_pretrained.images.itk_header import data_file
 from mots_pretrained.images.nifti_header import SUFFIXES
 
 _ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", *itk.SUFFIXES, ".zip")
@@ -39,11 +40,17 @@ def stem(path: str | os.PathLike[str]) -> str:
     """Name of a scan without folder and ending: ``scans/ct.nii.gz`` gives ``ct``."""
     path = Path(path)
     if path.is_dir():
-        return path.resolve().name
+        return Path(os.path.abspath(path)).name  # a link's own name, as of a file
     for ending in _ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.stem
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """Return all the files of a scan: itself and, where its voxels are apart, the file of them."""
+    apart = data_file(path) if path.is_file() else None
+    return (path,) if apart is None or not apart.is_file() else (path, apart)
 
 
 def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:

@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.itk import segment_values
+from mots_pretrained.images.itk import common_segments, segment_values
 from mots_pretrained.images.reading import read_grid, read_labels, read_spacing, read_volume
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, parts, stem
 from mots_pretrained.images.volume import write_like
 
 ENDINGS = ["nrrd", "nhdr", "mha", "mhd"]
@@ -137,3 +137,40 @@ def test_bad_files_are_one_plain_line(tmp_path: Path, kind: str, message: str) -
         read_volume(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_segments_of_several_files_must_agree(tmp_path: Path) -> None:
+    for name, segments in {"a": {"liver": 1}, "b": {"bone": 1}, "c": {"liver": 2}}.items():
+        labels = image("uint8")
+        for number, (segment, value) in enumerate(segments.items()):
+            labels.SetMetaData(f"Segment{number}_ID", f"Segment_{value}")
+            labels.SetMetaData(f"Segment{number}_Name", segment)
+            labels.SetMetaData(f"Segment{number}_LabelValue", str(value))
+        sitk.WriteImage(labels, str(tmp_path / f"{name}.seg.nrrd"))
+    a, b, c = (tmp_path / f"{name}.seg.nrrd" for name in "abc")
+    assert common_segments([b, c]) == {"bone": 1, "liver": 2}
+    with pytest.raises(UserError, match=r"b.seg.nrrd has 1 as 'bone', .*a.seg.nrrd as 'liver'"):
+        common_segments([a, b])
+    with pytest.raises(UserError, match=r"c.seg.nrrd has 'liver' as 2, .*a.seg.nrrd as 1"):
+        common_segments([a, c])
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_digests_hold_voxels_that_lie_apart(tmp_path: Path, ending: str) -> None:
+    """A corrected file of voxels was not seen: its header stays the same."""
+    path = tmp_path / f"ct{ending}"
+    sitk.WriteImage(image(), str(path))
+    header, voxels = parts(path)
+    assert (header, voxels.parent) == (path, tmp_path)
+    before = digest_of(path)
+    assert before == hashlib.sha256(path.read_bytes() + voxels.read_bytes()).digest()
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert digest_of(path) != before
+    sitk.WriteImage(image(), str(tmp_path / "whole.mha"))
+    assert parts(tmp_path / "whole.mha") == (tmp_path / "whole.mha",)
+
+
+def digest_of(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    read_volume(path, digest=digest)
+    return digest.digest()
