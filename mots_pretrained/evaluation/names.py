@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.itk import segment_values
-from mots_pretrained.parse import read_json
+from mots_pretrained.images.itk import common_segments
+from mots_pretrained.parse import label_classes, read_json
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
@@ -107,10 +107,14 @@ def read_label_names(path: str | os.PathLike[str]) -> LabelNames:
     content = _content(Path(path))
     if isinstance(content, list):
         content = {str(name): value for value, name in enumerate(content, start=1)}
-    classes = _classes(content) if isinstance(content, dict) else {}
+    hint = 'write {"liver": 1, "spleen": [2, 3]}, say'
+    try:
+        classes = label_classes(content if isinstance(content, dict) else {}, f"{path}")
+    except UserError as error:
+        raise UserError(f"{error}, so it names no classes; {hint}") from None
     ignore = classes.pop("ignore", ())
     if not classes:
-        raise UserError(f'{path} names no classes; write {{"liver": 1, "spleen": [2, 3]}}, say')
+        raise UserError(f"{path} names no classes; {hint}")
     return LabelNames(classes, ignore, f"{path}")
 
 
@@ -127,7 +131,7 @@ def names_beside(path: Path) -> LabelNames | None:
     files = [path] if path.is_file() else sorted(folder.glob("*.seg.nrrd"))
     if not files or not files[0].name.endswith(".seg.nrrd"):
         return None
-    values = segment_values(files[0])  # what 3D Slicer calls its segments
+    values = common_segments(files)  # what 3D Slicer calls its segments
     classes = {name: (value,) for name, value in values.items()}
     return LabelNames(classes, source=f"{files[0]}") if classes else None
 
@@ -139,20 +143,3 @@ def _content(path: Path) -> Any:
     if isinstance(content, dict) and isinstance(content.get("labels"), dict | list):
         return content["labels"]
     return content
-
-
-def _classes(content: dict[Any, Any]) -> dict[str, tuple[int, ...]]:
-    """Read name and value in either order; nothing at all if an entry is neither."""
-    classes: dict[str, tuple[int, ...]] = {}
-    for key, value in content.items():
-        name, given = (value, key) if str(key).isdecimal() else (key, value)
-        numbers = given if isinstance(given, list) else [given]
-        if not isinstance(name, str) or not numbers or not all(map(_is_value, numbers)):
-            return {}
-        if values := tuple(int(number) for number in numbers if int(number) != 0):
-            classes[name] = values
-    return classes
-
-
-def _is_value(number: Any) -> bool:
-    return str(number).isdecimal() and not isinstance(number, bool)

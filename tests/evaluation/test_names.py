@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.names import (
     NAMED,
     LabelNames,
@@ -13,6 +14,8 @@ from mots_pretrained.evaluation.names import (
     names_beside,
     read_label_names,
 )
+from mots_pretrained.images.seg_nrrd import write_seg_nrrd
+from mots_pretrained.images.volume import Volume
 
 
 def written(tmp_path, content):
@@ -30,6 +33,7 @@ def written(tmp_path, content):
         ["liver", "spleen"],
         {"labels": {"0": "background", "1": "liver", "2": "spleen"}},
         {"labels": {"background": 0, "liver": 1, "spleen": 2}},
+        {"labels": {"background": 0, "liver": 1.0, "spleen": "2"}},
     ],
 )
 def test_every_form(tmp_path, content):
@@ -94,3 +98,23 @@ def test_classes_nest_as_the_others_do():
 def test_a_value_is_named_by_the_smallest_class_first():
     assert NAMED["mots"].named(2) == "liver_tumour, liver"
     assert NAMED["mots"].named(1) == "liver"
+
+
+def test_labels_are_read_as_training_reads_them(tmp_path):
+    """A name that came twice had its last value alone, and names that are digits were none."""
+    twice = {"labels": {"0": "background", "1": "lesion", "2": "lesion", "3": "organ"}}
+    names = read_label_names(written(tmp_path, twice))
+    assert names.classes == {"lesion": (1, 2), "organ": (3,)}
+    own = {"1": [1, 2], "2": 2}  # as mots predict writes them for classes so called
+    assert read_label_names(written(tmp_path, own)).classes == {"1": (1, 2), "2": (2,)}
+
+
+def test_slicer_s_files_that_number_their_segments_differently_are_refused(tmp_path):
+    """The first file's names held for all: liver and spleen of the second were exchanged."""
+    labels = Volume.with_spacing(np.ones((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
+    write_seg_nrrd(tmp_path / "a.seg.nrrd", labels.array, labels, {"liver": 1})
+    write_seg_nrrd(tmp_path / "b.seg.nrrd", labels.array, labels, {"liver": 1, "spleen": 2})
+    assert names_beside(tmp_path).classes == {"liver": (1,), "spleen": (2,)}
+    write_seg_nrrd(tmp_path / "c.seg.nrrd", labels.array, labels, {"spleen": 1})
+    with pytest.raises(UserError, match=r"c.seg.nrrd has 'spleen' as 1, .*b.seg.nrrd as 2; give"):
+        names_beside(tmp_path)

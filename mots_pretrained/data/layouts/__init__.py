@@ -27,6 +27,7 @@ from mots_pretrained.data.layouts.msd import find_msd
 from mots_pretrained.data.layouts.nnunet import DESCRIPTION, find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
+from mots_pretrained.images.itk import common_segments
 from mots_pretrained.images.scan_files import list_volumes
 from mots_pretrained.tasks import MOTS_TASKS
 
@@ -140,7 +141,8 @@ def find_labelled(folder: str | os.PathLike[str]) -> Collection:
 
     Raises:
         MissingFileError: If there is no such folder.
-        UserError: If the layout is unknown, or no case has labels; the message names one.
+        UserError: If the layout is unknown, no case has labels, or 3D Slicer's segmentations number
+            their segments differently; the message names one.
 
     Warns:
         UserWarning: If some cases have no labels; the message names one.
@@ -170,6 +172,11 @@ def find_labelled(folder: str | os.PathLike[str]) -> Collection:
             f"{bare[0].images[0]}",
             stacklevel=2,
         )
+    common_segments(
+        case.label
+        for case in found.labelled
+        if case.label is not None and case.label.name.lower().endswith(".seg.nrrd")
+    )  # refuses values that mean one thing here and another there
     classes = found.classes
     if classes is None and found.task is not None:
         task = found.task
