@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection
@@ -31,7 +32,8 @@ def pair_files(images: Path, labels: Path) -> tuple[CaseFiles, ...]:
 
     Raises:
         MissingFileError: If one of the two folders is missing.
-        UserError: If there is no image, or one without its label; the message names it.
+        UserError: If there is no image, one without its label, two of one channel, or cases that
+            have different channels; the message names it.
 
     Warns:
         UserWarning: If a label map has no image; the message names it.
@@ -44,25 +46,40 @@ def pair_files(images: Path, labels: Path) -> tuple[CaseFiles, ...]:
         other = true.setdefault(_key(path), path)
         if other != path:
             raise UserError(f"{other} and {path} are both of {_key(path)}; keep one of them")
-    groups: dict[str, list[Path]] = {}
+    groups: dict[str, dict[str, Path]] = {}
     for path in list_volumes(images):
-        key = _key(path)
-        if key not in true:
-            channel = re.fullmatch(r"(.+)_(\d{4})", key)
-            key = channel.group(1) if channel else key
+        key, number = _key(path), ""
+        if key not in true and (channel := re.fullmatch(r"(.+)_(\d{4})", key)):
+            key, number = channel.groups()
         if key not in true:
             raise UserError(f"{path} has no label of its name in {labels}")
-        groups.setdefault(key, []).append(path)
+        other = groups.setdefault(key, {}).setdefault(number, path)
+        if other != path:
+            raise UserError(f"{other} and {path} are both of {key}; keep one of them")
     if not groups:
         raise UserError(f"{images} holds no .nii or .nii.gz file")
+    _check_channels(groups)
     bare = [path for key, path in true.items() if key not in groups]
     if bare:
         more = f" (nor have {len(bare) - 1} more)" if len(bare) > 1 else ""
         warnings.warn(f"{bare[0]} has no image in {images}{more}; left out", stacklevel=2)
     return tuple(
-        CaseFiles(case_name(paths, true[key]), tuple(paths), true[key])
-        for key, paths in groups.items()
+        CaseFiles(case_name([*group.values()], true[key]), tuple(group.values()), true[key])
+        for key, group in groups.items()
     )
+
+
+def _check_channels(groups: Mapping[str, Mapping[str, Path]]) -> None:
+    """Refuse cases of as many channels, but not the same ones: one would be taken for another."""
+    known = {len(group): group for group in reversed(groups.values())}
+    for group in groups.values():
+        usual = known[len(group)]
+        if group.keys() != usual.keys():
+            files = [", ".join(path.name for path in one.values()) for one in (group, usual)]
+            raise UserError(
+                f"{next(iter(group.values())).parent} holds {files[0]} of one case and {files[1]} "
+                "of another; every case needs the same channels"
+            )
 
 
 def case_name(images: list[Path] | tuple[Path, ...], label: Path) -> str:
