@@ -115,7 +115,7 @@ def _pairs(predictions: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]]
         if (first := true.setdefault(case_key(path), path)) != path:
             raise UserError(f"{first} and {path} are named as one case; leave one of them")
     predicted = _label_maps(predictions)
-    if len(predicted) == len(true) == 1 and predictions.is_file():
+    if predictions.is_file() and truth.is_file():
         return {stem(predictions): (predictions, next(iter(true.values())))}, ()
     of: dict[str, Path] = {}
     for path in predicted:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mots_pretrained.config import ModelConfig
+from mots_pretrained.errors import MissingFileError
 from mots_pretrained.evaluation.files import case_key, score_files
 from mots_pretrained.evaluation.names import NAMED, LabelNames
 from mots_pretrained.images.seg_nrrd import write_seg_nrrd
@@ -370,3 +371,14 @@ def test_a_seg_nrrd_names_its_own_segments_and_is_no_second_case(tmp_path):
     write(tmp_path / "out/img0001_seg.nii.gz", LIVER)
     results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
     assert cases(results) == {"img0001_seg": {"liver": {"dice": 1.0}}}
+
+
+def test_one_label_map_is_not_scored_against_another_cases_truth(tmp_path):
+    """A folder of one truth was taken for the prediction's, whatever its name."""
+    one = write(tmp_path / "out/x_seg.nii.gz", LIVER)
+    other = write(tmp_path / "truth/y.nii.gz", LIVER)
+    with pytest.raises(MissingFileError, match=r"would be called x\.nii\.gz"):
+        score_files(one, other.parent, metrics=["dice"])
+    assert score_files(one, other, metrics=["dice"]).mean_dice == 1
+    write(tmp_path / "truth/x.nii.gz", LIVER)
+    assert [c.name for c in score_files(one, other.parent, metrics=["dice"]).cases] == ["x_seg"]
