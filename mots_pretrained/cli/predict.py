@@ -169,7 +169,9 @@ def predict(
     folder = output if is_cohort(scan, scans) else None
     if engine == "ray" and folder is None:
         raise UserError("--engine ray shares out the scans of a folder; give one, or leave it out")
-    scans, skipped = _chosen(scans, outputs, predictor, part, skip_existing)
+    scans, skipped = _chosen(
+        scans, outputs, predictor, part, skip_existing, {"model": model, **_protocol(predictor)}
+    )
     console.say(f"Segmenting with {model} on {chosen if engine == 'local' else 'a Ray cluster'}")
     begin_work()
     try:
@@ -296,7 +298,12 @@ class _Outputs:
 
 
 def _chosen(
-    scans: list[CaseFiles], outputs: _Outputs, predictor: Predictor, part: str, skip_existing: bool
+    scans: list[CaseFiles],
+    outputs: _Outputs,
+    predictor: Predictor,
+    part: str,
+    skip_existing: bool,
+    made_by: dict[str, Any],
 ) -> tuple[list[CaseFiles], list[str]]:
     """Return the scans of this run, and the names of those whose results are there."""
     from mots_pretrained.inference.resume import left_to_do, part_of
@@ -313,6 +320,7 @@ def _chosen(
         probabilities=outputs.probabilities,
         formats=outputs.formats,
         shared=bool(part),
+        made_by=made_by,
     )
     skipped = [scan.name for scan in scans if scan not in left]
     if skipped:
@@ -346,11 +354,18 @@ def _writer(predictor: Predictor, outputs: _Outputs, model: str) -> Write:
         files=scan.images,
         told={
             "state": scan.state,
+            **_protocol(predictor),
             **({} if scan.series is None else {"series": series_key(scan.series)}),
         },
         config=predictor.config,
         model=model,
     )
+
+
+def _protocol(predictor: Predictor) -> dict[str, Any]:
+    """Return what of the way of predicting changes results, as the file of volumes records it."""
+    names = ("overlap", "flips", "postprocess")
+    return {name: getattr(predictor, name) for name in names}
 
 
 def _show(told: dict[str, Any] | Failure) -> None:

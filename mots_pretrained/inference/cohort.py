@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import time
@@ -21,6 +22,7 @@ from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.inference.ahead import ahead
 from mots_pretrained.inference.dicom_scans import (
     dicom_scans,
+    listed_as,
     may_be_dicom,
     source_of,
     state_of,
@@ -181,7 +183,7 @@ def segment_scans(
         elif output is None:
             raise item.error
         else:
-            settled.fail(item.scan, Failure.of(item.scan.images[0].name, item.error))
+            settled.fail(item.scan, Failure.of(listed_as(item.scan), item.error))
 
     def read(scan: CaseFiles) -> _InWork:
         item = _InWork(scan)
@@ -244,7 +246,7 @@ class Settled:
         self._tell(scan, failure)
 
     def _tell(self, scan: CaseFiles, told: dict[str, Any] | Failure) -> None:
-        self.seen.append(scan.images[0].name)
+        self.seen.append(listed_as(scan))
         if self.output is not None:
             write_failures(self.output, self.failures, self.seen)
         if self.on_scan is not None:
@@ -345,10 +347,10 @@ def _read(
 
 def _one_scan(files: list[Path], channels: int) -> CaseFiles:
     """Name the scan that files given one by one make up, as it would be named in their folder."""
-    wanted = {path.resolve() for path in files}
+    wanted = {os.path.abspath(path) for path in files}  # links stay what they are called
     beside = list_volumes(files[0].parent) if channels == 1 else files
     for scan in _grouped(beside, channels):
-        if {path.resolve() for path in scan.images} == wanted:
+        if {os.path.abspath(path) for path in scan.images} == wanted:
             return CaseFiles(scan.name, tuple(files))
     return CaseFiles(stem(files[0]), tuple(files))
 
@@ -377,7 +379,7 @@ def _holds_channels(path: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again where the file is read
-            return len(read_grid(path)[0]) > 3
+            return math.prod(read_grid(path)[0][3:]) > 1
     except (ValueError, OSError):
         return False
 

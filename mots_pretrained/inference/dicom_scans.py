@@ -10,7 +10,7 @@ from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.files import file_names
 from mots_pretrained.images.dicom import Series, choose_series, find_series, matching, volumes_of
 from mots_pretrained.images.dicom_files import is_dicom
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, parts, stem
 
 _LISTED = 20  # series, in a message
 
@@ -76,6 +76,11 @@ def source_of(scan: CaseFiles) -> list[str]:
     return files if scan.series is None else [*files, series_key(scan.series)]
 
 
+def listed_as(scan: CaseFiles) -> str:
+    """Return how the list of failures calls a scan: folders of DICOM series often share a name."""
+    return scan.images[0].name if scan.series is None else scan.name
+
+
 def state_of(scan: CaseFiles) -> tuple[tuple[int, int], ...]:
     """Return size and time of change of each file; of a folder those of all files in it.
 
@@ -84,7 +89,7 @@ def state_of(scan: CaseFiles) -> tuple[tuple[int, int], ...]:
     """
     states = []
     for path in scan.images:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = sorted(path.iterdir()) if path.is_dir() else [*parts(path)]
         found = [file.stat() for file in files]
         states.append(
             (sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0))

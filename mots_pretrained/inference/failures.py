@@ -17,7 +17,10 @@ FAILURES = "failures.csv"
 
 
 class Failure(NamedTuple):
-    """A scan that failed: its first file, the kind of error, and the reason in one line."""
+    """A scan that failed: its first file, the kind of error, and the reason in one line.
+
+    Of a DICOM series, whose folder's name need not be its own, the scan's name is the file.
+    """
 
     file: str
     kind: str

@@ -130,6 +130,15 @@ def state_told(folder: str | os.PathLike[str], name: str) -> tuple[tuple[int, in
         return None
 
 
+def was_made_by(folder: str | os.PathLike[str], name: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the file of volumes of a scan says these things of how its results were made."""
+    try:
+        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
+        return all(report.get(key) == value for key, value in facts.items())
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def _from(folder: Path, file: str | os.PathLike[str]) -> str:
     """Path of a file as seen from a folder, which stays true where both are moved together."""
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mots_pretrained.data.ray_workers import connected
 from mots_pretrained.errors import UserError
 from mots_pretrained.inference.cohort import Settled, Write, segment_scans
+from mots_pretrained.inference.dicom_scans import listed_as
 from mots_pretrained.inference.failures import Failure
 from mots_pretrained.stages import stage
 
@@ -76,7 +77,7 @@ def segment_scans_by_ray(
                     one = waiting.pop(0)
                     settled.fail(one.scan, _lost(one.scan, "no machine of the cluster is left"))
     places = {scan.name: number for number, scan in enumerate(scans)}
-    files = {scan.images[0].name: number for number, scan in enumerate(scans)}
+    files = {listed_as(scan): number for number, scan in enumerate(scans)}
     return (
         sorted(settled.reports, key=lambda report: places.get(report["scan"], 0)),
         sorted(settled.failures, key=lambda failure: files.get(failure.file, 0)),
@@ -207,13 +208,13 @@ class _Actor:
         try:
             reports, _ = segment_scans(self.predictor, [scan], self.write)
         except Exception as error:
-            failure = Failure.of(scan.images[0].name, error)
+            failure = Failure.of(listed_as(scan), error)
             return _End(failure, is_final=isinstance(error, UserError))
         return _End(None, reports[0])
 
 
 def _lost(scan: CaseFiles, why: str) -> Failure:
-    return Failure(scan.images[0].name, "RuntimeError", why)
+    return Failure(listed_as(scan), "RuntimeError", why)
 
 
 def _devices(ray: Any, device: str) -> tuple[int, dict[str, Any], str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UserError
@@ -20,6 +21,7 @@ from mots_pretrained.inference.outputs import (
     VOLUMES,
     sources_of,
     state_told,
+    was_made_by,
 )
 
 
@@ -44,6 +46,7 @@ def left_to_do(
     probabilities: bool = False,
     formats: Sequence[str] = ("nifti",),
     shared: bool = False,
+    made_by: Mapping[str, Any] | None = None,
 ) -> list[CaseFiles]:
     """Return the scans that lack a result, and remove what a killed run left half written of them.
 
@@ -57,6 +60,8 @@ def left_to_do(
         probabilities: Whether probabilities are wanted.
         formats: Formats wanted, names of `images.segmentation.FORMATS`.
         shared: Whether other processes write into ``output`` at the same time.
+        made_by: What the file of volumes says of the model and how it was run; results that were
+            made otherwise count as none. None takes all.
     """
     if not shared:
         for name in (LABELS, FAILURES, COHORT):
@@ -73,6 +78,7 @@ def left_to_do(
         same = sources_of(output, scan.name) == source_of(scan)
         told = state_told(output, scan.name)
         same = same and (told is None or told == state_of(scan))
+        same = same and (made_by is None or was_made_by(output, scan.name, made_by))
         if same and all(file.is_file() for file in files):
             continue
         for file in files:

@@ -18,6 +18,7 @@ from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import LOCK
+from mots_pretrained.images.scan_files import stem
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import (
@@ -364,3 +365,24 @@ def test_lists_of_failures_of_several_machines_become_one(tmp_path):
         thread.join()
     with open(tmp_path / "out" / "failures.csv", newline="") as file:
         assert [row["file"][0] for row in csv.DictReader(file)] == ["a", "b", "c", "d"]
+
+
+def test_a_link_is_called_by_its_own_name(tmp_path):
+    """b was called a, since both lead to one file; its results would have been a's."""
+    real = scan(tmp_path / "store" / "7f3a.nii.gz")
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        (tmp_path / "in" / f"{name}.nii.gz").symlink_to(real)
+    assert find_scans([tmp_path / "in" / "b.nii.gz"], 1)[0].name == "b"
+    (tmp_path / "patient").symlink_to(tmp_path / "store", target_is_directory=True)
+    assert stem(tmp_path / "patient") == "patient"
+
+
+def test_channels_that_are_stored_with_a_fourth_axis_of_one_are_joined(tmp_path):
+    import nibabel as nib
+
+    for number in range(2):
+        plain = nib.load(scan(tmp_path / f"case_{number:04d}.nii.gz"))
+        array = np.asarray(plain.dataobj)[..., None]
+        nib.save(nib.Nifti1Image(array, plain.affine), tmp_path / f"case_{number:04d}.nii.gz")
+    assert [(s.name, len(s.images)) for s in find_scans([tmp_path], 2)] == [("case", 2)]

@@ -28,7 +28,8 @@ def finish(out: Path, name: str) -> None:
     (out / f"{name}_seg.nii.gz").touch()
     (out / f"{name}_overlay.png").touch()
     source = os.path.relpath(os.path.realpath(f"{name}.nii.gz"), os.path.realpath(out))
-    write_json(out / f"{name}_volumes.json", {"files": [source]})
+    made_by = {"model": "m", "flips": False}
+    write_json(out / f"{name}_volumes.json", {"files": [source], **made_by})
 
 
 def test_scans_whose_results_are_whole_are_left_out(tmp_path):
@@ -83,3 +84,17 @@ def test_a_scan_whose_file_has_changed_is_segmented_again(tmp_path):
     place.write_bytes(b"two")
     os.utime(place, ns=(0, state[0][1] + 1))
     assert left_to_do([scan], tmp_path) == [scan]
+
+
+def test_results_of_another_model_or_made_otherwise_count_as_none(tmp_path):
+    """A folder was completed by a second model without a word."""
+    finish(tmp_path, "a")
+    (tmp_path / "a_overlay.png").touch()
+
+    def left(**made_by):
+        return left_to_do(SCANS[:1], tmp_path, made_by=made_by)
+
+    assert left(model="m", flips=False) == []
+    assert left(model="other", flips=False) == SCANS[:1]
+    assert left(model="m", flips=True) == SCANS[:1]
+    assert left(model="m", flips=False, overlap=0.5) == SCANS[:1]  # of an older version
