@@ -167,7 +167,7 @@ def _held_out(text: str, data: str) -> dict[str, Any]:
         if fold >= len(splits):
             raise UserError(f"--val {text}: the folds are 0 to {len(splits) - 1}")
         return {"validation": splits[fold]}
-    number = text.removeprefix("-").isdigit()
+    number = re.fullmatch(r"-?(0|[1-9][0-9]*)", text)  # 0007 is a case
     return {"held_out": int(text)} if number else {"validation": _words(text)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,9 +65,13 @@ def describe(
     Raises:
         UserError: If cases differ in their channels, or there is nothing but background; the
             message names a file.
+
+    Warns:
+        UserWarning: If the recipe gives a class other label values than the folder does.
     """
     own = recipe.class_values or tuple((n,) for n in range(1, len(recipe.classes) + 1))
     named = dict(zip(recipe.classes, own, strict=True)) or found.classes
+    _tell_of_other_values(named, found)
     facts = survey(
         found,
         intensities=3 if found.channels is None else 0,
@@ -260,6 +265,21 @@ def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Parts:
         [scan for index, scan in enumerate(scans) if index not in held],
         [scan for index, scan in enumerate(scans) if index in held],
     )
+
+
+def _tell_of_other_values(named: Classes | None, found: Collection) -> None:
+    """Warn of a class that the recipe gives other label values than the folder does."""
+    if named is None or found.classes is None or found.cases[0].masks:  # numbered by us
+        return
+    for name, own in named.items():
+        there = found.classes.get(name, own)
+        if {*there} != {*own}:
+            values = [" ".join(map(str, group)) for group in (own, there)]
+            warnings.warn(
+                f"{name} is to be {values[0]}, but {found.folder} says {values[1]}; the former is "
+                "taken, so be sure that the label maps have it so",
+                stacklevel=3,
+            )
 
 
 def _values_found(found: Collection, facts: Mapping[str, Facts]) -> Classes:

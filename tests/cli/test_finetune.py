@@ -186,7 +186,8 @@ def test_a_fold_of_nnunet_s_splits_is_held_out(data, tmp_path, called, capsys):
 @pytest.mark.parametrize(
     ("words", "held_out", "names"),
     [([], None, ()), (["--val", "0"], 0, ()), (["--val", "bcv"], None, BCV_VALIDATION),
-     (["--val", "img0001, img0002"], None, ("img0001", "img0002"))],
+     (["--val", "img0001, img0002"], None, ("img0001", "img0002")), (["--val", "2"], 2, ()),
+     (["--val", "0007"], None, ("0007",))],
 )  # fmt: skip
 def test_which_cases_are_held_out(data, tmp_path, called, capsys, words, held_out, names):
     assert main(["finetune", "-i", str(data), "-o", str(tmp_path / "o"), *words]) == 0

@@ -146,3 +146,17 @@ def test_brats_phantoms_are_mri_with_nested_regions(tmp_path):
     brain = case.image[0] != 0
     assert case.image[0][brain].mean() == pytest.approx(0, abs=1e-3)
     assert case.image[0][brain].std() == pytest.approx(1, abs=1e-3)
+
+
+def test_other_values_than_the_folders_are_told(tmp_path):
+    """--classes tumour,organ calls 1 the tumour, whatever dataset.json says."""
+    folder = collection((written(tmp_path, "b", 400),), {"organ": (1,), "tumour": (2,)}, ("ct",))
+    swapped = recipe(classes=("tumour", "organ"), class_values=((1,), (2,)))
+    with pytest.warns(UserWarning, match="the former is taken") as told:
+        assert describe(folder, WEIGHTS, swapped).classes == {"tumour": (1,), "organ": (2,)}
+    assert [str(w.message)[:45] for w in told] == [
+        "tumour is to be 1, but data says 2; the forme",
+        "organ is to be 2, but data says 1; the former",
+    ]
+    same = recipe(classes=("tumour", "organ"), class_values=((2,), (1,)))
+    assert describe(folder, WEIGHTS, same).classes == {"tumour": (2,), "organ": (1,)}
