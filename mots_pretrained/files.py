@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,7 @@ LOCK = ".lock"
 RUN_LOG = "run.log"
 """Name of the file in which a run tells of itself."""
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}  # as of some network file systems
 _LONGEST_NAME = 200  # bytes; file systems take 255, endings included
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{d}{i}" for d in ("COM", "LPT") for i in range(1, 10))}
 
@@ -138,6 +141,9 @@ def locked(folder: str | os.PathLike[str], *, wait: bool = False) -> Iterator[No
 
     Raises:
         UserError: If another process holds the folder and is not waited for.
+
+    Warns:
+        UserWarning: If the file system knows no locks; nothing is locked then.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -249,6 +255,13 @@ def _lock(file: IO[Any], wait: bool) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            warnings.warn(
+                f"the file system of {file.name} knows no locks; let no two runs write into its "
+                "folder at the same time",
+                stacklevel=4,
+            )
+            return True
         return False
     return True

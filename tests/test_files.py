@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mots_pretrained.files import (
     _beside,
     file_names,
     inside,
+    locked,
     remove_drafts,
     replacing,
     replacing_by_name,
@@ -141,3 +143,22 @@ def test_of_a_folder_all_drafts_go(tmp_path):
     (tmp_path / "c.json").write_text("x")
     remove_drafts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+def test_a_file_system_without_locks_is_no_folder_in_use(tmp_path, monkeypatch):
+    """It was "another run is writing into it", of which no waiting helps."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.warns(UserWarning, match="knows no locks; let no two runs write into its folder"),
+        locked(tmp_path),
+    ):
+        pass
+    held = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    monkeypatch.setattr(fcntl, "flock", lambda file, how: (_ for _ in ()).throw(held))
+    with pytest.raises(UserError, match="another run is writing into"), locked(tmp_path):
+        pass
