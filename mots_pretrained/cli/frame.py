@@ -76,6 +76,7 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
     app.command(name)(_with_verbosity(work, name, words))
     if "--json" in words:  # standard output then holds one JSON object and nothing else
         console.set_level(quiet=True)
+    _refuse_repeated(typer.main.get_command(app), words)
     try:
         status = app(words, prog_name=f"mots {name}", standalone_mode=False)
     except typer.Abort:
@@ -88,6 +89,25 @@ def run_verb(name: str, target: str, words: list[str]) -> int:
     if status == INTERRUPTED:
         raise KeyboardInterrupt
     return status if isinstance(status, int) else DONE
+
+
+def _refuse_repeated(command: Any, words: list[str]) -> None:
+    """Refuse an option of one value that is given twice: the first would be dropped unsaid.
+
+    Raises:
+        UserError: Naming it.
+    """
+    try:
+        _, _, given = command.make_parser(command.context_class(command)).parse_args([*words])
+    except Exception:  # whatever is wrong with the words, the command itself tells
+        return
+    for option in given:
+        several = getattr(option, "multiple", True) or getattr(option, "is_flag", True)
+        if not several and given.count(option) > 1:
+            raise UserError(
+                f"{max(option.opts, key=len)} is given {given.count(option)} times and takes one "
+                "value; several belong in one, parted by commas, where it takes them"
+            )
 
 
 def _with_verbosity(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -232,3 +233,24 @@ def test_interrupting_says_so_and_leaves_with_130():
         _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert told == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "-i", "a.nii", "-o", "x", "--tasks", "liver", "--tasks=spleen"],
+        ["evaluate", "-i", "a", "--truth", "b", "--metrics", "dice", "--metrics", "hd"],
+        ["finetune", "-i", "a", "--input", "b", "-o", "c"],
+    ],
+)
+def test_an_option_of_one_value_is_not_given_twice(words, capsys):
+    """The first value was dropped without a word: only the spleen was segmented."""
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"error: --(tasks|metrics|input) is given 2 times and takes one value", told)
+
+
+def test_flags_and_options_of_several_values_may_come_again(capsys):
+    words = ["predict", "-i", "no.nii", "-i", "nor.nii", "-o", "x", "-q", "-q"]
+    assert main(words) == 2
+    assert "no such file: no.nii" in capsys.readouterr().err
