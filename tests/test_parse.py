@@ -8,7 +8,14 @@ from typing import Literal
 import pytest
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.parse import check_name, from_dict, parse_json, parse_yaml, read_json
+from mots_pretrained.parse import (
+    check_name,
+    from_dict,
+    label_classes,
+    parse_json,
+    parse_yaml,
+    read_json,
+)
 
 
 @dataclass(frozen=True)
@@ -104,3 +111,23 @@ def test_yaml_that_runs_grows_or_contradicts_itself_is_refused(text, message):
     with pytest.raises(UserError, match=message) as error:
         parse_yaml(text.encode(), "here")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ({"background": 0, "organ": [1, 2], "tumour": 2}, {"organ": (1, 2), "tumour": (2,)}),
+        ({"0": "background", "1": "a", "2": "b", "3": "a"}, {"a": (1, 3), "b": (2,)}),
+        ({"background": 0, "1": 1, "2": "2", "c": 3.0}, {"1": (1,), "2": (2,), "c": (3,)}),
+        ({"Background": [0], "organ": [0, 4, 4]}, {"organ": (4,)}),
+        ({}, {}),
+    ],
+)
+def test_names_of_label_values_in_either_version(labels, classes):
+    assert label_classes(labels, "x.json") == classes
+
+
+@pytest.mark.parametrize("value", ["one", [], -1, 1.5, True, None, {"a": 1}])
+def test_what_is_no_label_value_is_named(value):
+    with pytest.raises(UserError, match=r"x.json: the label 'liver': .* is no name with its"):
+        label_classes({"liver": value}, "x.json")

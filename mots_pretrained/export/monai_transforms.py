@@ -16,6 +16,7 @@ from monai.transforms import Compose, InvertibleTransform, MapTransform
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels
 from mots_pretrained.images.resample import resample, resample_depth
@@ -185,6 +186,11 @@ def _read(scan: Any) -> tuple[Volume, np.ndarray[Any, Any], dict[str, Any]]:
         affine = np.asarray(volume.header.get_best_affine(), dtype=np.float64)
         name = os.fspath(files[0])
         return volume, affine, {"filename_or_obj": name, "original_affine": affine}
+    if scan.meta.get("space") == "LPS":
+        raise UserError(
+            "this MetaTensor's affine counts to the left and the back (space LPS), where left and "
+            "right would be exchanged; load it with affine_lps_to_ras=True, MONAI's default"
+        )
     array = np.moveaxis(scan.as_tensor().cpu().numpy(), 0, -1)
     affine = np.asarray(scan.affine, dtype=np.float64)
     one = array[..., 0] if array.shape[-1] == 1 else array

@@ -122,3 +122,14 @@ def test_the_inferer_gives_back_what_a_pointwise_network_gives():
     image = torch.randn(1, 1, 9, 20, 17)
     found = SlidingWindow((8, 8, 8), overlap=0.25, batch=3)(image, lambda x, add: x + add, 2.0)
     torch.testing.assert_close(found, image + 2)
+
+
+@pytest.mark.filterwarnings("ignore:volume does not look like a CT")
+def test_an_affine_in_lps_is_refused():
+    """As ITKReader gives it on request; its left and right were exchanged without a word."""
+    scan = MetaTensor(torch.zeros(1, 8, 8, 8), meta={"affine": torch.eye(4), "space": "LPS"})
+    transform = to_monai(Preprocessing(spacing=(2.0, 2.0, 2.0)))
+    with pytest.raises(ValueError, match=r"space LPS.*load it with affine_lps_to_ras=True"):
+        transform(scan)
+    scan.meta["space"] = "RAS"
+    assert transform(scan).shape == (1, 4, 4, 4)
