@@ -88,3 +88,22 @@ def test_it_travels_in_the_configuration_and_not_to_other_classes():
         config, transformer=None, architecture="dodnet", encoder=EncoderConfig(depth=10)
     )
     assert mots.Segmenter.from_scratch(small, out_channels=2).config.seen_volumes == ()
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_class_that_a_case_does_not_label_is_not_without_it(exclusive):
+    """A case that says nothing of the spleen was counted as one that has none."""
+    contract = Preprocessing(spacing=(10.0, 10.0, 10.0))
+    config = dataclasses.replace(
+        CONFIG, architecture="segmenter", tasks=(), classes=("liver", "spleen"),
+        exclusive=exclusive, preprocessing=contract,
+    )  # fmt: skip
+    target = np.zeros((1 if exclusive else 2, 6, 6, 6), np.uint8)
+    target[0, 2:4, 2:4, 2:4] = 1  # 8 ml of liver
+    image = np.zeros((1, 6, 6, 6), np.float32)
+    partly, wholly = (Case(image, target, known, ()) for known in ((True, False), (True, True)))
+    assert seen_volumes([partly], config) == (SeenVolume("liver", 8.0, 8.0, 1, 0),)
+    target = target.copy()
+    target[-1, 4, 4, 4] = 2 if exclusive else 1  # 1 ml of spleen
+    found = seen_volumes([partly, wholly, Case(image, target, (True, True), ())], config)
+    assert found[1] == SeenVolume("spleen", 1.0, 1.0, 1, 1)
