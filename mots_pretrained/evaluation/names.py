@@ -66,8 +66,8 @@ class LabelNames:
         return replace(self, classes=classes)
 
 
-def _of_task(task: Task) -> LabelNames:
-    """Return how a collection of Table 1 numbers its own organ and tumour."""
+def names_of_task(task: Task) -> LabelNames:
+    """Return how a task's collection numbers its own organ, its tumour included, and tumour."""
     both = {task.organ: task.organ_values, task.tumour: task.tumour_values}
     return LabelNames({name: values for name, values in both.items() if name is not None})
 
@@ -76,7 +76,7 @@ _MOTS = ModelConfig().label_values
 
 NAMED: dict[str, LabelNames] = {
     "mots": LabelNames(_MOTS),
-    **{task.name: _of_task(task) for task in MOTS_TASKS},
+    **{task.name: names_of_task(task) for task in MOTS_TASKS},
     "bcv": LabelNames({name: (value,) for value, name in enumerate(BCV_ORGANS, start=1)}),
     "brats": LabelNames(BRATS_REGIONS),
 }

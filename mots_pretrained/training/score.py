@@ -28,6 +28,7 @@ from mots_pretrained.evaluation.metrics import (
     check_rule,
     measure,
 )
+from mots_pretrained.evaluation.names import LabelNames, names_of_task
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.network import Network
@@ -231,6 +232,11 @@ def prepared_items(
     Arguments and errors as of `score_prepared`.
     """
     prepared.check_contract(config.preprocessing)
+    if not prepared.tasks:
+        raise UserError(
+            f"{prepared.folder} was prepared beside a training, without tasks; score what "
+            "mots predict writes, with --truth"
+        )
     tasks = {known.name: known for known in prepared.tasks}
     known = categories_of(config)
     selected = prepared.select(split=split, task=task)
@@ -287,7 +293,7 @@ def _score(
         counted: NDArray[np.bool_] | bool = True if item.counted is None else item.counted
         scores = {
             name: measure(
-                prediction.mask(name) & counted,
+                _predicted(prediction, name, item.task) & counted,
                 mask & counted,
                 spacing=item.spacing,
                 metrics=scoring.metrics,
@@ -302,6 +308,18 @@ def _score(
         if on_case is not None:
             on_case(done, total)
     return results
+
+
+def _predicted(prediction: Prediction, name: str, task: Task | None) -> NDArray[np.bool_]:
+    """Return a category's mask; an organ's with the tumour that a segmenter parts from it.
+
+    The truth of a task's organ includes its tumour, while classes of a segmenter may exclude each
+    other.
+    """
+    if prediction.masks is not None or task is None:
+        return prediction.mask(name)
+    own = LabelNames(prediction.label_values).nested_like(names_of_task(task))
+    return own.mask(prediction.labels, name)
 
 
 def _whole(volume: Volume, predictor: Predictor) -> Prediction:

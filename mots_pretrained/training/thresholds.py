@@ -176,9 +176,14 @@ def _choose(
         assert found is not None
         shares = _against_others(found) if predictor.rule.exclusive else found
         voxel = float(np.prod(item.spacing)) / 1000
+        true = dict(item.truth)
+        if predictor.rule.exclusive and item.task is not None:  # the tumour is a class of its own
+            organ, tumour = item.task.organ, item.task.tumour
+            if organ in true and tumour in true and tumour in predictor.rule.names:
+                true[organ] = true[organ] & ~true[tumour]
         for name, probability in zip(predictor.rule.names, shares, strict=True):
-            if name in item.truth:
-                truth, counted = item.truth[name], item.counted
+            if name in true:
+                truth, counted = true[name], item.counted
                 if counted is not None:
                     probability, truth = probability[counted], truth[counted]
                 choices[name].add(probability.ravel(), truth.ravel(), voxel)

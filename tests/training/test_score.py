@@ -233,3 +233,23 @@ def test_what_does_not_fit_is_told(tiny, prepared):
     lung = Oracle(dataclasses.replace(tiny, tasks=(task_named("lung"),)))
     with pytest.raises(ValueError, match="knows lung_tumour, and prepared labels none of it"):
         score_prepared(lung, prepared)
+
+
+def test_an_organ_that_a_segmenter_parts_from_its_tumour_is_scored_with_it(tiny, prepared):
+    """Perfect labels of liver and liver tumour gave the liver 0.9: its truth holds the tumour."""
+    classes = ("liver", "liver_tumour")
+    config = dataclasses.replace(tiny, architecture="segmenter", tasks=(), classes=classes)
+
+    class Parts(Oracle):
+        def __call__(self, image):
+            tumour, organ = image > 0.5, (image > 0) & (image <= 0.5)
+            return torch.cat([~(tumour | organ), organ, tumour], dim=1).float() * 20
+
+    with pytest.warns(UserWarning, match="does not know colon_tumour, spleen"):
+        results = score_prepared(Parts(config), prepared, Scoring(metrics=("dice",)))
+    assert scores_of(results) == {"a": {"liver": {"dice": 1.0}, "liver_tumour": {"dice": 1.0}}}
+
+
+def test_cases_prepared_beside_a_training_are_refused(tiny, prepared):
+    with pytest.raises(ValueError, match="prepared beside a training, without tasks; score what"):
+        score_prepared(Oracle(tiny), dataclasses.replace(prepared, tasks=()))
