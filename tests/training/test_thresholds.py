@@ -128,6 +128,35 @@ def test_a_prepared_split_chooses_where_it_is_labelled(tiny):
     assert one.cases[0].predicted_ml[CANDIDATES.index(0.35)] == 6 * 64
 
 
+def test_a_tumour_that_is_a_class_of_its_own_is_none_of_its_organs(tiny):
+    """The truth of a liver holds its tumour, of which a segmenter's liver is free."""
+    target = np.zeros((2, 8, 8, 8), np.uint8)
+    target[0, :4], target[1, 2:4] = 1, 1
+    image = target.sum(axis=0, keepdims=True).astype(np.float32)  # 1 liver, 2 tumour
+    case = Case(image, target, labelled=np.array([True, True]), name="one")
+    record = SimpleNamespace(
+        identifier="one", collection="lits", task="liver", spacing=(10.0, 10.0, 10.0)
+    )
+    prepared = SimpleNamespace(
+        folder="there",
+        tasks=(task_named("liver"),),
+        check_contract=lambda contract: None,
+        select=lambda **how: [record],
+        read=lambda record: case,
+    )
+    classes = ("liver", "liver_tumour")
+    config = dataclasses.replace(tiny, architecture="segmenter", tasks=(), classes=classes)
+
+    class Sure:
+        def __call__(self, image):
+            return torch.cat([(image.round() == value).float() * 20 for value in range(3)], dim=1)
+
+    net = Sure()
+    net.config = config
+    found = {one.category: one.at(0.5)[0] for one in choose_on_prepared(net, prepared)}
+    assert found == {"liver": 1.0, "liver_tumour": 1.0}
+
+
 def test_they_are_written_into_the_folder_and_its_folds(tmp_path, tiny):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "one")
     better, same = choice(([0.4], [1])), choice(([0.9], [1]), name="liver")
