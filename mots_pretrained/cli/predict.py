@@ -160,7 +160,7 @@ def predict(
     channels = len(predictor.config.preprocessing.channels)
     scans = find_scans(scan, channels, series=series or None)
     kinds = tuple(kind.strip() for kind in formats.split(",") if kind.strip())
-    kinds = _named(kinds, naming, scans, output)
+    kinds = _named(kinds, naming, submission, scans, output)
     check_formats(kinds, dicom=refer_to_dicom(scans))
     outputs = _Outputs(output, submission, masks, picture, probabilities, kinds)
     write = _writer(predictor, outputs, model)  # which refuses what can't be written
@@ -217,20 +217,38 @@ def predict(
 
 
 def _named(
-    kinds: tuple[str, ...], naming: str, scans: list[CaseFiles], output: str
+    kinds: tuple[str, ...], naming: str, submission: str, scans: list[CaseFiles], output: str
 ) -> tuple[str, ...]:
     """Return the formats with NIfTI under the name asked for; no scan may be written over."""
     if naming not in ("seg", "nnunet"):
         raise UserError(f"unknown naming {naming!r}; allowed are seg, nnunet")
     if naming == "nnunet":
         kinds = tuple("nnunet" if kind == "nifti" else kind for kind in kinds)
-    beside = (path.resolve().parent == Path(output).resolve() for s in scans for path in s.images)
-    if "nnunet" in kinds and any(beside):
+    # a link counts where it lies, not where it leads
+    beside = any(p.parent.resolve() == Path(output).resolve() for s in scans for p in s.images)
+    if ("nnunet" in kinds or submission) and beside:
         raise UserError(
-            f"{output} holds scans, and label maps named as nnU-Net does would lie over them; give "
-            "another folder"
+            f"{output} holds scans, and label maps named after their cases would lie over them; "
+            "give another folder"
         )
+    if beside:
+        _check_beside(kinds, scans, output)
     return kinds
+
+
+def _check_beside(kinds: tuple[str, ...], scans: list[CaseFiles], output: str) -> None:
+    """Refuse to write over what lies beside the scans and is none of ours: the truth, often."""
+    from mots_pretrained.images.segmentation import FORMATS
+    from mots_pretrained.inference.outputs import sources_of
+
+    for scan in scans:
+        for kind in kinds:
+            name = FORMATS[kind][0].format(scan.name) if kind in FORMATS else ""
+            if (Path(output) / name).is_file() and not sources_of(output, scan.name):
+                raise UserError(
+                    f"{Path(output) / name} lies beside the scan and was not written by mots "
+                    "predict; give another folder"
+                )
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,26 @@ def test_label_maps_are_named_as_nnunet_does_and_lie_over_no_scan(
     assert (scans / "a_0000.nii.gz").read_bytes() == before
 
 
+def test_a_label_map_beside_the_scan_is_not_written_over(tmp_path: Path, model: str, capsys):
+    """The truth, which is often called NAME_seg, was replaced by the prediction."""
+    save(tmp_path / "a.nii.gz", ct())
+    truth = tmp_path / "a_seg.nii.gz"
+    truth.write_bytes(b"the truth")
+    words = ["predict", "-i", str(tmp_path / "a.nii.gz"), "-o", str(tmp_path), "-m", model]
+    assert main([*words, "--no-picture"]) == 2
+    assert "a_seg.nii.gz lies beside the scan and was not written by" in capsys.readouterr().err
+    assert truth.read_bytes() == b"the truth"
+    truth.unlink()
+    assert main([*words, "--no-picture"]) == main([*words, "--no-picture"]) == 0
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "b.nii.gz"
+    link.symlink_to(tmp_path / "a.nii.gz")
+    for more in (["--naming", "nnunet"], ["--submission", "brats"]):
+        given = ["predict", "-i", str(link), "-o", str(link.parent), "-m", model, *more]
+        assert main(given) == 2
+        assert "would lie over them" in capsys.readouterr().err
+
+
 def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
     tmp_path: Path, model: str, capsys
 ) -> None:
