@@ -386,3 +386,12 @@ def test_channels_that_are_stored_with_a_fourth_axis_of_one_are_joined(tmp_path)
         array = np.asarray(plain.dataobj)[..., None]
         nib.save(nib.Nifti1Image(array, plain.affine), tmp_path / f"case_{number:04d}.nii.gz")
     assert [(s.name, len(s.images)) for s in find_scans([tmp_path], 2)] == [("case", 2)]
+
+
+def test_failed_series_whose_folders_have_one_name_are_told_apart(tmp_path):
+    """The row of p1/DICOM went when p2/DICOM was tried again."""
+    scans = [CaseFiles(p, (tmp_path / p / "DICOM",), series="1") for p in ("p1", "p2")]
+    for some in (scans, scans[1:]):
+        segment_scans(Predictor(Fails()), some, lambda found, of: {}, output=tmp_path)
+        with open(tmp_path / "failures.csv", newline="") as file:
+            assert [row["file"] for row in csv.DictReader(file)] == ["p1", "p2"]
