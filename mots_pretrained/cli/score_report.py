@@ -14,6 +14,7 @@ from mots_pretrained.evaluation.compare import Difference, compare, comparison_t
 from mots_pretrained.evaluation.metrics import METRICS, Rule
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.table import (
+    Line,
     from_lines,
     machine,
     read_lines,
@@ -21,6 +22,9 @@ from mots_pretrained.evaluation.table import (
     write_lines,
 )
 from mots_pretrained.published.table9 import hausdorff_column, method_scores, table9_text
+
+_MUST_AGREE = ("rule", "randomise", "on")
+"""First words of what two runs must have in common to be compared."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ class ScoreReport:
             write_lines(self.csv, lines)
         differences: tuple[Difference, ...] = ()
         if self.against:
-            differences = compare(results.by_case(), from_lines(read_lines(self.against)).by_case())
+            lines = read_lines(self.against)
+            self._warn_of_other_ways([*setting, f"on {grid} grid"], lines)
+            differences = compare(results.by_case(), from_lines(lines).by_case())
         if self.json:
             console.show_json({"grid": grid, **self._json(results, differences, by_group)})
             return
@@ -114,6 +120,19 @@ class ScoreReport:
             console.show(f"\nDice\n{comparison_text(differences, names=(self.name, other))}")
         if self.csv:
             console.show(f"\nevery case: {self.csv}")
+
+    def _warn_of_other_ways(self, setting: Sequence[str], lines: Sequence[Line]) -> None:
+        """Warn where scores do not compare: by another rule, on another grid or other phantoms."""
+        theirs = {part for line in lines for part in line["setting"].split(", ")}
+        for part in ", ".join(setting).split(", "):
+            word = part.partition(" ")[0]
+            other = sorted(one for one in theirs if one.startswith(f"{word} "))
+            if word in _MUST_AGREE and other and part not in other:
+                warnings.warn(
+                    f"{self.against} was scored otherwise: {', '.join(other)}, here {part}; the "
+                    "differences say nothing of the models alone",
+                    stacklevel=3,
+                )
 
     def _json(
         self, results: Results, differences: tuple[Difference, ...], by_group: bool

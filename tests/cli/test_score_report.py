@@ -48,3 +48,23 @@ def test_what_a_table_lacks_is_told_before_the_work(tmp_path):
         ScoreReport("ours", csv=str(tmp_path / "no/a.csv")).check(("dice",), "standard")
     with pytest.raises(FileNotFoundError, match="mots evaluate -o"):
         ScoreReport("ours", against=str(tmp_path / "a.csv")).check(("dice",), "standard")
+
+
+@pytest.mark.parametrize(
+    ("setting", "grid", "told"),
+    [
+        (["7 phantoms, randomise 0.5", "rule standard"], "the model's", "randomise 0, here rand"),
+        (["7 phantoms, randomise 0", "rule published"], "the model's", "rule standard, here rule"),
+        (["truth", "rule standard"], "the truth's", "on the model's grid, here on the truth's"),
+        (["9 phantoms, randomise 0", "rule standard", "weights b"], "the model's", ""),
+    ],
+)
+def test_runs_that_were_scored_otherwise_are_told(tmp_path, recwarn, setting, grid, told):
+    """Other phantoms have the same names, and were compared without a word."""
+    path = str(tmp_path / "a.csv")
+    first = ["7 phantoms, randomise 0", "rule standard", "weights a"]
+    ScoreReport("ours", csv=path).show(results(), setting=first, grid="the model's")
+    ScoreReport("ours", against=path).show(results(), setting=setting, grid=grid)
+    messages = [str(one.message) for one in recwarn]
+    assert len(messages) == bool(told)
+    assert not told or f"was scored otherwise: {told}" in messages[0]
