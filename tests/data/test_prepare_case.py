@@ -162,3 +162,22 @@ def test_files_of_a_case_are_images_first_then_the_masks_that_are_wanted(tmp_pat
         "t1.nii", "t2.nii", "spleen.nii.gz", "liver.nii.gz",
     ]  # fmt: skip
     assert one.place.parent == tmp_path / "out" / "cases"
+
+
+def test_a_corrected_label_whose_voxels_lie_apart_is_prepared_anew(tmp_path, livers):
+    """Of a.mhd and a.raw the header alone was looked at, which a correction leaves as it is."""
+    import SimpleITK as sitk  # noqa: N813
+
+    out, label = tmp_path / "out", livers.folder / "a_label.mhd"
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sitk.WriteImage(sitk.ReadImage(str(livers.folder / "a_label.nii.gz")), str(label))
+    sitk.ProcessObject.SetGlobalWarningDisplay(True)
+    case = replace(livers.cases[0], label=label)
+    livers = replace(livers, cases=(case, *livers.cases[1:]))
+    record, header = prepare([livers], out, FINE).records[0], label.stat()
+    voxels = label.with_suffix(".raw")
+    voxels.write_bytes(voxels.read_bytes().replace(b"\2", b"\1"))
+    os.utime(voxels, ns=(header.st_atime_ns, header.st_mtime_ns + 10**9))
+    again = prepare([livers], out, FINE).records[0]
+    assert (len(record.foreground), len(again.foreground)) == (2, 1)
+    assert label.stat() == header or label.stat().st_mtime_ns == header.st_mtime_ns

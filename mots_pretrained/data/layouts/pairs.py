@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection
@@ -69,7 +68,7 @@ def pair_files(images: Path, labels: Path) -> tuple[CaseFiles, ...]:
     )
 
 
-def _check_channels(groups: Mapping[str, Mapping[str, Path]]) -> None:
+def _check_channels(groups: dict[str, dict[str, Path]]) -> None:
     """Refuse cases of as many channels, but not the same ones: one would be taken for another."""
     known = {len(group): group for group in reversed(groups.values())}
     for group in groups.values():
