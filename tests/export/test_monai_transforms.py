@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from small_networks import small
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.export.monai_transforms import SlidingWindow, to_monai
+from mots_pretrained.export.monai_transforms import SlidingWindow, ToContract, to_monai
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels, read_volume
 from mots_pretrained.images.resample import resample
@@ -128,7 +128,7 @@ def test_the_inferer_gives_back_what_a_pointwise_network_gives():
 def test_an_affine_in_lps_is_refused():
     """As ITKReader gives it on request; its left and right were exchanged without a word."""
     scan = MetaTensor(torch.zeros(1, 8, 8, 8), meta={"affine": torch.eye(4), "space": "LPS"})
-    transform = to_monai(Preprocessing(spacing=(2.0, 2.0, 2.0)))
+    transform = ToContract(Preprocessing(spacing=(2.0, 2.0, 2.0)))
     with pytest.raises(ValueError, match=r"space LPS.*load it with affine_lps_to_ras=True"):
         transform(scan)
     scan.meta["space"] = "RAS"
