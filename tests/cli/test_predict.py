@@ -135,7 +135,7 @@ def test_a_folder_gives_each_scan_its_own_and_leaves_out_the_bad(
     shown = capsys.readouterr()
     assert shown.err.startswith("1 of 3 scans failed, the first with: ")
     assert shown.err.count("\n") == 1
-    assert {x.name for x in out.iterdir()} - {"run.log"} == {
+    assert {x.name for x in out.iterdir()} - {"run.log", ".lock"} == {
         *(f"{x}_{what}" for x in "ac" for what in ("seg.nii.gz", "overlay.png", "volumes.json")),
         "labels.ctbl",
         "labels.json",
