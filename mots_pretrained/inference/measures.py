@@ -50,16 +50,13 @@ def measure(prediction: Prediction) -> dict[str, Measures]:
     from scipy import ndimage
 
     boxes = ndimage.find_objects(prediction.labels)
-    volume = prediction.volume
-    scan = volume.array[0] if volume.array.ndim == 4 else volume.array
     measured = {}
     for name, values in prediction.label_values.items():
         box = _joined([boxes[v - 1] for v in values if v <= len(boxes)])
         if box is None:
             measured[name] = Measures(0.0)
             continue
-        mask = np.isin(prediction.labels[box], values)
-        measured[name] = _measures(scan[box][mask], mask, box, volume)
+        measured[name] = _measures(prediction.labels, values, box, prediction.volume)
     return measured
 
 
@@ -75,16 +72,26 @@ def _joined(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...] | No
 
 
 def _measures(
-    values: NDArray[Any], mask: NDArray[np.bool_], box: tuple[slice, ...], volume: Volume
+    labels: NDArray[Any], values: Sequence[int], box: tuple[slice, ...], volume: Volume
 ) -> Measures:
-    """Measure the voxels of a mask within its box."""
-    numbers = values.astype(np.float32)
-    p5, median, p95 = (float(x) for x in np.percentile(numbers, (5, 50, 95)))
-    middle = []
-    for axis, part in enumerate(box):
-        others = tuple(other for other in range(3) if other != axis)
-        line = mask.sum(axis=others, dtype=np.float64)
-        middle.append(part.start + float((line * np.arange(len(line))).sum() / line.sum()))
+    """Measure what has these values within a box, plane by plane: a category may fill the scan."""
+    scan = volume.array[0] if volume.array.ndim == 4 else volume.array
+    wanted = np.isin(np.arange(labels[box].max() + 1), values)
+    depth, height, width = (part.stop - part.start for part in box)
+    lines = np.zeros(depth), np.zeros(height), np.zeros(width)
+    seen = _Values(scan.dtype)
+    for index, (plane, image) in enumerate(zip(labels[box], scan[box], strict=True)):
+        inside = wanted[plane]
+        lines[0][index] = inside.sum()
+        lines[1][:] += inside.sum(axis=1)
+        lines[2][:] += inside.sum(axis=0)
+        seen.add(image[inside])
+    middle = [
+        part.start + float((line * np.arange(len(line))).sum() / line.sum())
+        for part, line in zip(box, lines, strict=True)
+    ]
+    p5, median, p95 = seen.percentiles(5, 50, 95)
+    mean, sd = seen.mean_and_sd()
     ends = np.array([(part.start, part.stop - 1) for part in box])
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     places = corners @ volume.affine[:3, :3].T + volume.affine[:3, 3]
@@ -96,16 +103,55 @@ def _measures(
     ]
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     return Measures(
-        volume_ml=round(len(values) * voxel, 3),
-        mean=_tenth(numbers.mean(dtype=np.float64)),
+        volume_ml=round(int(lines[0].sum()) * voxel, 3),
+        mean=_tenth(mean),
         median=_tenth(median),
-        sd=_tenth(numbers.std(dtype=np.float64)),
+        sd=_tenth(sd),
         p5=_tenth(p5),
         p95=_tenth(p95),
         centroid_mm=_point(volume.affine[:3, :3] @ middle + volume.affine[:3, 3]),
         box_mm=(_point(places.min(axis=0)), _point(places.max(axis=0))),
         border=tuple(border),
     )
+
+
+class _Values:
+    """Values of many voxels: counted where there are few different ones, as CT has, else kept."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._counts: NDArray[np.int64] | None = None
+        if dtype.kind in "iu" and dtype.itemsize <= 2:
+            limits = np.iinfo(dtype)
+            self._low = int(limits.min)
+            self._counts = np.zeros(int(limits.max) - self._low + 1, np.int64)
+        self._kept: list[NDArray[np.float32]] = []
+
+    def add(self, values: NDArray[Any]) -> None:
+        if self._counts is None:
+            self._kept.append(values.astype(np.float32))
+        else:
+            moved = values.astype(np.int64) - self._low
+            self._counts += np.bincount(moved, minlength=len(self._counts))
+
+    def percentiles(self, *shares: float) -> tuple[float, ...]:
+        """Return the values below which these shares of 100 lie, between two where they fall so."""
+        if self._counts is None:
+            found = np.percentile(np.concatenate(self._kept), shares)
+            return tuple(float(value) for value in found)
+        until = np.cumsum(self._counts)
+        rank = np.array(shares) / 100 * (until[-1] - 1)
+        below, above = (
+            np.searchsorted(until, whole, side="right") for whole in (np.floor(rank), np.ceil(rank))
+        )
+        return tuple((self._low + below + (rank % 1) * (above - below)).tolist())
+
+    def mean_and_sd(self) -> tuple[float, float]:
+        if self._counts is None:
+            values = np.concatenate(self._kept)
+            return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+        count, numbers = self._counts.sum(), self._low + np.arange(len(self._counts))
+        mean = float((self._counts * numbers).sum() / count)
+        return mean, float(np.sqrt((self._counts * (numbers - mean) ** 2).sum() / count))
 
 
 def _tenth(value: float) -> float:

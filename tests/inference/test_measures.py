@@ -41,6 +41,27 @@ def test_volume_values_and_place():
     assert found["absent"] == Measures(0.0)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.int32])
+def test_values_are_numpy_s_whether_counted_or_kept(dtype):
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 3, (7, 8, 9)).astype(np.uint8)
+    scan = np.clip(rng.normal(40, 60, labels.shape), 0, 255).astype(dtype)
+    if np.dtype(dtype).kind != "u":
+        scan = scan - dtype(100)
+    volume = Volume.with_spacing(scan, (1.0, 1.0, 1.0))
+    found = measure(Prediction(labels, volume, {"a": (1, 2), "b": (2,)}))
+    for name, values in (("a", (1, 2)), ("b", (2,))):
+        inside = scan[np.isin(labels, values)].astype(np.float64)
+        told = found[name]
+        p5, median, p95 = np.percentile(inside, (5, 50, 95))
+        expected = [inside.mean(), median, inside.std(), p5, p95]
+        assert [told.mean, told.median, told.sd, told.p5, told.p95] == pytest.approx(
+            expected, abs=0.051
+        )
+        middle = np.argwhere(np.isin(labels, values)).mean(axis=0)
+        assert told.centroid_mm == pytest.approx((-middle[2], -middle[1], middle[0]), abs=0.051)
+
+
 def test_the_volumes_are_those_of_the_label_map():
     one = prediction()
     assert {n: m.volume_ml for n, m in measure(one).items()} == pytest.approx(one.volumes)
