@@ -85,7 +85,10 @@ def predict(
     overlap: Annotated[
         float, typer.Option(help="Share of a window that the next one covers again, 0 to below 1")
     ] = 0.5,
-    batch: Annotated[int, typer.Option(help="Windows predicted at once")] = 1,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Windows predicted at once; by default 2 small ones, or 1"),
+    ] = None,
     device: options.Device = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 or (on cuda) float16")

@@ -29,6 +29,8 @@ from mots_pretrained.inference.sliding_window import (
 )
 from mots_pretrained.memory import Scratch, give_back
 
+_SMALL = 1 << 20  # voxels of a window: the shipped networks' have 0.4 million, the paper's 4.2
+
 
 class Predictor:
     """Segments scans with one network.
@@ -45,7 +47,8 @@ class Predictor:
         flips: Average over eight mirror images: a little better, eight times as long. Left and
             right classes change places in a mirror; where a class of one side has no counterpart,
             only the four images that keep left and right are taken.
-        batch: Windows predicted at once.
+        batch: Windows predicted at once; None takes two where windows are small (torch's
+            convolutions of one small map are slow on a processor), else one.
         precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast;
             ``"float32"`` leaves the network as it is.
         compiled: Compile the network by ``torch.compile``, here and now; it takes minutes, and a
@@ -78,7 +81,7 @@ class Predictor:
         tasks: Sequence[str] | None = None,
         overlap: float = 0.5,
         flips: bool = False,
-        batch: int = 1,
+        batch: int | None = 1,
         precision: Precision = "float32",
         compiled: bool = False,
         postprocess: bool = False,
@@ -87,8 +90,8 @@ class Predictor:
         scratch: str | os.PathLike[str] | None = None,
     ) -> None:
         self.net = net
-        check_layout(overlap, batch)
-        self.overlap, self.flips, self.batch = overlap, flips, batch
+        check_layout(overlap, 1 if batch is None else batch)
+        self.overlap, self.flips = overlap, flips
         if device is not None:
             chosen = _device(device)
             if isinstance(net, torch.nn.Module):
@@ -97,6 +100,8 @@ class Predictor:
             net = cast(Network, torch.compile(net))
         self._network = Probabilities(net, tasks=tasks, precision=precision)
         self.config = self._network.config
+        window = math.prod(self.config.preprocessing.window)
+        self.batch: int = (1 if window > _SMALL else 2) if batch is None else batch
         self.rule: LabelRule = (
             task_rule(self.config, self._network.tasks)
             if self._network.tasks

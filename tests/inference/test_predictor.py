@@ -409,3 +409,12 @@ def test_what_torch_cannot_compile_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch, "compile", lambda net: compile_by(net, backend=broken))
     with pytest.raises(UserError, match=r"can't compile the network here .*leave out .*--compile"):
         Predictor(Tiny(), compiled=True)
+
+
+def test_small_windows_are_predicted_two_at_a_time_if_that_is_left_open() -> None:
+    assert Predictor(Tiny(), batch=None).batch == 2
+    assert Predictor(Tiny(ModelConfig()), batch=None).batch == 1  # 64 x 256 x 256
+    assert Predictor(Tiny(ModelConfig()), batch=3).batch == 3
+    volume = Volume.with_spacing(body(), (4.0, 3.0, 3.0))
+    one, two = (Predictor(Tiny(), batch=batch)(volume).labels for batch in (1, None))
+    assert (one == two).mean() > 0.999
