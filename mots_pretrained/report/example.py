@@ -133,7 +133,7 @@ def draw_example(example: Example, which: str, path: str | os.PathLike[str]) -> 
     labels = example.truth if which == "truth" else example.found
     height, width = (n * step for n, step in zip(labels.shape, example.spacing, strict=True))
     figure = Figure(
-        figsize=(5.6, 5.6 * height / width + 0.22 * -(-len(shown) // 2)), facecolor=PAPER
+        figsize=(5.6, 5.6 * height / width + 0.3 * -(-len(shown) // 2)), facecolor=PAPER
     )
     axes = figure.add_axes((0, 1 - 5.6 * height / width / figure.get_figheight(), 1,
                             5.6 * height / width / figure.get_figheight()))  # fmt: skip
@@ -150,5 +150,5 @@ def draw_example(example: Example, which: str, path: str | os.PathLike[str]) -> 
         for name in shown
     ]
     figure.legend(handles=patches, loc="lower center", ncols=2, frameon=False, labelcolor=INK,
-                  fontsize=9, borderaxespad=0)  # fmt: skip
+                  fontsize=13, borderaxespad=0)  # fmt: skip
     save_figure(figure, path)
