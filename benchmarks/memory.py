@@ -79,6 +79,7 @@ def measure_bounded(gigabytes: float, shape: tuple[int, int, int], place: str) -
         volume = Volume.with_spacing(noise(shape), SPACING)
         write_like(path, volume.array, volume, dtype=np.int16)
         del volume
+    torch.manual_seed(0)
     net = FirstWindow(build(ModelConfig()).eval(), moved=True)
     forget_peak()
     predictor = Predictor(net, max_ram=gigabytes or None, scratch=place)
