@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 import torch
 from small_networks import small
+from turned_scans import smooth, write_turned
 
 from mots_pretrained.cli import DONE, main
 from mots_pretrained.export.monai_bundle import export_bundle
-from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, affine_of, write_like
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import find_scans
 from mots_pretrained.networks import build, load
@@ -53,19 +52,9 @@ def network(kind: str) -> torch.nn.Module:
 
 def stored(path: Path, spacing, shape, turn: float = 0.0, seed: int = 0) -> Path:
     """A smooth scan that is finer than the contract, turned about its long axis."""
-    coarse = np.random.default_rng(seed).normal(0, 250, tuple(n // 6 + 2 for n in shape))
-    array = resample(coarse, shape).astype(np.int16)
+    array = smooth(shape, seed)
     array[0] = -1000
-    return written(path, array, spacing, turn)
-
-
-def written(path: Path, array, spacing, turn: float) -> Path:
-    rotation = np.eye(4)
-    rotation[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-    path.parent.mkdir(exist_ok=True)
-    volume = Volume(array, rotation @ affine_of(spacing))
-    write_like(path, array, volume, dtype=np.int16)
-    return path
+    return write_turned(path, array, spacing, turn)
 
 
 def run(bundle: Path, scans: Path, output: Path) -> None:
@@ -209,7 +198,7 @@ def test_five_phantoms_on_fine_and_oblique_grids(tmp_path):
     for seed, (domain, (spacing, turn)) in enumerate(grids.items()):
         phantom = torso(900 + seed, domain=domain, spacing=spacing)
         image = np.rint(phantom.image).astype(np.int16)
-        written(tmp_path / "scans" / f"{domain}.nii.gz", image, spacing, turn)
+        write_turned(tmp_path / "scans" / f"{domain}.nii.gz", image, spacing, turn)
     run(tmp_path / "bundle", tmp_path / "scans", tmp_path / "out")
     agree(net, tmp_path / "scans", tmp_path / "out", least=3)
 

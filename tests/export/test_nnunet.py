@@ -12,32 +12,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from random_segmenters import REGIONS, network
 from small_networks import small
+from turned_scans import smooth, write_turned
 
 from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.cli import DONE, main
 from mots_pretrained.export.nnunet import export_nnunet
-from mots_pretrained.export.nnunet_network import SCALE, NnunetNetwork
-from mots_pretrained.export.nnunet_resampling import resample_channels
-from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import Volume, affine_of, write_like
+from mots_pretrained.export.nnunet_network import NnunetNetwork
+from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import build
 
 ROOT = Path(__file__).parents[2]
-REGIONS = {"whole": (2, 1, 3), "core": (1, 3), "enhancing": (3,)}
-
-
-def network(kind: str, seed: int = 0, **changes) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    if kind == "regions":
-        contract = dataclasses.replace(small("segmenter").preprocessing, intensity="zscore")
-        named = {"classes": tuple(REGIONS), "class_values": tuple(REGIONS.values())}
-        changes = {**named, "exclusive": False, "preprocessing": contract, **changes}
-    net = build(small("segmenter", **changes)).eval()
-    with torch.no_grad():
-        net.head.weight *= 5  # a random head decides for one class almost everywhere
-    return net
 
 
 def test_the_folder_is_what_nnunet_reads(tmp_path):
@@ -67,74 +54,12 @@ def test_regions_come_in_the_order_of_the_outputs(tmp_path):
     assert dataset["regions_class_order"] == [2, 1, 3]
 
 
-@pytest.mark.parametrize("kind", ["classes", "regions"])
-def test_the_whole_scan_is_predicted_within_what_nnunet_has_added(kind):
-    net = network(kind)
-    own = NnunetNetwork(dataclasses.asdict(net.config))
-    own.module.load_state_dict(net.state_dict())
-    image = torch.randn(1, 20, 40, 70) * 100 + 0.5
-    padded = torch.nn.functional.pad(image, (3, 4, 5, 6, 1, 2))
-    with torch.no_grad():
-        found = own.eval()(padded[None])[0]
-    ours = image.flip((-2, -1)).numpy()
-    if kind == "classes":
-        ours = np.clip(ours, -325, 325) / 325
-    volume = Volume.with_spacing(ours, net.config.preprocessing.spacing)
-    predictor = Predictor(net, probabilities=True)
-    expected = predictor.segment(volume, np.ascontiguousarray(ours)).probabilities
-    inner = found[:, 1:-2, 5:-6, 3:-4].flip((-2, -1)) / SCALE
-    half = 0.5 if kind == "regions" else 0
-    np.testing.assert_allclose(inner.numpy() + half, expected.astype(np.float32), atol=1e-3)
-    outside = [SCALE, 0, 0] if kind == "classes" else [-SCALE / 2] * 3
-    assert found[:, 0, 0, 0].tolist() == outside
-
-
-@pytest.mark.parametrize("kind", ["classes", "regions"])
-def test_nnunet_decides_by_the_same_thresholds(kind):
-    thresholds = {"liver": 0.3, "spleen": 0.6} if kind == "classes" else {"core": 0.35}
-    net, plain = network(kind, thresholds=thresholds), network(kind)
-    own = NnunetNetwork(dataclasses.asdict(net.config))
-    own.module.load_state_dict(net.state_dict())
-    image = torch.randn(1, 20, 40, 70) * 100 + 0.5
-    with torch.no_grad():
-        found = own.eval()(image[None])[0].flip((-2, -1))
-    ours = image.flip((-2, -1)).numpy()
-    if kind == "classes":
-        ours = np.clip(ours, -325, 325) / 325
-    volume = Volume.with_spacing(ours, net.config.preprocessing.spacing)
-    one, other = (Predictor(n).segment(volume, np.ascontiguousarray(ours)) for n in (net, plain))
-    if kind == "classes":
-        np.testing.assert_array_equal(found.argmax(0), one.labels)
-    else:
-        for channel, name in zip(found, REGIONS, strict=True):
-            np.testing.assert_array_equal(channel > 0, one.mask(name))
-    assert (one.labels != other.labels).any()
-
-
-def test_resampling_is_this_package_s_own():
-    data = np.random.default_rng(0).normal(size=(2, 5, 8, 9)).astype(np.float16)
-    found = resample_channels(data, (7, 4, 5), (1, 1, 1), (9, 9, 9))
-    np.testing.assert_allclose(found[1], resample(data[1], (7, 4, 5)))
-    # 50 voxels of 5 mm make 62.5 of 4 mm: nnU-Net rounds to 62, this package to 63.
-    found = resample_channels(data[:, :, :, :5], (0, 0, 0), (5, 5, 6.25), (5, 5, 4.0), True)
-    assert found.shape == (2, 5, 8, 8)
-
-
 def test_by_the_command(tmp_path, capsys):
     network("classes").save_pretrained(tmp_path / "net")
     words = ["export", str(tmp_path / "net"), "-o", str(tmp_path / "out"), "--format", "nnunet"]
     assert main(words) == DONE
     assert (tmp_path / "out" / "fold_0" / "checkpoint_final.pth").is_file()
     capsys.readouterr()
-
-
-def stored(path: Path, spacing, shape, turn: float = 0.0) -> None:
-    coarse = np.random.default_rng(0).normal(0, 250, tuple(n // 6 + 2 for n in shape))
-    array = resample(coarse, shape).astype(np.int16)
-    rotation = np.eye(4)
-    rotation[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-    path.parent.mkdir(exist_ok=True)
-    write_like(path, array, Volume(array, rotation @ affine_of(spacing)), dtype=np.int16)
 
 
 @pytest.mark.long
@@ -149,10 +74,10 @@ def test_nnunet_s_own_predictor_gives_the_same_labels(kind, tmp_path):
         net = Ensemble([net, network(kind, 1)]).eval()
     export_nnunet(net, tmp_path / "model")
     scans, out = tmp_path / "scans", tmp_path / "out"
-    stored(scans / "same_0000.nii.gz", net.config.preprocessing.spacing, (30, 60, 70))
-    stored(scans / "fine_0000.nii.gz", (3.0, 2.0, 2.5), (60, 100, 110))
-    stored(scans / "coarse_0000.nii.gz", (8.0, 5.0, 5.0), (20, 40, 50))
-    stored(scans / "oblique_0000.nii.gz", (2.5, 1.7, 1.7), (48, 90, 100), 0.2)
+    write_turned(scans / "same_0000.nii.gz", smooth((30, 60, 70)), net.config.preprocessing.spacing)
+    write_turned(scans / "fine_0000.nii.gz", smooth((60, 100, 110)), (3.0, 2.0, 2.5))
+    write_turned(scans / "coarse_0000.nii.gz", smooth((20, 40, 50)), (8.0, 5.0, 5.0))
+    write_turned(scans / "oblique_0000.nii.gz", smooth((48, 90, 100)), (2.5, 1.7, 1.7), 0.2)
     array = nib.load(scans / "same_0000.nii.gz")
     nib.save(array.as_reoriented(nib.orientations.axcodes2ornt("ASL")), scans / "axes_0000.nii.gz")
     words = [f"{programs}/nnUNetv2_predict_from_modelfolder", "-i", scans, "-o", out]

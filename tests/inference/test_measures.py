@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 import pytest
+from measured_prediction import prediction
 
 from mots_pretrained.images.volume import Volume
-from mots_pretrained.inference.cohort_table import COLUMNS, write_cohort
 from mots_pretrained.inference.measures import Measures, measure
-from mots_pretrained.inference.outputs import save_prediction
 from mots_pretrained.inference.prediction import Prediction
-
-
-def prediction(name="ct"):
-    labels = np.zeros((4, 5, 6), np.uint8)
-    labels[1, 2, 1:4] = 1, 1, 2
-    labels[3, 0, 5] = 3
-    scan = np.zeros((4, 5, 6), np.int16)
-    scan[1, 2, 1:4] = 10, 20, 60
-    volume = Volume.with_spacing(scan, (10.0, 5.0, 2.0), name=name)
-    values = {"organ": (1, 2), "tumour": (2,), "corner": (3,), "absent": (4,)}
-    return Prediction(labels, volume, values)
 
 
 def test_volume_values_and_place():
@@ -65,22 +51,3 @@ def test_values_are_numpy_s_whether_counted_or_kept(dtype):
 def test_the_volumes_are_those_of_the_label_map():
     one = prediction()
     assert {n: m.volume_ml for n, m in measure(one).items()} == pytest.approx(one.volumes)
-
-
-def test_the_table_has_a_row_a_scan_and_category(tmp_path):
-    for name in ("b", "a"):
-        save_prediction(prediction(name), tmp_path)
-    (tmp_path / "old_volumes.json").write_text('{"scan": "old"}')
-    (tmp_path / "damaged_volumes.json").write_text("{")
-    path = write_cohort(tmp_path)
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
-    categories = ["organ", "tumour", "corner", "absent"]
-    assert [(r["scan"], r["category"]) for r in rows] == [(s, c) for s in "ab" for c in categories]
-    assert rows[0]["mean"] == "30.0"
-    assert (rows[0]["box_x_from_mm"], rows[0]["box_x_to_mm"]) == ("-6.0", "-2.0")
-    assert rows[2]["touches_border"] == "head front left"
-    assert (rows[3]["volume_ml"], rows[3]["median"], rows[3]["centroid_z_mm"]) == ("0.0", "", "")
-    before = path.read_bytes()
-    assert write_cohort(tmp_path).read_bytes() == before
