@@ -45,6 +45,13 @@ if __name__ == "__main__":
         return ends
 
     ray_cohort._Crew.wait = wait
+    own_assign = ray_cohort._Crew.assign
+
+    def assign(crew, waiting):
+        if told["killed_at"] is not None or not crew.starting:  # both begin together
+            own_assign(crew, waiting)
+
+    ray_cohort._Crew.assign = assign
     told["predict"] = main(["predict", "-i", "in", "-o", "out", "-m", "net", "--device", "cpu",
                             "--engine", "ray", "--no-picture", "-q"])
     told["left"] = sum(node["Alive"] for node in ray.nodes())
