@@ -65,8 +65,6 @@ if __name__ == "__main__":
 def test_one_of_two_nodes_is_killed_and_all_is_as_on_one_machine(tmp_path):
     pytest.importorskip("ray")
     rng = np.random.default_rng(0)
-    for folder in (tmp_path, tmp_path / "alone"):
-        folder.mkdir(exist_ok=True)
     build(small()).save_pretrained(tmp_path / "net")
     (tmp_path / "in").mkdir()
     for number in range(14):
@@ -78,8 +76,11 @@ def test_one_of_two_nodes_is_killed_and_all_is_as_on_one_machine(tmp_path):
     write_collection("mots", tmp_path / "mots", cases=1, shape=(24, 32, 32))
     prepare = ["prepare", "-i", tmp_path / "mots", "--contract", tmp_path / "net",
                "--split", "all-test", "-q"]  # fmt: skip
-    for name in ("in", "net"):
-        (tmp_path / "alone" / name).symlink_to(tmp_path / name)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for folder in (alone, together):
+        folder.mkdir()
+        for name in ("in", "net"):
+            (folder / name).symlink_to(tmp_path / name)
     predict = ["predict", "-i", "in", "-o", "out", "-m", "net", "--device", "cpu", "--no-picture",
                "-q"]  # fmt: skip
 
@@ -92,9 +93,9 @@ def test_one_of_two_nodes_is_killed_and_all_is_as_on_one_machine(tmp_path):
         )  # fmt: skip
 
     for words in ([*prepare, "-o", "prepared", "--workers", "1"], predict):
-        run(["-m", "mots_pretrained", *words], tmp_path / "alone")
+        run(["-m", "mots_pretrained", *words], alone)
     (tmp_path / "run.py").write_text(SCRIPT)
-    done = run([tmp_path / "run.py", *prepare], tmp_path)
+    done = run([tmp_path / "run.py", *prepare], together)
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
     told = json.loads(line)
@@ -102,10 +103,10 @@ def test_one_of_two_nodes_is_killed_and_all_is_as_on_one_machine(tmp_path):
     assert 3 <= told["killed_at"] < 13
     assert told["lost"] == 1  # the scan that the second node was at
     for name in ("prepared", "out"):
-        assert contents(tmp_path / name) == contents(tmp_path / "alone" / name)
-    with open(tmp_path / "out" / "failures.csv", newline="") as file:
+        assert contents(together / name) == contents(alone / name)
+    with open(together / "out" / "failures.csv", newline="") as file:
         assert [row["file"] for row in csv.DictReader(file)] == ["s05.nii.gz"]
-    assert len([*(tmp_path / "out").glob("*_seg.nii.gz")]) == 13
+    assert len([*(together / "out").glob("*_seg.nii.gz")]) == 13
 
 
 def contents(folder: Path) -> dict[str, bytes]:
