@@ -136,7 +136,7 @@ def _import_all() -> None:
 
     for name in (
         *("cli.prepare", "cli.pretrain", "cli.finetune", "cli.predict", "cli.frame", "cli.run_log"),
-        *("cli.training_options", "cli.scans_bar", "training.byol", "training.finetune_folder"),
+        *("training.byol", "training.finetune_folder"),
         *("training.add_organs", "inference.cohort", "inference.predictor", "data.prepare"),
         *("inference.outputs", "inference.cohort_table", "inference.resume", "networks"),
     ):
