@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 import numpy as np
 from long_table import LongTable
-from real_look import look
+from real_look import look, painted
 from runner import Clock, Job, Training, checked, parser_of, plain_errors, work_off
 from settings import SETTINGS
 from trial import name_of
@@ -38,7 +38,6 @@ from mots_pretrained.images.reading import read_labels, read_volume
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import load
-from mots_pretrained.phantom.paint_map import paint
 from mots_pretrained.training.pretrain import pretrain
 from mots_pretrained.training.recipe import Recipe, read_recipe
 
@@ -155,13 +154,8 @@ def looked_at(path: Path) -> Iterator[tuple[str, Volume, np.ndarray, LabelNames]
     for entry in json.loads(path.read_text("utf-8")):
         labels = read_labels(path.parent / entry["labels"])
         names = label_names(str(path.parent / entry["names"]))
-        if entry.get("image"):
-            volume = read_volume(path.parent / entry["image"])
-        else:
-            alone = {v[0]: name for name, v in names.classes.items() if len(v) == 1}
-            image = paint(labels.array, alone, labels.spacing)
-            volume = Volume.with_spacing(np.rint(image), labels.spacing, name=entry["name"])
-            labels = Volume.with_spacing(labels.array, labels.spacing)
+        given = entry.get("image")
+        volume = read_volume(path.parent / given) if given else painted(labels, names, 0, 0.0)
         yield entry["name"], volume, labels.array, names
 
 

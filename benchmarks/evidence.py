@@ -214,7 +214,7 @@ def measure(arguments: argparse.Namespace, steps: int) -> Path:
                 add(f"overhead {kind}", fitting, 1)
                 continue
             if kind.startswith(carry_over.NAME):
-                pretrain(folder, recipe, run=replace(run, workers=0))
+                pretrain(folder, replace(recipe, phantoms=1), run=replace(run, workers=0))
             else:
                 train = pretrain_byol if recipe.method == BYOL else pretrain
                 train(folder, recipe, data=store, run=run)
