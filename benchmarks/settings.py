@@ -55,7 +55,7 @@ SETTINGS: dict[str, Setting] = {
     # What evidence.py runs: minutes a row on one core.
     "evidence": Setting(
         base=replace(SIZES["small"], preprocessing=COARSE),
-        recipe=replace(read_recipe("small"), steps=4000),
+        recipe=replace(read_recipe("small"), steps=3000),
         phantoms=50,
         cases=42,
     ),

@@ -43,7 +43,7 @@ def test_the_plan_has_every_table_and_the_seeds_that_are_asked_for(bench, given)
         "carry_over": {0, 1},
     }
     steps = {job.table: job.trainings[0].recipe.steps for job in jobs if job.seed == 0}
-    assert {steps[f"table{number:02d}"] for number in range(2, 9)} == {1333}
+    assert {steps[f"table{number:02d}"] for number in range(2, 9)} == {1000}
     nets = {job.row for job in jobs if job.table == "table09"}
     assert nets == {row.name for row in bench("tables").TABLES[-1].rows}
     pretrained = {
@@ -52,7 +52,7 @@ def test_the_plan_has_every_table_and_the_seeds_that_are_asked_for(bench, given)
         if job.table.startswith("table1")
         for training in job.trainings[:-1]
     }
-    assert pretrained == {4000}
+    assert pretrained == {3000}
 
 
 class Stub:
