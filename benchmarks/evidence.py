@@ -201,6 +201,7 @@ def measure(arguments: argparse.Namespace, steps: int) -> Path:
     def add(kind: str, value: float, count: int) -> None:
         shared = {"table": PACE, "setting": arguments.setting, "metric": "seconds"}
         rows.append({**shared, "row": kind, "value": f"{value:.4f}", "steps": count})
+        write(PACE, rows, Path(arguments.results))  # what is measured survives a kill
         print(f"{kind:40} {value:.3f}", flush=True)
 
     with tempfile.TemporaryDirectory() as place:
@@ -226,7 +227,7 @@ def measure(arguments: argparse.Namespace, steps: int) -> Path:
             score_phantoms(net.eval(), Scoring(("dice", "hd")), cases=2, everywhere=True)
             each = (time.perf_counter() - begun) / 2
             add(f"overhead {name}", each * setting.cases, 2)
-    return write(PACE, rows, Path(arguments.results))
+    return Path(arguments.results) / f"{PACE}.csv"
 
 
 def _fine_tuned(
