@@ -64,7 +64,14 @@ class CarryOver:
         recipe = read_recipe("phantom")
         base = SETTINGS[arguments.setting].base
         steps = arguments.steps or _steps(arguments.setting)
-        self.recipe = replace(recipe, network=base, steps=steps, precision="float32", half=False)
+        self.recipe = replace(
+            recipe,
+            network=base,
+            steps=steps,
+            warm_up=min(recipe.warm_up, steps // 10),
+            precision="float32",
+            half=False,
+        )
         self.what = f"{arguments.setting}, {steps} steps"
         path = Path(arguments.results) / f"{NAME}_{arguments.setting}.csv"
         self.results = LongTable(path, NAME, self.what)
