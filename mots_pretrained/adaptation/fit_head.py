@@ -38,7 +38,11 @@ _RATE = 3e-3  # AdamW's highest rate in one cycle
 _DECAY = 1e-2
 _DROPOUT = 0.2  # of the hidden layer while it is fitted
 _PRIOR = {"linear": 0.0, "levels": 0.4}
-"""Share of the way from the sampled classes' frequencies to the true ones, by kind of head."""
+"""Share of the way from the sampled classes' frequencies to the true ones, by kind of head.
+
+Where cases label different classes it is 0: eight cases that label 4 of 13 organs each gave a mean
+Dice of 0.415 on three unseen phantoms, with 0.4 of the way 0.379 (one draw, which chose it).
+"""
 
 PRIOR_OF_ADDED = 0.0
 """The same for organs that are added, of which a head has few.
@@ -88,8 +92,8 @@ def fit_head(
             ``IGNORED`` are left out.
         steps: Fitting steps.
         overlap: Share of a window that the next one covers again.
-        prior: Share of the way towards the true frequencies; by default 0 of a linear head and
-            0.4 of one on all levels.
+        prior: Share of the way towards the true frequencies; by default 0 of a linear head, and
+            0.4 of one on all levels if every case labels all classes.
         seed: Random seed for voxels and fitting.
         on_fit: Called while windows are read and while the head is fitted.
 
@@ -113,8 +117,10 @@ def fit_head(
         samples = _sample(segmenter, cases, overlap, seed, on_fit)
         if int(samples.counts[:, 1:].sum()) == 0:
             raise UserError("the cases label nothing but background; there is nothing to fit to")
-        share = _PRIOR[segmenter.config.new_head.kind] if prior is None else prior
-        fitted = _fit(segmenter, samples, steps, share, seed, on_fit)
+        if prior is None:
+            is_complete = bool(samples.labelled.all())
+            prior = _PRIOR[segmenter.config.new_head.kind] if is_complete else 0.0
+        fitted = _fit(segmenter, samples, steps, prior, seed, on_fit)
     finally:
         segmenter.train(was_training)
         segmenter.to(device)

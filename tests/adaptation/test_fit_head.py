@@ -176,6 +176,16 @@ def test_a_class_that_no_case_labels_is_refused():
         fit_head(network("linear"), [odd], steps=5)
 
 
+def test_a_head_of_incomplete_labels_keeps_the_sampled_frequencies(monkeypatch):
+    """Moved towards the true ones, it missed what few cases had labelled."""
+    biases = []
+    for shift in (0.0, 1.0):
+        monkeypatch.setattr(module, "_prior_shift", lambda *_, shift=shift: torch.tensor(shift))
+        fit_head(net := network("levels"), halves(True, known=True), steps=5)
+        biases.append(net.head.last.bias.detach().clone())
+    assert torch.equal(*biases)
+
+
 def test_nothing_but_background_is_refused():
     one = case()
     one.target[:] = 0
