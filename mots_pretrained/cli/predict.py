@@ -263,7 +263,7 @@ class _Network:
     tasks: tuple[str, ...] | None
     overlap: float
     flips: bool
-    batch: int
+    batch: int | None
     precision: str
     compiled: bool
     postprocess: bool
