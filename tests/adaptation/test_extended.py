@@ -22,7 +22,8 @@ from mots_pretrained.export.graph import export_graph
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import build, load
-from mots_pretrained.weights.fingerprint import fingerprint
+from mots_pretrained.weights.fingerprint import differences, fingerprint
+from mots_pretrained.weights.tensors import _SUM
 
 X = torch.randn(2, 1, *SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -93,11 +94,12 @@ def test_the_combined_network_is_saved_loaded_built_on_and_printed(tmp_path):
     extended.save_pretrained(tmp_path)
     again = load(tmp_path)
     assert again.config == extended.config == ModelConfig.from_json(extended.config.to_json())
-    assert torch.equal(again(X), extended(X))
+    torch.testing.assert_close(again(X), extended(X), rtol=0, atol=1e-4)  # read at other places
     printed, expected = (fingerprint(n, n.config, n._saved_state()) for n in (again, extended))
-    assert printed == expected
+    assert differences(printed, expected) == []
     backbone = mots.MOTSBackbone.from_pretrained(tmp_path)
-    assert torch.equal(backbone(X).decoder, extended.net.backbone(X).decoder)
+    own = extended.net.backbone(X).decoder
+    torch.testing.assert_close(backbone(X).decoder, own, rtol=0, atol=1e-4)
     assert Segmenter.from_pretrained(tmp_path, classes=["x"]).config.added == ()
     export_graph(again, tmp_path / "graph", format="torch")
     contract = json.loads((tmp_path / "graph" / "contract.json").read_text())
@@ -180,7 +182,7 @@ def test_a_strange_file_is_refused(tmp_path: Path, change, message):
     net, path = network(), tmp_path / "aorta.safetensors"
     with_organs(net, "aorta")[0].save_organs(path)
     with safe_open(path, framework="pt") as file:
-        metadata = dict(file.metadata())
+        metadata = {name: value for name, value in file.metadata().items() if name != _SUM}
     tensors = load_file(path)
     change(metadata, tensors)
     save_file(tensors, path, metadata=metadata)

@@ -117,7 +117,7 @@ def test_the_verb_leaves_a_folder_that_combines_and_a_small_file(base, folder, t
     assert main([*words, "-o", str(file)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main([*words, "-o", str(tmp_path / "x"), "--train", "head"]) == 2
-    assert main([*words, "-o", str(tmp_path / "x"), "--classes", "liver"]) == 2
+    assert main([*words[:-1], "liver", "-o", str(tmp_path / "x")]) == 2
     assert "has 'liver' already" in capsys.readouterr().err
     assert main(["push", str(out), "-o", str(tmp_path / "pushed")]) == 0
     assert load(tmp_path / "pushed").config == combined.config
