@@ -13,7 +13,8 @@ beside those of RUN. RUN is what ``mots pretrain -o RUN`` has left, complete; NA
 and the folder gets config.json, model.safetensors (float16), README.md (the card, with the command,
 the seed, the generator's version and the scores), fingerprint.json, training_scans.json,
 training.json, recipe.yaml and log.csv; checksum, size and scores go to
-``mots_pretrained/weights/shipped.json``. Until all of it is done, hub/NAME stays as it was.
+``mots_pretrained/weights/shipped.json``, the scores of every case to
+``benchmarks/results/models.csv``. Until all of it is done, hub/NAME stays as it was.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.seen_volumes import seen_volumes
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.table import machine, read_lines, to_lines, write_lines
 from mots_pretrained.files import replacing_folder, write_json, write_text
 from mots_pretrained.networks import load
+from mots_pretrained.phantom import VERSION
 from mots_pretrained.publishing import make_publishable
 from mots_pretrained.training.log import LOG
 from mots_pretrained.training.machine import best_device, prepare_machine
@@ -45,6 +48,7 @@ from mots_pretrained.weights.download import checksum
 from mots_pretrained.weights.provenance import RECORD, read_training_record
 
 HUB = Path(__file__).parent
+SCORES = HUB.parent / "benchmarks" / "results" / "models.csv"
 RECIPE, FIRST_RECIPE, FIRST_LOG = "recipe.yaml", "first_recipe.yaml", "first_log.csv"
 LARGEST = 10.0  # 10^6 bytes of weights in the wheel
 
@@ -81,6 +85,7 @@ def ship(
     *,
     hub: Path = HUB,
     pins: Path = PINS,
+    scored: Path = SCORES,
     first: Path | None = None,
     summary: str = "",
     notes: str = "",
@@ -95,6 +100,7 @@ def ship(
         phantoms: Which are used for what.
         hub: Folder of the shipped models.
         pins: File of their checksums and scores.
+        scored: CSV with the scores of every case; those of other models in it stay.
         first: Folder of the training whose weights this one began with, if it did.
         summary: Of the card; the catalogue's by default.
         notes: Markdown on the training, after what is told of it anyway.
@@ -151,6 +157,19 @@ def ship(
         }
     known = json.loads(pins.read_text("utf-8"))
     write_json(pins, {**known, entry.name: pin})
+    others = (
+        [one for one in read_lines(scored) if one["row"] != entry.name] if scored.exists() else []
+    )
+    if results is not None:
+        own = to_lines(
+            results,
+            table="models",
+            row=entry.name,
+            setting=f"{phantoms.dataset}, generator {VERSION}",
+            steps=str(sum(part["steps_done"] for part in (earlier, record) if part)),
+            machine=machine(),
+        )
+        write_lines(scored, [*(one for one in others if one["row"] != entry.name), *own])
     return folder
 
 
@@ -174,7 +193,9 @@ def told(record: dict[str, Any], earlier: dict[str, Any] | None) -> str:
     generator = record.get("generator", record["identity"].get("generator"))
     parts = [lasted(record)]
     commands = [f"mots pretrain -o DIR --recipe {RECIPE}"]
-    beside = f"`{RECIPE}`, `{RECORD}` (all settings) and `log.csv` lie beside"
+    beside = (
+        f"`{RECIPE}`, `{RECORD}` (all settings, the time that it took) and `log.csv` lie beside"
+    )
     if earlier is not None:
         parts = [f"First {lasted(earlier)}", f"then {lasted(record)}"]
         commands[0] += " --set start=FIRST"
@@ -189,10 +210,10 @@ def told(record: dict[str, Any], earlier: dict[str, Any] | None) -> str:
 
 def lasted(record: dict[str, Any]) -> str:
     """Say how long a training was."""
-    recipe, hours = record["recipe"], record["seconds"] / 3600
+    recipe = record["recipe"]
     return (
         f"{record['steps_done']} steps of {recipe['batch']} patches, seed {recipe['seed']}, "
-        f"in {hours:.1f} hours on {record['device']} (torch {record['torch']})"
+        f"on {record['device']} (torch {record['torch']})"
     )
 
 
@@ -216,6 +237,7 @@ def measure(folder: Path, recipe: Recipe, phantoms: Phantoms, *, workers: int = 
             seed=recipe.seed,
             randomise=recipe.randomise,
             labels="complete",
+            tumours=recipe.tumours,
         )
         seen = seen_volumes(map(source, range(phantoms.volumes)), config)
         write_text(folder / CONFIG, dataclasses.replace(config, seen_volumes=seen).to_json())
@@ -284,7 +306,7 @@ def main() -> None:
         device=device,
         workers=0 if device == "cpu" else prepare_machine(device),
     )
-    print(f"{folder} and {PINS.name} are written; read the card, run the tests, and commit both")
+    print(f"{folder} and {PINS.name} are written; read the card and run the tests")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from small_networks import small
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import UserError
+from mots_pretrained.evaluation.table import from_lines, read_lines
 from mots_pretrained.networks import load
 from mots_pretrained.phantom import VERSION
 from mots_pretrained.publishing import verify
@@ -48,9 +49,24 @@ def pins(tmp_path) -> Path:
     return path
 
 
+def means_of(path: Path) -> dict[str, float]:
+    """Return each category's mean Dice of the rows of the model that was shipped."""
+    results = from_lines(read_lines(path, table="models", row="transdodnet.phantom"))
+    found = {name: results.mean(name) for name in results.categories}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def test_a_training_is_shipped_by_one_command(shop, run, pins, tmp_path):
     few = shop.Phantoms(validation=2, volumes=2, test=2, test_seeds=(0, 1))
-    folder = shop.ship(run, ENTRY, few, hub=tmp_path / "hub", pins=pins, notes="Alone.")
+    folder = shop.ship(
+        run,
+        ENTRY,
+        few,
+        hub=tmp_path / "hub",
+        pins=pins,
+        scored=tmp_path / "models.csv",
+        notes="Alone.",
+    )
     assert folder == tmp_path / "hub" / "transdodnet.phantom"
     assert {path.name for path in folder.iterdir()} == {*FILES} - {
         "first_recipe.yaml",
@@ -67,10 +83,8 @@ def test_a_training_is_shipped_by_one_command(shop, run, pins, tmp_path):
     check_card(text)
     card = read_card(text)
     assert card.summary == f"{ENTRY.summary}."
-    assert (
-        f"version {VERSION}, and no patient's data.\n10 steps of {RECIPE.batch} patches, seed 4"
-        in text
-    )
+    assert f"generator, version {VERSION}, and no patient's data.\n10 steps of " in text
+    assert f" {RECIPE.batch} patches, seed 4, on cpu " in text
     assert "mots pretrain -o DIR --recipe recipe.yaml\n" in text
     assert "\nAlone.\n" in text
     assert card.dataset == "4 unseen phantoms, 2 of each of the seeds 0, 1"
@@ -80,6 +94,7 @@ def test_a_training_is_shipped_by_one_command(shop, run, pins, tmp_path):
     pin = known["transdodnet.phantom"]
     assert pin["sha256"] == checksum(folder / "model.safetensors")
     assert pin["dataset"] == card.dataset
+    assert means_of(tmp_path / "models.csv") == pytest.approx(card.scores, abs=6e-5)
     assert pin["scores"] == pytest.approx(card.scores, abs=6e-4)
     assert {"liver", "liver_tumour"} <= {*card.scores, *card.absent}
 
@@ -88,12 +103,13 @@ def test_two_parts_are_shipped_with_the_recipes_and_logs_of_both(shop, run, pins
     second = replace(RECIPE, steps=20, start=str(run), network=None)
     pretrain(tmp_path / "second", second, run=Run(workers=0))
     none = shop.Phantoms(validation=0, volumes=0, test=0)
-    given = {"hub": tmp_path / "hub", "pins": pins}
+    given = {"hub": tmp_path / "hub", "pins": pins, "scored": tmp_path / "none.csv"}
     folder = shop.ship(tmp_path / "second", ENTRY, none, first=run, **given)
     assert {path.name for path in folder.iterdir()} == {*FILES}
     assert read_recipe(folder / "first_recipe.yaml") == RECIPE
     assert read_recipe(folder / "recipe.yaml") == replace(second, start=None)
     assert (folder / "first_log.csv").read_text() == (run / "log.csv").read_text()
+    assert not (tmp_path / "none.csv").exists()
     card = (folder / "README.md").read_text()
     assert "mots pretrain -o DIR --recipe recipe.yaml --set start=FIRST\n" in card
     assert "First 10 steps of " in card
