@@ -68,24 +68,3 @@ def test_the_site_builds_without_a_warning_and_documents_the_api(tmp_path: Path)
     assert "<blockquote>" not in page  # examples are code
     recipes = (tmp_path / "recipes" / "index.html").read_text("utf-8")
     assert "transformer_rate" in recipes  # the file published.yaml itself
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
-def test_the_code_of_the_first_pages_runs(name: str, tmp_path: Path, monkeypatch) -> None:
-    import torch
-
-    from mots_pretrained.images.volume import Volume, write_like
-    from mots_pretrained.phantom import torso
-
-    phantom = torso(0, shape=(32, 64, 64), spacing=(4.0, 3.0, 3.0))
-    scan = Volume.with_spacing(phantom.image.astype("int16"), (4.0, 3.0, 3.0))
-    write_like(tmp_path / "ct.nii.gz", scan.array, scan, dtype="int16")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"image": torch.zeros(1, 1, 32, 64, 64)}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL):
-        exec(block, names)
-    assert (tmp_path / "ct_seg.nii.gz").exists()
-    if name == "README.md":
-        assert names["logits"].shape == (1, 14, 32, 64, 64)
-        assert names["features"].shape[2:] == (32, 32, 32)

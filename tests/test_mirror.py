@@ -23,6 +23,7 @@ ACROSS = {
     "test_contributing.py": "CONTRIBUTING.md",
     "test_create_model.py": "networks as timm makes them",
     "test_docs.py": "the pages of docs/",
+    "test_docs_code.py": "the Python of README and docs/",
     "test_docs_commands.py": "the commands in docs/",
     "test_four_commands.py": "from phantoms to scores on the command line",
     "test_hubconf.py": "hubconf.py",
