@@ -46,6 +46,7 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.inference import Prediction, Predictor
 from mots_pretrained.networks import build, load
@@ -139,20 +140,21 @@ def monai(net: Any, path: Path, clock: Clock, precision: str, **_: Any) -> np.nd
     from monai.inferers import sliding_window_inference
 
     volume = clock.timed("read", read_volume)(path)
-    image = clock.timed("prepare", preprocess)(volume, net.config.preprocessing)
+    contract = net.config.preprocessing
+    image = torch.from_numpy(clock.timed("prepare", preprocess)(volume, contract))
+    depth, height, width = image.shape[1:]
     found = sliding_window_inference(
-        torch.from_numpy(image)[None],
-        net.config.preprocessing.window,
+        at_least(image, contract.window)[None],  # of itself MONAI fills with a constant
+        contract.window,
         1,
         probabilities(net, precision, [task.name for task in net.config.tasks]),
         overlap=0.5,
         mode="gaussian",
         sigma_scale=0.125,
     )
+    found = found[0, :, :depth, :height, :width].numpy()
     start = time.perf_counter()
-    if tuple(found.shape[2:]) != volume.shape:
-        found = F.interpolate(found, size=volume.shape, mode="trilinear")
-    masks: np.ndarray = (found[0] > 0.5).numpy()
+    masks = np.stack([resample(one, volume.shape) > 0.5 for one in found])
     clock.seconds["decide"] += time.perf_counter() - start
     return masks
 
