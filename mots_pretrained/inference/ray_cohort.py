@@ -12,6 +12,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.inference.cohort import Settled, Write, segment_scans
 from mots_pretrained.inference.dicom_scans import listed_as
 from mots_pretrained.inference.failures import Failure
+from mots_pretrained.inference.resume import tidy
 from mots_pretrained.stages import stage
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def segment_scans_by_ray(
     ray = connected()
     settled = Settled(output, on_scan)
     waiting = [_Try(scan) for scan in scans]
+    lost: list[CaseFiles] = []
     crew = _Crew(ray, build, *_devices(ray, device))
     crew.hire(min(crew.most, len(scans)))
     with stage("segment", scans=len(scans), actors=crew.most):
@@ -72,10 +74,14 @@ def segment_scans_by_ray(
                     settled.fail(one.scan, end.failure)
                 else:
                     waiting.append(one)
+                if end.is_lost:
+                    lost.append(one.scan)
             if not crew.alive:
                 while waiting:
                     one = waiting.pop(0)
                     settled.fail(one.scan, _lost(one.scan, "no machine of the cluster is left"))
+    for scan in lost:  # by now its process has ended, too
+        tidy(output, scan)
     places = {scan.name: number for number, scan in enumerate(scans)}
     files = {listed_as(scan): number for number, scan in enumerate(scans)}
     return (
@@ -94,11 +100,12 @@ class _Try:
 
 @dataclass(frozen=True)
 class _End:
-    """How a try has ended: a report, or a failure, which may be the scan's own and final."""
+    """How a try has ended: a report; or a failure, the scan's own and final or its machine's."""
 
     failure: Failure | None
     report: dict[str, Any] = field(default_factory=dict)
     is_final: bool = False
+    is_lost: bool = False
 
 
 class _Crew:
@@ -171,7 +178,8 @@ class _Crew:
         except self.ray.exceptions.RayError as error:
             self.hire(1)
             told = " ".join(f"{error}".split())
-            return [(one, _End(_lost(one.scan, f"its machine was lost: {told:.100}")))]
+            lost = _lost(one.scan, f"its machine was lost: {told:.100}")
+            return [(one, _End(lost, is_lost=True))]
         self.free[number] = actor
         return [(one, end)]
 

@@ -81,7 +81,16 @@ def left_to_do(
         same = same and (made_by is None or was_made_by(output, scan.name, made_by))
         if same and all(file.is_file() for file in files):
             continue
-        for file in files:
-            remove_drafts(file)
+        tidy(output, scan)
         left.append(scan)
     return left
+
+
+def tidy(output: str | os.PathLike[str], scan: CaseFiles) -> None:
+    """Remove what a process that was killed has left half written of a scan's results."""
+    patterns = (*(FORMATS[name][0] for name in FORMATS), VOLUMES, OVERLAY, PROBABILITIES)
+    for pattern in patterns:
+        remove_drafts(Path(output) / pattern.format(scan.name))
+    masks = Path(output) / f"{scan.name}_masks"
+    if masks.is_dir():
+        remove_drafts(masks)
