@@ -31,6 +31,7 @@ def dice_bce(
     *,
     form: Form = "published",
     bce_weight: float = 1.0,
+    smoothing: float = 1.0,
 ) -> DiceBCE:
     """Compare organ and tumour logits with their labels, where there are labels.
 
@@ -43,8 +44,10 @@ def dice_bce(
     - ``"published"``, as in the published code: Dice is ``1 - 2 sum(p y) / (sum(p) + sum(y) + 1)``,
       so an empty target costs 1 whatever is predicted; cross-entropy is the mean over voxels. Both
       are averaged over the samples whose channel is labelled, then over channels with any.
-    - ``"smooth"``: the same with ``(2 sum(p y) + 1) / (sum(p) + sum(y) + 1)``, so that on an empty
-      target false voxels cost and their absence is rewarded. For data with complete labels.
+    - ``"smooth"``: the same with ``(2 sum(p y) + s) / (sum(p) + sum(y) + s)``, so that on an empty
+      target false voxels cost and their absence is rewarded. For data with complete labels. With
+      ``s`` of 1 whoever is not sure of a small lesion has to say nothing; with the size of a small
+      one a missed and a false one cost alike.
     - ``"equation"``, Eq. 16 as printed: ``-2 sum(p y) / sum(p + y + epsilon)``, without the
       constant 1 (which has no gradient), so perfect masks reach -1; cross-entropy is a sum over
       voxels, its sign read as the leading minus says. Both are summed over channels; over
@@ -56,6 +59,7 @@ def dice_bce(
         labelled: ``(B, C)`` bool, which channels of which sample are annotated.
         form: Which of the three.
         bce_weight: Weight of the cross-entropy in the total; 1 in the paper.
+        smoothing: The constant ``s`` of the form "smooth", in voxels.
 
     Raises:
         ValueError: If the shapes don't agree or the form is unknown.
@@ -72,7 +76,8 @@ def dice_bce(
         terms = -2 * overlap / (size + EPSILON * voxels.clamp(min=1))
         dice, bce = (terms * weight).sum(1).mean(), (bce * weight).sum(1).mean()
     else:
-        terms = 1 - (2 * overlap + (1 if form == "smooth" else 0)) / (size + 1)
+        above, below = (smoothing, smoothing) if form == "smooth" else (0, 1)
+        terms = 1 - (2 * overlap + above) / (size + below)
         dice = labelled_mean(terms, weight)
         bce = labelled_mean(bce / voxels.clamp(min=1), weight)
     return DiceBCE(dice, bce, dice + bce_weight * bce)

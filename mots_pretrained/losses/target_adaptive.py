@@ -17,7 +17,7 @@ def target_adaptive(
     target: Tensor,
     labelled: Tensor,
     *,
-    smooth: bool = False,
+    smoothing: float | None = None,
     ce_weight: float = 1.0,
 ) -> DiceCE:
     """Compare one softmax over all classes with labels of some of them.
@@ -33,7 +33,8 @@ def target_adaptive(
             unlabelled class counts as background.
         labelled: ``(B, C)`` bool, which classes of which sample are annotated; a sample without
             any takes no part.
-        smooth: Whether Dice has 1 above as below, which gives it a gradient on empty targets.
+        smoothing: Voxels that Dice has above and below, which gives it a gradient on empty targets;
+            None for the published 0 above and 1 below.
         ce_weight: Weight of the cross-entropy in the total.
 
     Raises:
@@ -56,15 +57,16 @@ def target_adaptive(
     per_sample = torch.where(known, by_voxel, 0).sum(1) / voxels.clamp(min=1)
     ce = per_sample.sum() / (voxels > 0).sum().clamp(min=1)
     q = logits.softmax(1)[:, 1:] * known[:, None]
-    dice = _dice(q, target, labelled & (voxels > 0)[:, None], smooth=smooth)
+    dice = _dice(q, target, labelled & (voxels > 0)[:, None], smoothing)
     return DiceCE(dice, ce, dice + ce_weight * ce)
 
 
-def _dice(q: Tensor, target: Tensor, labelled: Tensor, *, smooth: bool) -> Tensor:
+def _dice(q: Tensor, target: Tensor, labelled: Tensor, smoothing: float | None) -> Tensor:
     """Mean over labelled samples, then over labelled classes, of ``(B, C, N)`` probabilities."""
     classes = torch.arange(1, q.shape[1] + 1, device=q.device)
     y = target[:, None] == classes[:, None]
-    terms = 1 - (2 * (q * y).sum(2) + int(smooth)) / (q.sum(2) + y.sum(2) + 1)
+    above, below = (0, 1) if smoothing is None else (smoothing, smoothing)
+    terms = 1 - (2 * (q * y).sum(2) + above) / (q.sum(2) + y.sum(2) + below)
     return labelled_mean(terms, labelled.to(q.dtype))
 
 

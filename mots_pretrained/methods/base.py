@@ -49,7 +49,12 @@ class Method(Pretrained):
         """
 
     def loss(
-        self, batch: Batch, *, form: Form = "published", bce_weight: float = 1.0
+        self,
+        batch: Batch,
+        *,
+        form: Form = "published",
+        bce_weight: float = 1.0,
+        smoothing: float = 1.0,
     ) -> DiceBCE | DiceCE:
         """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16).
 
@@ -58,12 +63,15 @@ class Method(Pretrained):
             form: Form of the two terms, see :func:`~mots_pretrained.losses.dice_bce`: "published",
                 or "smooth" for data whose empty targets are known to be empty.
             bce_weight: Weight of the cross-entropy in the total.
+            smoothing: Constant of the form "smooth", in voxels.
         """
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
         target = rearrange(batch.target, "b (k t) ... -> (b k) t ...", t=2)
         labelled = rearrange(batch.labelled, "b (k t) -> (b k) t", t=2)
-        return dice_bce(logits, target, labelled, form=form, bce_weight=bce_weight)
+        return dice_bce(
+            *(logits, target, labelled), form=form, bce_weight=bce_weight, smoothing=smoothing
+        )
 
     @torch.no_grad()
     def segment(self, image: Image, tasks: Sequence[str] | None = None) -> Tensor:

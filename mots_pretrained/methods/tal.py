@@ -58,21 +58,28 @@ class TAL(Method):
         )
         return merged_log_odds(self.class_logits(image), sets).unflatten(1, (task.shape[1], 2))
 
-    def loss(self, batch: Batch, *, form: Form = "published", bce_weight: float = 1.0) -> DiceCE:
+    def loss(
+        self,
+        batch: Batch,
+        *,
+        form: Form = "published",
+        bce_weight: float = 1.0,
+        smoothing: float = 1.0,
+    ) -> DiceCE:
         """Return Dice and cross-entropy, unlabelled classes merged with the background.
 
         Args:
             batch: As :meth:`Method.loss` takes it.
             form: "published" or "smooth"; Eq. 16 as printed is of binary outputs only.
             bce_weight: Weight of the cross-entropy in the total.
+            smoothing: Constant of the form "smooth", in voxels.
         """
         if form == "equation":
             raise UserError("TAL's loss has the forms 'published' and 'smooth', not 'equation'")
         target, labelled = class_target(batch, self.config.tasks)
         logits = self.class_logits(batch.image)
-        return target_adaptive(
-            logits, target, labelled, smooth=form == "smooth", ce_weight=bce_weight
-        )
+        constant = smoothing if form == "smooth" else None
+        return target_adaptive(logits, target, labelled, smoothing=constant, ce_weight=bce_weight)
 
 
 def merged_classes(tasks: Sequence[Task]) -> Tensor:

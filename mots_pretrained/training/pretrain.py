@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 FIELDS = frozenset((
     "method", "size", "network", "start", "tasks", "labels", "randomise", "tumours", "phantoms",
     "replay", "balance", "ablation", "patch", "patches_per_case", "foreground", "augmentation",
-    "form", "bce_weight", "steps", "epochs", "batch", "accumulate", "rate", "transformer_rate",
-    "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
+    "form", "smoothing", "bce_weight", "steps", "epochs", "batch", "accumulate", "rate",
+    "transformer_rate", "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
 ))  # fmt: skip
 """Fields of a recipe that pretraining uses."""
 
@@ -104,7 +104,10 @@ def pretrain(
         trainer = Trainer(
             model=network,
             loss=lambda method, batch: method.loss(
-                batch, form=recipe.form, bce_weight=recipe.bce_weight
+                batch,
+                form=recipe.form,
+                bce_weight=recipe.bce_weight,
+                smoothing=recipe.smoothing,
             ),
             recipe=recipe,
             run=run,

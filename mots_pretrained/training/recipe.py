@@ -96,6 +96,7 @@ class Recipe:
 
     # Loss
     form: Form = "published"  # of Eq. 16; smooth has a gradient on empty targets
+    smoothing: float = 1.0  # voxels; constant of the form smooth, the size of a small structure
     bce_weight: float = 1.0  # weight of the cross-entropy beside the Dice term
 
     # Optimisation
@@ -346,6 +347,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("randomise", "tumours", "foreground", "weight_decay"), (0, 1)),
     "clip": (1e-12, 1e12),
     "bce_weight": (0, 1e6),
+    "smoothing": (1e-6, 1e9),
     "ema": (1e-12, 1 - 1e-9),
     "seed": (0, 2**63 - 1),
 }

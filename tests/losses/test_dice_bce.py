@@ -173,6 +173,20 @@ def test_only_the_smooth_form_pushes_false_voxels_down_by_dice():
     assert (slopes["smooth"] > 0.01).all()
 
 
+@pytest.mark.parametrize("s", [1.0, 100.0])
+def test_the_constant_of_the_smooth_form_by_hand(s):
+    """False voxels of 30 in all cost 30 / (30 + s); half of a lesion of 40 is 20 too few."""
+    sure = torch.full((1, 2, 100), -30.0)
+    sure[0, 0, :30] = sure[0, 1, :20] = 30
+    target = torch.zeros(1, 2, 100, dtype=torch.uint8)
+    target[0, 1, :40] = 1
+    found = dice_bce(sure, target, torch.tensor([[True, True]]), form="smooth", smoothing=s)
+    wanted = (30 / (30 + s) + 1 - (40 + s) / (60 + s)) / 2
+    assert found.dice.item() == pytest.approx(wanted, rel=1e-5)
+    published = [dice_bce(sure, target, torch.tensor([[True, True]]), smoothing=c) for c in (1, s)]
+    assert published[0] == published[1]
+
+
 def test_the_cross_entropy_has_a_weight():
     logits, target = published_input()
     labelled = torch.ones(2, 2, dtype=torch.bool)

@@ -94,7 +94,7 @@ def test_smooth_dice_and_weight_by_hand():
     q = torch.tensor([[0.5, 0.25, 0.25]] * 2, dtype=torch.float64)
     labelled = torch.tensor([[True, False]])
     loss = target_adaptive(
-        q.log().T[None], torch.tensor([[0, 0]]), labelled, smooth=True, ce_weight=5
+        q.log().T[None], torch.tensor([[0, 0]]), labelled, smoothing=1.0, ce_weight=5
     )
     assert loss.dice.item() == pytest.approx(1 - 1 / 1.5)
     assert loss.total.item() == pytest.approx(1 - 1 / 1.5 - 5 * math.log(0.75))
