@@ -109,24 +109,28 @@ def replacing_folder(path: str | os.PathLike[str], *, keep: bool = False) -> Ite
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def remove_drafts(path: str | os.PathLike[str]) -> None:
+def remove_drafts(*paths: str | os.PathLike[str]) -> None:
     """Remove what processes that were killed while they wrote have left half-written.
 
     What a process of this machine that runs still is writing stays.
 
     Args:
-        path: A file: its drafts are removed. A folder: all drafts directly within it.
+        paths: Of a file its drafts are removed, of a folder all drafts directly within it. Each
+            folder is listed once, however many of its files are given.
     """
-    place = Path(path)
-    folder, digest = (place, None) if place.is_dir() else (place.parent, _digest(place))
-    for draft in folder.glob(".*"):
-        found = _DRAFT.match(draft.name)
-        if found is None or digest not in (None, found["digest"]) or _is_written(found):
-            continue
-        if draft.is_dir():
-            shutil.rmtree(draft, ignore_errors=True)
-        else:
-            draft.unlink(missing_ok=True)
+    wanted: dict[Path, set[str | None]] = {}
+    for place in map(Path, paths):
+        folder, digest = (place, None) if place.is_dir() else (place.parent, _digest(place))
+        wanted.setdefault(folder, set()).add(digest)
+    for folder, digests in wanted.items():
+        for draft in folder.glob(".*"):
+            found = _DRAFT.match(draft.name)
+            if found is None or digests.isdisjoint((None, found["digest"])) or _is_written(found):
+                continue
+            if draft.is_dir():
+                shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -64,8 +64,7 @@ def left_to_do(
             made otherwise count as none. None takes all.
     """
     if not shared:
-        for name in (LABELS, FAILURES, COHORT):
-            remove_drafts(Path(output) / name)
+        remove_drafts(*(Path(output) / name for name in (LABELS, FAILURES, COHORT)))
     left = []
     for scan in scans:
         wanted = [*(FORMATS[name][0] for name in formats), VOLUMES]
@@ -89,8 +88,6 @@ def left_to_do(
 def tidy(output: str | os.PathLike[str], scan: CaseFiles) -> None:
     """Remove what a process that was killed has left half written of a scan's results."""
     patterns = (*(FORMATS[name][0] for name in FORMATS), VOLUMES, OVERLAY, PROBABILITIES)
-    for pattern in patterns:
-        remove_drafts(Path(output) / pattern.format(scan.name))
     masks = Path(output) / f"{scan.name}_masks"
-    if masks.is_dir():
-        remove_drafts(masks)
+    files = [Path(output) / pattern.format(scan.name) for pattern in patterns]
+    remove_drafts(*files, *[masks] * masks.is_dir())

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from edited_config import edited
 from small_networks import small
 
 from mots_pretrained.config import (
@@ -17,17 +18,6 @@ from mots_pretrained.config import (
     TransformerConfig,
 )
 from mots_pretrained.errors import UserError
-
-
-def edited(path: str, value: Any) -> str:
-    """The default config.json with one entry replaced; path parts are joined by dots."""
-    values = json.loads(ModelConfig().to_json())
-    *parents, last = path.split(".")
-    place = values
-    for part in parents:
-        place = place[part]
-    place[last] = value
-    return json.dumps(values)
 
 
 @pytest.mark.parametrize(

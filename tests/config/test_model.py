@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from edited_config import edited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import small
@@ -120,17 +121,6 @@ def test_thresholds_survive_json_and_go_with_their_categories() -> None:
     assert added.before_added.thresholds == {"spleen": 0.4}
     with pytest.raises(ValueError, match="'aorta' is no category of the network"):
         dataclasses.replace(added, tasks=MOTS_TASKS, added=())
-
-
-def edited(path: str, value: Any) -> str:
-    """The default config.json with one entry replaced; path parts are joined by dots."""
-    values = json.loads(ModelConfig().to_json())
-    *parents, last = path.split(".")
-    place = values
-    for part in parents:
-        place = place[part]
-    place[last] = value
-    return json.dumps(values)
 
 
 @pytest.mark.parametrize(
