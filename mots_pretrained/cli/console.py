@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mots_pretrained.errors import printable
@@ -62,6 +64,25 @@ def in_bar(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(" ".join(text.split())))
+
+
+@contextmanager
+def bar(total: int | None = None) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar with the time left; yield what sets how much is done, of how much, and a text."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeRemainingColumn()) as shown:
+        row = shown.add_task("", total=total)
+        yield lambda done, of, text: shown.update(
+            row, completed=done, total=of, description=in_bar(text)
+        )
 
 
 def warn(text: str) -> None:

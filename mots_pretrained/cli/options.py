@@ -112,20 +112,8 @@ def progress() -> Iterator[Any]:
     if console.quiet() or not sys.stdout.isatty():
         yield _Lines()
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda row: bar.update(
-            task, total=row.steps, completed=row.step, description=console.in_bar(_parts(row))
-        )
+    with console.bar() as update:
+        yield lambda row: update(row.step, row.steps, _parts(row))
 
 
 class _Lines:

@@ -149,20 +149,8 @@ def _bar(total: int) -> Iterator[OnCase]:
     if console.quiet() or not sys.stdout.isatty():
         yield _say
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn()) as bar:
-        row = bar.add_task("", total=total)
-        yield lambda done, _, name, __: bar.update(
-            row, completed=done, description=console.in_bar(name)
-        )
+    with console.bar(total) as update:
+        yield lambda done, of, name, _: update(done, of, name)
 
 
 def _say(done: int, total: int, name: str, reason: str) -> None:
