@@ -1,10 +1,10 @@
 r"""Ship a finished training: fill hub/NAME from its folder, and pin it in the catalogue.
 
-    python hub/ship.py RUN transdodnet.phantom --first FIRST
+    python hub/ship.py RUN transdodnet.phantom --after FIRST ...
 
-FIRST is the folder of the training whose weights RUN began with, if it did; its recipe and log go
-beside those of RUN. RUN is what ``mots pretrain -o RUN`` has left, complete; NAME an entry of
-``mots_pretrained/weights/catalog.py``. In this order
+After --after come the folders of the trainings whose weights RUN began with, if it did, the first
+one first; their recipes and logs go beside those of RUN. RUN is what ``mots pretrain -o RUN`` has
+left, complete; NAME an entry of ``mots_pretrained/weights/catalog.py``. In this order
 
 - each category's threshold is chosen on validation phantoms (``--no-thresholds``: all stay 0.5),
 - the categories' volumes in the training's own phantoms are measured (``--volumes 0``: not),
@@ -22,9 +22,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
+from safetensors import safe_open
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.seen_volumes import seen_volumes
@@ -35,6 +39,7 @@ from mots_pretrained.files import replacing_folder, write_json, write_text
 from mots_pretrained.networks import load
 from mots_pretrained.phantom import VERSION
 from mots_pretrained.publishing import make_publishable
+from mots_pretrained.training.folder import CHECKPOINT
 from mots_pretrained.training.log import LOG
 from mots_pretrained.training.machine import best_device, prepare_machine
 from mots_pretrained.training.phantoms import TorsoSource
@@ -49,7 +54,8 @@ from mots_pretrained.weights.provenance import RECORD, read_training_record
 
 HUB = Path(__file__).parent
 SCORES = HUB.parent / "benchmarks" / "results" / "models.csv"
-RECIPE, FIRST_RECIPE, FIRST_LOG = "recipe.yaml", "first_recipe.yaml", "first_log.csv"
+RECIPE = "recipe.yaml"
+IDENTITY_ALONE = ("generator", "cases")  # of a training that was stopped, beside its recipe
 LARGEST = 10.0  # 10^6 bytes of weights in the wheel
 
 
@@ -86,7 +92,7 @@ def ship(
     hub: Path = HUB,
     pins: Path = PINS,
     scored: Path = SCORES,
-    first: Path | None = None,
+    after: Sequence[Path] = (),
     summary: str = "",
     notes: str = "",
     device: str = "cpu",
@@ -101,7 +107,7 @@ def ship(
         hub: Folder of the shipped models.
         pins: File of their checksums and scores.
         scored: CSV with the scores of every case; those of other models in it stay.
-        first: Folder of the training whose weights this one began with, if it did.
+        after: Folders of the trainings before this one, the first one first.
         summary: Of the card; the catalogue's by default.
         notes: Markdown on the training, after what is told of it anyway.
         device: Where to predict.
@@ -116,25 +122,24 @@ def ship(
     record = read_training_record(run)
     check(run, record, load_config(run), entry)
     recipe = recipe_of(record["recipe"], RECORD)
-    if (recipe.start is None) != (first is None):
-        raise UserError(f"{run} began from {recipe.start or 'random weights'}; --first says where")
-    earlier = None if first is None else read_training_record(first)
-    if first is not None and earlier is not None:
-        check(first, earlier, load_config(first), entry)
+    if (recipe.start is None) == bool(after):
+        raise UserError(f"{run} began from {recipe.start or 'random weights'}; --after says where")
+    parts = [*map(part_of, after), part_of(run)]
     phantoms = phantoms if entry.tasks else Phantoms(0, (), 0, 0, ())  # a backbone decides nothing
     folder = hub / entry.name
     with replacing_folder(folder) as draft:
         said = Description(
             name=entry.name,
             summary=summary or entry.summary + ".",
-            training="\n\n".join(part for part in (told(record, earlier), notes.strip()) if part),
+            training="\n\n".join(part for part in (told(parts), notes.strip()) if part),
             license=entry.weights_licence.lower(),
         )
         make_publishable(run, draft, said=said, half=True)
         write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None)))
-        if first is not None and earlier is not None:
-            write_text(draft / FIRST_RECIPE, to_yaml(recipe_of(earlier["recipe"], RECORD)))
-            write_text(draft / FIRST_LOG, (first / LOG).read_text("utf-8"))
+        for number, (earlier, part) in enumerate(zip(after, parts[:-1], strict=True), 1):
+            settings = {**part.recipe, "start": None}
+            write_text(draft / f"recipe_{number}.yaml", yaml.safe_dump(settings, sort_keys=False))
+            write_text(draft / f"log_{number}.csv", (earlier / LOG).read_text("utf-8"))
         results = None
         if entry.tasks:
             measure(draft, recipe, phantoms, workers=workers)
@@ -166,7 +171,7 @@ def ship(
             table="models",
             row=entry.name,
             setting=f"{phantoms.dataset}, generator {VERSION}",
-            steps=str(sum(part["steps_done"] for part in (earlier, record) if part)),
+            steps=str(sum(part.steps for part in parts)),
             machine=machine(),
         )
         write_lines(scored, [*(one for one in others if one["row"] != entry.name), *own])
@@ -188,33 +193,71 @@ def check(run: Path, record: dict[str, Any], config: ModelConfig, entry: Entry) 
             raise UserError(f"{run} has the {what} {found}, {entry.name} is to have {wanted}")
 
 
-def told(record: dict[str, Any], earlier: dict[str, Any] | None) -> str:
-    """Return the card's paragraphs on a training of phantoms, and on the one before it."""
-    generator = record.get("generator", record["identity"].get("generator"))
-    parts = [lasted(record)]
-    commands = [f"mots pretrain -o DIR --recipe {RECIPE}"]
+@dataclass(frozen=True)
+class Part:
+    """A training, or the part of one that was stopped, whose averaged weights the next one took.
+
+    Attributes:
+        recipe: Its settings, as they were recorded; an older version may have had other fields.
+        steps: Steps that were done.
+        generator: Version of the phantoms' generator.
+        where: Device and version of torch, if recorded.
+    """
+
+    recipe: dict[str, Any]
+    steps: int
+    generator: str
+    where: str
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was not carried to its end."""
+        return self.steps != self.recipe["steps"]
+
+    @property
+    def words(self) -> str:
+        """How long it was."""
+        batch, seed = self.recipe["batch"], self.recipe["seed"]
+        of = f" of {self.recipe['steps']}" if self.is_stopped else ""
+        return f"{self.steps}{of} steps of {batch} patches, seed {seed}{self.where}"
+
+
+def part_of(folder: Path) -> Part:
+    """Read what a training's folder says of it, complete or stopped."""
+    record = read_training_record(folder)
+    known = {**record["identity"], **record}
+    recipe = record.get("recipe") or {
+        name: value for name, value in record["identity"].items() if name not in IDENTITY_ALONE
+    }
+    steps = record.get("steps_done")
+    if steps is None:
+        with safe_open(folder / CHECKPOINT, "pt") as file:
+            steps = json.loads(file.metadata()["training"])["step"]
+    where = f", on {known['device']} (torch {known['torch']})" if "device" in known else ""
+    return Part(recipe, steps, known["generator"], where)
+
+
+def told(parts: Sequence[Part]) -> str:
+    """Return the card's paragraphs on the parts of a training on phantoms."""
+    commands, last = [], len(parts)
+    for number, part in enumerate(parts, 1):
+        name, recipe = (
+            ("DIR", RECIPE) if number == last else (f"PART_{number}", f"recipe_{number}.yaml")
+        )
+        words = f"mots pretrain -o {name} --recipe {recipe}"
+        start = f" --set start=PART_{number - 1}" if number > 1 else ""
+        stopped = f"  # stopped at {part.steps}" if part.is_stopped else ""
+        commands.append(f"{words}{start}{stopped}")
     beside = (
         f"`{RECIPE}`, `{RECORD}` (all settings, the time that it took) and `log.csv` lie beside"
     )
-    if earlier is not None:
-        parts = [f"First {lasted(earlier)}", f"then {lasted(record)}"]
-        commands[0] += " --set start=FIRST"
-        commands.insert(0, f"mots pretrain -o FIRST --recipe {FIRST_RECIPE}")
-        beside += f"; `{FIRST_RECIPE}` and `{FIRST_LOG}` are the first part's"
     return "\n".join([
-        f"Phantoms of this package's generator, version {generator}, and no patient's data.",
-        f"{'; '.join(parts)}.",
-        *("", "```sh", *commands, "```", "", f"{beside}."),
+        f"Phantoms of this package's generator, version {parts[-1].generator}, and no patient's "
+        "data.",
+        f"{'; then '.join(part.words for part in parts)}.",
+        *("", "```sh", *commands, "```", ""),
+        f"{beside}{', and those of the earlier parts' if last > 1 else ''}.",
     ])  # fmt: skip
-
-
-def lasted(record: dict[str, Any]) -> str:
-    """Say how long a training was."""
-    recipe = record["recipe"]
-    return (
-        f"{record['steps_done']} steps of {recipe['batch']} patches, seed {recipe['seed']}, "
-        f"on {record['device']} (torch {record['torch']})"
-    )
 
 
 def measure(folder: Path, recipe: Recipe, phantoms: Phantoms, *, workers: int = 0) -> None:
@@ -281,7 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the training")
     parser.add_argument("name", choices=[name for name, entry in CATALOG.items() if entry.shipped])
-    parser.add_argument("--first", type=Path, help="training whose weights RUN began with")
+    parser.add_argument("--after", type=Path, nargs="+", default=(), help="trainings before RUN")
     parser.add_argument("--no-thresholds", action="store_true")
     parser.add_argument("--validation", type=int, default=42, help="phantoms a validation seed")
     parser.add_argument("--volumes", type=int, default=210, help="phantoms to measure")
@@ -300,11 +343,11 @@ def main() -> None:
         options.run,
         entry_named(options.name),
         phantoms,
-        first=options.first,
+        after=options.after,
         summary=options.summary,
         notes=options.notes.read_text("utf-8") if options.notes else "",
         device=device,
-        workers=0 if device == "cpu" else prepare_machine(device),
+        workers=prepare_machine(device),
     )
     print(f"{folder} and {PINS.name} are written; read the card and run the tests")
 

@@ -17,12 +17,13 @@ _AT_A_TIME = 1 << 19  # voxels; on a processor what is worked on stays in its ca
 
 
 class ChannelSums(NamedTuple):
-    """Sums over the voxels of ``(B, C)`` channels: of p y, of p + y, of the cross-entropy, of 1."""
+    """Sums over the voxels of ``(B, C)`` channels: of p y, p + y, the cross-entropy, 1, and y."""
 
     overlap: Tensor
     size: Tensor
     bce: Tensor
     voxels: Tensor
+    positive: Tensor
 
 
 def channel_sums(logits: Tensor, target: Tensor, labelled: Tensor) -> ChannelSums:
@@ -46,22 +47,22 @@ def channel_sums(logits: Tensor, target: Tensor, labelled: Tensor) -> ChannelSum
 
 
 class _Sums(torch.autograd.Function):
-    """Of logits and target ``(N, voxels)`` and labelled ``(N,)``: four sums ``(N,)``."""
+    """Of logits and target ``(N, voxels)`` and labelled ``(N,)``: five sums ``(N,)``."""
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, target: Tensor, labelled: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         ctx.save_for_backward(logits, target, labelled)
         sums = []
         for rows in _parts(logits):
             x, y, known = _masked(logits[rows], target[rows], labelled[rows])
             p = x.sigmoid()
-            size = p.sum(1) + y.sum(1)
-            sums.append(((p * y).sum(1), size, _cross_entropy(x, y).sum(1), known.sum(1)))
-        overlap, size, bce, voxels = (torch.cat(one) for one in zip(*sums, strict=True))
-        ctx.mark_non_differentiable(voxels)
-        return overlap, size, bce, voxels
+            positive, bce = y.sum(1), _cross_entropy(x, y).sum(1)
+            sums.append(((p * y).sum(1), p.sum(1) + positive, bce, known.sum(1), positive))
+        overlap, size, bce, voxels, positive = (torch.cat(one) for one in zip(*sums, strict=True))
+        ctx.mark_non_differentiable(voxels, positive)
+        return overlap, size, bce, voxels, positive
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

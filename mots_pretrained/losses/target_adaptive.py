@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.losses.dice_bce import labelled_mean
+from mots_pretrained.losses.dice_bce import dice_terms, labelled_mean
 from mots_pretrained.losses.marginal import marginal_cross_entropy
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.tasks import IGNORED
@@ -17,7 +17,7 @@ def target_adaptive(
     target: Tensor,
     labelled: Tensor,
     *,
-    smoothing: float | None = None,
+    empty_size: float | None = None,
     ce_weight: float = 1.0,
 ) -> DiceCE:
     """Compare one softmax over all classes with labels of some of them.
@@ -33,8 +33,8 @@ def target_adaptive(
             unlabelled class counts as background.
         labelled: ``(B, C)`` bool, which classes of which sample are annotated; a sample without
             any takes no part.
-        smoothing: Voxels that Dice has above and below, which gives it a gradient on empty targets;
-            None for the published 0 above and 1 below.
+        empty_size: Voxels on an empty target that cost a half; None: it costs 1 whatever is
+            predicted, as published.
         ce_weight: Weight of the cross-entropy in the total.
 
     Raises:
@@ -57,16 +57,16 @@ def target_adaptive(
     per_sample = torch.where(known, by_voxel, 0).sum(1) / voxels.clamp(min=1)
     ce = per_sample.sum() / (voxels > 0).sum().clamp(min=1)
     q = logits.softmax(1)[:, 1:] * known[:, None]
-    dice = _dice(q, target, labelled & (voxels > 0)[:, None], smoothing)
+    dice = _dice(q, target, labelled & (voxels > 0)[:, None], empty_size)
     return DiceCE(dice, ce, dice + ce_weight * ce)
 
 
-def _dice(q: Tensor, target: Tensor, labelled: Tensor, smoothing: float | None) -> Tensor:
+def _dice(q: Tensor, target: Tensor, labelled: Tensor, empty_size: float | None) -> Tensor:
     """Mean over labelled samples, then over labelled classes, of ``(B, C, N)`` probabilities."""
     classes = torch.arange(1, q.shape[1] + 1, device=q.device)
     y = target[:, None] == classes[:, None]
-    above, below = (0, 1) if smoothing is None else (smoothing, smoothing)
-    terms = 1 - (2 * (q * y).sum(2) + above) / (q.sum(2) + y.sum(2) + below)
+    positive = y.sum(2)
+    terms = dice_terms((q * y).sum(2), q.sum(2) + positive, positive, empty_size)
     return labelled_mean(terms, labelled.to(q.dtype))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.losses.dice_bce import DiceBCE, Form, dice_bce
+from mots_pretrained.losses.dice_bce import EMPTY_SIZE, DiceBCE, Form, dice_bce
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, Logits
@@ -54,23 +54,23 @@ class Method(Pretrained):
         *,
         form: Form = "published",
         bce_weight: float = 1.0,
-        smoothing: float = 1.0,
+        empty_size: float = EMPTY_SIZE,
     ) -> DiceBCE | DiceCE:
         """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16).
 
         Args:
             batch: Images and their labels.
             form: Form of the two terms, see :func:`~mots_pretrained.losses.dice_bce`: "published",
-                or "smooth" for data whose empty targets are known to be empty.
+                or "empty" for data whose empty targets are known to be empty.
             bce_weight: Weight of the cross-entropy in the total.
-            smoothing: Constant of the form "smooth", in voxels.
+            empty_size: Constant of the form "empty", in voxels.
         """
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
         target = rearrange(batch.target, "b (k t) ... -> (b k) t ...", t=2)
         labelled = rearrange(batch.labelled, "b (k t) -> (b k) t", t=2)
         return dice_bce(
-            *(logits, target, labelled), form=form, bce_weight=bce_weight, smoothing=smoothing
+            *(logits, target, labelled), form=form, bce_weight=bce_weight, empty_size=empty_size
         )
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mots_pretrained.batch import Batch
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
-from mots_pretrained.losses.dice_bce import Form
+from mots_pretrained.losses.dice_bce import EMPTY_SIZE, Form
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.losses.target_adaptive import target_adaptive
 from mots_pretrained.methods.base import Method
@@ -64,22 +64,22 @@ class TAL(Method):
         *,
         form: Form = "published",
         bce_weight: float = 1.0,
-        smoothing: float = 1.0,
+        empty_size: float = EMPTY_SIZE,
     ) -> DiceCE:
         """Return Dice and cross-entropy, unlabelled classes merged with the background.
 
         Args:
             batch: As :meth:`Method.loss` takes it.
-            form: "published" or "smooth"; Eq. 16 as printed is of binary outputs only.
+            form: "published" or "empty"; Eq. 16 as printed is of binary outputs only.
             bce_weight: Weight of the cross-entropy in the total.
-            smoothing: Constant of the form "smooth", in voxels.
+            empty_size: Constant of the form "empty", in voxels.
         """
         if form == "equation":
-            raise UserError("TAL's loss has the forms 'published' and 'smooth', not 'equation'")
+            raise UserError("TAL's loss has the forms 'published' and 'empty', not 'equation'")
         target, labelled = class_target(batch, self.config.tasks)
         logits = self.class_logits(batch.image)
-        constant = smoothing if form == "smooth" else None
-        return target_adaptive(logits, target, labelled, smoothing=constant, ce_weight=bce_weight)
+        costly = empty_size if form == "empty" else None
+        return target_adaptive(logits, target, labelled, empty_size=costly, ce_weight=bce_weight)
 
 
 def merged_classes(tasks: Sequence[Task]) -> Tensor:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 FIELDS = frozenset((
     "method", "size", "network", "start", "tasks", "labels", "randomise", "tumours", "phantoms",
     "replay", "balance", "ablation", "patch", "patches_per_case", "foreground", "augmentation",
-    "form", "smoothing", "bce_weight", "steps", "epochs", "batch", "accumulate", "rate",
+    "form", "empty_size", "bce_weight", "steps", "epochs", "batch", "accumulate", "rate",
     "transformer_rate", "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
 ))  # fmt: skip
 """Fields of a recipe that pretraining uses."""
@@ -107,7 +107,7 @@ def pretrain(
                 batch,
                 form=recipe.form,
                 bce_weight=recipe.bce_weight,
-                smoothing=recipe.smoothing,
+                empty_size=recipe.empty_size,
             ),
             recipe=recipe,
             run=run,

@@ -24,7 +24,7 @@ from mots_pretrained.config import (
 )
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.inference.network import Precision
-from mots_pretrained.losses.dice_bce import Form
+from mots_pretrained.losses.dice_bce import EMPTY_SIZE, Form
 from mots_pretrained.methods import configured
 from mots_pretrained.parse import from_dict, parse_yaml
 from mots_pretrained.training.log import LogRow
@@ -95,8 +95,8 @@ class Recipe:
     augmentation: Literal["default", "paper", "published", "none"] = "default"
 
     # Loss
-    form: Form = "published"  # of Eq. 16; smooth has a gradient on empty targets
-    smoothing: float = 1.0  # voxels; constant of the form smooth, the size of a small structure
+    form: Form = "published"  # of Eq. 16; with empty, false voxels cost on empty targets
+    empty_size: float = EMPTY_SIZE  # voxels on an empty target that cost a half, form empty
     bce_weight: float = 1.0  # weight of the cross-entropy beside the Dice term
 
     # Optimisation
@@ -347,7 +347,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("randomise", "tumours", "foreground", "weight_decay"), (0, 1)),
     "clip": (1e-12, 1e12),
     "bce_weight": (0, 1e6),
-    "smoothing": (1e-6, 1e9),
+    "empty_size": (1e-6, 1e9),
     "ema": (1e-12, 1 - 1e-9),
     "seed": (0, 2**63 - 1),
 }

@@ -23,8 +23,7 @@ FILES = (
     "training.json",
     "recipe.yaml",
     "log.csv",
-    "first_recipe.yaml",
-    "first_log.csv",
+    *(name for part in (1, 2, 3) for name in (f"recipe_{part}.yaml", f"log_{part}.csv")),
 )
 """All that a model's folder may hold and a repository gets; the first two are needed."""
 

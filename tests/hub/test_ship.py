@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
 from small_networks import small
 
 from mots_pretrained.config import Preprocessing
@@ -68,10 +72,7 @@ def test_a_training_is_shipped_by_one_command(shop, run, pins, tmp_path):
         notes="Alone.",
     )
     assert folder == tmp_path / "hub" / "transdodnet.phantom"
-    assert {path.name for path in folder.iterdir()} == {*FILES} - {
-        "first_recipe.yaml",
-        "first_log.csv",
-    }
+    assert {path.name for path in folder.iterdir()} == {*FILES[:8]}
     assert verify(folder).sound
     assert read_recipe(folder / "recipe.yaml") == RECIPE
     assert read_training_scans(folder) == TrainingScans()
@@ -99,24 +100,41 @@ def test_a_training_is_shipped_by_one_command(shop, run, pins, tmp_path):
     assert {"liver", "liver_tumour"} <= {*card.scores, *card.absent}
 
 
-def test_two_parts_are_shipped_with_the_recipes_and_logs_of_both(shop, run, pins, tmp_path):
-    second = replace(RECIPE, steps=20, start=str(run), network=None)
-    pretrain(tmp_path / "second", second, run=Run(workers=0))
+def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp_path):
+    """The first was stopped, and a later version has forgotten one of its settings."""
+    stopped = shutil.copytree(run, tmp_path / "stopped")
+    record = json.loads((stopped / "training.json").read_text())
+    settings = {**record["recipe"], "steps": 50, "old_setting": 3}
+    identity = {**settings, "generator": VERSION, "cases": "0"}
+    (stopped / "training.json").write_text(json.dumps({"complete": False, "identity": identity}))
+    told = {"training": json.dumps({"step": 12})}
+    save_file({"weight": torch.zeros(1)}, stopped / "checkpoint.safetensors", told)
+    last = replace(RECIPE, steps=20, start=str(run), network=None)
+    pretrain(tmp_path / "last", last, run=Run(workers=0))
     none = shop.Phantoms(validation=0, volumes=0, test=0)
     given = {"hub": tmp_path / "hub", "pins": pins, "scored": tmp_path / "none.csv"}
-    folder = shop.ship(tmp_path / "second", ENTRY, none, first=run, **given)
-    assert {path.name for path in folder.iterdir()} == {*FILES}
-    assert read_recipe(folder / "first_recipe.yaml") == RECIPE
-    assert read_recipe(folder / "recipe.yaml") == replace(second, start=None)
-    assert (folder / "first_log.csv").read_text() == (run / "log.csv").read_text()
+    folder = shop.ship(tmp_path / "last", ENTRY, none, after=[stopped, run], **given)
+    assert {path.name for path in folder.iterdir()} == {*FILES} - {"recipe_3.yaml", "log_3.csv"}
+    first = yaml.safe_load((folder / "recipe_1.yaml").read_text())
+    assert (first["steps"], first["old_setting"]) == (50, 3)
+    assert "generator" not in first
+    assert read_recipe(folder / "recipe_2.yaml") == RECIPE
+    assert read_recipe(folder / "recipe.yaml") == replace(last, start=None)
+    assert (folder / "log_2.csv").read_text() == (run / "log.csv").read_text()
     assert not (tmp_path / "none.csv").exists()
     card = (folder / "README.md").read_text()
-    assert "mots pretrain -o DIR --recipe recipe.yaml --set start=FIRST\n" in card
-    assert "First 10 steps of " in card
+    for line in (
+        "mots pretrain -o PART_1 --recipe recipe_1.yaml  # stopped at 12",
+        "mots pretrain -o PART_2 --recipe recipe_2.yaml --set start=PART_1",
+        "mots pretrain -o DIR --recipe recipe.yaml --set start=PART_2",
+    ):
+        assert line in card.splitlines()
+    assert "12 of 50 steps of " in card
+    assert "; then 10 steps of " in card
     assert "; then 20 steps of " in card
     assert not any(str(tmp_path) in path.read_text("latin-1") for path in folder.iterdir())
-    with pytest.raises(UserError, match="--first says where"):
-        shop.ship(tmp_path / "second", ENTRY, none, **given)
+    with pytest.raises(UserError, match="--after says where"):
+        shop.ship(tmp_path / "last", ENTRY, none, **given)
 
 
 def test_what_is_not_finished_or_not_the_entry_s_is_refused(shop, run, pins, tmp_path):

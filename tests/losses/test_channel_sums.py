@@ -28,7 +28,7 @@ def test_sums_and_gradients_are_those_of_the_plain_operations(case, voxels, monk
     known = labelled[:, :, None, None, None] & (target != IGNORED)
     y, p = torch.where(known, target, 0).double(), torch.where(known, logits.sigmoid(), 0)
     ce = binary_cross_entropy_with_logits(logits, y, reduction="none")
-    plain = [(p * y), p + y, torch.where(known, ce, 0), known]
+    plain = [(p * y), p + y, torch.where(known, ce, 0), known, y]
     sums = channel_sums(logits, target, labelled)
     weights = torch.randn(3, 3, 2, dtype=torch.float64)
     for ours, theirs in zip(sums, plain, strict=True):
@@ -46,7 +46,7 @@ def test_second_derivatives_are_right(case):
     logits = logits.detach().requires_grad_()
 
     def total(x):
-        overlap, size, bce, _ = channel_sums(x, target, labelled)
+        overlap, size, bce, *_ = channel_sums(x, target, labelled)
         return overlap / size + bce
 
     assert torch.autograd.gradgradcheck(total, logits)

@@ -126,7 +126,7 @@ def test_equation_form_by_hand():
     assert one.dice.item() == pytest.approx(tumour, abs=1e-12)
 
 
-@pytest.mark.parametrize("form", ["published", "smooth", "equation"])
+@pytest.mark.parametrize("form", ["published", "empty", "equation"])
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30, 3.0])
 def test_ignored_voxels_take_no_part_whatever_logits_hold_there(form, garbage):
     logits, target = published_input()
@@ -152,39 +152,31 @@ def test_ignored_voxels_by_hand():
     assert loss.bce.item() == pytest.approx(math.log(2), abs=1e-12)
 
 
-def test_smooth_form_by_hand():
-    # p = 1/2 in four voxels: an empty target, and one of a single voxel.
+def test_the_form_of_empty_targets_by_hand():
+    """p = 1/2 in four voxels: an empty target costs 2 / (2 + s), one of a voxel what it did."""
     target = torch.tensor([[[0, 0, 0, 0], [1, 0, 0, 0]]], dtype=torch.uint8)
     labelled = torch.tensor([[True, True]])
-    loss = dice_bce(torch.zeros(1, 2, 4).double(), target, labelled, form="smooth")
-    empty, one = 1 - 1 / (2 + 1), 1 - (2 * 0.5 + 1) / (2 + 1 + 1)
-    assert loss.dice.item() == pytest.approx((empty + one) / 2, abs=1e-12)
+    logits = torch.zeros(1, 2, 4).double()
+    loss = dice_bce(logits, target, labelled, form="empty", empty_size=6)
+    assert loss.dice.item() == pytest.approx((2 / (2 + 6) + 1 - 2 * 0.5 / (2 + 1 + 1)) / 2)
     assert loss.bce.item() == pytest.approx(math.log(2), abs=1e-12)
+    known = torch.tensor([[False, True]])
+    there = dice_bce(logits, target, known, form="empty", empty_size=6)
+    assert there == dice_bce(logits, target, known)
+    ignored = torch.full_like(target, IGNORED)
+    assert dice_bce(logits, ignored, labelled, form="empty").total == 0
 
 
-def test_only_the_smooth_form_pushes_false_voxels_down_by_dice():
+def test_only_that_form_pushes_false_voxels_down_by_dice():
+    """Of a sure voxel's slope 1 / s is left where nothing else is predicted."""
     slopes = {}
-    for form in ("published", "smooth"):
-        logits = torch.full((1, 1, 8), -2.0, requires_grad=True)
+    for form in ("published", "empty"):
+        logits = torch.full((1, 1, 8), -20.0, dtype=torch.float64, requires_grad=True)
         target = torch.zeros(1, 1, 8, dtype=torch.uint8)
-        dice_bce(logits, target, torch.tensor([[True]]), form=form).dice.backward()
+        dice_bce(logits, target, torch.tensor([[True]]), form=form, empty_size=4).dice.backward()
         slopes[form] = logits.grad
     assert torch.equal(slopes["published"], torch.zeros(1, 1, 8))
-    assert (slopes["smooth"] > 0.01).all()
-
-
-@pytest.mark.parametrize("s", [1.0, 100.0])
-def test_the_constant_of_the_smooth_form_by_hand(s):
-    """False voxels of 30 in all cost 30 / (30 + s); half of a lesion of 40 is 20 too few."""
-    sure = torch.full((1, 2, 100), -30.0)
-    sure[0, 0, :30] = sure[0, 1, :20] = 30
-    target = torch.zeros(1, 2, 100, dtype=torch.uint8)
-    target[0, 1, :40] = 1
-    found = dice_bce(sure, target, torch.tensor([[True, True]]), form="smooth", smoothing=s)
-    wanted = (30 / (30 + s) + 1 - (40 + s) / (60 + s)) / 2
-    assert found.dice.item() == pytest.approx(wanted, rel=1e-5)
-    published = [dice_bce(sure, target, torch.tensor([[True, True]]), smoothing=c) for c in (1, s)]
-    assert published[0] == published[1]
+    torch.testing.assert_close(slopes["empty"], torch.full((1, 1, 8), math.exp(-20) / 4).double())
 
 
 def test_the_cross_entropy_has_a_weight():
@@ -198,7 +190,7 @@ def test_the_cross_entropy_has_a_weight():
     assert more.total.item() == pytest.approx((once.dice + 5 * once.bce).item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("form", ["published", "smooth", "equation"])
+@pytest.mark.parametrize("form", ["published", "empty", "equation"])
 def test_it_compiles_without_a_graph_break(form):
     logits, target = published_input()
     target, labelled = target.to(torch.uint8), torch.tensor([[True, False], [True, True]])

@@ -89,12 +89,12 @@ def test_ignored_voxels_take_no_part():
     assert torch.equal(logits.grad[..., 0], torch.zeros(2, 3))
 
 
-def test_smooth_dice_and_weight_by_hand():
-    """q = 0.25 in two voxels of background: 1 - 1 / (0.5 + 1); half of it is merged class 0."""
+def test_dice_of_an_empty_target_and_weight_by_hand():
+    """q = 0.25 in two voxels of background: 0.5 / (0.5 + 1); half of it is merged class 0."""
     q = torch.tensor([[0.5, 0.25, 0.25]] * 2, dtype=torch.float64)
     labelled = torch.tensor([[True, False]])
     loss = target_adaptive(
-        q.log().T[None], torch.tensor([[0, 0]]), labelled, smoothing=1.0, ce_weight=5
+        q.log().T[None], torch.tensor([[0, 0]]), labelled, empty_size=1.0, ce_weight=5
     )
     assert loss.dice.item() == pytest.approx(1 - 1 / 1.5)
     assert loss.total.item() == pytest.approx(1 - 1 / 1.5 - 5 * math.log(0.75))
