@@ -6,8 +6,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-# One thread a process: small tensors gain nothing from more, and tests run side by side.
-TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
+# One thread a process: small tensors gain nothing from more, and tests run side by side, one a core
+# and at most four, since each process imports torch.
+TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help install demo corpus faults test test-fast test-long lint format hooks docs wheel clean
 
