@@ -27,6 +27,7 @@ from mots_pretrained.weights.checkpoint import (
     network_folders,
 )
 from mots_pretrained.weights.download import resolve
+from mots_pretrained.weights.unfinished import warn_if_unfinished
 
 ARCHITECTURES: dict[str, type[Pretrained]] = {
     **METHODS,
@@ -83,6 +84,9 @@ def load(
     Raises:
         KeyError: If the name is unknown.
         ValueError: If what is found does not fit.
+
+    Warns:
+        UserWarning: If the training was stopped: folds are missing, or steps.
     """
     folder = resolve(
         name,
@@ -95,6 +99,7 @@ def load(
         if add:
             raise UserError(f"{name} holds folds; organs are added to a network with tasks")
         return Ensemble.from_folder(folder)
+    warn_if_unfinished(folder)
     network = from_state(*load_folder(folder))
     for path in add:
         network = add_file(network, path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -40,6 +41,11 @@ from mots_pretrained.weights.provenance import (
     read_training_scans,
     tell_record,
 )
+from mots_pretrained.weights.unfinished import (
+    missing_folds,
+    refuse_missing_folds,
+    warn_if_unfinished,
+)
 
 
 def make_publishable(
@@ -70,21 +76,32 @@ def make_publishable(
     Raises:
         FileNotFoundError: If there is no network in ``source``.
         ValueError: If it does not load strictly, its card's header is not valid, or its list of
-            scans is of other weights.
+            scans is of other weights; if folds of an ensemble are missing.
+
+    Warns:
+        UserWarning: If the training stopped before its end, which the card tells too.
     """
     source, output = Path(source), Path(output)
     if output.resolve() == source.resolve() and not with_case_names:
         raise UserError(f"{output} would lose its names of cases; give another folder to write")
+    refuse_missing_folds(missing_folds(source))
+    warn_if_unfinished(source)
+    write = partial(_write_network, scans=scans, half=half, with_case_names=with_case_names)
     if folds := fold_folders(source):
-        return _prepare_ensemble(
-            folds,
-            source,
-            output,
-            said=said or Description(),
-            scans=scans,
-            half=half,
-            with_case_names=with_case_names,
-        )
+        return _write_ensemble(folds, source, output, said or Description(), write)
+    return write(source, output, said or Description())
+
+
+def _write_network(
+    source: Path,
+    output: Path,
+    said: Description,
+    *,
+    scans: Mapping[str, str] | None,
+    half: bool,
+    with_case_names: bool,
+) -> Path:
+    """Write one network's folder."""
     config, state = load_folder(source)
     if half:  # the fingerprint is of what loads later
         state = {name: value.half().float() for name, value in state.items()}
@@ -94,7 +111,7 @@ def make_publishable(
     card = renewed_card(
         own.read_text("utf-8") if own.is_file() else None,
         config,
-        said or Description(),
+        said,
         name=output.resolve().name,
         told=tell_record(record),
         base_model=base_repository(record),
@@ -113,26 +130,17 @@ def make_publishable(
     return output
 
 
-def _prepare_ensemble(
+def _write_ensemble(
     folds: list[Path],
     source: Path,
     output: Path,
-    *,
     said: Description,
-    scans: Mapping[str, str] | None,
-    half: bool,
-    with_case_names: bool,
+    write: Callable[[Path, Path, Description], Path],
 ) -> Path:
     """Write each fold's network as a folder of its own, and a card of them all."""
     for fold in folds:
-        make_publishable(
-            fold,
-            output / fold.name,
-            said=replace(said, name=f"{said.name}, {fold.name}" if said.name else "", scores={}),
-            scans=scans,
-            half=half,
-            with_case_names=with_case_names,
-        )
+        name = f"{said.name}, {fold.name}" if said.name else ""
+        write(fold, output / fold.name, replace(said, name=name, scores={}))
     own, record = source / CARD, read_training_record(folds[0])
     known = [find_training_scans(output / fold.name) for fold in folds]
     seen = known[0]

@@ -17,7 +17,12 @@ from mots_pretrained.files import write_text
 from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, TaskLogits
-from mots_pretrained.weights.checkpoint import CARD, FOLD, fold_folders
+from mots_pretrained.weights.checkpoint import CARD, FOLD, fold_folders, load_folder
+from mots_pretrained.weights.unfinished import (
+    missing_folds,
+    refuse_missing_folds,
+    warn_if_unfinished,
+)
 
 _LEAST = 1e-7  # keeps logarithms finite
 
@@ -30,6 +35,9 @@ class Ensemble(Pretrained):
 
     Args:
         members: Segmenters of the same classes and the same contract.
+
+    Attributes:
+        missing: What ``missing_folds`` says of the folder that they come from; "" if all are here.
 
     Raises:
         ValueError: If there are none, or they differ in what they take or give.
@@ -49,6 +57,7 @@ class Ensemble(Pretrained):
                     raise UserError(f"the ensemble's networks differ in their {what}")
         self.config = dataclasses.replace(first, thresholds=_mean_thresholds(members))
         self.members = nn.ModuleList(members)
+        self.missing = ""
 
     def forward(self, image: Image) -> TaskLogits:
         """Return logits ``(B, out_channels, D, H, W)`` of the members' mean probability."""
@@ -68,16 +77,27 @@ class Ensemble(Pretrained):
 
         Raises:
             ValueError: If the folder has no folds, or they don't fit together.
+
+        Warns:
+            UserWarning: If the training was stopped: folds are missing, or steps of some.
         """
         folders = fold_folders(folder)
         if not folders:
             raise UserError(f"{folder} holds no {FOLD.format(0)} with a network")
-        return cls([Segmenter.from_pretrained(fold) for fold in folders]).eval()
+        warn_if_unfinished(folder)
+        ensemble = cls([Segmenter.from_state(*load_folder(fold)) for fold in folders]).eval()
+        ensemble.missing = missing_folds(folder)
+        return ensemble
 
     def save_pretrained(
         self, folder: str | Path, *, half: bool = False, card: str | None = None
     ) -> Path:
-        """Write each member into ``fold_0``, ``fold_1`` and so on of a folder."""
+        """Write each member into ``fold_0``, ``fold_1`` and so on of a folder.
+
+        Raises:
+            UserError: If networks of its folder are missing, which the copy would not tell.
+        """
+        check_whole(self)
         for number, member in enumerate(self.members):
             own = Path(folder) / FOLD.format(number)
             member.save_pretrained(own, half=half, card=card)  # type: ignore[operator]
@@ -112,6 +132,16 @@ class Ensemble(Pretrained):
     def _saved_state(self) -> NoReturn:
         """Refuse: an ensemble is no single network."""
         raise UserError("an ensemble is no single network; take each fold by itself")
+
+
+def check_whole(network: nn.Module) -> None:
+    """Refuse to write an ensemble elsewhere of which folds are missing.
+
+    Raises:
+        UserError: If it is one.
+    """
+    if isinstance(network, Ensemble):
+        refuse_missing_folds(network.missing)
 
 
 def _mean_thresholds(members: Sequence[Segmenter]) -> dict[str, float]:

@@ -32,7 +32,10 @@ def export(
     from mots_pretrained.export.graph import Format, Part, export_graph
     from mots_pretrained.export.monai_bundle import export_bundle
     from mots_pretrained.networks import load
+    from mots_pretrained.weights.download import resolve
+    from mots_pretrained.weights.unfinished import missing_folds, refuse_missing_folds
 
+    refuse_missing_folds(missing_folds(resolve(name)))  # which load would only warn of
     network = load(name)
     if format == "monai":
         if part != "network" or size:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mots_pretrained.adaptation.ensemble import check_whole
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_json
 from mots_pretrained.model.pretrained import Pretrained
@@ -50,8 +51,10 @@ def export_graph(
         The graph's file.
 
     Raises:
-        ValueError: If the part or format is unknown, or the size does not suit the network.
+        ValueError: If the part or format is unknown, the size does not suit the network, or folds
+            of an ensemble are missing.
     """
+    check_whole(network)
     if format not in FILES:
         raise UserError(f"unknown format {format!r}; allowed are {', '.join(FILES)}")
     shape = (1, network.config.encoder.in_channels, *(size or network.config.preprocessing.window))

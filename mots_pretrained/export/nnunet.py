@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.adaptation.ensemble import Ensemble, check_whole
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
 from mots_pretrained.export.nnunet_network import largest_first
@@ -66,8 +66,9 @@ def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
         The folder.
 
     Raises:
-        ValueError: If it is no segmenter.
+        ValueError: If it is no segmenter, or an ensemble of which folds are missing.
     """
+    check_whole(network)
     config = network.config
     if config.architecture != "segmenter":
         raise UserError(

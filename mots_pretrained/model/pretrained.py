@@ -16,6 +16,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.model.stages import group_matcher
 from mots_pretrained.weights.checkpoint import load_folder, plain_name, plain_names, save_folder
 from mots_pretrained.weights.download import resolve
+from mots_pretrained.weights.unfinished import warn_if_unfinished
 
 
 class Pretrained(nn.Module):
@@ -184,7 +185,11 @@ def load_config_and_state(
     token: str | None = None,
     local_files_only: bool = False,
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Find weights by name and read them, float32 on the CPU."""
+    """Find weights by name and read them, float32 on the CPU.
+
+    Warns:
+        UserWarning: If their training was stopped before its end.
+    """
     folder = resolve(
         name,
         revision=revision,
@@ -192,6 +197,7 @@ def load_config_and_state(
         token=token,
         local_files_only=local_files_only,
     )
+    warn_if_unfinished(folder)
     return load_folder(folder)
 
 

@@ -207,7 +207,8 @@ def tell_record(record: Mapping[str, Any]) -> str:
     if steps := public.get("steps_done"):
         minutes = f" in {public['seconds'] / 60:.0f} min" if "seconds" in public else ""
         device = f" on {public['device']}" if "device" in public else ""
-        told.append(f"{steps} steps{minutes}{device}.")
+        of = f" of {public.get('steps')}" if public.get("complete") is False else ""
+        told.append(f"{steps}{of} steps{minutes}{device}.")
     return " ".join([*told, f"`{RECORD}` has the settings."])
 
 

@@ -15,6 +15,7 @@ from mots_pretrained.weights.card import Description, model_card
 from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config, save_folder
 from mots_pretrained.weights.download import FILES, LIBRARY, plain_hub_errors
 from mots_pretrained.weights.provenance import CASES, nameless
+from mots_pretrained.weights.unfinished import missing_folds, refuse_missing_folds
 
 
 def upload(
@@ -81,11 +82,12 @@ def upload_folder(
 
     Raises:
         FileNotFoundError: If the folder holds no network.
-        ValueError: If the name is no repository's, the token may not write there, or a file of
-            the folder is damaged.
+        ValueError: If the name is no repository's, the token may not write there, a file of the
+            folder is damaged, or folds of an ensemble are missing.
         ConnectionError: If the Hub cannot be reached.
     """
     folder = Path(folder)
+    refuse_missing_folds(missing_folds(folder))
     folds = fold_folders(folder)
     config = load_config(folds[0] if folds else folder)
     if folds:
