@@ -7,6 +7,7 @@ name ending in .json, a report is written there.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -131,7 +132,11 @@ def drive(rows: Sequence[Row], commands: Sequence[str] = COMMANDS) -> dict[str, 
 
 
 def _import_all() -> None:
-    """Import what the commands import, so that a child has it already."""
+    """Import what the commands import, so that a child has it already.
+
+    The garbage collector is kept from it: a training ends with a full collection, in which a child
+    would copy every page of its parent.
+    """
     from importlib import import_module
 
     for name in (
@@ -144,6 +149,8 @@ def _import_all() -> None:
     for name in ("accelerate.utils", "blosc2", "nibabel", "scipy.ndimage", "safetensors.torch",
                  "monai.inferers", "typer"):  # fmt: skip
         import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def table(counts: dict[str, dict[str, int]]) -> str:

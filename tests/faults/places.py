@@ -18,8 +18,6 @@ from faults.processes import (
     make_readonly,
     mount_small,
     pause,
-    start,
-    start_alone,
 )
 from faults.world import WORDS, World, contents
 
@@ -47,12 +45,7 @@ def file_size(world: World, command: str, rng: random.Random) -> None:
     """Let no file of a command grow beyond a limit."""
     folder = world.room()
     limit = rng.randrange(800, 1200)  # what is said has room
-    if command == "download":
-        inside = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
-        end = start_alone(WORDS[command], folder, inside, **world.environment(folder)).end()
-    else:
-        end = world.start(command, folder, _limited(limit)).end()
-    plain(end)
+    plain(world.start(command, folder, _limited(limit)).end())
     finish(world, command, folder)
 
 
@@ -90,10 +83,7 @@ def too_long(world: World, command: str, rng: random.Random) -> None:
     words = [*WORDS[command]]
     part = "x" * rng.choice([300, 200])
     words[words.index("-o") + 1] = "/".join([part] * (1 if len(part) > 255 else 30))
-    if command == "download":
-        end = start_alone(words, folder, **world.environment(folder)).end()
-    else:
-        end = start(words, folder).end()
+    end = world.start(command, folder, words=words).end()
     plain(end)
     require(end.status == 2, end)
     finish(world, command, folder)

@@ -11,7 +11,6 @@ import ctypes
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -120,24 +119,6 @@ def _child(words: Sequence[str], folder: Path, told: Path, inside: Inside | None
         sys.stderr.flush()
     finally:
         os._exit(status)
-
-
-def start_alone(
-    words: Sequence[str], folder: Path, inside: str = "", **environment: str
-) -> Running:
-    """Start ``mots WORDS`` in a new interpreter; ``inside`` is code that it runs before."""
-    told = folder.parent / f"{folder.name}.said"
-    code = (
-        f"import sys; sys.path[:0] = {[str(p) for p in Path(__file__).parents[1:3]]!r}\n{inside}\n"
-        "from mots_pretrained.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    with told.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *words], cwd=folder, env={**os.environ, **environment},
-            stdout=subprocess.DEVNULL, stderr=file, start_new_session=True,
-        )  # fmt: skip
-    process.returncode = 0  # it is waited for by its number
-    return Running(process.pid, told)
 
 
 def count_changes(to: Path) -> Inside:

@@ -9,15 +9,18 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.processes import Inside, Running, count_changes, start, start_alone
+from faults.processes import Inside, Running, count_changes, start
 
 SEED = 20221106
 COMMANDS = ("prepare", "pretrain", "finetune", "predict", "download")
-STEPS = 30  # checkpoints fall on every tenth
+LOG_EVERY = 5  # steps from a checkpoint to the next, in place of the trainer's 10
+STEPS = 3 * LOG_EVERY
 SHAPE = (24, 32, 32)
 
 _TRAIN = (
@@ -40,8 +43,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "prepare": ("prepare", "-i", "mots", "-o", "out", "--contract", "net", "--split", "seeded",
                 "--workers", "1", "-q"),
     "pretrain": ("pretrain", "-i", "prepared", "-o", "out", *_TRAIN, "--set", f"steps={STEPS}"),
-    "finetune": ("finetune", "-i", "labelled", "-o", "out", *_TRAIN, "--steps", "20", "--val", "1",
-                 "--set", "fit_steps=10"),
+    "finetune": ("finetune", "-i", "labelled", "-o", "out", *_TRAIN, "--steps", f"{2 * LOG_EVERY}",
+                 "--val", "1", "--set", "fit_steps=10"),
     "predict": ("predict", "-i", "scans", "-o", "out", "-m", "net", "--device", "cpu", "-q",
                 "--no-picture", "--masks", "--tasks", "liver,kidney", "--skip-existing"),
     "download": ("models", "download", "org/net", "-o", "out", "-q"),
@@ -86,11 +89,25 @@ class World:
             else:
                 (folder / name).symlink_to(self.root / name)
 
-    def start(self, command: str, folder: Path, inside: Inside | None = None) -> Running:
-        """Start a command; the one that downloads in a new interpreter, with its own cache."""
-        if command != "download":
-            return start(WORDS[command], folder, inside)
-        return start_alone(WORDS[command], folder, **self.environment(folder))
+    def start(
+        self,
+        command: str,
+        folder: Path,
+        inside: Inside | None = None,
+        words: Sequence[str] | None = None,
+    ) -> Running:
+        """Start a command, by other words where they are given; a download sees the Hub here."""
+
+        def seeing_the_hub() -> None:
+            os.environ.update(self.environment(folder))
+            for name in [*sys.modules]:
+                if name.partition(".")[0] == "huggingface_hub":  # it reads that once
+                    del sys.modules[name]
+            if inside is not None:
+                inside()
+
+        within = seeing_the_hub if command == "download" else inside
+        return start(words or WORDS[command], folder, within)
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Return what a download sees: the Hub here, and a cache within the folder."""
@@ -108,7 +125,7 @@ class World:
         end = self.start(command, folder, count_changes(count)).end()
         assert end.status == 0, (command, end)
         self.seconds[command] = time.monotonic() - began
-        self.changes[command] = int(count.read_text()) if command != "download" else 0
+        self.changes[command] = int(count.read_text())
         self.expected[command] = contents(folder / "out")
 
 
@@ -120,8 +137,10 @@ def build(root: Path, commands: tuple[str, ...]) -> World:
     from mots_pretrained.config import Preprocessing
     from mots_pretrained.methods import METHODS
     from mots_pretrained.phantom.collections import write_collection
+    from mots_pretrained.training import trainer
 
     torch.set_num_threads(1)
+    trainer.LOG_EVERY = LOG_EVERY  # of this process, and so of those that it forks
     world = World(root)
     size = (16, 32, 64)
     contract = Preprocessing(spacing=(32.0, 16.0, 8.0), patch=size, window=size)
