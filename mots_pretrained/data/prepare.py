@@ -149,13 +149,7 @@ def prepare_folder(
     Warns:
         UserWarning: If no case holds a certain class.
     """
-    jobs = [
-        Job(
-            *(case, collection.name, collection.folder, contract, Path(folder)),
-            None if targets is None else targets.labelling(case.labelled),
-        )
-        for case in (collection.cases if targets is None else collection.labelled)
-    ]
+    jobs = folder_jobs(collection, folder, contract, targets)
     wanted = PreparedSet(Path(folder), contract, targets=targets)
     settings = {
         "contract": dataclasses.asdict(contract),
@@ -165,6 +159,22 @@ def prepare_folder(
     if targets is not None and prepared.records:
         _check_present(prepared, targets, collection.folder)
     return prepared
+
+
+def folder_jobs(
+    collection: Collection,
+    folder: str | os.PathLike[str],
+    contract: Preprocessing,
+    targets: Targets | None = None,
+) -> list[Job]:
+    """Return what ``prepare_folder``, with these arguments, has to do: a job a case."""
+    return [
+        Job(
+            *(case, collection.name, collection.folder, contract, Path(folder)),
+            None if targets is None else targets.labelling(case.labelled),
+        )
+        for case in (collection.cases if targets is None else collection.labelled)
+    ]
 
 
 def _fill(

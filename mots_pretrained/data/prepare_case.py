@@ -32,7 +32,7 @@ from mots_pretrained.data.stored_case import checksums, write_case
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.reading import read_grid
+from mots_pretrained.images.reading import read_channels, read_grid
 from mots_pretrained.images.scan_files import parts
 from mots_pretrained.images.volume import Volume
 
@@ -76,6 +76,16 @@ class Job:
         names = [name for name, is_known in known if is_known and name in files.masks]
         return (*files.images, *(files.masks[name] for name in names))
 
+    def stats(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return size and time of change of every file, as ``Provenance`` holds them."""
+        found = [part.stat() for path in self.paths for part in parts(path)]
+        return tuple(one.st_size for one in found), tuple(one.st_mtime_ns for one in found)
+
+    def read_content(self) -> tuple[str, str]:
+        """Return ``content_hash`` and ``label_sha256``, as ``Provenance`` would hold them."""
+        images = self.files.images
+        return content_hash(read_channels(images)), _checksum(self.paths[len(images) :])
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -114,7 +124,7 @@ def prepared_before(job: Job) -> CaseRecord | None:
     `prepare_case`.
     """
     record = _same_preparation(job)
-    if record is None or record.source.mtimes_ns != _stats(job)[1]:
+    if record is None or record.source.mtimes_ns != job.stats()[1]:
         return None
     return record
 
@@ -123,7 +133,7 @@ def _same_preparation(job: Job) -> CaseRecord | None:
     """Return an earlier record of files of these names and sizes, brought to the same contract."""
     try:
         record = read_record(job.place)
-        sizes, _ = _stats(job)
+        sizes, _ = job.stats()
         if record.sums and record.sums != checksums(job.place):
             return None
     except (OSError, ValueError):
@@ -148,7 +158,7 @@ def _same_checksums(job: Job) -> CaseRecord | None:
     found = _checksum(job.paths[:count]), _checksum(job.paths[count:])
     if found != (source.image_sha256, source.label_sha256):
         return None
-    source = dataclasses.replace(source, mtimes_ns=_stats(job)[1])
+    source = dataclasses.replace(source, mtimes_ns=job.stats()[1])
     record = dataclasses.replace(record, source=source)
     write_record(job.place, record)
     return record
@@ -156,7 +166,7 @@ def _same_checksums(job: Job) -> CaseRecord | None:
 
 def _write(job: Job, draft: Path) -> CaseRecord:
     """Write image, target, foreground and record of a case into a folder that is there."""
-    sizes, times = _stats(job)  # before reading: a change meanwhile is seen by the next run
+    sizes, times = job.stats()  # before reading: a change meanwhile is seen by the next run
     files = job.files
     digests = hashlib.sha256(), hashlib.sha256()
     volume, labels = read_files(files, job.targets, channels=job.contract.channels, digests=digests)
@@ -210,12 +220,6 @@ def _provenance(
         orientation="".join(nib.aff2axcodes(affine)),
         affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in affine),
     )
-
-
-def _stats(job: Job) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return size and time of change of every file."""
-    found = [part.stat() for path in job.paths for part in parts(path)]
-    return tuple(one.st_size for one in found), tuple(one.st_mtime_ns for one in found)
 
 
 def _names(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:

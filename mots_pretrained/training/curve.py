@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mots_pretrained.data.layouts import CaseFiles, find_labelled
-from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.store import CaseRecord, PreparedSet
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.compare import Difference, compare
 from mots_pretrained.evaluation.results import Results, aligned, shown
@@ -34,9 +34,9 @@ from mots_pretrained.training.finetune import FIELDS, finetune
 from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
-from mots_pretrained.training.pretrain import identity_of
+from mots_pretrained.training.pretrain import digest_of, identity_of
 from mots_pretrained.training.recipe import Recipe, Run
-from mots_pretrained.training.sources import prepared_beside, remove_cases
+from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases
 from mots_pretrained.training.validation import score_case
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
@@ -151,6 +151,7 @@ def learning_curve(
             prepared = prepared_beside(
                 *(task.found, output, task.contract, task.targets), accelerator, run
             )
+        _check_content(output, prepared.records)
         bench = _Bench(task, prepared, [scan.name for scan in held_out], recipe, run, output)
         arms = [(n, seed, arm) for seed in orders for n in counts for arm in ARMS]
         complete = bench.work([(n, s, arm, orders[s][:n]) for n, s, arm in arms])
@@ -322,7 +323,18 @@ def _begin(output: Path, identity: dict[str, Any], *, resume: bool) -> None:
         return
     if not resume:
         raise UserError(f"{output} holds a curve; continue it with --resume, or choose another")
-    check_same(output, json.loads(path.read_text("utf-8")), identity)
+    there = json.loads(path.read_text("utf-8"))
+    check_same(output, {name: value for name, value in there.items() if name in identity}, identity)
+
+
+def _check_content(output: Path, records: Sequence[CaseRecord]) -> None:
+    """Add to what the curve is on which content, or refuse another than an earlier run's."""
+    path, content = output / SETTINGS, {"content": digest_of(marks_of(records))}
+    there = json.loads(path.read_text("utf-8"))
+    if "content" in there:
+        check_same(output, {"content": there["content"]}, content)
+    else:
+        write_json(path, there | content)
 
 
 def _drawn(point: CurvePoint) -> ScansPoint:

@@ -15,6 +15,7 @@ from mots_pretrained.adaptation.ensemble import FOLD
 from mots_pretrained.adaptation.extended import add_head, check_new
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.layouts import find_labelled
+from mots_pretrained.data.prepare import folder_jobs
 from mots_pretrained.data.seen_volumes import with_seen_volumes
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.evaluation.results import Results
@@ -32,16 +33,20 @@ from mots_pretrained.training.downstream import (
     split,
 )
 from mots_pretrained.training.finetune import FIELDS, prepare, train
-from mots_pretrained.training.folder import RECORD, begin, complete, finished
+from mots_pretrained.training.folder import RECORD, begin, check_same, complete, finished
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.pretrain import digest_of, held, identity_of, outcome
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
-from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases
+from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases, stats_of
 from mots_pretrained.training.validation import History
 from mots_pretrained.weights.addition import ORGANS_FILE
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
-from mots_pretrained.weights.provenance import CASES, write_training_scans
+from mots_pretrained.weights.provenance import (
+    CASES,
+    read_training_record,
+    write_training_scans,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -82,6 +87,7 @@ def finetune_folder(
         with held(output, run, accelerator):
             whole = _identity(task, parts, recipe, accelerator.num_processes)
             if on_main(accelerator, lambda: finished(output, whole)):
+                on_main(accelerator, lambda: _check_unchanged(output, task, parts))
                 on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
                 return on_main(accelerator, lambda: _known_history(output))
             with stage("prepare cases", cases=len(task.found.cases)):
@@ -128,6 +134,25 @@ def _identity(
         class_values=list(task.classes.values()),
         **dataclasses.asdict(task.contract),
     )
+
+
+def _check_unchanged(output: Path, task: Downstream, parts: list[Parts]) -> None:
+    """Refuse to return a finished training as one on cases that have changed since.
+
+    Files of the same size and time of change are taken for the same; else their content tells.
+
+    Raises:
+        UserError: If the content is another.
+    """
+    folder = output / FOLD.format(0) if len(parts) > 1 else output  # every fold has all cases
+    record = read_training_record(folder)
+    every = folder_jobs(task.found, output, task.contract, task.targets)
+    by_name = {job.files.name: job for job in every}
+    jobs = [by_name[scan.name] for side in parts[0] for scan in side]
+    if record.get("files") != digest_of([" ".join(map(str, job.stats())) for job in jobs]):
+        content = digest_of([" ".join(job.read_content()) for job in jobs])
+        there = record.get("identity", {}).get("content")
+        check_same(output, {"content": there}, {"content": content})
 
 
 @dataclass(frozen=True)
@@ -200,6 +225,7 @@ class _Job:
                                         "scores": _scores(history.best)})  # fmt: skip
             facts = {
                 "from": recipe.start,
+                "files": digest_of(stats_of([*records[0], *records[1]])),
                 "classes": task.classes,
                 "train": len(names[0]),
                 "validation": len(names[1]),

@@ -139,9 +139,12 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
     for name in {**here, **there}:
         old, new = there.get(name), here.get(name)
         if old != new:
+            same = "repeat its settings"
+            if name in ("cases", "content"):
+                same = "give it the very cases that it began with"
             raise UserError(
                 f"{folder} holds a training with {name} {_short(old)}, asked for is {_short(new)}; "
-                "repeat its settings to resume it, or choose another folder"
+                f"{same} to resume it, or choose another folder"
             )
 
 

@@ -141,6 +141,11 @@ def marks_of(records: Iterable[CaseRecord]) -> tuple[str, ...]:
     return tuple(f"{r.source.content_hash} {r.source.label_sha256}" for r in records)
 
 
+def stats_of(records: Iterable[CaseRecord]) -> tuple[str, ...]:
+    """Return what tells at a glance whether cases' files may have changed: sizes and times."""
+    return tuple(f"{r.source.bytes} {r.source.mtimes_ns}" for r in records)
+
+
 def prepared_beside(
     found: Collection,
     output: Path,

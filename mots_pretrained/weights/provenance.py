@@ -226,7 +226,7 @@ def base_repository(record: Mapping[str, Any]) -> str:
     return match["repo"] if match else ""
 
 
-_PRIVATE = {"identity"}
+_PRIVATE = {"identity", "files"}
 _NAMES = {"train", "validation", "cases", "held_out"}  # of cases
 
 

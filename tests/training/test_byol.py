@@ -15,6 +15,7 @@ from torso_once import torso_once
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.cli import main
 from mots_pretrained.data.case import Case
+from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE
 from mots_pretrained.tasks import MOTS_TASKS
@@ -155,6 +156,12 @@ def test_any_folder_of_scans_will_do(scans, tmp_path):
     seen = read_training_scans(tmp_path / "out")
     assert {*seen.scans.values()} == {"one.nii.gz", "deeper/two.nii"}
     assert json.loads((tmp_path / "out" / "training.json").read_text())["scans"] == 2
+    array = np.full((60, 50, 40), -500, np.int16)
+    nib.save(nib.Nifti1Image(array, np.diag([4.0, 4.0, 5.0, 1.0])), f"{scans}/one.nii.gz")
+    with pytest.raises(
+        UserError, match=r"with cases .*; give it the very cases that it began with"
+    ):
+        pretrain_byol(tmp_path / "out", tiny(2), data=scans, run=Run(resume=True))
     with pytest.raises(FileNotFoundError, match="no such folder"):
         pretrain_byol(tmp_path / "x", tiny(2), data="/nowhere")
     (tmp_path / "empty").mkdir()

@@ -102,6 +102,16 @@ def test_what_is_done_is_not_done_again_and_more_may_be_asked_for(data, recipe, 
         learning_curve(data, out, replace(recipe, train="all"), counts=(1,), seeds=1, run=resume)
 
 
+def test_a_curve_is_not_continued_with_cases_that_have_changed(data, recipe, tmp_path, trained):
+    learning_curve(data, tmp_path / "out", recipe, counts=(1,), seeds=1)
+    label = np.ones((32, 32, 32), np.uint8)
+    volume = Volume.with_spacing(label, (12.0, 12.0, 12.0))
+    write_like(data / "labels" / "a.nii.gz", label, volume, dtype=np.uint8)
+    with pytest.raises(UserError, match=r"with content .*; give it the very cases that it began"):
+        learning_curve(data, tmp_path / "out", recipe, counts=(1, 2), seeds=1, run=Run(resume=True))
+    assert len(trained) == 2
+
+
 def test_all_weights_learn_where_that_is_asked_for(data, recipe, tmp_path):
     every = replace(recipe, train="all")
     curve = learning_curve(data, tmp_path / "out", every, counts=(2,), seeds=1)

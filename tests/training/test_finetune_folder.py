@@ -1,6 +1,7 @@
 """From a folder to a model: sensible defaults from the data, and faults that name the file."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from killed_trainings import whole_and_killed
 
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import SeenVolume
+from mots_pretrained.data.prepare_case import Job
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import locked
 from mots_pretrained.images.volume import Volume, write_like
@@ -237,6 +239,38 @@ def test_a_corrected_label_file_is_not_mixed_with_the_old_one(scratch, tmp_path)
     pair(tmp_path / "data", "b.nii.gz", scan(), label)
     with pytest.raises(UserError, match="holds a training with content "):
         finetune_folder(tmp_path / "data", tmp_path / "out", recipe, run=Run(resume=True))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_finished_training_is_not_returned_for_cases_that_have_changed(
+    scratch, tmp_path, monkeypatch, count
+):
+    """It was, silently; files that were only touched are read, and found to be the same."""
+    data, out, resume = tmp_path / "data", tmp_path / "out", Run(resume=True)
+    label = np.zeros((32, 32, 32), np.uint8)
+    for place, name in enumerate("ab"):
+        label[4 : 12 + place] = 1
+        pair(data, f"{name}.nii.gz", scan(place), label)
+    recipe = replace(scratch, classes=("organ",), folds=count)
+    finetune_folder(data, out, recipe)
+    read, content = [], Job.read_content
+    monkeypatch.setattr(Job, "read_content", lambda job: read.append(job) or content(job))
+    assert finetune_folder(data, out, recipe, run=resume).complete
+    assert read == []
+    os.utime(data / "images" / "a.nii.gz", ns=(1, 12345))
+    assert finetune_folder(data, out, recipe, run=resume).complete
+    assert len(read) == 2
+    record = (out / "training.json").read_text()
+    label[4:20] = 1
+    for folder, array in (("labels", label), ("images", scan(7))):
+        kept = (data / folder / "b.nii.gz").read_bytes()
+        volume = Volume.with_spacing(array, (12.0, 12.0, 12.0))
+        write_like(data / folder / "b.nii.gz", array, volume, dtype=array.dtype)
+        with pytest.raises(UserError, match=r'with content "2, .*; give it the very cases that it'):
+            finetune_folder(data, out, recipe, run=resume)
+        (data / folder / "b.nii.gz").write_bytes(kept)
+    assert (out / "training.json").read_text() == record
+    assert finetune_folder(data, out, recipe, run=resume).complete
 
 
 def test_a_second_training_in_a_folder_is_refused(bcv, scratch, tmp_path):
