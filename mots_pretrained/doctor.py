@@ -109,15 +109,20 @@ def _modules() -> dict[str, list[str]]:
 def _devices() -> list[Check]:
     import torch
 
+    from mots_pretrained.inference.precision import choose_precision
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = [Check("device", "cpu", True, f"{cores} cores, {torch.get_num_threads()} threads")]
+    auto = choose_precision("auto", torch.device("cpu"))
+    told = f"{cores} cores, {torch.get_num_threads()} threads, precision auto is {auto}"
+    found = [Check("device", "cpu", True, told)]
     if not torch.cuda.is_available():
         return [*found, Check("device", "cuda", None, "not there")]
     for number in range(torch.cuda.device_count()):
         name, told = f"cuda:{number}", ""
         try:
             facts = torch.cuda.get_device_properties(number)
-            told = f"{facts.name}, {facts.total_memory >> 20} MB"
+            auto = choose_precision("auto", torch.device(name))
+            told = f"{facts.name}, {facts.total_memory >> 20} MB, precision auto is {auto}"
             works = float(torch.ones(2, device=name).sum()) == 2
         except Exception as error:
             works, told = False, f"{told} {_line(error)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.sides import Order, mirrored_classes, mirrored_tasks
 from mots_pretrained.errors import UserError
+from mots_pretrained.inference.precision import Precision, Wanted, choose_precision
 from mots_pretrained.tasks import task_named
-
-Precision = Literal["float32", "bfloat16", "float16"]
-"""What a network computes in: its own type, or a shorter one by autocast."""
 
 
 @runtime_checkable
@@ -36,11 +34,13 @@ class Probabilities:
     Args:
         net: A network with tasks or a segmenter, also compiled or in DataParallel.
         tasks: Names of the tasks wanted; all of them by default. Not for a segmenter.
-        precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast.
+        precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast; ``"auto"``
+            chooses by the device, as `choose_precision` says, for a network in float32.
 
     Attributes:
         config: The network's configuration.
         tasks: The tasks in the network's order; none of a segmenter.
+        precision: What it computes in by autocast; ``"float32"`` leaves the network's own type.
 
     Raises:
         UnknownNameError: If the network has no such task.
@@ -52,12 +52,14 @@ class Probabilities:
         net: Network,
         *,
         tasks: Sequence[str] | None = None,
-        precision: Precision = "float32",
+        precision: Wanted = "float32",
     ) -> None:
         self.net = net
         self.config: ModelConfig = _unwrapped(net).config
         self.tasks = _chosen_tasks(self.config, tasks)
-        self.precision = _checked(precision, self.device)
+        own = next((p.dtype for p in self._floats()), torch.float32)
+        wanted = "float32" if precision == "auto" and own != torch.float32 else precision
+        self.precision: Precision = choose_precision(wanted, self.device)
         self._finite: list[Tensor] = []  # a flag a batch, read once a slab
 
     @torch.inference_mode()
@@ -141,15 +143,6 @@ def _unwrapped(net: Any) -> Any:
         if isinstance(inner, torch.nn.Module):
             return _unwrapped(inner)
     return net
-
-
-def _checked(precision: str, device: torch.device) -> Precision:
-    if precision not in get_args(Precision):
-        allowed = ", ".join(get_args(Precision))
-        raise UserError(f"unknown precision {precision!r}; allowed are {allowed}")
-    if precision == "float16" and device.type == "cpu":
-        raise UserError("precision float16 is for CUDA; on a processor take bfloat16 or float32")
-    return precision  # type: ignore[return-value]
 
 
 def _chosen_tasks(config: ModelConfig, tasks: Sequence[str] | None) -> tuple[str, ...]:

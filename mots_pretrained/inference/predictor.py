@@ -18,8 +18,9 @@ from mots_pretrained.images.resample import resample_depth
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.bound import VOXELS_AT_ONCE, Bound, Work
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
-from mots_pretrained.inference.network import Network, Precision, Probabilities
+from mots_pretrained.inference.network import Network, Probabilities
 from mots_pretrained.inference.postprocess import postprocess
+from mots_pretrained.inference.precision import Precision, Wanted
 from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.inference.sliding_window import (
     OnWindow,
@@ -50,7 +51,8 @@ class Predictor:
         batch: Windows predicted at once; None takes two where windows are small (torch's
             convolutions of one small map are slow on a processor), else one.
         precision: ``"bfloat16"`` or ``"float16"`` (on CUDA only) compute by autocast;
-            ``"float32"`` leaves the network as it is.
+            ``"float32"`` leaves the network as it is; ``"auto"`` chooses by the device, as
+            `choose_precision` says, for a network in float32.
         compiled: Compile the network by ``torch.compile``, here and now; it takes minutes, and a
             compiler of C++ on a processor.
         postprocess: Clean the result as the published testing does.
@@ -82,7 +84,7 @@ class Predictor:
         overlap: float = 0.5,
         flips: bool = False,
         batch: int | None = 1,
-        precision: Precision = "float32",
+        precision: Wanted = "float32",
         compiled: bool = False,
         postprocess: bool = False,
         probabilities: bool = False,
@@ -126,6 +128,11 @@ class Predictor:
     def device(self) -> torch.device:
         """Where the network is."""
         return self._network.device
+
+    @property
+    def precision(self) -> Precision:
+        """What the network computes in, which ``"auto"`` has chosen; its own type is "float32"."""
+        return self._network.precision
 
     def __call__(self, scan: Scan, *, on_window: OnWindow | None = None) -> Prediction:
         """Segment one scan.

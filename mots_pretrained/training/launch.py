@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.inference.precision import choose_precision
 from mots_pretrained.training.recipe import Run
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
     from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     cpu = run.device == "cpu"
-    if cpu and precision == "float16":
-        raise UserError("precision float16 needs a GPU; use bfloat16 or float32 on the CPU")
+    choose_precision(precision, torch.device(run.device))
     is_alone = not {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & {*os.environ}
     if is_alone and "MASTER_PORT" in os.environ and os.environ.get("ACCELERATE_USE_CPU") == "True":
         raise UserError(

@@ -23,7 +23,7 @@ from mots_pretrained.config import (
     TransformerConfig,
 )
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
-from mots_pretrained.inference.network import Precision
+from mots_pretrained.inference.precision import Precision
 from mots_pretrained.losses.dice_bce import EMPTY_SIZE, Form
 from mots_pretrained.methods import configured
 from mots_pretrained.parse import from_dict, parse_yaml

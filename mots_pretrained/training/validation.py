@@ -16,7 +16,8 @@ from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.metrics import Scores, measure
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.inference.labels import class_rule
-from mots_pretrained.inference.network import Precision, Probabilities
+from mots_pretrained.inference.network import Probabilities
+from mots_pretrained.inference.precision import Precision
 from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.report.example import Example
 from mots_pretrained.tasks import IGNORED

@@ -375,7 +375,7 @@ def test_what_cannot_be_predicted_is_said() -> None:
         Predictor(segmenter(True, ("a", "b")), tasks=["liver"])
     with pytest.raises(ValueError, match="unknown device 'tpu9'"):
         Predictor(Tiny(), device="tpu9")
-    with pytest.raises(ValueError, match="unknown precision 'half'; allowed are float32, bfloat16"):
+    with pytest.raises(ValueError, match="unknown precision 'half'; allowed are auto, float32"):
         Predictor(Tiny(), precision="half")
     with pytest.raises(ValueError, match="float16 is for CUDA"):
         Predictor(Tiny(), precision="float16")

@@ -143,7 +143,7 @@ def test_half_precision_learns_with_float32_weights():
     assert trainer.rows[-1].losses["total"] < 0.8 * trainer.rows[0].losses["total"]
     assert weights(trainer).dtype == torch.float32
     assert 0 < trainer.rows[-1].norm < 100
-    with pytest.raises(UserError, match="float16 needs a GPU; use bfloat16"):
+    with pytest.raises(UserError, match="float16 is for CUDA; on a processor take"):
         trained(precision="float16")
 
 
