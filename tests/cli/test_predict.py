@@ -183,12 +183,23 @@ def test_options_reach_the_predictor(
         torch.manual_seed(0)
         assert main(["predict", "-i", scan, "-o", str(out), "-m", model, "-q", *options]) == 0
         maps.append(np.asarray(nib.load(out / "ct_seg.nii.gz").dataobj))
+        told = json.loads((out / "ct_volumes.json").read_text())["precision"]
+        assert told == ("bfloat16" if "bfloat16" in options else "float32")
     assert all((other != maps[0]).any() for other in maps[1:])
+    capabilities = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     words = ["predict", "-i", scan, "-o", str(tmp_path / "same"), "-m", model, "-q"]
-    torch.manual_seed(0)
-    assert main([*words, "--max-ram", "9"]) == 0
-    same = np.asarray(nib.load(tmp_path / "same" / "ct_seg.nii.gz").dataobj)
-    np.testing.assert_array_equal(same, maps[0])
+    for more, expected in (
+        (["--max-ram", "9"], maps[0]),
+        (["--precision", "float32"], maps[0]),
+        (["--precision", "auto"], maps[-1]),
+    ):
+        torch.manual_seed(0)
+        assert main([*words, *more]) == 0
+        same = np.asarray(nib.load(tmp_path / "same" / "ct_seg.nii.gz").dataobj)
+        np.testing.assert_array_equal(same, expected)
+    told = json.loads((tmp_path / "same" / "ct_volumes.json").read_text())
+    assert told["precision"] == "bfloat16"
 
 
 def bad_scan(tmp_path: Path, kind: str) -> list[str]:
@@ -271,7 +282,10 @@ def test_bad_scans(tmp_path: Path, model: str, kind: str, capsys) -> None:
         (["--naming", "bids"], "unknown naming 'bids'; allowed are seg, nnunet"),
         (["--max-ram", "0"], "max_ram is in gigabytes and above 0, not 0"),
         (["--max-ram", "0.01"], "ct needs at least"),
-        (["--precision", "double"], "unknown precision 'double'; allowed are float32, bfloat16"),
+        (["--precision", "double"], "unknown precision 'double'; allowed are auto, float32,"),
+        (["--precision", "float16", "--device", "cpu"], "precision float16 is for CUDA; on a"),
+        (["--precision", "auto", "--engine", "ray"], "may differ between the machines"),
+        (["--precision", "double", "--engine", "ray"], "unknown precision 'double'; allowed"),
     ],
 )
 def test_bad_options(tmp_path: Path, model: str, words: list[str], message: str, capsys) -> None:
