@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +24,8 @@ def finetune(
         typer.Option(
             "-i",
             "--input",
-            help="Folder: BCV (img, label), BraTS (HGG, LGG), dataset.json, or images and labels",
+            help="Folder: BCV (img, label), BraTS (HGG, LGG), dataset.json, CASE/segmentations, "
+            "images and labels; or MONAI's datalist.json or input.yaml",
         ),
     ],
     output: Annotated[str, typer.Option("-o", "--output", help="Folder for the new model")],
@@ -59,8 +62,9 @@ def finetune(
     val: Annotated[
         str,
         typer.Option(
-            help="Held out for validation: how many, names by commas, bcv: its half, splits:0 or "
-            "FILE.json:0: a fold of nnU-Net's splits_final.json"
+            help="Held out for validation: how many, names by commas, bcv: its half, splits:0: a "
+            "fold of the data's own, FILE.json:0: of a splits_final.json of nnU-Net elsewhere",
+            show_default="the data's own fold 0, or a fifth",
         ),
     ] = "a fifth",
     folds: Annotated[
@@ -152,7 +156,7 @@ def _classes(text: str) -> dict[str, Any]:
 
 
 def _held_out(text: str, data: str) -> dict[str, Any]:
-    """Read --val: how many cases, which ones, BCV's half as written down, or a fold of nnU-Net."""
+    """Read --val: how many cases, which ones, BCV's half as written down, or a fold."""
     from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
 
     if text in ("", "a fifth"):
@@ -161,14 +165,25 @@ def _held_out(text: str, data: str) -> dict[str, Any]:
         return {"validation": BCV_VALIDATION}
     split = re.fullmatch(r"(?:(.+\.json)|splits):(\d+)", text)
     if split:
-        from mots_pretrained.data.layouts.nnunet import read_splits
-
-        splits, fold = read_splits(split[1] or data), int(split[2])
+        splits, fold = _splits(data, split[1]), int(split[2])
         if fold >= len(splits):
             raise UserError(f"--val {text}: the folds are 0 to {len(splits) - 1}")
         return {"validation": splits[fold]}
     number = re.fullmatch(r"-?(0|[1-9][0-9]*)", text)  # 0007 is a case
     return {"held_out": int(text)} if number else {"validation": _words(text)}
+
+
+def _splits(data: str, file: str | None) -> Sequence[tuple[str, ...]]:
+    """Return the names of each fold that a file tells, or the data."""
+    from mots_pretrained.data.layouts import find_labelled
+    from mots_pretrained.data.layouts.nnunet import read_splits
+
+    if file is not None:
+        return read_splits(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the training tells them
+        found = find_labelled(data)
+    return found.folds or read_splits(found.folder)
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -44,8 +44,8 @@ def add_organs(
     Args:
         net: Name, folder or Hub repository of a network with tasks, or the network, whose weights
             are shared; one with organs added gets more.
-        cases: Folder of labelled scans in a layout of ``find_labelled``, or cases on the network's
-            contract with one target channel of class values.
+        cases: Folder of labelled scans in a layout of ``find_labelled``, a data list of MONAI, or
+            cases on the network's contract with one target channel of class values.
         classes: Names of the organs: of cases needed, in the order of their values; of a folder
             that names them not.
         steps: Fitting steps.

@@ -121,7 +121,7 @@ def learning_curve(
     from the same ones. Resumable arm by arm; more counts and more seeds may be asked for later.
 
     Args:
-        data: Folder in one of the layouts of ``find_labelled``.
+        data: As of :func:`finetune_folder`.
         output: Folder for ``curve.csv``, ``curve.png`` and ``curve.json``; no weights are kept.
         recipe: How to fine-tune, and from which weights; with ``train="head"`` the backbone stays
             frozen in both arms, so random weights are random features.
@@ -289,7 +289,7 @@ def _parted(
 ) -> tuple[Downstream, list[CaseFiles], list[CaseFiles]]:
     """Return the task, the scans to train on, and those held out."""
     found = find_labelled(data)
-    pool, held_out = split(found.cases, recipe)
+    pool, held_out = split(found.cases, recipe, told=found.folds)
     if len(pool) < most:
         raise UserError(
             f"{data} has {len(pool)} scans to train on beside {len(held_out)} held out; the curve "

@@ -198,42 +198,56 @@ def own_first(classes: Classes) -> Classes:
     return {name: found[name] for name in classes}
 
 
-def split(scans: Sequence[CaseFiles], recipe: Recipe) -> Parts:
+def split(
+    scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Sequence[str]] = ()
+) -> Parts:
     """Split cases into those to train on and those to validate with, as a recipe says.
+
+    Args:
+        scans: The cases.
+        recipe: How many are held out, or which ones.
+        told: Names of the cases of each fold, where the data tell folds; the first one is held
+            out unless the recipe says something else.
 
     Raises:
         UserError: If nothing would be left to train on, or a case that is named to be held out is
             not there.
     """
+    names = recipe.validation
+    if not names and recipe.held_out is None and told:
+        names = tuple(told[0])
+    if names:
+        return _parted_by_name(scans, names)
     held_out = recipe.held_out
-    if recipe.validation:
-        names = {scan.name for scan in scans}
-        for name in recipe.validation:
-            if name not in names:
-                raise UnknownNameError(
-                    f"no case {name!r} to hold out; there are {', '.join(sorted(names))}"
-                )
-        held = {index for index, scan in enumerate(scans) if scan.name in recipe.validation}
-    else:
-        if held_out is None:
-            check_several(scans)
-            held_out = max(1, round(len(scans) / 5))
-        held = {*_order(scans, recipe.seed)[:held_out]}
-    if len(held) >= len(scans):
-        raise UserError(
-            f"{len(held)} of {len(scans)} cases can't be held out for validation: at least one "
-            f"must be left to train on"
-        )
-    return _parted(scans, held)
+    if held_out is None:
+        check_several(scans)
+        held_out = max(1, round(len(scans) / 5))
+    return _parted(scans, {*_order(scans, recipe.seed)[:held_out]})
 
 
-def folds(scans: Sequence[CaseFiles], count: int, seed: int) -> list[Parts]:
+def folds(
+    scans: Sequence[CaseFiles], count: int, seed: int, *, told: Sequence[Sequence[str]] = ()
+) -> list[Parts]:
     """Part cases into folds, each of which is held out once.
 
+    Args:
+        scans: The cases.
+        count: Number of folds.
+        seed: Random seed by which they are drawn.
+        told: Names of the cases of each fold, where the data tell folds; then none is drawn.
+
     Raises:
-        ValueError: If there are fewer than two folds, or fewer cases than folds.
+        UserError: If there are fewer than two folds, or fewer cases than folds; if the data tell
+            another number of folds.
     """
     check_several(scans)
+    if told and len(told) != count:
+        has = f"{len(told)} folds" if len(told) > 1 else "one part to hold out"
+        raise UserError(
+            f"the data tell {has}, not {count} folds; ask for what they tell, or take it out"
+        )
+    if told:
+        return [_parted_by_name(scans, names) for names in told]
     if not 2 <= count <= len(scans):
         raise UserError(
             f"{len(scans)} cases make 2 to {len(scans)} folds, not {count}: each needs a case"
@@ -260,7 +274,22 @@ def _order(scans: Sequence[CaseFiles], seed: int) -> list[int]:
     return order
 
 
+def _parted_by_name(scans: Sequence[CaseFiles], held: Sequence[str]) -> Parts:
+    names = {scan.name for scan in scans}
+    for name in held:
+        if name not in names:
+            raise UnknownNameError(
+                f"no case {name!r} to hold out; there are {', '.join(sorted(names))}"
+            )
+    return _parted(scans, {index for index, scan in enumerate(scans) if scan.name in held})
+
+
 def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Parts:
+    if len(held) >= len(scans):
+        raise UserError(
+            f"{len(held)} of {len(scans)} cases can't be held out for validation: at least one "
+            "must be left to train on"
+        )
     return (
         [scan for index, scan in enumerate(scans) if index not in held],
         [scan for index, scan in enumerate(scans) if index in held],

@@ -62,7 +62,7 @@ def finetune_folder(
     """Fine-tune on a folder of labelled scans and save the best network, or one a fold.
 
     Args:
-        data: Folder in one of the layouts of ``find_labelled``.
+        data: Folder in one of the layouts of ``find_labelled``, or a data list of MONAI.
         output: Folder for config.json, model.safetensors, ``training.json``, ``cases.json`` and
             ``log.csv``; with folds, for ``fold_0`` to ``fold_N`` of such folders, which predict by
             their mean, and the scores of all cases by the network that had not learned from them.
@@ -109,8 +109,11 @@ def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[
     """Find the cases, tell what they ask of a network, and part them."""
     config = recipe.config if recipe.start is None else load_config(resolve(recipe.start))
     found = find_labelled(data)
-    scans = found.cases
-    parts = folds(scans, recipe.folds, recipe.seed) if recipe.folds else [split(scans, recipe)]
+    scans, told = found.cases, found.folds
+    if recipe.folds:
+        parts = folds(scans, recipe.folds, recipe.seed, told=told)
+    else:
+        parts = [split(scans, recipe, told=told)]
     task = describe(found, config.preprocessing, recipe, workers=run.workers)
     for part, _ in parts:
         check_labelled_by(part, task.classes)

@@ -78,6 +78,26 @@ def test_a_label_on_another_grid(described, capsys):
     assert "labelsTr/b.nii.gz lies on another grid than" in line
 
 
+def test_another_number_of_folds_than_the_data_have(described, capsys):
+    entries = [
+        {"image": f"imagesTr/{name}_0000.nii.gz", "label": f"labelsTr/{name}.nii.gz", "fold": fold}
+        for fold, name in enumerate("ab")
+    ]
+    path = described / "mine.json"
+    path.write_text(json.dumps({"training": entries}))
+    line = refused(capsys, path, "--folds", "3")
+    assert "the data tell 2 folds, not 3 folds" in line
+    path.unlink()
+    splits = [{"train": ["a"], "val": ["b"]}]
+    (described / "splits_final.json").write_text(json.dumps(splits))
+    line = refused(capsys, described, "--folds", "2")
+    assert "the data tell one part to hold out, not 2 folds" in line
+    splits[0]["val"] = ["x"]
+    (described / "splits_final.json").write_text(json.dumps(splits))
+    line = refused(capsys, described)
+    assert "splits_final.json holds out 'x', which is no labelled case here" in line
+
+
 @pytest.mark.parametrize("words", [(), ("--folds", "5")])
 def test_one_case_only(described, capsys, words):
     (described / "imagesTr/b_0000.nii.gz").unlink()
@@ -169,18 +189,35 @@ def test_class_values_of_a_file_are_kept(data, tmp_path, called):
 
 
 def test_a_fold_of_nnunet_s_splits_is_held_out(data, tmp_path, called, capsys):
-    splits = [{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]
+    for name in ("img/img0002.nii.gz", "label/label0002.nii.gz"):
+        (data / name).touch()
+    names = ["img0001", "img0002"]
+    splits = [{"train": names[1:], "val": names[:1]}, {"train": names[:1], "val": names[1:]}]
     (tmp_path / "other.json").write_text(json.dumps(splits))
     words = ["finetune", "-i", str(data), "-o", str(tmp_path / "out"), "--val"]
     assert main([*words, f"{tmp_path / 'other.json'}:1"]) == 0
-    assert called["recipe"].validation == ("b",)
+    assert called["recipe"].validation == ("img0002",)
     assert main([*words, "splits:0"]) == 2
     assert "no such file" in capsys.readouterr().err
     (data / "splits_final.json").write_text(json.dumps(splits))
     assert main([*words, "splits:0"]) == 0
-    assert called["recipe"].validation == ("a",)
+    assert called["recipe"].validation == ("img0001",)
     assert main([*words, "splits:2"]) == 2
     assert "the folds are 0 to 1" in capsys.readouterr().err
+
+
+def test_a_fold_of_a_data_list_is_held_out(data, tmp_path, called, capsys):
+    entry = {"image": "img/img0001.nii.gz", "label": "label/label0001.nii.gz", "fold": 0}
+    path = data / "mine.json"
+    path.write_text(json.dumps({"training": [entry]}))
+    words = ["finetune", "-i", str(path), "-o", str(tmp_path / "out"), "--val"]
+    assert main([*words, "splits:0"]) == 0
+    assert called["recipe"].validation == ("img0001",)
+    assert main([*words, "splits:1"]) == 2
+    assert "the folds are 0 to 0" in capsys.readouterr().err
+    (data / "splits_final.json").write_text(json.dumps([{"train": [], "val": ["img0001"]}]))
+    assert main([*words, "splits:0"]) == 2
+    assert "splits_final.json and" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

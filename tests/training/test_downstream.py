@@ -1,6 +1,7 @@
 """What a folder asks of a network: modality, classes, spacing, and which cases are held out."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.case import read_case
 from mots_pretrained.data.layouts import CaseFiles, Collection, find_labelled
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BRATS_REGIONS
@@ -123,6 +125,35 @@ def test_each_case_is_held_out_by_one_fold():
     for count in (1, 8):
         with pytest.raises(ValueError, match=f"7 cases make 2 to 7 folds, not {count}"):
             folds(scans_named(7), count, 0)
+
+
+def test_folds_that_the_data_tell_are_held_out_in_their_order():
+    scans, told = scans_named(5), (("c1", "c3"), ("c0",))
+    parts = folds(scans, 2, 0, told=told)
+    assert [[scan.name for scan in held] for _, held in parts] == [["c1", "c3"], ["c0"]]
+    assert [scan.name for scan in parts[1][0]] == ["c1", "c2", "c3", "c4"]  # without a fold: c2, c4
+    assert split(scans, recipe(), told=told) == parts[0]
+    assert split(scans, recipe(validation=("c4",)), told=told)[1] == [scans[4]]
+    assert split(scans, recipe(held_out=0), told=told)[1] == []
+    with pytest.raises(ValueError, match="the data tell 2 folds, not 5 folds"):
+        folds(scans, 5, 0, told=told)
+    with pytest.raises(ValueError, match="the data tell one part to hold out, not 2 folds"):
+        folds(scans, 2, 0, told=told[:1])
+    with pytest.raises(KeyError, match="no case 'x' to hold out"):
+        folds(scans, 2, 0, told=(("c1",), ("x",)))
+    with pytest.raises(ValueError, match="5 of 5 cases can't be held out"):
+        split(scans, recipe(), told=([scan.name for scan in scans],))
+
+
+def test_channels_that_differ_in_a_data_list_name_the_file(tmp_path):
+    files = [written(tmp_path, name, 1, count=2).images for name in "ab"]
+    training = [
+        {"image": [path.name for path in files[0]], "label": "a_0.nii.gz"},
+        {"image": files[1][0].name, "label": "b_0.nii.gz"},
+    ]
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": training}))
+    with pytest.raises(UserError, match=r"b_0.nii.gz: case b_0 has 1 channel\(s\), a_0 has 2"):
+        describe(find_labelled(tmp_path), WEIGHTS, recipe())
 
 
 def test_one_case_only_names_the_file(tmp_path):

@@ -21,7 +21,7 @@ from mots_pretrained.networks import load
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.report.example import Example
 from mots_pretrained.tasks import BCV_ORGANS
-from mots_pretrained.training import finetune
+from mots_pretrained.training import curve, finetune
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.finetune_folder import finetune_folder
 from mots_pretrained.training.recipe import Recipe, Run, to_yaml
@@ -113,6 +113,29 @@ def test_plain_folders_learn_the_values_that_are_there(scratch, tmp_path):
     finetune_folder(tmp_path, tmp_path / "named", named)
     config = Segmenter.from_pretrained(tmp_path / "named").config
     assert config.label_values == {"liver": (3,), "spleen": (7,)}
+
+
+def test_a_data_list_s_folds_are_what_is_held_out(scratch, tmp_path):
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:5] = 7
+    for name in "abc":
+        pair(tmp_path, f"{name}.nii.gz", scan(shape=(8, 8, 8)), label)
+    training = [
+        {"image": f"images/{name}.nii.gz", "label": f"labels/{name}.nii.gz", "fold": fold}
+        for name, fold in zip("abc", (1, 0, 1), strict=True)
+    ]
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps({"training": training, "labels": {"liver": 7}}))
+    for recipe, held_out in [
+        (scratch, [["b"]]),
+        (replace(scratch, folds=2), [["b"], ["a", "c"]]),
+        (replace(scratch, validation=("c",)), [["c"]]),
+    ]:
+        task, parts = module._plan(path, recipe, Run())
+        assert [[case.name for case in held] for _, held in parts] == held_out
+        assert task.classes == {"liver": (7,)}
+    *_, (held,) = curve._parted(path, replace(SHORT, start="transdodnet.phantom"), Run(), 2)
+    assert held.name == "b"
 
 
 def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny):

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mots_pretrained.data.layouts.auto3dseg import read_input
 from mots_pretrained.data.layouts.bcv import find_bcv
 from mots_pretrained.data.layouts.brats import find_brats
 from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collection, folders_below
+from mots_pretrained.data.layouts.datalist import DATALIST, find_datalist, read_datalist
 from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.layouts.kits import WANTED as KITS_WANTED
 from mots_pretrained.data.layouts.kits import find_kits
@@ -24,7 +26,7 @@ from mots_pretrained.data.layouts.lits import find_lits
 from mots_pretrained.data.layouts.masks import find_masks
 from mots_pretrained.data.layouts.msd import WANTED as MSD_WANTED
 from mots_pretrained.data.layouts.msd import find_msd
-from mots_pretrained.data.layouts.nnunet import DESCRIPTION, find_nnunet
+from mots_pretrained.data.layouts.nnunet import DESCRIPTION, SPLITS, find_nnunet, read_splits
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.itk import common_segments
@@ -57,6 +59,7 @@ class Layout:
 
 
 LAYOUTS: dict[str, Layout] = {
+    "datalist": Layout(find_datalist, f"a {DATALIST} (MONAI)"),
     "nnunet": Layout(find_nnunet, "a dataset.json (Decathlon, nnU-Net)"),
     "bcv": Layout(find_bcv, "img/ and label/ (BCV)"),
     "pairs": Layout(find_pairs, "images/ and labels/"),
@@ -67,6 +70,12 @@ LAYOUTS: dict[str, Layout] = {
     "lits": Layout(find_lits, LITS_WANTED),
 }
 """Every layout by name, in the order in which a folder is tried."""
+
+_FILES: dict[str, Callable[[Path], Collection]] = {
+    ".json": read_datalist,
+    ".yaml": read_input,
+    ".yml": read_input,
+}  # what reads a file that is given in place of a folder
 
 _MOTS = dict.fromkeys((task.name for task in MOTS_TASKS), "msd") | {
     "liver": "lits",
@@ -122,9 +131,11 @@ def find_collections(
     return tuple(found)
 
 
-def find_labelled(folder: str | os.PathLike[str]) -> Collection:
+def find_labelled(data: str | os.PathLike[str]) -> Collection:
     """Find the labelled cases of one folder in any layout of ``LAYOUTS``; no voxel is read.
 
+    - MONAI: ``datalist.json``, or in place of the folder the path of such a list, or of an
+      ``input.yaml`` of Auto3DSeg.
     - Decathlon or nnU-Net: ``dataset.json``, ``imagesTr`` and ``labelsTr``; one file a channel
       (``X_0000.nii.gz``, ``X_0001.nii.gz``) or all in one.
     - BCV: ``img/imgNNNN.nii.gz`` and ``label/labelNNNN.nii.gz``, 13 organs.
@@ -134,35 +145,31 @@ def find_labelled(folder: str | os.PathLike[str]) -> Collection:
     - KiTS and LiTS as they unpack, with the classes of their task.
 
     Where cases label different classes, a table ``labelled.csv`` in the folder says so, or
-    ``labelled`` in ``dataset.json``, or the masks that a case has.
+    ``labelled`` in ``dataset.json`` or ``datalist.json``, or the masks that a case has. Folds are
+    those of the data list, or of nnU-Net's ``splits_final.json`` in the folder.
 
     Returns:
         The labelled cases alone, with the classes that the folder names.
 
     Raises:
-        MissingFileError: If there is no such folder.
+        MissingFileError: If there is no such folder or file.
         UserError: If the layout is unknown, no case has labels, or 3D Slicer's segmentations number
             their segments differently; the message names one.
 
     Warns:
         UserWarning: If some cases have no labels; the message names one.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(f"no such folder: {folder}")
-    found = next((c for layout in LAYOUTS.values() if (c := layout.find(folder))), None)
-    if found is None:
-        wanted = ", ".join(layout.wanted for layout in LAYOUTS.values())
-        raise UserError(
-            f"{folder} holds no labelled scans in a known layout; wanted is one of: {wanted}"
-        )
+    found = _found(Path(data))
+    folder = found.folder
     if (folder / TABLE).is_file():
         if any(case.labelled is not None and not case.masks for case in found.cases):
             raise UserError(
-                f"{folder / TABLE} and {folder / DESCRIPTION} both tell which classes cases label; "
-                "take one away"
+                f"{folder / TABLE} and a JSON file ({DESCRIPTION}, {DATALIST}) both tell which "
+                "classes cases label; take one away"
             )
         found = tell_labelled(found, read_table(folder / TABLE), folder / TABLE)
+    if (folder / SPLITS).is_file():
+        found = _with_splits(found, folder / SPLITS)
     bare = [case for case in found.cases if not case.label_files]
     if bare and not found.labelled:
         raise UserError(f"{bare[0].images[0]} has no label map, nor has any other of {folder}")
@@ -201,6 +208,33 @@ def find_bare(folder: str | os.PathLike[str]) -> Collection:
         raise MissingFileError(f"{folder} holds no .nii or .nii.gz file at any depth")
     cases = tuple(CaseFiles(path.relative_to(folder).as_posix(), (path,)) for path in files)
     return Collection(folder.name, folder, cases)
+
+
+def _found(data: Path) -> Collection:
+    """Find the cases of a folder in the first layout that is its own, or of a data list."""
+    read = _FILES.get(data.suffix.lower())
+    if read is not None and not data.is_dir():
+        return read(data)
+    if not data.is_dir():
+        raise MissingFileError(f"no such folder: {data}")
+    found = next((c for layout in LAYOUTS.values() if (c := layout.find(data))), None)
+    if found is None:
+        wanted = ", ".join(layout.wanted for layout in LAYOUTS.values())
+        raise UserError(
+            f"{data} holds no labelled scans in a known layout; wanted is one of: {wanted}"
+        )
+    return found
+
+
+def _with_splits(found: Collection, path: Path) -> Collection:
+    """Return a collection with the folds of nnU-Net's file."""
+    if found.folds:
+        raise UserError(f"{path} and the data list both tell folds; take one away")
+    folds = tuple(read_splits(path))
+    names = {case.name for case in found.labelled}
+    if unknown := [name for fold in folds for name in fold if name not in names]:
+        raise UserError(f"{path} holds out {unknown[0]!r:.80}, which is no labelled case here")
+    return dataclasses.replace(found, folds=folds)
 
 
 def _below(root: Path, tasks: Sequence[str]) -> dict[str, Collection]:

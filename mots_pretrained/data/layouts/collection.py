@@ -62,6 +62,7 @@ class Collection:
             masks the numbers that their classes get.
         channels: Names of the input channels; None where the folder does not say.
         ignore: Label value of voxels that are to count neither way; None where there is none.
+        folds: Names of the cases that each fold holds out; empty where the folder tells none.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Collection:
     classes: Classes | None = None
     channels: tuple[str, ...] | None = None
     ignore: int | None = None
+    folds: tuple[tuple[str, ...], ...] = ()
 
     @property
     def labelled(self) -> tuple[CaseFiles, ...]:

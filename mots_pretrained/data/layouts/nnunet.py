@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mots_pretrained.data.layouts.collection import CaseFiles, Collection, exclude_each_other
 from mots_pretrained.data.layouts.labelled import tell_labelled
-from mots_pretrained.data.layouts.pairs import case_name, pair_files
+from mots_pretrained.data.layouts.listed import listed_case, listed_cases, named_apart
+from mots_pretrained.data.layouts.pairs import pair_files
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.parse import label_classes, read_json
 
 DESCRIPTION = "dataset.json"
@@ -34,23 +33,40 @@ def find_nnunet(folder: Path) -> Collection | None:
     path = folder / DESCRIPTION
     if not path.is_file():
         return None
-    description = _read(path)
-    cases = _cases(folder, description)
-    labels = description.get("labels")
-    classes = label_classes(labels, f"{path}") if isinstance(labels, dict) else {}
-    ignored = classes.pop("ignore", None)
-    if not classes:
+    description = read_description(path)
+    found = described(folder, _cases(folder, description), description, where=path)
+    if not found.classes:
         raise UserError(f'{path} names no classes; it wants "labels": {{"0": "background", ...}}')
+    return found
+
+
+def described(
+    folder: Path, cases: tuple[CaseFiles, ...], description: Mapping[str, Any], *, where: Path
+) -> Collection:
+    """Return cases as a collection with the classes and channels that a ``dataset.json`` names.
+
+    Args:
+        folder: What holds them.
+        cases: The cases.
+        description: Keys of the file: ``labels``, ``channel_names`` or ``modality``, ``labelled``.
+        where: The file, for messages.
+
+    Raises:
+        UserError: If a key holds what it should not.
+    """
+    labels = description.get("labels")
+    classes = label_classes(labels, f"{where}") if isinstance(labels, dict) else {}
+    ignored = classes.pop("ignore", None)
     if not exclude_each_other(classes):
         classes = dict(sorted(classes.items(), key=lambda item: len(item[1])))
     found = Collection(
         *(folder.name, folder, cases),
-        classes=classes,
+        classes=classes or None,
         channels=_channels(description.get("channel_names", description.get("modality"))),
         ignore=None if ignored is None else ignored[0],
     )
     told = description.get("labelled")
-    return found if told is None else tell_labelled(found, _labelled(told, path), path)
+    return found if told is None else tell_labelled(found, _labelled(told, where), where)
 
 
 def read_splits(path: str | Path) -> list[tuple[str, ...]]:
@@ -85,53 +101,18 @@ def _labelled(told: Any, path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...]:
+    path = folder / DESCRIPTION
     named = description.get("dataset")  # nnU-Net 2
     if isinstance(named, dict) and named:
         return tuple(
-            _listed(folder, item.get("images"), item.get("label"), name)
+            listed_case(item.get("images"), item.get("label"), folder, where=path, name=name)
             for name, item in named.items()
             if isinstance(item, dict)
         )
     listed = description.get("training")
     if isinstance(listed, list) and listed and all(isinstance(item, dict) for item in listed):
-        return tuple(_listed(folder, item.get("image"), item.get("label")) for item in listed)
+        return named_apart(listed_cases(listed, folder, path), path)
     return pair_files(folder / "imagesTr", folder / "labelsTr")
-
-
-def _listed(folder: Path, images: Any, label: Any, name: str | None = None) -> CaseFiles:
-    """Find the files of one case that is listed by its paths, perhaps written on Windows."""
-    wanted = images if isinstance(images, list) else [images]
-    found = [_files(folder, text) for text in wanted]
-    if not wanted or not all(found):
-        missing = next((text for text, files in zip(wanted, found, strict=True) if not files), None)
-        raise MissingFileError(f"{folder / DESCRIPTION} lists {missing!s:.200}, which is not there")
-    true = _files(folder, label)
-    if not true:
-        raise UserError(f"{found[0][0]} has no label: {label!s:.200} is not there")
-    channels = tuple(file for files in found for file in files)
-    return CaseFiles(name or case_name(channels, true[0]), channels, true[0])
-
-
-def _files(folder: Path, text: Any) -> list[Path]:
-    """Find a file as it is listed, with another ending of NIfTI, or as one file a channel.
-
-    A path of the machine that wrote the list is looked for by its last folder and name.
-    """
-    if not isinstance(text, str):
-        return []
-    listed = Path(text.replace("\\", "/"))
-    for path in (folder / listed, folder.joinpath(*listed.parts[-2:])):
-        try:
-            if path.is_file():
-                return [path]
-            there = list_volumes(path.parent) if path.parent.is_dir() else []
-        except OSError:  # a name that is too long, or a folder that may not be read
-            continue
-        same = [file for file in there if stem(file) == stem(path)]
-        channel = re.compile(rf"{re.escape(stem(path))}_\d{{4}}")
-        if files := same[:1] or [file for file in there if channel.fullmatch(stem(file))]:
-            return files
-    return []
 
 
 def _channels(named: Any) -> tuple[str, ...] | None:
@@ -143,7 +124,15 @@ def _channels(named: Any) -> tuple[str, ...] | None:
     return tuple(str(named[key]).lower() for key in keys)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        UserError: If it holds something else.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no such file: {path}")
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold an object, not {type(content).__name__}")

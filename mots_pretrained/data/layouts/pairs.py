@@ -82,8 +82,12 @@ def _check_channels(groups: dict[str, dict[str, Path]]) -> None:
 
 
 def case_name(images: list[Path] | tuple[Path, ...], label: Path) -> str:
-    """Name a case after its one image, or after its label where each channel has a file."""
-    return stem(images[0]) if len(images) == 1 else stem(label)
+    """Name a case after its one image, or after its label where each channel has a file.
+
+    nnU-Net's ``a_0000.nii.gz`` is the one channel of ``a``, as its splits call the case.
+    """
+    one = len(images) == 1 and stem(images[0]) != f"{stem(label)}_0000"
+    return stem(images[0]) if one else stem(label)
 
 
 def _key(path: Path) -> str:

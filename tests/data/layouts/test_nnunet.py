@@ -69,7 +69,7 @@ PLAIN = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1, "
 def test_a_byte_order_mark_of_windows_is_read(tmp_path, encoding):
     folder = describe(tmp_path, PLAIN, *PAIR, encoding=encoding)
     assert folder.classes == {"organ": (1,), "tumour": (2,)}
-    assert files_of(folder) == [("a_0000", ["a_0000.nii.gz"], "a.nii.gz")]
+    assert files_of(folder) == [("a", ["a_0000.nii.gz"], "a.nii.gz")]
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_nnunet_2_lists_cases_by_name(tmp_path):
 def test_endings_in_capitals(tmp_path):
     names = ("imagesTr/a_0000.NII.GZ", "imagesTr/b_0000.Nii", "labelsTr/a.NII.GZ", "labelsTr/b.NII")
     folder = describe(tmp_path, PLAIN, *names)
-    assert [name for name, *_ in files_of(folder)] == ["a_0000", "b_0000"]
+    assert [name for name, *_ in files_of(folder)] == ["a", "b"]
     listed = {"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}
     folder = describe(tmp_path, PLAIN | {"training": [listed]})
-    assert files_of(folder) == [("a_0000", ["a_0000.NII.GZ"], "a.NII.GZ")]
+    assert files_of(folder) == [("a", ["a_0000.NII.GZ"], "a.NII.GZ")]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,23 @@ def test_faults_are_named(tmp_path, files, description, error, message):
     (tmp_path / "dataset.json").write_text(description)
     with pytest.raises(error, match=message):
         find_labelled(tmp_path)
+
+
+def test_the_splits_of_a_folder_name_its_cases(tmp_path):
+    """nnU-Net calls a case of one channel, a_0000.nii.gz, a in its splits and lists."""
+    splits = [{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    names = [f"{part}.nii.gz" for n in "ab" for part in (f"imagesTr/{n}_0000", f"labelsTr/{n}")]
+    folder = describe(tmp_path, PLAIN | {"labelled": {"a": ["organ"], "b": ["tumour"]}}, *names)
+    assert [case.name for case in folder.cases] == ["a", "b"]
+    assert folder.folds == (("a",), ("b",))
+
+
+def test_listed_cases_whose_files_are_called_alike(tmp_path):
+    names = [f"case_{n}/{part}.nii.gz" for n in (1, 2) for part in ("imaging", "segmentation")]
+    training = [{"image": names[0], "label": names[1]}, {"image": names[2], "label": names[3]}]
+    folder = describe(tmp_path, PLAIN | {"training": training}, *names)
+    assert [case.name for case in folder.cases] == ["case_1", "case_2"]
 
 
 def test_splits_are_read_by_fold(tmp_path):
