@@ -87,6 +87,7 @@ class NetworkChoice:
 
 
 def protocol(predictor: Predictor) -> dict[str, Any]:
-    """Return what of the way of predicting changes results, as the file of volumes records it."""
-    names = ("overlap", "flips", "postprocess", "precision")
-    return {name: getattr(predictor, name) for name in names}
+    """Return what of the network and its use changes results, as the file of volumes records it."""
+    names = ("weights_sha256", "overlap", "flips", "postprocess", "precision")
+    told = {name: getattr(predictor, name) for name in names}
+    return {**told, "thresholds": dict(predictor.config.thresholds)}

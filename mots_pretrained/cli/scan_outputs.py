@@ -53,6 +53,7 @@ class ScanOutputs:
         from mots_pretrained.inference.dicom_scans import series_key
 
         check_label_values(self.folder, predictor.label_values)
+        how = protocol(predictor)
         return lambda found, scan: write_results(
             found,
             self.folder,
@@ -63,7 +64,7 @@ class ScanOutputs:
             files=scan.images,
             told={
                 "state": scan.state,
-                **protocol(predictor),
+                **how,
                 **({} if scan.series is None else {"series": series_key(scan.series)}),
             },
             config=predictor.config,
@@ -86,7 +87,7 @@ class ScanOutputs:
             made_by: What must have been recorded of how results were made.
             shared: Whether other processes write into the folder at the same time.
         """
-        from mots_pretrained.inference.resume import left_to_do
+        from mots_pretrained.inference.resume import left_to_do, made_otherwise
 
         left = left_to_do(
             scans,
@@ -101,6 +102,11 @@ class ScanOutputs:
         skipped = [scan.name for scan in scans if scan not in left]
         if skipped:
             console.say(f"{len(skipped)} of {len(scans)} scans have their results already")
+        if other := made_otherwise(left, self.folder, made_by):
+            console.say(
+                f"{len(other)} of {len(scans)} scans have results of other weights or settings, or "
+                "of a version that did not tell its weights; they are segmented again"
+            )
         return left, skipped
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from mots_pretrained.inference.sliding_window import (
     sliding_window,
 )
 from mots_pretrained.memory import Scratch, give_back
+from mots_pretrained.weights.fingerprint import weights_sha256
 
 _SMALL = 1 << 20  # voxels of a window: the shipped networks' have 0.4 million, the paper's 4.2
 
@@ -123,6 +125,13 @@ class Predictor:
         """Values of a label map that make up each category predicted, the one written first."""
         values = self.config.label_values
         return {name: values[name] for name in self.rule.names}
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of the network's weights, by which results are known; "" of a plain function."""
+        return (
+            weights_sha256(self.net.state_dict()) if isinstance(self.net, torch.nn.Module) else ""
+        )
 
     @property
     def device(self) -> torch.device:

@@ -85,6 +85,14 @@ def left_to_do(
     return left
 
 
+def made_otherwise(
+    scans: Sequence[CaseFiles], output: str | os.PathLike[str], made_by: Mapping[str, Any]
+) -> list[CaseFiles]:
+    """Return the scans with results that were not made so, or do not say how they were made."""
+    there = [scan for scan in scans if (Path(output) / VOLUMES.format(scan.name)).is_file()]
+    return [scan for scan in there if not was_made_by(output, scan.name, made_by)]
+
+
 def tidy(output: str | os.PathLike[str], scan: CaseFiles) -> None:
     """Remove what a process that was killed has left half written of a scan's results."""
     patterns = (*(FORMATS[name][0] for name in FORMATS), VOLUMES, OVERLAY, PROBABILITIES)

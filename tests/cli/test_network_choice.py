@@ -11,6 +11,7 @@ from small_networks import small
 from mots_pretrained import networks
 from mots_pretrained.cli.network_choice import NetworkChoice, protocol
 from mots_pretrained.errors import UserError
+from mots_pretrained.weights.fingerprint import weights_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,8 @@ def test_options_are_the_predictor_s_and_are_recorded():
     predictor = choice.predictor("cpu")
     assert [*predictor.label_values] == ["spleen"]
     recorded = {"overlap": 0.25, "flips": True, "postprocess": False, "precision": "bfloat16"}
+    recorded["weights_sha256"] = weights_sha256(predictor.net.state_dict())
+    recorded["thresholds"] = {}
     assert protocol(predictor) == recorded
     assert choice.made_by(predictor) == {"model": "m", **recorded}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import signal
 import subprocess
@@ -62,6 +63,35 @@ def test_parts_and_what_is_there_already(
         assert kept["probabilities"].dtype == np.float16
     assert main(["predict", "-i", "in", "-o", "out", "-m", model, "--part", "3/2"]) == 2
     assert "a part is written as 2/8" in capsys.readouterr().err
+
+
+def test_results_of_other_weights_of_the_same_name_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """A folder that was trained again, or got thresholds, was skipped as if nothing had changed."""
+    scans(tmp_path / "in", 2)
+    monkeypatch.chdir(tmp_path)
+
+    def done(*words: str) -> int:
+        predict("net", "-i", "in", "--no-picture", "--skip-existing", "--json", *words)
+        return len(json.loads(capsys.readouterr().out)["scans"])
+
+    mots.build(CONFIG).save_pretrained("net")
+    assert (done(), done()) == (2, 0)
+    mots.build(CONFIG).save_pretrained("net")
+    assert main(["predict", "-o", "out", "-m", "net", "-i", "in", "--no-picture",
+                 "--skip-existing", "--part", "1/2"]) == 0  # fmt: skip
+    told = capsys.readouterr().out
+    assert "1 of 1 scans have results of other weights or settings, or of a version" in told
+    assert (done(), done()) == (1, 0)
+    config = dataclasses.replace(CONFIG, thresholds={"liver": 0.25})
+    Path("net/config.json").write_text(config.to_json())
+    assert (done(), done()) == (2, 0)
+    volumes = Path("out/s01_volumes.json")
+    older = json.loads(volumes.read_text())
+    assert len(older.pop("weights_sha256")) == 64
+    volumes.write_text(json.dumps(older))
+    assert (done(), done()) == (1, 0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

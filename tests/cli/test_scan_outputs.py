@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mots_pretrained.cli import console
 from mots_pretrained.cli.scan_outputs import ScanOutputs, formats_named
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UserError
@@ -46,6 +47,7 @@ def test_results_of_another_precision_are_done_again(tmp_path, capsys, asked):
     (out / "a_volumes.json").write_text(json.dumps({"files": ["../a.nii.gz"], **made}))
     outputs = ScanOutputs(str(out), picture=False)
     made_by = {"model": "m", "precision": asked}
+    console.set_level()  # whatever a test before has left
     left, skipped = outputs.lacking(scans, ["liver"], made_by=made_by, shared=False)
     same = asked == "float32"
     assert [one.name for one in left] == (["b"] if same else ["a", "b"])
