@@ -13,28 +13,8 @@ from mots_pretrained.check.case import CaseCheck, Finding
 from mots_pretrained.check.collections import CheckReport
 from mots_pretrained.files import write_text
 from mots_pretrained.images.terminology import colour_of
-from mots_pretrained.report.canvas import INK, MUTED, PAPER
-from mots_pretrained.report.html import checked_page
+from mots_pretrained.report.html import checked_page, page
 from mots_pretrained.tasks import Task
-
-_BAD, _LOOK, _GOOD = "#ff5c5c", "#f2cf63", "#3fbf6f"
-
-_STYLE = f"""
-body {{ background: {PAPER}; color: {INK}; font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 76rem; padding: 0 1rem }}
-h1, h2 {{ font-weight: 600 }} h2 {{ margin-top: 2.5rem }}
-.muted {{ color: {MUTED} }} .bad {{ color: {_BAD} }} .look {{ color: {_LOOK} }}
-.good {{ color: {_GOOD} }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #2a2d33 }}
-th {{ color: {MUTED}; font-weight: 500 }}
-.cases {{ display: flex; flex-wrap: wrap; gap: .8rem }}
-figure {{ margin: 0; padding: .5rem; background: #1b1e24; border: 2px solid transparent;
-  border-radius: .4rem; max-width: 22rem }}
-figure.bad {{ border-color: {_BAD} }} figure.look {{ border-color: {_LOOK} }}
-figure img {{ display: block; max-width: 100% }}
-figcaption {{ font-size: .85rem; color: {INK} }} figcaption .muted {{ font-size: .8rem }}
-"""
 
 
 def write_check_page(report: CheckReport, path: str | os.PathLike[str], *, title: str) -> None:
@@ -49,12 +29,10 @@ def write_check_page(report: CheckReport, path: str | os.PathLike[str], *, title
         MissingFileError: If the folder does not exist.
         UserError: If the name does not end in ``.html``.
     """
-    write_text(checked_page(path), "\n".join(_page(report, title)) + "\n")
+    write_text(checked_page(path), page(title, _body(report, title)))
 
 
-def _page(report: CheckReport, title: str) -> Iterator[str]:
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    yield f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+def _body(report: CheckReport, title: str) -> Iterator[str]:
     yield f"<h1>{escape(title)}</h1>"
     problems = len(report.problems)
     tone = "bad" if problems else "good"
@@ -75,12 +53,11 @@ def _page(report: CheckReport, title: str) -> Iterator[str]:
         yield '<div class="cases">'
         yield from (_case(check, findings[check.identifier]) for check in report.of(collection))
         yield "</div>"
-    yield "</body></html>"
 
 
 def _overview(report: CheckReport) -> Iterator[str]:
     axes = "".join(f"<th>{axis}</th>" for axis in AXES)
-    yield f"<table><tr><th>collection</th><th>cases</th><th>problems</th>{axes}</tr>"
+    yield f'<table class="texts"><tr><th>collection</th><th>cases</th><th>problems</th>{axes}</tr>'
     for collection in report.collections:
         told = report.orientation(collection)
         found = [f for f in report.problems if f.collection == collection.name]
@@ -98,7 +75,7 @@ def _tone(told: str) -> str:
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    yield "<table><tr><th>what</th><th>where</th><th>found</th></tr>"
+    yield '<table class="texts"><tr><th>what</th><th>where</th><th>found</th></tr>'
     for finding in findings:
         tone = "bad" if finding.problem else "look"
         where = finding.case or finding.collection

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.report import html
 from mots_pretrained.report.html import asset, checked_page, page
 
 
@@ -37,6 +38,13 @@ def test_nothing_may_be_fetched() -> None:
     assert {word for words in rules.values() for word in words.split()} == {
         "'unsafe-inline'", "data:", "blob:",
     }  # fmt: skip
+
+
+def test_no_other_module_begins_a_page() -> None:
+    """That of ``mots check`` did, and had no policy."""
+    package = Path(html.__file__).parents[1]
+    begun = [path for path in package.rglob("*.py") if "<head" in path.read_text("utf-8").lower()]
+    assert [path.name for path in begun] == ["html.py"]
 
 
 def test_pages_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
