@@ -6,6 +6,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,36 @@ _STRAY = 0.5  # voxels by which a slice may lie beside the line through the othe
 _LARGEST = 1 << 31  # voxels
 
 
+@dataclass(frozen=True, eq=False)
+class SeriesGrid:
+    """Where a series' voxels lie, by the headers alone.
+
+    Attributes:
+        name: What to call the series.
+        series: The series without its duplicated images, with the even grid of uneven ones.
+        doubles: The duplicated images, each with the number of the one that it repeats.
+        affine: From voxels to world millimetres (RAS+).
+    """
+
+    name: str
+    series: Series
+    doubles: tuple[tuple[int, Slice], ...]
+    affine: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows and planes."""
+        rows, columns = self.series.slices[0].size
+        planes = self.series.planes
+        return columns, rows, len(self.series.slices) if planes is None else planes.count
+
+    def warn_of_doubles(self) -> None:
+        """Warn if images are left out."""
+        if self.doubles:
+            told = f"{self.name}: {len(self.doubles)} duplicated images are left out"
+            warnings.warn(told, stacklevel=3)
+
+
 def read_series(series: Series) -> tuple[NDArray[Any], NDArray[np.float64], Series]:
     """Read a series' voxels.
 
@@ -29,11 +60,37 @@ def read_series(series: Series) -> tuple[NDArray[Any], NDArray[np.float64], Seri
         series without its duplicated images and with the even grid that they were brought to.
 
     Raises:
-        UserError: If an image can't be read, two images of one place differ, a gap is too wide,
-            or the images are no straight stack.
+        UserError: As ``series_grid`` does, or if an image can't be read or two images of one place
+            differ.
 
     Warns:
         UserWarning: If images are duplicated or uneven.
+    """
+    grid = series_grid(series)
+    slices, planes = grid.series.slices, grid.series.planes
+    stack = _stack(slices)
+    for (kept, double), pixels in zip(
+        grid.doubles, read_pixels([double for _, double in grid.doubles]), strict=True
+    ):
+        if not np.array_equal(stack[kept], pixels.astype(stack.dtype)):
+            raise UserError(
+                f"{grid.name}: two different images lie at one place ({slices[kept].place} and "
+                f"{double.place}); keep one of each"
+            )
+    grid.warn_of_doubles()
+    if planes is not None:
+        stack = planes.fill(stack)
+    return stack.T, grid.affine, grid.series
+
+
+def series_grid(series: Series) -> SeriesGrid:
+    """Find where a series' voxels lie; no pixel is read.
+
+    Raises:
+        UserError: If a header is damaged, a gap is too wide, or the images are no straight stack.
+
+    Warns:
+        UserWarning: If images are uneven, or others of the series lie elsewhere.
     """
     name = f"{series.folder} ({printable(series.label)})" if series.label else str(series.folder)
     slices, doubles = without_doubles(series.slices)
@@ -48,27 +105,15 @@ def read_series(series: Series) -> tuple[NDArray[Any], NDArray[np.float64], Seri
         raise UserError(f"{name} claims {len(slices)} images of {slices[0].size}: too large")
     row, column, spacing = _axes(slices[0], name)
     _check_straight(slices, min(spacing), name)
-    stack = _stack(slices)
-    for (kept, double), pixels in zip(
-        doubles, read_pixels([double for _, double in doubles]), strict=True
-    ):
-        if not np.array_equal(stack[kept], pixels.astype(stack.dtype)):
-            raise UserError(
-                f"{name}: two different images lie at one place ({slices[kept].place} and "
-                f"{double.place}); keep one of each"
-            )
-    if doubles:
-        warnings.warn(f"{name}: {len(doubles)} duplicated images are left out", stacklevel=3)
-    planes = even_planes(places_of(slices), name)
-    if planes is not None:
-        stack = planes.fill(stack)
+    own = dataclasses.replace(series, slices=slices, planes=even_planes(places_of(slices), name))
+    grid = SeriesGrid(name, own, tuple(doubles), np.eye(4))
     first, last = (np.array(one.position) for one in (slices[0], slices[-1]))
-    affine = np.eye(4)
+    affine = grid.affine
     affine[:3, 0], affine[:3, 1] = row * spacing[1], column * spacing[0]
-    affine[:3, 2] = (last - first) / (len(stack) - 1)
+    affine[:3, 2] = (last - first) / (grid.shape[2] - 1)
     affine[:3, 3] = first
     affine[:2] *= -1  # from the patient's left and back, as DICOM counts, to right and front
-    return stack.T, affine, dataclasses.replace(series, slices=slices, planes=planes)
+    return grid
 
 
 def _stack(slices: Sequence[Slice]) -> NDArray[Any]:

@@ -89,7 +89,7 @@ def _read_dicom(path: Path, series: Any, digest: Any) -> Volume:
 
 
 def read_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Read a file's shape, in its own axis order, and its affine, from the header alone.
+    """Read a file's shape, in its own axis order, and its affine, from the headers alone.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -99,10 +99,11 @@ def read_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], NDArray[np
     kind = kind_of(path)
     if kind == "DICOM":
         from mots_pretrained.images.dicom import choose_series
-        from mots_pretrained.images.dicom_volume import read_series
+        from mots_pretrained.images.dicom_volume import series_grid
 
-        array, affine, _ = read_series(choose_series(path))
-        return array.shape, affine
+        grid = series_grid(choose_series(path))
+        grid.warn_of_doubles()
+        return grid.shape, grid.affine
     return itk.read_itk_grid(path) if kind == "ITK" else read_nifti_grid(path)
 
 

@@ -19,8 +19,13 @@ from dicom_series import (
     write_series,
 )
 
+from mots_pretrained.data.layouts import CaseFiles, Collection
+from mots_pretrained.data.survey import survey
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images import dicom_volume
+from mots_pretrained.images.dicom import choose_series
+from mots_pretrained.images.dicom_volume import read_series
+from mots_pretrained.images.reading import read_grid, read_spacing, read_volume
 from mots_pretrained.images.volume import SAME_GRID
 
 UNITS = [tuple(s * np.eye(3, dtype=int)[k]) for k in range(3) for s in (1, -1)]
@@ -102,6 +107,47 @@ def test_duplicates_are_dropped_if_they_are_the_same(tmp_path: Path) -> None:
         read_volume(tmp_path / "ct")
 
 
+@pytest.mark.parametrize("orientation", [AXIAL, OBLIQUE, TILT])
+@pytest.mark.parametrize("places", [EVEN, UNEVEN])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.filterwarnings("ignore:.*(slices are|duplicated images)")
+def test_the_grid_is_read_without_a_pixel(
+    tmp_path: Path, monkeypatch, orientation, places, packed
+) -> None:
+    """Bit for bit that of the voxels, also of uneven and of duplicated images; all were decoded."""
+    files = write_series(tmp_path / "ct", voxels((9, 6, 7)), orientation=orientation, places=places)
+    shutil.copy(files[2], tmp_path / "ct" / "copy of 2")
+    path = tmp_path / "ct"
+    if packed:
+        path = Path(shutil.make_archive(f"{tmp_path / 'packed'}", "zip", path))
+    array, affine, _ = read_series(choose_series(path))
+    spacing = read_volume(path).spacing
+    monkeypatch.setattr(pydicom.pixels, "pixel_array", None)  # upon which none can be decoded
+    with pytest.raises(UserError, match="damaged"):
+        read_volume(path)
+    monkeypatch.setattr(dicom_volume, "read_pixels", None)
+    shape, found = read_grid(path)
+    assert shape == array.shape
+    assert found.tobytes() == affine.tobytes()
+    if orientation != TILT:  # whose slices a volume shifts onto a straight grid
+        assert read_spacing(path) == spacing
+
+
+def test_facts_of_a_case_of_series_are_read_without_a_pixel(tmp_path: Path, monkeypatch) -> None:
+    write_series(tmp_path / "ct", voxels(), step=1.25, spacing=(0.7, 0.9))
+    monkeypatch.setattr(dicom_volume, "read_pixels", None)
+    case = CaseFiles("a", (tmp_path / "ct",))
+    facts = survey(Collection("own", tmp_path, (case,)))["a"]
+    assert (facts.channels, facts.spacing) == (1, (1.25, 0.7, 0.9))
+
+
+def test_the_grid_alone_tells_of_what_is_left_out(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "ct", voxels())
+    shutil.copy(files[2], tmp_path / "ct" / "copy of 2")
+    with pytest.warns(UserWarning, match="1 duplicated images are left out"):
+        assert read_grid(tmp_path / "ct")[0] == (8, 8, 6)
+
+
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
@@ -157,6 +203,7 @@ def test_real_series_are_read_as_simpleitk_reads_them(
 ) -> None:
     volume = read_volume(shared / "data" / zipped_series)
     assert volume.shape == shape
+    assert read_grid(shared / "data" / zipped_series)[0] == shape[::-1]
     with zipfile.ZipFile(shared / "data" / zipped_series) as archive:
         archive.extractall(tmp_path)
     folder = next(path for path in tmp_path.iterdir() if path.is_dir())
