@@ -47,6 +47,7 @@ from mots_pretrained.weights.provenance import (
     read_training_record,
     write_training_scans,
 )
+from mots_pretrained.weights.unfinished import missing_folds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -86,7 +87,7 @@ def finetune_folder(
         task, parts = on_main(accelerator, lambda: _plan(data, recipe, run))
         with held(output, run, accelerator):
             whole = _identity(task, parts, recipe, accelerator.num_processes)
-            if on_main(accelerator, lambda: finished(output, whole)):
+            if on_main(accelerator, lambda: finished(output, whole) and not missing_folds(output)):
                 on_main(accelerator, lambda: _check_unchanged(output, task, parts))
                 on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
                 return on_main(accelerator, lambda: _known_history(output))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -203,6 +204,11 @@ def test_folds_train_apart_resume_and_predict_together(bcv, tiny, tmp_path):
             finetune_folder(bcv, out, replace(recipe, **changes), run=run)
         with pytest.raises(UserError, match="holds a finished training; choose another folder"):
             finetune_folder(bcv, out, replace(recipe, **changes))
+    weights = (out / "fold_1/model.safetensors").read_bytes()
+    shutil.rmtree(out / "fold_1")  # upon which a model that is loaded says to resume
+    finetune_folder(bcv, out, recipe, run=run)
+    assert (out / "fold_1/model.safetensors").read_bytes() == weights
+    assert (out / "fold_0/model.safetensors").stat().st_mtime_ns == before
     assert len(load(out).members) == 3
 
 
