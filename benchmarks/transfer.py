@@ -226,7 +226,7 @@ DRAWN: dict[str, dict[Kind, Drawn]] = {
 """Phantoms by setting and collection."""
 
 FINETUNINGS: dict[str, Recipe] = {
-    "smoke": Recipe(steps=20, batch=1, validate_every=10, fit_steps=50),
+    "smoke": Recipe(steps=20, batch=1, validate_every=10, fit_steps=10),
     "evidence": Recipe(steps=300, validate_every=30),
     "small": Recipe(steps=1000),
     "paper": Recipe(steps=25_000),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,22 +10,18 @@ import pytest
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.table import from_lines, read_lines
 
-BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+def test_the_models_that_make_labels_are_scored(script):
+    assert script.MODELS == (
+        "transdodnet.phantom",
+        "dodnet.phantom",
+        "transdodnet.phantom_singlept",
+    )
+    for name in script.MODELS:
+        assert int(script.steps(name)) > 0
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("score_models")
-
-
-def test_the_models_that_make_labels_are_scored(bench):
-    assert bench.MODELS == ("transdodnet.phantom", "dodnet.phantom", "transdodnet.phantom_singlept")
-    for name in bench.MODELS:
-        assert int(bench.steps(name)) > 0
-
-
-def test_every_value_of_every_case_is_written(bench, monkeypatch, tmp_path, capsys):
+def test_every_value_of_every_case_is_written(script, monkeypatch, tmp_path, capsys):
     def score(net, scoring, **options):
         results = Results(("liver", "liver_tumour", "spleen"), scoring.metrics)
         for seed in options["seeds"]:
@@ -38,12 +32,12 @@ def test_every_value_of_every_case_is_written(bench, monkeypatch, tmp_path, caps
         return results
 
     net = SimpleNamespace(to=lambda device: net, state_dict=dict)
-    monkeypatch.setattr(bench, "score_phantoms", score)
-    monkeypatch.setattr(bench, "load", lambda name: net)
+    monkeypatch.setattr(script, "score_phantoms", score)
+    monkeypatch.setattr(script, "load", lambda name: net)
     path = tmp_path / "models.csv"
     words = ["--models", "dodnet.phantom", "--cases", "1", "--seeds", "0,1", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["score_models.py", *words, "-o", str(path)])
-    bench.main()
+    script.main()
     own = from_lines(read_lines(path, table="models", row="dodnet.phantom"))
     assert own.categories == ("liver", "liver_tumour")
     assert own.mean("liver") == pytest.approx(0.55)

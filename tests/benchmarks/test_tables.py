@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmark_runs import command, read, values
 
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS
 
-BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 NUMBERS = range(2, 10)
 TASKS = [task.name for task in MOTS_TASKS]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch):
-    """Import a benchmark's module by its name, as its scripts do."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
 
 
 def table(bench, number: int):
@@ -140,38 +130,31 @@ def test_lines_of_two_processes_both_stay(bench, tmp_path: Path) -> None:
     assert second.done("Mode-A", 0)
 
 
-def run(number: int, folder: Path, *more: str) -> list[str]:
-    """Return the command that runs a table."""
-    where = ["--results", str(folder / "results"), "--work", str(folder / "work")]
-    return [sys.executable, str(BENCHMARKS / "tables.py"), str(number), "--smoke", *where, *more]
-
-
 @pytest.mark.long
 def test_a_whole_list_runs_at_the_smoke_setting(bench, tmp_path: Path) -> None:
-    done = subprocess.run(run(9, tmp_path), capture_output=True, text=True, check=False)
+    run = command("tables.py", "9", tmp_path)
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "results" / "table09_smoke_phantom.csv").open() as file:
-        lines = list(csv.DictReader(file))
+    lines = read(tmp_path / "results" / "table09_smoke_phantom.csv")
     rows = [row.name for row in table(bench, 9).rows]
     assert list(dict.fromkeys(line["row"] for line in lines)) == rows
     for row in rows:
         mine = [x for x in lines if x["row"] == row and x["table"] == "table09"]
         for metric in ("dice", "hd", "hd95_published"):
-            values = [x["value"] for x in mine if x["metric"] == metric]
-            assert len(values) == 11  # eleven categories, a case of each domain
-            assert any(values)
+            found = [x["value"] for x in mine if x["metric"] == metric]
+            assert len(found) == 11  # eleven categories, a case of each domain
+            assert any(found)
     assert "mHD, paper" in done.stdout
     assert "labelled elsewhere" in done.stdout
-    again = subprocess.run(run(9, tmp_path, "--print"), capture_output=True, text=True)
+    again = subprocess.run([*run, "--print"], capture_output=True, text=True)
     assert done.stdout.endswith(again.stdout)
 
 
 @pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> None:
     more = ("--rows", "Convolution,Convolution*", "--steps", "40")
-    process = subprocess.Popen(
-        run(4, tmp_path / "a", *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    run = command("tables.py", "4", tmp_path / "a", *more)
+    process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     results = tmp_path / "a" / "results" / "table04_smoke_phantom.csv"
     work, until = tmp_path / "a" / "work", time.monotonic() + 400
     while len(list(work.glob("dodnet-*"))) < 2 or not list(work.glob("*/checkpoint.safetensors")):
@@ -186,18 +169,10 @@ def test_a_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> None:
     second = max(work.glob("dodnet-*"), key=lambda folder: folder.stat().st_mtime)
     assert not json.loads((second / "training.json").read_text())["complete"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    again = subprocess.run(
-        run(4, tmp_path / "a", *more), capture_output=True, text=True, env=environment
-    )
+    again = subprocess.run(run, capture_output=True, text=True, env=environment)
     assert again.returncode == 0, again.stderr
     assert "Convolution, seed 0: done before" in again.stdout
     assert results.read_text().startswith(before)
-    straight = subprocess.run(run(4, tmp_path / "b", *more), capture_output=True)
+    straight = subprocess.run(command("tables.py", "4", tmp_path / "b", *more), capture_output=True)
     assert straight.returncode == 0
-    whole = (tmp_path / "b" / "results" / "table04_smoke_phantom.csv").read_text()
-    assert values(results.read_text()) == values(whole)
-
-
-def values(text: str) -> list[tuple[str, ...]]:
-    keys = ("table", "row", "case", "category", "metric", "value")
-    return [tuple(line[key] for key in keys) for line in csv.DictReader(text.splitlines())]
+    assert values(results) == values(tmp_path / "b" / "results" / "table04_smoke_phantom.csv")

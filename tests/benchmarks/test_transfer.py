@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from benchmark_runs import command, read, values
 
 from mots_pretrained import Segmenter, TransDoDNet
 from mots_pretrained.data.layouts.bcv import BCV_SCANS, BCV_VALIDATION
 from mots_pretrained.evaluation.results import Results
-
-BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch):
-    """Import a benchmark's module by its name, as its scripts do."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
 
 
 def transfer(bench, name: str):
@@ -175,19 +164,13 @@ def test_a_random_first_layer_leaves_all_else(bench, tmp_path: Path) -> None:
     assert not torch.equal(stem[:, 0], stem[:, 1])
 
 
-def run(name: str, folder: Path, *more: str) -> list[str]:
-    """Return the command that runs a table."""
-    where = ["--results", str(folder / "results"), "--work", str(folder / "work")]
-    return [sys.executable, str(BENCHMARKS / "transfer.py"), name, "--smoke", *where, *more]
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "cases"), [("table10_bcv_4", 15), ("table12", 2)])
 def test_a_whole_list_runs_at_the_smoke_setting(
     bench, name: str, cases: int, tmp_path: Path
 ) -> None:
-    command = run(name, tmp_path, "--submission", str(tmp_path / "out"))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = command("transfer.py", name, tmp_path, "--submission", str(tmp_path / "out"))
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     path = tmp_path / "results" / f"{name}_smoke_phantom.csv"
     lines, brats = read(path), name == "table12"
@@ -198,9 +181,9 @@ def test_a_whole_list_runs_at_the_smoke_setting(
         scored = {line["case"] for line in mine} - {""}
         assert len(scored) == cases
         for metric in ("dice", "hd", "hd95", "msd"):
-            values = [line["value"] for line in mine if line["metric"] == metric]
-            assert len(values) == len(scored) * (3 if brats else 13)
-            assert any(values)
+            found = [line["value"] for line in mine if line["metric"] == metric]
+            assert len(found) == len(scored) * (3 if brats else 13)
+            assert any(found)
         curve = [line["steps"] for line in mine if line["metric"] == "validation_dice"]
         fitted = ["0"] if "random head" not in row and row != "TFS" else []
         assert curve == ([] if brats else [*fitted, "10", "20"])
@@ -214,7 +197,10 @@ def test_a_whole_list_runs_at_the_smoke_setting(
 
 @pytest.mark.long
 def test_a_stopped_and_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> None:
-    stopped = run("table12", tmp_path / "a", "--rows", "TFS", "--max-minutes", "0.0001")
+    def run(folder: str, *more: str, rows: str = "TFS,MOTS,MOTS (mean)") -> list[str]:
+        return command("transfer.py", "table12", tmp_path / folder, "--rows", rows, *more)
+
+    stopped = run("a", "--max-minutes", "0.0001", rows="TFS")
     done = subprocess.run(stopped, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "time is up; run again to go on" in done.stdout
@@ -225,7 +211,7 @@ def test_a_stopped_and_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> 
     assert list(work.glob("transfer-tfs-*/checkpoint.safetensors"))
     assert not results.exists()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(run("table12", tmp_path / "a"), **quiet)
+    process = subprocess.Popen(run("a"), **quiet)
     until = time.monotonic() + 400
     while not list(work.glob("transfer-mots-*/log.csv")):
         assert time.monotonic() < until
@@ -234,21 +220,11 @@ def test_a_stopped_and_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> 
     process.send_signal(signal.SIGKILL)  # in the second row's fine-tuning
     process.wait()
     before = results.read_text()
-    again = subprocess.run(run("table12", tmp_path / "a"), capture_output=True, text=True)
+    again = subprocess.run(run("a"), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "TFS, seed 0: done before" in again.stdout
     assert results.read_text().startswith(before)
-    straight = subprocess.run(run("table12", tmp_path / "b"), capture_output=True)
+    straight = subprocess.run(run("b"), capture_output=True)
     assert straight.returncode == 0
     whole = tmp_path / "b" / "results" / "table12_smoke_phantom.csv"
     assert values(results) == values(whole)
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def values(path: Path) -> list[tuple[str, ...]]:
-    keys = ("table", "row", "case", "category", "metric", "value")
-    return [tuple(line[key] for key in keys) for line in read(path)]
