@@ -7,10 +7,11 @@ from pathlib import Path
 import highdicom as hd
 import numpy as np
 import pydicom
-from dicom_series import AXIAL, CORONAL, SAGITTAL, voxels, write_series
+from dicom_series import AXIAL, CORONAL, SAGITTAL, enhanced, voxels, write_series
 from matplotlib.path import Path as Polygon
 from numpy.typing import NDArray
 
+from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.volume import Volume
 
 VALUES = {"liver": (1, 2), "liver_tumour": (2,), "left_kidney": (255,), "spleen": (4,)}
@@ -28,6 +29,13 @@ def blobs(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     labels[0, 0, 0] = labels[0, -1, -1] = labels[1, 0, 1] = labels[1, 1, 2] = 255
     labels[-1, :, -1] = 255
     return labels
+
+
+def labelled(place: Path) -> tuple[Volume, NDArray[np.uint8], NDArray[np.uint8]]:
+    """A series or file as it is read, labels for it, and what of them lies on each image."""
+    volume = read_volume(place)
+    labels = blobs(volume.shape)
+    return volume, labels, truth(labels, volume)
 
 
 def truth(labels: NDArray[np.uint8], volume: Volume) -> NDArray[np.uint8]:
@@ -72,6 +80,17 @@ def inside(points: NDArray[np.float64], image: pydicom.Dataset) -> NDArray[np.bo
     centres = np.stack(np.meshgrid(np.arange(image.Columns), np.arange(image.Rows)), -1)
     flat = Polygon(np.stack([x, y], -1), closed=False).contains_points(centres.reshape(-1, 2))
     return flat.reshape(image.Rows, image.Columns)
+
+
+FRAMES = [2, 0, 1, 4, 3]
+"""The slices of an enhanced CT, in the order of its frames."""
+
+
+def in_frames(folder: Path) -> Path:
+    """Write an enhanced CT."""
+    path = folder / "one.dcm"
+    enhanced(write_series(folder / "ct", voxels((5, 12, 14))), path, FRAMES)
+    return path
 
 
 def uneven(folder: Path) -> list[Path]:

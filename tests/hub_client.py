@@ -6,6 +6,7 @@ script it answers one JSON line for each that it is given.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -144,7 +145,22 @@ _VERBS: dict[str, Callable[..., Any]] = {
 }
 
 
+def _hasten() -> None:
+    """Let huggingface_hub try again once, and soon: it does five times, and waits in between."""
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import http_backoff
+
+    for function, shorter in (
+        (http_backoff, {"max_retries": 1, "base_wait_time": 0.01}),
+        (http_get, {"_nb_retries": 1}),
+    ):
+        defaults = inspect.unwrap(function).__kwdefaults__ or {}
+        assert {*shorter} <= {*defaults}
+        defaults.update(shorter)
+
+
 def _main() -> None:
+    _hasten()
     for line in sys.stdin:
         asked = json.loads(line)
         try:

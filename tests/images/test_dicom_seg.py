@@ -8,21 +8,18 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from dicom_results import OWN, SERIES, blobs, read_seg, truth
-from dicom_series import enhanced, voxels, write_series
+from dicom_results import FRAMES, OWN, SERIES, in_frames, labelled, read_seg
+from dicom_series import voxels, write_series
 
 from mots_pretrained.images.dicom_seg import write_dicom_seg
-from mots_pretrained.images.reading import read_volume
 
 
 @pytest.mark.filterwarnings("ignore:.*(slices are|tilted by)")
 @pytest.mark.parametrize("kind", SERIES)
 def test_segments_lie_on_the_series_own_slices(tmp_path: Path, kind: str) -> None:
     files = SERIES[kind](tmp_path / "ct")
-    volume = read_volume(tmp_path / "ct")
-    labels = blobs(volume.shape)
+    volume, labels, expected = labelled(tmp_path / "ct")
     write_dicom_seg(tmp_path / "out.dcm", labels, volume, OWN)
-    expected = truth(labels, volume)
     assert len(expected) == len(files)
     segments = read_seg(tmp_path / "out.dcm", files)
     assert list(segments) == list(OWN)
@@ -32,8 +29,8 @@ def test_segments_lie_on_the_series_own_slices(tmp_path: Path, kind: str) -> Non
 
 def test_segments_say_what_they_are(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", voxels((4, 12, 14)), PatientSex="Q", PatientName="anonymous")
-    volume = read_volume(tmp_path / "ct")
-    write_dicom_seg(tmp_path / "out.dcm", blobs(volume.shape), volume, OWN)
+    volume, labels, _ = labelled(tmp_path / "ct")
+    write_dicom_seg(tmp_path / "out.dcm", labels, volume, OWN)
     seg = pydicom.dcmread(tmp_path / "out.dcm")
     liver, tumour, kidney, _ = seg.SegmentSequence
     assert liver.SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
@@ -49,15 +46,11 @@ def test_segments_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_an_enhanced_ct_gets_results_on_its_frames(tmp_path: Path) -> None:
-    order = [2, 0, 1, 4, 3]
-    enhanced(write_series(tmp_path / "ct", voxels((5, 12, 14))), tmp_path / "one.dcm", order)
-    volume = read_volume(tmp_path / "one.dcm")
-    labels = blobs(volume.shape)
+    volume, labels, expected = labelled(in_frames(tmp_path))
     write_dicom_seg(tmp_path / "out.dcm", labels, volume, OWN)
     seg = hd.seg.segread(tmp_path / "out.dcm")
     uid = pydicom.dcmread(tmp_path / "one.dcm").SOPInstanceUID
     pixels = seg.get_pixels_by_source_frame(uid, [1, 2, 3, 4, 5], ignore_spatial_locations=True,
                                             assert_missing_frames_are_empty=True)  # fmt: skip
-    expected = truth(labels, volume)[order]
     for number, value in enumerate(OWN.values()):
-        np.testing.assert_array_equal(pixels[..., number], expected == value)
+        np.testing.assert_array_equal(pixels[..., number], expected[FRAMES] == value)

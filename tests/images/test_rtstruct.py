@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_results import OWN, SERIES, VALUES, blobs, read_contours, truth
-from dicom_series import enhanced, voxels, write_series
+from dicom_results import FRAMES, OWN, SERIES, VALUES, in_frames, labelled, read_contours
+from dicom_series import voxels, write_series
 from rt_utils import RTStructBuilder
 
 from mots_pretrained.images.reading import read_volume
@@ -19,10 +19,8 @@ from mots_pretrained.images.rtstruct import write_rtstruct
 @pytest.mark.parametrize("kind", SERIES)
 def test_contours_lie_on_the_series_own_slices(tmp_path: Path, kind: str) -> None:
     files = SERIES[kind](tmp_path / "ct")
-    volume = read_volume(tmp_path / "ct")
-    labels = blobs(volume.shape)
+    volume, labels, expected = labelled(tmp_path / "ct")
     write_rtstruct(tmp_path / "out.dcm", labels, volume, OWN)
-    expected = truth(labels, volume)
     contours = read_contours(tmp_path / "out.dcm", files)
     assert list(contours) == list(OWN)
     for name, value in OWN.items():
@@ -47,27 +45,23 @@ def test_a_square_has_four_corners_just_outside_of_its_pixels_centres(tmp_path: 
 
 
 def test_contours_of_an_enhanced_ct_name_its_frames(tmp_path: Path) -> None:
-    order = [2, 0, 1, 4, 3]
-    enhanced(write_series(tmp_path / "ct", voxels((5, 12, 14))), tmp_path / "one.dcm", order)
-    volume = read_volume(tmp_path / "one.dcm")
-    labels = blobs(volume.shape)
+    volume, labels, expected = labelled(in_frames(tmp_path))
     write_rtstruct(tmp_path / "out.dcm", labels, volume, OWN)
     tumour = pydicom.dcmread(tmp_path / "out.dcm").ROIContourSequence[1].ContourSequence
     frames = {contour.ContourImageSequence[0].ReferencedFrameNumber for contour in tumour}
-    expected = truth(labels, volume)[order]
-    assert frames == {1 + k for k in range(5) if (expected[k] == OWN["liver_tumour"]).any()}
+    assert frames == {
+        1 + k for k, slice_ in enumerate(FRAMES) if (expected[slice_] == OWN["liver_tumour"]).any()
+    }
 
 
 def test_rt_utils_reads_the_same_voxels(tmp_path: Path) -> None:
     array = voxels((5, 16, 16))  # rt-utils takes images to be square, and pixels too
     write_series(tmp_path / "ct", array, spacing=(1.5, 1.5))
-    volume = read_volume(tmp_path / "ct")
-    labels = blobs(volume.shape)
+    volume, labels, expected = labelled(tmp_path / "ct")
     path = tmp_path / "out.dcm"
     write_rtstruct(path, labels, volume, OWN)
     structures = RTStructBuilder.create_from(str(tmp_path / "ct"), str(path))
     assert structures.get_roi_names() == list(VALUES)
-    expected = truth(labels, volume)
     for name in ("liver", "liver_tumour", "left_kidney"):
         mask = structures.get_roi_mask_by_name(name)
         np.testing.assert_array_equal(mask, (expected == OWN[name]).transpose(1, 2, 0))

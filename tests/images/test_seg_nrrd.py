@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from dicom_results import OWN, SERIES, VALUES, blobs, truth
+from dicom_results import OWN, SERIES, VALUES, blobs, labelled
 
-from mots_pretrained.images.reading import read_labels, read_volume
+from mots_pretrained.images.reading import read_labels
 from mots_pretrained.images.seg_nrrd import write_seg_nrrd
 from mots_pretrained.images.segmentation import (
     write_segmentation,
@@ -38,11 +38,10 @@ def test_slicers_fields_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", SERIES)
 def test_labels_lie_on_the_series_own_slices(tmp_path: Path, kind: str) -> None:
     files = SERIES[kind](tmp_path / "ct")
-    volume = read_volume(tmp_path / "ct")
-    labels = blobs(volume.shape)
+    volume, labels, expected = labelled(tmp_path / "ct")
     written = write_segmentation(tmp_path, labels, volume, VALUES, formats=["nrrd", "nifti"])
     image, nifti = (sitk.ReadImage(str(written[kind])) for kind in ("nrrd", "nifti"))
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), truth(labels, volume))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), expected)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(nifti))
     np.testing.assert_allclose(image.GetOrigin(), nifti.GetOrigin(), atol=1e-4)
     if kind != "tilted":  # ITK reads shear from NRRD, and from NIfTI what it would from DICOM

@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from described_model import SAID
 
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.weights.card import Description, model_card
 from mots_pretrained.weights.card_renewal import read_card
-
-SAID = Description(
-    name="org/mine: 2",
-    summary="A network\n\nof mine.",
-    training="With care.\n\n```sh\nmots pretrain\n```",
-    scores={"liver": 0.5, "tumor/edema": 0.25},
-    dataset="two: scans",
-    license="cc-by-4.0",
-)
 
 
 def test_the_header_is_valid_card_data_with_its_scores():

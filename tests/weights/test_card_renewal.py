@@ -6,23 +6,17 @@ import json
 from dataclasses import replace
 
 import pytest
+from described_model import SAID
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.card import THRESHOLDS, Description, model_card
 from mots_pretrained.weights.card_renewal import check_card, read_card, read_scores, renewed_card
 
-SAID = Description(
-    name="org/mine: 2",
-    summary="A network\n\nof mine.",
-    training="With care.\n\n```sh\nmots pretrain\n```",
-    scores={"liver": 0.5, "tumor/edema": 0.25},
-    dataset="two: scans",
-    license="cc-by-4.0",
-)
+PLAIN = ModelConfig()
 
 
-def renewed(own: str | None, said: Description, told: str = "", seen: str = "") -> str:
-    return renewed_card(own, ModelConfig(), said, name="mine", told=told, seen=seen)
+def renewed(own: str | None, said: Description, config: ModelConfig = PLAIN, **given: str) -> str:
+    return renewed_card(own, config, said, **{"name": "mine", "told": "", "seen": "", **given})
 
 
 @pytest.mark.parametrize(
@@ -34,7 +28,7 @@ def renewed(own: str | None, said: Description, told: str = "", seen: str = "") 
     ],
 )
 def test_a_header_that_the_hub_would_refuse_is_refused_before(header, told):
-    check_card(model_card(ModelConfig(), Description(name="a: b", scores={"liver": 0.5})))
+    check_card(model_card(PLAIN, Description(name="a: b", scores={"liver": 0.5})))
     with pytest.raises(ValueError, match=told):
         check_card(f"---\n{header}\n---\n# A model\n")
 
@@ -46,30 +40,29 @@ def test_with_another_licence_goes_what_was_said_of_the_old_one(said):
     stated = replace(
         SAID, license="other", license_name="mine-1.0", license_statements=("A.",), base_model="o/b"
     )
-    found = read_card(renewed(model_card(ModelConfig(), stated), said))
+    found = read_card(renewed(model_card(PLAIN, stated), said))
     assert (found.license, found.license_name, found.license_statements) == ("mit", "", ())
     assert found.base_model == "o/b"
 
 
 @pytest.mark.parametrize("said", [Description(), Description(summary="New words.")])
 def test_the_weights_begun_from_are_named_unless_the_card_names_others(said):
-    own = model_card(ModelConfig(), SAID)
-    given = {"name": "m", "told": "", "seen": "", "base_model": "org/base"}
-    found = renewed_card(own, ModelConfig(), said, **given)
+    own = model_card(PLAIN, SAID)
+    found = renewed(own, said, base_model="org/base")
     assert read_card(found).base_model == "org/base"
-    again = renewed_card(found, ModelConfig(), said, **{**given, "base_model": "org/other"})
+    again = renewed(found, said, base_model="org/other")
     assert read_card(again).base_model == "org/base"
 
 
 def test_what_a_card_says_is_read_back():
-    assert read_card(model_card(ModelConfig(), SAID)) == SAID
-    assert read_card(model_card(ModelConfig())) == Description(
+    assert read_card(model_card(PLAIN, SAID)) == SAID
+    assert read_card(model_card(PLAIN)) == Description(
         "model", "A transdodnet network stored by mots_pretrained.", license="unknown"
     )
 
 
 def test_a_card_keeps_what_nothing_new_is_said_of():
-    own = model_card(ModelConfig(), SAID, seen="3 training scans of LiTS.")
+    own = model_card(PLAIN, SAID, seen="3 training scans of LiTS.")
     assert renewed(own, Description(), told="told", seen="3 training scans of LiTS.") == own
     found = read_card(renewed(own, Description(scores={"spleen": 0.75}, dataset="one scan")))
     assert found == replace(SAID, scores={"spleen": 0.75}, dataset="one scan")
@@ -78,14 +71,14 @@ def test_a_card_keeps_what_nothing_new_is_said_of():
 @pytest.mark.parametrize("said", [Description(), Description(summary="New words.")])
 def test_a_licence_stays_unless_another_is_given(said):
     """Fault 22: converted weights of others became Apache by being published."""
-    own = model_card(ModelConfig(), Description(license="other"))
+    own = model_card(PLAIN, Description(license="other"))
     assert read_card(renewed(own, said)).license == "other"
     assert read_card(renewed(own, replace(said, license="mit"))).license == "mit"
     assert read_card(renewed(None, said)).license == "unknown"
 
 
 def test_what_was_not_recorded_is_filled_in_and_seen_scans_are_the_true_ones():
-    own = model_card(ModelConfig()).replace("# model", "# My own words")
+    own = model_card(PLAIN).replace("# model", "# My own words")
     found = renewed(own, Description(), told="By hand.", seen="2 training scans of a.")
     assert "## Training\n\nBy hand.\n\nSeen in training: 2 training scans of a.\n" in found
     assert "# My own words" in found
@@ -97,13 +90,11 @@ def test_thresholds_are_told_and_renewed():
     card = model_card(config, Description(name="mine", license="mit"))
     line = f"{THRESHOLDS}spleen 0.4, kidney_tumour 0.75; else 0.5."
     assert line in card.splitlines()
-    given = {"name": "mine", "told": "", "seen": ""}
-    later = ModelConfig(thresholds={"liver": 0.6})
-    found = renewed_card(card, later, Description(), **given)
+    found = renewed(card, Description(), ModelConfig(thresholds={"liver": 0.6}))
     assert found == card.replace(line, f"{THRESHOLDS}liver 0.6; else 0.5.")
-    plain = renewed_card(card, ModelConfig(), Description(), **given)
-    assert plain == model_card(ModelConfig(), Description(name="mine", license="mit"))
-    assert renewed_card(plain, config, Description(), **given) == card
+    plain = renewed(card, Description())
+    assert plain == model_card(PLAIN, Description(name="mine", license="mit"))
+    assert renewed(plain, Description(), config) == card
 
 
 def test_scores_are_those_of_evaluate(tmp_path):
@@ -129,7 +120,7 @@ def test_false_volumes_stand_beside_dice_and_go_with_it():
         dataset="7 phantoms",
         absent={"spleen": (0.75, 0.0), "colon_tumour": (0.5, 1.25)},
     )
-    card = model_card(ModelConfig(), said)
+    card = model_card(PLAIN, said)
     assert [line for line in card.splitlines() if line.startswith("| ")] == [
         "| category | Dice | clean without it | false ml |",
         "| liver | 0.950 | - | - |",
@@ -137,10 +128,8 @@ def test_false_volumes_stand_beside_dice_and_go_with_it():
         "| colon_tumour | - | 0.50 | 1.25 |",
     ]
     assert read_card(card).absent == said.absent
-    given = {"name": "mine", "told": "", "seen": ""}
-    assert renewed_card(card, ModelConfig(), Description(summary="Better."), **given).count("1.25")
-    anew = renewed_card(card, ModelConfig(), Description(scores={"liver": 0.96}), **given)
-    assert read_card(anew).absent == {}
+    assert renewed(card, Description(summary="Better.")).count("1.25")
+    assert read_card(renewed(card, Description(scores={"liver": 0.96}))).absent == {}
 
 
 def test_scores_are_read_with_what_was_found_falsely(tmp_path):

@@ -170,10 +170,10 @@ def wait_for(reached) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.long  # the client tries again and again, and waits in between
+@pytest.mark.long  # it waits until the client gives up
 def test_a_hub_that_fails_is_told_and_what_was_kept_is_used(hub, client, start, files, cache):
     hub.add("org/net", files)
-    for fault in ({"broken": True}, {"pause": 3.0}):
+    for fault in ({"broken": True}, {"pause": 2.5}):
         vars(hub).update(fault)
         told = client.ask("resolve", "org/net", cache_dir=cache)
         assert told["error"] == "ConnectionError"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hub_client import Client
 from small_hub import small_hub
 from small_networks import small
@@ -44,7 +43,6 @@ def test_repositories_of_this_library_are_listed(tmp_path):
         offline.close()
 
 
-@pytest.mark.long  # the client tries again and again, and waits in between
 def test_a_hub_that_fails_is_told(tmp_path):
     with small_hub() as hub:
         hub.broken = True
