@@ -50,7 +50,11 @@ from mots_pretrained.weights.card import Description
 from mots_pretrained.weights.catalog import CATALOG, PINS, Entry, entry_named
 from mots_pretrained.weights.checkpoint import CONFIG, load_config
 from mots_pretrained.weights.download import checksum
-from mots_pretrained.weights.provenance import RECORD, read_training_record
+from mots_pretrained.weights.provenance import (
+    RECORD,
+    read_training_record,
+    write_training_scans,
+)
 
 HUB = Path(__file__).parent
 SCORES = HUB.parent / "benchmarks" / "results" / "models.csv"
@@ -135,6 +139,7 @@ def ship(
             license=entry.weights_licence.lower(),
         )
         make_publishable(run, draft, said=said, half=True)
+        write_training_scans(draft, {})  # no part has seen any
         write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None)))
         for number, (earlier, part) in enumerate(zip(after, parts[:-1], strict=True), 1):
             settings = {**part.recipe, "start": None}
@@ -226,6 +231,8 @@ def part_of(folder: Path) -> Part:
     """Read what a training's folder says of it, complete or stopped."""
     record = read_training_record(folder)
     known = {**record["identity"], **record}
+    if "generator" not in known:
+        raise UserError(f"{folder} has not seen phantoms; what ships has seen phantoms alone")
     recipe = record.get("recipe") or {
         name: value for name, value in record["identity"].items() if name not in IDENTITY_ALONE
     }
