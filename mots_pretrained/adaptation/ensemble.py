@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -92,7 +91,7 @@ class Ensemble(Pretrained):
     def save_pretrained(
         self, folder: str | Path, *, half: bool = False, card: str | None = None
     ) -> Path:
-        """Write each member into ``fold_0``, ``fold_1`` and so on of a folder.
+        """Write each member into ``fold_0``, ``fold_1`` and so on of a folder, and a card beside.
 
         Raises:
             UserError: If networks of its folder are missing, which the copy would not tell.
@@ -101,33 +100,9 @@ class Ensemble(Pretrained):
         for number, member in enumerate(self.members):
             own = Path(folder) / FOLD.format(number)
             member.save_pretrained(own, half=half, card=card)  # type: ignore[operator]
+        if card is not None:
+            write_text(Path(folder) / CARD, card)
         return Path(folder)
-
-    def push_to_hub(
-        self,
-        repository: str,
-        *,
-        token: str | None = None,
-        private: bool = False,
-        revision: str | None = None,
-        half: bool = False,
-        card: str | None = None,
-    ) -> str:
-        """Upload the folders of all members to a Hub repository; ``load`` gives the ensemble.
-
-        Args, result and errors are those of :meth:`Pretrained.push_to_hub`.
-        """
-        from mots_pretrained.weights.upload import upload_folder
-
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = self.save_pretrained(
-                Path(scratch) / repository.rpartition("/")[2], half=half, card=card
-            )
-            if card is not None:
-                write_text(folder / CARD, card)
-            return upload_folder(
-                folder, repository, token=token, private=private, revision=revision
-            )
 
     def _saved_state(self) -> NoReturn:
         """Refuse: an ensemble is no single network."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -145,19 +146,14 @@ class Pretrained(nn.Module):
             ValueError: If the name is no repository's, or the token may not write there.
             ConnectionError: If the Hub cannot be reached.
         """
-        from mots_pretrained.weights.upload import upload
+        from mots_pretrained.weights.upload import upload_folder
 
-        dtype = torch.float16 if half else None
-        return upload(
-            repository,
-            self.config,
-            self._saved_state(),
-            token=token,
-            private=private,
-            revision=revision,
-            dtype=dtype,
-            card=card,
-        )
+        with tempfile.TemporaryDirectory() as scratch:
+            name = repository.rpartition("/")[2]
+            folder = self.save_pretrained(Path(scratch) / name, half=half, card=card)
+            return upload_folder(
+                folder, repository, token=token, private=private, revision=revision
+            )
 
     def _saved_state(self) -> dict[str, Tensor]:
         """Return the weights to save; those of adapters would fit no network."""

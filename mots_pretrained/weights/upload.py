@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.addition import ORGANS_FILE, ORGANS_KIND, Addition
 from mots_pretrained.weights.card import Description, model_card
-from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config, save_folder
+from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config
 from mots_pretrained.weights.download import FILES, LIBRARY, plain_hub_errors
 from mots_pretrained.weights.provenance import CASES, nameless
 from mots_pretrained.weights.unfinished import missing_folds, refuse_missing_folds
-
-
-def upload(
-    repository: str,
-    config: ModelConfig,
-    state: Mapping[str, Tensor],
-    *,
-    token: str | None = None,
-    private: bool = False,
-    revision: str | None = None,
-    dtype: torch.dtype | None = None,
-    card: str | None = None,
-) -> str:
-    """Commit a network's folder to a repository, made if need be.
-
-    Args:
-        repository: ``"org/name"``.
-        config: As in :func:`~mots_pretrained.weights.checkpoint.save_folder`.
-        state: As there.
-        token: Token with write access; the stored login by default.
-        private: Whether a new repository is private.
-        revision: Branch to commit to, made if need be; main by default.
-        dtype: As in ``save_folder``.
-        card: As in ``save_folder``.
-
-    Returns:
-        The address of the commit.
-
-    Raises:
-        ValueError: If the name is no repository's, or the token may not write there.
-        ConnectionError: If the Hub cannot be reached.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / repository.rpartition("/")[2]
-        save_folder(folder, config, state, dtype=dtype, card=card)
-        return upload_folder(folder, repository, token=token, private=private, revision=revision)
 
 
 def upload_folder(

@@ -30,7 +30,10 @@ from mots_pretrained.training.recipe import Recipe, read_recipe, to_yaml
         (["--from", "nothing.such"], "nothing.such"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--device", "mps"], "unknown device 'mps'"),
-        (["--recipe", "published", "--device", "cpu"], "float16 needs a GPU; use bfloat16"),
+        (
+            ["--recipe", "published", "--device", "cpu"],
+            "float16 is for CUDA; on a processor",
+        ),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(tmp_path, capsys, words, message):

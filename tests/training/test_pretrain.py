@@ -103,6 +103,7 @@ def test_a_finished_training_is_never_overwritten(recipe, folder, tmp_path):
         pretrain(tmp_path / "other", recipe, data=folder, run=Run(resume=True))
 
 
+@pytest.mark.filterwarnings("ignore:the training of .* was stopped")  # which start names, too
 def test_other_settings_do_not_resume(recipe, folder, tmp_path):
     pretrain(tmp_path, recipe, data=folder, run=Run(max_minutes=1e-9))
     record = json.loads((tmp_path / "training.json").read_text())

@@ -72,13 +72,18 @@ def test_an_ensemble_is_sent_with_a_folder_a_fold_and_a_card_of_all(tmp_path, se
 
 
 def test_a_network_is_sent_as_it_would_be_saved(tmp_path, sent):
-    config, state = ModelConfig(), {"w": torch.ones(2)}
-    upload.upload("org/name", config, state, dtype=torch.float16, private=True)
+    net = build(small("segmenter"))
+    assert net.push_to_hub("org/name", half=True, private=True) == "address"
     contents, *_, private, _ = sent[0]
-    expected = save_folder(tmp_path / "name", config, state, dtype=torch.float16)
+    expected = net.save_pretrained(tmp_path / "name", half=True)
     assert contents == {path.name: path.read_bytes() for path in expected.iterdir()}
-    assert load_config(expected) == config
+    assert load_config(expected) == net.config
     assert private
+
+
+def test_an_ensemble_is_pushed_under_the_card_that_is_given(sent):
+    Ensemble([build(small("segmenter"))]).push_to_hub("org/name", card="# Mine")
+    assert sent[0][0]["README.md"] == sent[0][0]["fold_0/README.md"] == b"# Mine"
 
 
 def test_organs_are_sent_with_their_card_once_they_are_read(tmp_path, sent):
