@@ -76,5 +76,5 @@ def test_an_arm_runs_in_a_process_of_its_own(script, tmp_path):
     assert told["monai"]["agreement_with_ours_float32"] > 0.95  # its windows lie elsewhere
     assert told["ours, bounded"]["agreement_with_ours_float32"] > 0.99
     loop = told["plain loop"]
-    assert loop["agreement_on_the_windows_run"] > 0.99
+    assert loop["largest_difference_on_the_windows_run"] < 1e-3  # of probabilities, ours in half
     assert loop["reckoned_seconds"] == pytest.approx(7 * loop["reckoned_seconds_one_task"])
