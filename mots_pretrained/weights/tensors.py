@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,13 +35,24 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    # safetensors writes beside its file under a name of its own, which a killed process would
+    # leave; a folder named after the draft is found by files.remove_drafts.
+    folder = path.with_name(f"{path.name}.d")
     try:
-        save_file(dict(tensors), path, metadata={**metadata, _SUM: _sum(tensors, metadata)})
+        folder.mkdir(exist_ok=True)
+        metadata = {**metadata, _SUM: _sum(tensors, metadata)}
+        save_file(dict(tensors), folder / "all", metadata=metadata)
+        os.replace(folder / "all", path)
     except SafetensorError as error:
         found = _SYSTEM.search(f"{error}")
         if found is None:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     _sort_metadata(path)
 
 

@@ -1,6 +1,8 @@
 """A safetensors file of ours names a checksum, by which damage is found; others are read too."""
 
 import errno
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mots_pretrained.errors import UserError
+from mots_pretrained.files import remove_drafts, replacing_by_name
 from mots_pretrained.weights.tensors import read_tensors, write_tensors
 
 TENSORS = {
@@ -89,3 +92,26 @@ def test_what_the_system_refuses_is_the_system_s_error(tmp_path):
     with pytest.raises(OSError, match="No such file") as caught:
         write_tensors(tmp_path / "none" / "x.safetensors", TENSORS, {})
     assert caught.value.errno == errno.ENOENT
+
+
+def test_what_the_library_writes_of_its_own_goes_with_the_draft(tmp_path, monkeypatch):
+    """A process killed within save_file leaves it; a later run clears it away."""
+
+    def killed(tensors, path, metadata):
+        Path(path).with_name(".tmpAB12CD").write_bytes(b"half")
+        monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+        raise SystemExit
+
+    def write():
+        with replacing_by_name(tmp_path / "net.safetensors") as draft:
+            write_tensors(draft, {"w": torch.ones(1)}, {})
+
+    monkeypatch.setattr("safetensors.torch.save_file", killed)
+    with pytest.raises(SystemExit):
+        write()
+    monkeypatch.undo()
+    (left,) = tmp_path.iterdir()
+    assert [path.name for path in left.iterdir()] == [".tmpAB12CD"]
+    left.rename(left.with_name(left.name.replace(f"{os.getpid()}", "999999999", 1)))
+    remove_drafts(tmp_path)
+    assert not [*tmp_path.iterdir()]
