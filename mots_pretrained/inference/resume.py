@@ -11,6 +11,7 @@ from typing import Any
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import file_names, remove_drafts
+from mots_pretrained.images.label_names import ITK_SNAP, SLICER
 from mots_pretrained.images.segmentation import FORMATS, LABELS
 from mots_pretrained.inference.cohort_table import COHORT
 from mots_pretrained.inference.dicom_scans import source_of, state_of
@@ -64,7 +65,8 @@ def left_to_do(
             made otherwise count as none. None takes all.
     """
     if not shared:
-        remove_drafts(*(Path(output) / name for name in (LABELS, FAILURES, COHORT)))
+        of_all = (LABELS, ITK_SNAP, SLICER, FAILURES, COHORT)
+        remove_drafts(*(Path(output) / name for name in of_all))
     left = []
     for scan in scans:
         wanted = [*(FORMATS[name][0] for name in formats), VOLUMES]

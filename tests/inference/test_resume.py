@@ -55,7 +55,8 @@ def test_what_a_killed_run_left_half_written_of_them_goes(tmp_path):
 
     finish(tmp_path, "a")
     drafts = {}
-    for name in ("a_seg.nii.gz", "b_seg.nii.gz", "b_overlay.png", "other.nii.gz", "labels.json"):
+    of_all = ("labels.json", "labels_itksnap.txt", "labels.ctbl", "failures.csv", "cohort.csv")
+    for name in ("a_seg.nii.gz", "b_seg.nii.gz", "b_overlay.png", "other.nii.gz", *of_all):
         own = _beside(tmp_path / name)
         drafts[name] = own.with_name(own.name.replace(str(os.getpid()), "999999", 1))
         drafts[name].touch()
@@ -63,7 +64,7 @@ def test_what_a_killed_run_left_half_written_of_them_goes(tmp_path):
     gone = {name for name, draft in drafts.items() if not draft.exists()}
     assert gone == {"b_seg.nii.gz", "b_overlay.png"}
     left_to_do(SCANS[:2], tmp_path)
-    assert not drafts["labels.json"].exists()
+    assert not any(drafts[name].exists() for name in of_all)
     assert drafts["other.nii.gz"].exists()
 
 
