@@ -30,7 +30,6 @@ from typing import Any
 import yaml
 from safetensors import safe_open
 
-from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.seen_volumes import seen_volumes
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
@@ -49,7 +48,7 @@ from mots_pretrained.training.thresholds import as_text, choose_on_phantoms, set
 from mots_pretrained.weights.card import Description
 from mots_pretrained.weights.catalog import CATALOG, PINS, Entry, entry_named
 from mots_pretrained.weights.checkpoint import CONFIG, load_config
-from mots_pretrained.weights.download import checksum
+from mots_pretrained.weights.download import EARLIER_PARTS, checksum
 from mots_pretrained.weights.provenance import (
     RECORD,
     read_training_record,
@@ -124,11 +123,14 @@ def ship(
         UserError: If the training is not complete, or the network not what the entry says.
     """
     record = read_training_record(run)
-    check(run, record, load_config(run), entry)
+    if not record.get("complete") or "recipe" not in record:
+        raise UserError(f"{run} holds no complete training ({RECORD}); finish it with --resume")
     recipe = recipe_of(record["recipe"], RECORD)
     if (recipe.start is None) == bool(after):
         raise UserError(f"{run} began from {recipe.start or 'random weights'}; --after says where")
-    parts = [*map(part_of, after), part_of(run)]
+    if len(after) > EARLIER_PARTS:
+        raise UserError(f"at most {EARLIER_PARTS} earlier parts can be shipped, not {len(after)}")
+    parts = [part_of(folder, entry) for folder in (*after, run)]
     phantoms = phantoms if entry.tasks else Phantoms(0, (), 0, 0, ())  # a backbone decides nothing
     folder = hub / entry.name
     with replacing_folder(folder) as draft:
@@ -167,35 +169,39 @@ def ship(
         }
     known = json.loads(pins.read_text("utf-8"))
     write_json(pins, {**known, entry.name: pin})
-    others = (
-        [one for one in read_lines(scored) if one["row"] != entry.name] if scored.exists() else []
-    )
     if results is not None:
-        own = to_lines(
-            results,
-            table="models",
-            row=entry.name,
-            setting=f"{phantoms.dataset}, generator {VERSION}",
-            steps=str(sum(part.steps for part in parts)),
-            machine=machine(),
-        )
-        write_lines(scored, [*(one for one in others if one["row"] != entry.name), *own])
+        setting, steps = f"{phantoms.dataset}, generator {VERSION}", sum(p.steps for p in parts)
+        keep_scores(scored, entry.name, results, setting=setting, steps=steps)
     return folder
 
 
-def check(run: Path, record: dict[str, Any], config: ModelConfig, entry: Entry) -> None:
-    """Refuse a training that is not complete, or is of another network than the entry's."""
-    if not record.get("complete") or "recipe" not in record:
-        raise UserError(f"{run} holds no complete training ({RECORD}); finish it with --resume")
-    if record["data"] != "phantoms":
-        raise UserError(f"{run} has seen {record['data']}; what ships has seen phantoms alone")
-    for what, found, wanted in (
-        ("architecture", config.architecture, entry.architecture),
-        ("preprocessing", config.preprocessing, entry.preprocessing),
-        ("tasks", tuple(task.name for task in config.tasks), entry.tasks),
-    ):
-        if found != wanted and not (what == "tasks" and not entry.tasks):
-            raise UserError(f"{run} has the {what} {found}, {entry.name} is to have {wanted}")
+def keep_scores(scored: Path, name: str, results: Results, *, setting: str, steps: int) -> None:
+    """Write the scores of a model's cases in place of its earlier ones; those of others stay."""
+    there = read_lines(scored) if scored.exists() else []
+    told = {"table": "models", "row": name, "setting": setting, "steps": str(steps)}
+    own = to_lines(results, **told, machine=machine())
+    write_lines(scored, [*(one for one in there if one["row"] != name), *own])
+
+
+def check(run: Path, record: dict[str, Any], entry: Entry) -> None:
+    """Refuse a training on other data than phantoms, or of another network than the entry's."""
+    known = {**record["identity"], **record}
+    data = known.get("data", "phantoms" if "generator" in known else "other data")
+    if data != "phantoms":
+        raise UserError(f"{run} has seen {data}; what ships has seen phantoms alone")
+    if (run / CONFIG).is_file():
+        config = load_config(run)
+        found = {
+            "architecture": (config.architecture, entry.architecture),
+            "preprocessing": (config.preprocessing, entry.preprocessing),
+            "tasks": (tuple(task.name for task in config.tasks), entry.tasks),
+        }
+    else:  # it was stopped, and the next part has all that it left
+        method = record["identity"]["method"]
+        found = {"architecture": (method, entry.architecture)} if entry.tasks else {}
+    for what, (own, wanted) in found.items():
+        if own != wanted and not (what == "tasks" and not entry.tasks):
+            raise UserError(f"{run} has the {what} {own}, {entry.name} is to have {wanted}")
 
 
 @dataclass(frozen=True)
@@ -227,12 +233,15 @@ class Part:
         return f"{self.steps}{of} steps of {batch} patches, seed {seed}{self.where}"
 
 
-def part_of(folder: Path) -> Part:
-    """Read what a training's folder says of it, complete or stopped."""
+def part_of(folder: Path, entry: Entry) -> Part:
+    """Read what a training's folder says of it, complete or stopped.
+
+    Raises:
+        UserError: If it is no part of what the entry says.
+    """
     record = read_training_record(folder)
+    check(folder, record, entry)
     known = {**record["identity"], **record}
-    if "generator" not in known:
-        raise UserError(f"{folder} has not seen phantoms; what ships has seen phantoms alone")
     recipe = record.get("recipe") or {
         name: value for name, value in record["identity"].items() if name not in IDENTITY_ALONE
     }

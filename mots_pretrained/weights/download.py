@@ -14,6 +14,9 @@ from mots_pretrained import __version__
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Entry, unknown_model
 
+EARLIER_PARTS = 3
+"""Parts of a training before the last whose recipes and logs a model's folder may hold."""
+
 FILES = (
     "config.json",
     "model.safetensors",
@@ -23,7 +26,11 @@ FILES = (
     "training.json",
     "recipe.yaml",
     "log.csv",
-    *(name for part in (1, 2, 3) for name in (f"recipe_{part}.yaml", f"log_{part}.csv")),
+    *(
+        name
+        for part in range(1, EARLIER_PARTS + 1)
+        for name in (f"recipe_{part}.yaml", f"log_{part}.csv")
+    ),
 )
 """All that a model's folder may hold and a repository gets; the first two are needed."""
 

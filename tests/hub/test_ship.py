@@ -135,6 +135,17 @@ def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp
     assert not any(str(tmp_path) in path.read_text("latin-1") for path in folder.iterdir())
     with pytest.raises(UserError, match="--after says where"):
         shop.ship(tmp_path / "last", ENTRY, none, **given)
+    with pytest.raises(UserError, match="at most 3 earlier parts"):
+        shop.ship(tmp_path / "last", ENTRY, none, after=[run] * 4, **given)
+    other = shutil.copytree(run, tmp_path / "other")
+    (other / "training.json").write_text(json.dumps({**record, "data": "7 scans"}))
+    with pytest.raises(UserError, match="has seen 7 scans; what ships has seen phantoms alone"):
+        shop.ship(tmp_path / "last", ENTRY, none, after=[other], **given)
+    (stopped / "config.json").unlink()
+    tal = {"complete": False, "identity": {**identity, "method": "tal"}}
+    (stopped / "training.json").write_text(json.dumps(tal))
+    with pytest.raises(UserError, match="has the architecture tal"):
+        shop.ship(tmp_path / "last", ENTRY, none, after=[stopped], **given)
 
 
 def test_what_is_not_finished_or_not_the_entry_s_is_refused(shop, run, pins, tmp_path):
