@@ -5,7 +5,7 @@ from mots_pretrained.phantom.labels import TORSO_LABELS, task_target
 from mots_pretrained.phantom.paint_map import paint
 from mots_pretrained.phantom.torso import Phantom, torso
 
-VERSION = 2
+VERSION = 3
 """Version of the generator: equal arguments give equal phantoms within one."""
 
 __all__ = [

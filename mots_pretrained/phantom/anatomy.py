@@ -106,6 +106,7 @@ class Anatomy:
         self.thorax.paint_vessels(canvas, rng, 100)
         self.thorax.paint_heart(canvas, self.vessels)
         self.bowel.paint_loops(canvas, rng)
+        self.bowel.paint_coils(canvas, rng.spawn(1)[0])
         paint_pelvic_organs(canvas, Freedom(rng, self.strength, person.breath), person)
         paint_buttocks(canvas, rng, person.muscle)
         self.bowel.paint_colon(canvas)

@@ -55,6 +55,7 @@ class Bowel:
         self.level = self._levels(rng)
         self.duodenum = self._duodenum(rng, organs)
         self.loops = [self._loop(rng, front) for _ in range(int(rng.integers(9, 15)))]
+        self.coils = self._coils(rng.spawn(1)[0])
 
     def _levels(self, rng: np.random.Generator) -> NDArray:
         """Depth (y) of the surface between gas and what lies under it, one a connected stretch."""
@@ -115,6 +116,40 @@ class Bowel:
             way[beyond] *= -1
             at = np.clip(at + way, low, high)
         return np.array(points)
+
+    @staticmethod
+    def _coils(rng: np.random.Generator) -> list[NDArray]:
+        """Tight coils in the flanks, as far back as the kidneys, beside and below these."""
+        coils = []
+        for _ in range(int(rng.integers(1, 6))):
+            side = 1.0 if rng.random() < 0.7 else -1.0
+            middle = np.array([rng.uniform(-180, -40), rng.uniform(-92, -14), 0.0])
+            middle[2] = side * rng.uniform(44, 100)
+            reach = rng.uniform(10, 30, 3)
+            at, way = middle + rng.uniform(-0.5, 0.5, 3) * reach, rng.normal(size=3)
+            radius, points = rng.uniform(10, 18), []
+            for _ in range(int(rng.integers(4, 11))):
+                points.append([*at, radius * rng.uniform(0.85, 1.15)])
+                way = way / np.linalg.norm(way) + rng.normal(0, 0.7, 3)
+                way *= 18 / np.linalg.norm(way)
+                way[np.abs(at + way - middle) > reach] *= -1
+                at = np.clip(at + way, middle - reach, middle + reach)
+            coils.append(np.array(points))
+        return coils
+
+    def paint_coils(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Coils in the flanks: collapsed, so that walls touch, or filled; some of them with gas."""
+        for path in self.coils:
+            wall = rng.uniform(1.8, 3.5)
+            collapsed, gas = rng.random() < 0.45, rng.random() < 0.2
+            traced = canvas.trace(tube(path, 13.0), inside=2.0)
+            for painted in traced:
+                painted.distance = painted.distance + np.float32(2.5) * canvas.medium[painted.box]
+                canvas.fill(painted, "bowel_wall", "small_bowel")
+            for painted in () if collapsed else traced:
+                canvas.fill(painted, "bowel_fluid", shrink=wall)
+            for painted in traced if gas and not collapsed else ():
+                self._gas(canvas, painted, wall, float(path[:, 1].min()))
 
     def paint_loops(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Small bowel, pressed flat against the front wall and by its own coils."""

@@ -94,6 +94,7 @@ def _spleen(free: Freedom, body: Body, lift: float, kidney: Solid, stomach: Soli
     centre += max(0.0, tight) * np.array([0.0, -0.5, -0.8])
     turn = frame((1.0, 0.65, -0.95), (0.0, 0.45, 0.9)) @ rotation(free.turn((0, 0, 0), 9))
     bean = ellipsoid(centre, free.size((74, 47, 43), 0.07) * size, turn)
+    bean = _with_tongue(bean, centre, size, free.rng.spawn(1)[0])
     inward = -turn[2]
     hollow = ellipsoid(centre + inward * 51 * size, np.array([60, 50, 26]) * size, turn)
     gap = free.rng.uniform(0.5, 3.0)
@@ -103,6 +104,16 @@ def _spleen(free: Freedom, body: Body, lift: float, kidney: Solid, stomach: Soli
         lambda p: body.diaphragm(p) + np.float32(3.0),
         width=6,
     )
+
+
+def _with_tongue(bean: Solid, centre: NDArray, size: float, rng: np.random.Generator) -> Solid:
+    """A spleen whose lower end runs down between kidney and side wall, in two people of five."""
+    if rng.random() > 0.4:
+        return bean
+    down = np.array([-rng.uniform(34, 62), -rng.uniform(0, 26), rng.uniform(-2, 10)]) * size
+    radii = np.array([rng.uniform(36, 52), rng.uniform(20, 34), rng.uniform(9, 16)]) * size
+    turn = frame((1.0, rng.uniform(-0.1, 0.5), -0.15), (0.15, 0.3, 1.0))
+    return union(bean, ellipsoid(centre + down, radii, turn), width=14)
 
 
 def _accessory(free: Freedom, spleen: Solid) -> tuple[Solid, ...]:
