@@ -225,12 +225,12 @@ class Part:
         """Whether it was not carried to its end."""
         return self.steps != self.recipe["steps"]
 
-    @property
-    def words(self) -> str:
-        """How long it was."""
+    def words(self, *, with_generator: bool) -> str:
+        """Return how long it was, and on which version's phantoms if asked to."""
         batch, seed = self.recipe["batch"], self.recipe["seed"]
         of = f" of {self.recipe['steps']}" if self.is_stopped else ""
-        return f"{self.steps}{of} steps of {batch} patches, seed {seed}{self.where}"
+        which = f", generator {self.generator}" if with_generator else ""
+        return f"{self.steps}{of} steps of {batch} patches, seed {seed}{which}{self.where}"
 
 
 def part_of(folder: Path, entry: Entry) -> Part:
@@ -267,10 +267,13 @@ def told(parts: Sequence[Part]) -> str:
     beside = (
         f"`{RECIPE}`, `{RECORD}` (all settings, the time that it took) and `log.csv` lie beside"
     )
+    versions = [*dict.fromkeys(part.generator for part in parts)]
+    which = f"version {versions[0]}"
+    if len(versions) > 1:
+        which = f"versions {', '.join(map(str, versions[:-1]))} and {versions[-1]}"
     return "\n".join([
-        f"Phantoms of this package's generator, version {parts[-1].generator}, and no patient's "
-        "data.",
-        f"{'; then '.join(part.words for part in parts)}.",
+        f"Phantoms of this package's generator, {which}, and no patient's data.",
+        f"{'; then '.join(part.words(with_generator=len(versions) > 1) for part in parts)}.",
         *("", "```sh", *commands, "```", ""),
         f"{beside}{', and those of the earlier parts' if last > 1 else ''}.",
     ])  # fmt: skip

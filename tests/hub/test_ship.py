@@ -105,7 +105,7 @@ def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp
     stopped = shutil.copytree(run, tmp_path / "stopped")
     record = json.loads((stopped / "training.json").read_text())
     settings = {**record["recipe"], "steps": 50, "old_setting": 3}
-    identity = {**settings, "generator": VERSION, "cases": "0"}
+    identity = {**settings, "generator": VERSION - 1, "cases": "0"}
     (stopped / "training.json").write_text(json.dumps({"complete": False, "identity": identity}))
     told = {"training": json.dumps({"step": 12})}
     save_file({"weight": torch.zeros(1)}, stopped / "checkpoint.safetensors", told)
@@ -127,11 +127,13 @@ def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp
         "mots pretrain -o PART_1 --recipe recipe_1.yaml  # stopped at 12",
         "mots pretrain -o PART_2 --recipe recipe_2.yaml --set start=PART_1",
         "mots pretrain -o DIR --recipe recipe.yaml --set start=PART_2",
+        f"Phantoms of this package's generator, versions {VERSION - 1} and {VERSION}, and no "
+        "patient's data.",
     ):
         assert line in card.splitlines()
     assert "12 of 50 steps of " in card
     assert "; then 10 steps of " in card
-    assert "; then 20 steps of " in card
+    assert f"; then 20 steps of {RECIPE.batch} patches, seed 4, generator {VERSION}, on cpu " in card
     assert not any(str(tmp_path) in path.read_text("latin-1") for path in folder.iterdir())
     with pytest.raises(UserError, match="--after says where"):
         shop.ship(tmp_path / "last", ENTRY, none, **given)
