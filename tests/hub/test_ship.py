@@ -133,7 +133,9 @@ def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp
         assert line in card.splitlines()
     assert "12 of 50 steps of " in card
     assert "; then 10 steps of " in card
-    assert f"; then 20 steps of {RECIPE.batch} patches, seed 4, generator {VERSION}, on cpu " in card
+    assert (
+        f"; then 20 steps of {RECIPE.batch} patches, seed 4, generator {VERSION}, on cpu " in card
+    )
     assert not any(str(tmp_path) in path.read_text("latin-1") for path in folder.iterdir())
     with pytest.raises(UserError, match="--after says where"):
         shop.ship(tmp_path / "last", ENTRY, none, **given)

@@ -51,6 +51,35 @@ def test_loops_stay_in_their_room(bowel):
     assert steps.max() <= 24 + 1e-6
 
 
+def test_coils_lie_in_the_flanks_and_further_back_than_loops():
+    drawn = [coil for seed in range(30) for coil in Bowel._coils(np.random.default_rng(seed))]
+    assert 30 <= len(drawn) <= 150  # one to five a person
+    points = np.concatenate(drawn)[:, :3]
+    assert (points >= (-210, -122, -130)).all()
+    assert (points <= (-10, 16, 130)).all()
+    assert np.abs(points[:, 2]).min() >= 14
+    middles = np.array([coil[:, :3].mean(axis=0) for coil in drawn])
+    assert (middles[:, 1] > -58).mean() > 0.3  # where no loop comes
+    assert 0.5 < (middles[:, 2] > 0).mean() < 0.9  # more of them on the left
+
+
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_a_coil_is_all_wall_or_filled(bowel, collapsed):
+    def draws_it(seed):
+        rng = np.random.default_rng(seed)
+        rng.uniform()
+        return (rng.random() < 0.45) == collapsed and rng.random() > 0.2  # and without gas
+
+    seed = next(seed for seed in range(100) if draws_it(seed))
+    bowel.coils = [np.array([[-110.0, -30, 70, 14], [-110, -30, 88, 14], [-98, -40, 94, 14]])]
+    page = canvas((-140, -65, 45), (-75, 0, 120), 3.0)
+    bowel.paint_coils(page, np.random.default_rng(seed))
+    coil = page.labels == LABEL["small_bowel"]
+    assert coil.sum() > 500
+    fluid = np.abs(page.image - page.look.hu["bowel_fluid"])[coil] < 2
+    assert fluid.mean() < 0.05 if collapsed else fluid.mean() > 0.2
+
+
 def test_gas_lies_in_front_of_faeces(bowel):
     bowel.content[:] = "gas"
     bowel.level[:] = -40.0

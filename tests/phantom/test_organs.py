@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 from phantom_canvas import canvas, labelled, mean_body, mean_organs, still
+from scipy import ndimage
 
 from mots_pretrained.phantom.freedom import Freedom
 from mots_pretrained.phantom.labels import LABEL
 from mots_pretrained.phantom.liver import draw_gallbladder
 from mots_pretrained.phantom.organs import (
+    _with_tongue,
     draw_organs,
     measure_stomach,
     paint_gallbladder,
@@ -91,6 +93,22 @@ def test_gas_in_the_stomach_rises_to_the_front():
     empty = canvas((200, 0, 0), (240, 40, 40), 10.0)
     paint_stomach(empty, organs, measure_stomach(empty, organs), 4.0)
     assert not empty.labels.any()
+
+
+def test_some_spleens_run_down_along_the_side_wall():
+    bean = ellipsoid((49, -8, 103), (74, 47, 43))
+    spleens = [
+        _with_tongue(bean, np.array([49.0, -8, 103]), 1.0, np.random.default_rng(seed))
+        for seed in range(60)
+    ]
+    longer = [spleen for spleen in spleens if spleen is not bean]
+    assert 12 <= len(longer) <= 36
+    assert min(spleen.low[0] for spleen in longer) < bean.low[0] - 20
+    for spleen in longer:
+        axes = (np.arange(a - 4, b + 4, 4.0) for a, b in zip(spleen.low, spleen.high, strict=True))
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        inside = spleen.distance(columns(points.reshape(-1, 3))).reshape(points.shape[:3]) < 0
+        assert ndimage.label(inside)[1] == 1
 
 
 def test_accessory_spleens_are_spleen():
