@@ -10,7 +10,7 @@ from torch import Tensor
 from mots_pretrained.errors import UserError
 from mots_pretrained.losses.channel_sums import channel_sums
 
-Form = Literal["published", "empty", "equation"]
+Form = Literal["published", "empty", "log", "equation"]
 
 EPSILON = 1e-6
 """The smoothing factor of Eq. 16; the paper gives no value. About 1 / voxels of a patch."""
@@ -54,6 +54,10 @@ def dice_bce(
       ``2 / n`` and a false one ``1 / s`` at most, so ``s`` is a few times the size of the lesions
       that are to be found; a constant on both sides of all targets (smooth Dice) would have them
       left out.
+    - ``"log"``: as "empty", but a target that is there costs
+      ``-log((2 sum(p y) + 1) / (sum(p) + sum(y) + 1))``, as in Wong et al. (2018). Where ``p`` is
+      near 0 all over a target the slope of Dice is as small as ``p``, and what was once given up
+      is not learned again; the logarithm's is not.
     - ``"equation"``, Eq. 16 as printed: ``-2 sum(p y) / sum(p + y + epsilon)``, without the
       constant 1 (which has no gradient), so perfect masks reach -1; cross-entropy is a sum over
       voxels, its sign read as the leading minus says. Both are summed over channels; over
@@ -65,7 +69,7 @@ def dice_bce(
         labelled: ``(B, C)`` bool, which channels of which sample are annotated.
         form: Which of the three.
         bce_weight: Weight of the cross-entropy in the total; 1 in the paper.
-        empty_size: The constant ``s`` of the form "empty", in voxels.
+        empty_size: The constant ``s`` of the forms "empty" and "log", in voxels.
 
     Raises:
         ValueError: If the shapes don't agree or the form is unknown.
@@ -82,23 +86,29 @@ def dice_bce(
         terms = -2 * overlap / (size + EPSILON * voxels.clamp(min=1))
         dice, bce = (terms * weight).sum(1).mean(), (bce * weight).sum(1).mean()
     else:
-        costly = empty_size if form == "empty" else None
-        dice = labelled_mean(dice_terms(overlap, size, positive, costly), weight)
+        terms = dice_terms(overlap, size, positive, form, empty_size)
+        dice = labelled_mean(terms, weight)
         bce = labelled_mean(bce / voxels.clamp(min=1), weight)
     return DiceBCE(dice, bce, dice + bce_weight * bce)
 
 
-def dice_terms(overlap: Tensor, size: Tensor, positive: Tensor, empty_size: float | None) -> Tensor:
-    """Return ``1 - 2 overlap / (size + 1)``; of empty targets ``size / (size + empty_size)``.
+def dice_terms(
+    overlap: Tensor, size: Tensor, positive: Tensor, form: Form, empty_size: float
+) -> Tensor:
+    """Return what each channel's overlap costs by any form but "equation", see `dice_bce`.
 
     Args:
         overlap: Sums of p y, of any shape.
         size: Sums of p + y.
         positive: Sums of y; the target is empty where it is 0.
-        empty_size: Voxels; None: an empty target costs 1 whatever is predicted, as published.
+        form: Which of the three.
+        empty_size: Voxels on an empty target that cost a half; unused by "published".
     """
-    terms = 1 - 2 * overlap / (size + 1)
-    if empty_size is None:
+    if form == "log":
+        terms = ((size + 1) / (2 * overlap + 1)).log()
+    else:
+        terms = 1 - 2 * overlap / (size + 1)
+    if form == "published":
         return terms
     return torch.where(positive > 0, terms, size / (size + empty_size))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.losses.dice_bce import dice_terms, labelled_mean
+from mots_pretrained.losses.dice_bce import EMPTY_SIZE, Form, dice_terms, labelled_mean
 from mots_pretrained.losses.marginal import marginal_cross_entropy
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.tasks import IGNORED
@@ -17,7 +17,8 @@ def target_adaptive(
     target: Tensor,
     labelled: Tensor,
     *,
-    empty_size: float | None = None,
+    form: Form = "published",
+    empty_size: float = EMPTY_SIZE,
     ce_weight: float = 1.0,
 ) -> DiceCE:
     """Compare one softmax over all classes with labels of some of them.
@@ -33,12 +34,12 @@ def target_adaptive(
             unlabelled class counts as background.
         labelled: ``(B, C)`` bool, which classes of which sample are annotated; a sample without
             any takes no part.
-        empty_size: Voxels on an empty target that cost a half; None: it costs 1 whatever is
-            predicted, as published.
+        form: Of the Dice term, as `dice_bce` has it; Eq. 16 as printed is of binary outputs only.
+        empty_size: Constant of the forms "empty" and "log", in voxels.
         ce_weight: Weight of the cross-entropy in the total.
 
     Raises:
-        ValueError: If the shapes don't agree.
+        ValueError: If the shapes don't agree, or the form is "equation".
 
     Example:
         >>> logits, target = torch.zeros(1, 3, 8), torch.zeros(1, 8, dtype=torch.int64)
@@ -46,6 +47,8 @@ def target_adaptive(
         1.5
     """
     _check(logits, target, labelled)
+    if form == "equation":
+        raise UserError("TAL's loss has the forms 'published', 'empty' and 'log', not 'equation'")
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     logits, target = logits.flatten(2), target.flatten(1)  # (B, 1 + C, N), (B, N)
@@ -57,16 +60,16 @@ def target_adaptive(
     per_sample = torch.where(known, by_voxel, 0).sum(1) / voxels.clamp(min=1)
     ce = per_sample.sum() / (voxels > 0).sum().clamp(min=1)
     q = logits.softmax(1)[:, 1:] * known[:, None]
-    dice = _dice(q, target, labelled & (voxels > 0)[:, None], empty_size)
+    dice = _dice(q, target, labelled & (voxels > 0)[:, None], form, empty_size)
     return DiceCE(dice, ce, dice + ce_weight * ce)
 
 
-def _dice(q: Tensor, target: Tensor, labelled: Tensor, empty_size: float | None) -> Tensor:
+def _dice(q: Tensor, target: Tensor, labelled: Tensor, form: Form, empty_size: float) -> Tensor:
     """Mean over labelled samples, then over labelled classes, of ``(B, C, N)`` probabilities."""
     classes = torch.arange(1, q.shape[1] + 1, device=q.device)
     y = target[:, None] == classes[:, None]
     positive = y.sum(2)
-    terms = dice_terms((q * y).sum(2), q.sum(2) + positive, positive, empty_size)
+    terms = dice_terms((q * y).sum(2), q.sum(2) + positive, positive, form, empty_size)
     return labelled_mean(terms, labelled.to(q.dtype))
 
 

@@ -61,9 +61,9 @@ class Method(Pretrained):
         Args:
             batch: Images and their labels.
             form: Form of the two terms, see :func:`~mots_pretrained.losses.dice_bce`: "published",
-                or "empty" for data whose empty targets are known to be empty.
+                or "empty" or "log" for data whose empty targets are known to be empty.
             bce_weight: Weight of the cross-entropy in the total.
-            empty_size: Constant of the form "empty", in voxels.
+            empty_size: Constant of the forms "empty" and "log", in voxels.
         """
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task

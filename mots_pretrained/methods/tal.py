@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mots_pretrained.batch import Batch
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import UserError
 from mots_pretrained.losses.dice_bce import EMPTY_SIZE, Form
 from mots_pretrained.losses.segmentation import DiceCE
 from mots_pretrained.losses.target_adaptive import target_adaptive
@@ -70,16 +69,15 @@ class TAL(Method):
 
         Args:
             batch: As :meth:`Method.loss` takes it.
-            form: "published" or "empty"; Eq. 16 as printed is of binary outputs only.
+            form: As `dice_bce` has it; Eq. 16 as printed is of binary outputs only.
             bce_weight: Weight of the cross-entropy in the total.
-            empty_size: Constant of the form "empty", in voxels.
+            empty_size: Constant of the forms "empty" and "log", in voxels.
         """
-        if form == "equation":
-            raise UserError("TAL's loss has the forms 'published' and 'empty', not 'equation'")
         target, labelled = class_target(batch, self.config.tasks)
         logits = self.class_logits(batch.image)
-        costly = empty_size if form == "empty" else None
-        return target_adaptive(logits, target, labelled, empty_size=costly, ce_weight=bce_weight)
+        return target_adaptive(
+            logits, target, labelled, form=form, empty_size=empty_size, ce_weight=bce_weight
+        )
 
 
 def merged_classes(tasks: Sequence[Task]) -> Tensor:

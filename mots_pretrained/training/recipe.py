@@ -95,8 +95,8 @@ class Recipe:
     augmentation: Literal["default", "paper", "published", "none"] = "default"
 
     # Loss
-    form: Form = "published"  # of Eq. 16; with empty, false voxels cost on empty targets
-    empty_size: float = EMPTY_SIZE  # voxels on an empty target that cost a half, form empty
+    form: Form = "published"  # of Eq. 16; with empty or log, false voxels cost on empty targets
+    empty_size: float = EMPTY_SIZE  # false voxels that cost a half on an empty target
     bce_weight: float = 1.0  # weight of the cross-entropy beside the Dice term
 
     # Optimisation

@@ -94,7 +94,7 @@ def test_dice_of_an_empty_target_and_weight_by_hand():
     q = torch.tensor([[0.5, 0.25, 0.25]] * 2, dtype=torch.float64)
     labelled = torch.tensor([[True, False]])
     loss = target_adaptive(
-        q.log().T[None], torch.tensor([[0, 0]]), labelled, empty_size=1.0, ce_weight=5
+        q.log().T[None], torch.tensor([[0, 0]]), labelled, form="empty", empty_size=1.0, ce_weight=5
     )
     assert loss.dice.item() == pytest.approx(1 - 1 / 1.5)
     assert loss.total.item() == pytest.approx(1 - 1 / 1.5 - 5 * math.log(0.75))
@@ -106,6 +106,19 @@ def test_it_compiles_without_a_graph_break():
     compiled = torch.compile(target_adaptive, fullgraph=True, backend="eager")
     expected = target_adaptive(logits, target, labelled)
     torch.testing.assert_close(compiled(logits, target, labelled), expected)
+
+
+def test_the_forms_are_those_of_binary_outputs_but_eq_16_as_printed():
+    """A softmax of thirds: of the first class 4 voxels in 12, of the second none."""
+    logits, target = torch.zeros(1, 3, 12).double(), torch.tensor([[1] * 4 + [0] * 8])
+    both = torch.tensor([[True, True]])
+    dice = {form: target_adaptive(logits, target, both, form=form, empty_size=6).dice.item()
+            for form in ("published", "empty", "log")}  # fmt: skip
+    assert dice["published"] == pytest.approx((1 - 2 * (4 / 3) / 9 + 1) / 2)
+    assert dice["empty"] == pytest.approx((1 - 2 * (4 / 3) / 9 + 4 / 10) / 2)
+    assert dice["log"] == pytest.approx((math.log(9 / (8 / 3 + 1)) + 4 / 10) / 2)
+    with pytest.raises(ValueError, match="'published', 'empty' and 'log', not 'equation'"):
+        target_adaptive(logits, target, both, form="equation")
 
 
 @pytest.mark.parametrize(

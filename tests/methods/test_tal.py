@@ -80,5 +80,5 @@ def test_eq_16_as_printed_is_of_binary_outputs_only():
     net = TAL(small("tal"))
     nothing = torch.zeros(1, 2, 16, 32, 64)
     one = Batch(nothing[:, :1], nothing, nothing[:, :, 0, 0, 0] > 0, torch.tensor([0]))
-    with pytest.raises(ValueError, match="'published' and 'empty', not 'equation'"):
+    with pytest.raises(ValueError, match="'published', 'empty' and 'log', not 'equation'"):
         net.loss(one, form="equation")
