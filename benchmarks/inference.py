@@ -71,8 +71,8 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 """The arms, and how the predictor of each is set."""
 
-SHIPPED_ALONE = tuple(ARMS)[5:]
-"""Arms that the paper's network is run with only if they are named."""
+COMPARED = ("one window", "plain loop", "monai", "ours", "ours, one task")
+"""The arms of the paper's network, unless others are named."""
 
 
 class Clock:
@@ -314,10 +314,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as place:
         make_scan(Path(place) / "scan.nii.gz", shape)
         for name in options.networks:
-            own = [arm for arm in ARMS if name == "shipped" or arm not in SHIPPED_ALONE]
+            arms = options.arms or (ARMS if name == "shipped" else COMPARED)
             for precision in options.precisions:
                 found = {}
-                arms = options.arms or own
                 for arm in sorted(arms, key=lambda arm: (arm != "ours", [*ARMS].index(arm))):
                     load_before = os.getloadavg()[0]
                     words = [sys.executable, __file__, "--child", arm, name, precision, place]

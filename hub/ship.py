@@ -268,9 +268,7 @@ def told(parts: Sequence[Part]) -> str:
         f"`{RECIPE}`, `{RECORD}` (all settings, the time that it took) and `log.csv` lie beside"
     )
     versions = [*dict.fromkeys(part.generator for part in parts)]
-    which = f"version {versions[0]}"
-    if len(versions) > 1:
-        which = f"versions {', '.join(map(str, versions[:-1]))} and {versions[-1]}"
+    which = f"version{'s' * (len(versions) > 1)} {' and '.join(map(str, versions))}"
     return "\n".join([
         f"Phantoms of this package's generator, {which}, and no patient's data.",
         f"{'; then '.join(part.words(with_generator=len(versions) > 1) for part in parts)}.",

@@ -101,21 +101,12 @@ class Bowel:
 
     @staticmethod
     def _loop(rng: np.random.Generator, front: float) -> NDArray:
-        """A run of small bowel: a walk, mostly level, that turns back at the walls of its space."""
+        """A run of small bowel, mostly level."""
         low = np.array([-240.0, -124 - 0.8 * front, -88])
         high = np.array([-22.0, -58, 94])
-        at = rng.uniform(low, high)
-        way = rng.normal(size=3)
-        points = []
-        radius = rng.uniform(9, 14)
-        for _ in range(13):
-            points.append([*at, radius * rng.uniform(0.8, 1.2)])
-            way = way / np.linalg.norm(way) + rng.normal(0, [0.35, 0.5, 0.6])
-            way *= 24 / np.linalg.norm(way)
-            beyond = (at + way < low) | (at + way > high)
-            way[beyond] *= -1
-            at = np.clip(at + way, low, high)
-        return np.array(points)
+        at, way, radius = rng.uniform(low, high), rng.normal(size=3), rng.uniform(9, 14)
+        girth = (0.8 * radius, 1.2 * radius)
+        return _walk(rng, at, way, (low, high), girth, count=13, step=24, turn=(0.35, 0.5, 0.6))
 
     @staticmethod
     def _coils(rng: np.random.Generator) -> list[NDArray]:
@@ -127,29 +118,12 @@ class Bowel:
             middle[2] = side * rng.uniform(44, 100)
             reach = rng.uniform(10, 30, 3)
             at, way = middle + rng.uniform(-0.5, 0.5, 3) * reach, rng.normal(size=3)
-            radius, points = rng.uniform(10, 18), []
-            for _ in range(int(rng.integers(4, 11))):
-                points.append([*at, radius * rng.uniform(0.85, 1.15)])
-                way = way / np.linalg.norm(way) + rng.normal(0, 0.7, 3)
-                way *= 18 / np.linalg.norm(way)
-                way[np.abs(at + way - middle) > reach] *= -1
-                at = np.clip(at + way, middle - reach, middle + reach)
-            coils.append(np.array(points))
+            radius, count = rng.uniform(10, 18), int(rng.integers(4, 11))
+            room, girth = (middle - reach, middle + reach), (0.85 * radius, 1.15 * radius)
+            coils.append(
+                _walk(rng, at, way, room, girth, count=count, step=18, turn=(0.7, 0.7, 0.7))
+            )
         return coils
-
-    def paint_coils(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Coils in the flanks: collapsed, so that walls touch, or filled; some of them with gas."""
-        for path in self.coils:
-            wall = rng.uniform(1.8, 3.5)
-            collapsed, gas = rng.random() < 0.45, rng.random() < 0.2
-            traced = canvas.trace(tube(path, 13.0), inside=2.0)
-            for painted in traced:
-                painted.distance = painted.distance + np.float32(2.5) * canvas.medium[painted.box]
-                canvas.fill(painted, "bowel_wall", "small_bowel")
-            for painted in () if collapsed else traced:
-                canvas.fill(painted, "bowel_fluid", shrink=wall)
-            for painted in traced if gas and not collapsed else ():
-                self._gas(canvas, painted, wall, float(path[:, 1].min()))
 
     def paint_loops(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Small bowel, pressed flat against the front wall and by its own coils."""
@@ -157,14 +131,31 @@ class Bowel:
             wall = rng.uniform(1.8, 3.5)
             gas = rng.random() < np.clip((-75 - path[:, 1].mean()) / 60, 0.05, 0.6)
             level = float(path[:, 1].min() + rng.uniform(-4, 10))
-            traced = canvas.trace(tube(path, 13.0), inside=2.0)
+            self._paint_small_bowel(canvas, path, wall, level=level if gas else None)
+
+    def paint_coils(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Coils in the flanks: collapsed, so that walls touch, or filled; some of them with gas."""
+        for path in self.coils:
+            wall = rng.uniform(1.8, 3.5)
+            collapsed, gas = rng.random() < 0.45, rng.random() < 0.2
+            level = float(path[:, 1].min()) if gas else None
+            self._paint_small_bowel(canvas, path, None if collapsed else wall, level=level)
+
+    def _paint_small_bowel(
+        self, canvas: Canvas, path: NDArray, wall: float | None, *, level: float | None
+    ) -> None:
+        """Paint a run of it: all wall without a wall's thickness, with gas above a level (y)."""
+        traced = canvas.trace(tube(path, 13.0), inside=2.0)
+        for painted in traced:
+            squeeze = np.float32(2.5) * canvas.medium[painted.box]
+            painted.distance = painted.distance + squeeze
+            canvas.fill(painted, "bowel_wall", "small_bowel")
+        if wall is None:
+            return
+        for painted in traced:
+            canvas.fill(painted, "bowel_fluid", shrink=wall)
+        if level is not None:
             for painted in traced:
-                squeeze = np.float32(2.5) * canvas.medium[painted.box]
-                painted.distance = painted.distance + squeeze
-                canvas.fill(painted, "bowel_wall", "small_bowel")
-            for painted in traced:
-                canvas.fill(painted, "bowel_fluid", shrink=wall)
-            for painted in traced if gas else ():
                 self._gas(canvas, painted, wall, level)
 
     def paint_duodenum(self, canvas: Canvas, rng: np.random.Generator) -> None:
@@ -207,6 +198,40 @@ class Bowel:
                 canvas.fill(Painted(box, d), "bowel_gas")
             elif content == "gas":
                 self._gas(canvas, painted, self.wall, float(self.level[painted.part]))
+
+
+def _walk(
+    rng: np.random.Generator,
+    at: NDArray,
+    way: NDArray,
+    room: tuple[NDArray, NDArray],
+    girth: tuple[float, float],
+    *,
+    count: int,
+    step: float,
+    turn: tuple[float, float, float],
+) -> NDArray:
+    """Control points (z, y, x, radius) of a walk that turns back at the walls of its room.
+
+    Args:
+        rng: Source of turns and girth.
+        at: Where it begins.
+        way: Where it heads first.
+        room: Lowest and highest points.
+        girth: Least and largest radius.
+        count: Points.
+        step: Millimetres from one to the next.
+        turn: How much the way changes at each, by axis.
+    """
+    low, high = room
+    points = []
+    for _ in range(count):
+        points.append([*at, rng.uniform(*girth)])
+        way = way / np.linalg.norm(way) + rng.normal(0, turn)
+        way *= step / np.linalg.norm(way)
+        way[(at + way < low) | (at + way > high)] *= -1
+        at = np.clip(at + way, low, high)
+    return np.array(points)
 
 
 def paint_gullet(canvas: Canvas, path: NDArray, rng: np.random.Generator) -> None:
