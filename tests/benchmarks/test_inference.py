@@ -22,10 +22,10 @@ def test_four_windows_cover_a_part_alone(script):
     assert script.four_windows((48, 96, 96), (48, 96, 96))[0] == [(0, 0, 0)]
 
 
-def test_agreement_is_dice_over_what_either_found(script):
+def test_agreement_is_dice_over_the_voxels_of_all_masks(script):
     a = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
     b = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
-    assert script.agreement(a, b) == pytest.approx((4 / 5 + 0) / 2)
+    assert script.agreement(a, b) == pytest.approx(2 * 2 / (4 + 3))
     assert script.agreement(a[2:], b[2:]) == 1
 
 
