@@ -5,7 +5,8 @@
 
 A phantom of 512x512x200, the shipped network and one of the paper's size (random weights), float32
 and bfloat16. Every arm runs in a process of its own, so that the peak of memory is its own, from
-the scan's file to a label map on the scan's grid:
+the scan's file to a label map on the scan's grid; with the shipped network, which takes seconds,
+three times, of which the least counts:
 
 - plain loop: the published protocol (windows half overlapping, Gaussian weights, sums and weights
   over the whole scan in memory, eight mirror images), one task after the other as it is published.
@@ -41,7 +42,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import memory_gib, write
+from record import least, memory_gib, write
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig, Preprocessing
@@ -320,17 +321,23 @@ def main() -> None:
                     load_before = os.getloadavg()[0]
                     words = [sys.executable, __file__, "--child", arm, name, precision, place]
                     words += ["--threads", str(options.threads)] + ["--quick"] * options.quick
-                    done = subprocess.run(words, capture_output=True, text=True, check=False)
-                    if done.returncode:
-                        found[arm] = {"failed": 1.0}
-                        print(done.stderr[-800:], file=sys.stderr)
-                    else:
-                        found[arm] = json.loads(done.stdout)
+                    runs = 3 if name == "shipped" and not options.quick else 1
+                    found[arm] = least([run(words) for _ in range(runs)])
                     found[arm]["load_before"] = load_before
                     print(name, precision, arm, found[arm], flush=True)
                 rows += rows_of(found, name, precision, shape, options.threads)
     if not options.quick:
         print(write("inference", rows))
+
+
+def run(words: list[str]) -> dict[str, float]:
+    """Run one arm in a process of its own and return what it tells."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr[-800:], file=sys.stderr)
+        return {"failed": 1.0}
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
 
 
 def rows_of(
@@ -342,6 +349,9 @@ def rows_of(
         told = dict(told)
         if "peak_gib" in told and "peak_gib" in found.get("one window", {}):
             told["peak_gib_above"] = told["peak_gib"] - found["one window"]["peak_gib"]
+        if "peak_gib_above" in told and arm.startswith("ours") and "plain loop" in found:
+            plain = found["plain loop"]["peak_gib"] - found["one window"]["peak_gib"]
+            told["peak_above_as_share_of_plain_loop"] = told["peak_gib_above"] / plain
         for other, key in (("monai", "seconds"), ("ours, one task", "seconds")):
             if arm == "ours" and key in told and key in found.get(other, {}):
                 told[f"times_as_long_as_{other}"] = told[key] / found[other][key]

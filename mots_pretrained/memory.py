@@ -18,6 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 from mots_pretrained.errors import UserError
 from mots_pretrained.stages import forget_peak
 
+_PRIVATE: dict[str, int] = (
+    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+)
+"""Of a mapping that no file and no other process has; Windows knows no flags."""
+
 
 class Scratch:
     """Makes arrays, those of some names in files that have none and end with the process.
@@ -35,16 +40,17 @@ class Scratch:
         self._maps: list[mmap.mmap] = []
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array of zeros.
+        """Return an array of zeros, of which pages that are never written take no memory.
 
         Raises:
             OSError: If the disk has no room for it.
         """
-        if name not in self.names:
-            return np.zeros(shape, dtype)
-        self.folder.mkdir(parents=True, exist_ok=True)
         count = int(np.prod(shape, dtype=np.int64))
         size = max(1, count * np.dtype(dtype).itemsize)
+        if name not in self.names:
+            # Not the allocator's: what it has kept of freed memory would be written all over.
+            return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), dtype, count).reshape(shape)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.folder) as file:
             if hasattr(os, "posix_fallocate"):  # a full disk is told now, not by a signal later
                 os.posix_fallocate(file.fileno(), 0, size)

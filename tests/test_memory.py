@@ -59,3 +59,13 @@ def test_files_take_no_memory_once_released(tmp_path):
 
     assert added_bytes(fill) < 20e6
     assert slab[:, 0].tolist() == [*range(50)]
+
+
+@linux
+def test_zeros_that_nobody_writes_take_no_memory() -> None:
+    scratch = Scratch()
+    kept: list[np.ndarray] = []
+    added = added_bytes(lambda: kept.append(scratch.zeros("labels", (1 << 27,), np.uint8)))
+    assert added < 4 << 20
+    assert added_bytes(lambda: kept[0][: 1 << 26].fill(1)) > 60 << 20
+    assert kept[0][-1] == 0

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from mots_pretrained.shapes import Size
 
-CHUNK = 1 << 24
-"""Voxels of an image that are resampled at once: 64 MiB in float32."""
+CHUNK = 1 << 22
+"""Voxels of an image that are resampled at once: 16 MiB in float32."""
 
 PLANES = 16
 """Resampled planes that are given at once, at most."""

@@ -7,6 +7,7 @@ whose log-odds are lower by those of t, so that 0.5 is its threshold too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +133,10 @@ class Masks:
         self._bits[byte] &= np.uint8(0xFF ^ (1 << bit))
         self._bits[byte] |= mask.astype(np.uint8) << np.uint8(bit)
 
-    def put(self, index: int, planes: slice, mask: NDArray[np.bool_]) -> None:
-        """Set a category's voxels in some planes that have been empty so far."""
+    def put(self, index: int, box: tuple[slice, ...], mask: NDArray[np.bool_]) -> None:
+        """Set a category's voxels in a box that has been empty of it so far."""
         byte, bit = divmod(index, 8)
-        self._bits[byte, planes] |= mask.astype(np.uint8) << np.uint8(bit)
+        self._bits[byte][box] |= mask.view(np.uint8) << np.uint8(bit)
 
 
 def decide(
@@ -148,13 +149,14 @@ def decide(
 ) -> None:
     """Resample planes of probabilities in plane, and write what wins into the label map.
 
-    A category that nowhere in these planes comes near winning is not resampled at all.
+    A category that nowhere in these planes comes near winning is not resampled at all, and where
+    none does the label map is not written: pages of zeros that nobody writes take no memory.
 
     Args:
         probabilities: ``(K, n, H, W)``; K counts the background first if the rule is exclusive.
         rule: Which category wins.
         size: (H, W) of the label map.
-        labels: ``(D, *size)``, written in planes ``start`` to ``start + n``.
+        labels: ``(D, *size)``, zeros in planes ``start`` to ``start + n``, which are written.
         masks: Written likewise; not needed if the rule is exclusive.
         start: First plane.
     """
@@ -163,28 +165,47 @@ def decide(
         labels[planes] = _largest_class(probabilities, rule, size)
         return
     score = np.zeros((probabilities.shape[1], *size), np.float32)
-    value = np.zeros(score.shape, rule.dtype)
     winners = {winner for winner, _ in rule.beats}
     over: dict[int, NDArray[np.bool_]] = {}
     for index in sorted(range(len(rule.names)), key=lambda k: k not in winners):
         threshold, odds = rule.thresholds[index] if rule.thresholds else THRESHOLD, rule.odds[index]
-        if probabilities[index].max() <= threshold:
+        box = _reach(probabilities[index], threshold, size)
+        if box is None:
             continue
-        probability = resample_planes(probabilities[index], size).numpy()
+        probability = resample_planes(probabilities[index], size).numpy()[box]
         inside = probability > threshold
         if odds != 1:
             probability = probability * odds / (1 - probability + probability * odds)
         if masks is not None:
-            masks.put(index, planes, inside)
+            masks.put(index, (planes, *box[1:]), inside)
         if index in winners:
-            over[index] = inside
+            over[index] = np.zeros(score.shape, bool)
+            over[index][box] = inside
         for winner, loser in rule.beats:
             if loser == index and winner in over:
-                inside = inside & ~over[winner]
+                inside = inside & ~over[winner][box]
         candidate = (probability + 2 * rule.rank[index]) * inside
-        np.copyto(value, rule.values[index], where=candidate > score)
-        np.maximum(score, candidate, out=score)
-    labels[planes] = value
+        np.copyto(labels[planes][box], rule.values[index], where=candidate > score[box])
+        np.maximum(score[box], candidate, out=score[box])
+
+
+def _reach(
+    probability: Tensor, threshold: float, size: tuple[int, int]
+) -> tuple[slice, slice, slice] | None:
+    """Return where ``(n, H, W)`` may exceed a threshold once it is resampled to (H, W) of `size`.
+
+    What lies between voxels is never more than the largest of them. None where nothing does.
+    """
+    over = probability.amax(dim=0) > threshold
+    box = [slice(None)]
+    for axis in (0, 1):
+        there = over.any(dim=1 - axis).nonzero()
+        if not len(there):
+            return None
+        voxels = size[axis] / over.shape[axis]  # an old voxel's, and one beside it on both sides
+        first, last = int(there[0]) - 1, int(there[-1]) + 2
+        box.append(slice(max(0, math.floor(first * voxels)), math.ceil(last * voxels)))
+    return box[0], box[1], box[2]
 
 
 def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]) -> NDArray[Any]:

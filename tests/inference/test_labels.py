@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.images.resample import resample_planes
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.tasks import BRATS_REGIONS, MOTS_CATEGORIES, MOTS_TASKS
 
@@ -144,6 +145,24 @@ def test_masks_keep_what_the_label_map_hides() -> None:
     assert labels.ravel().tolist() == [0, 2]
     assert {n for n in rule.names if masks[n][1].all()} == {"liver", "liver_tumour", "spleen"}
     assert not any(masks[n][0].any() for n in rule.names)
+
+
+@pytest.mark.parametrize("old", [(5, 7), (40, 31), (16, 16)])
+@pytest.mark.parametrize("name", ["spleen", "liver_tumour"])
+def test_what_is_left_out_is_below_the_threshold(old: tuple[int, int], name: str) -> None:
+    """One voxel of an old grid at every place, on finer and on coarser grids."""
+    config = ModelConfig(thresholds={"liver_tumour": 0.3})
+    rule, size = task_rule(config, ALL), (16, 16)
+    index = rule.names.index(name)
+    threshold = rule.thresholds[index]
+    for place in np.ndindex(old):
+        probabilities = torch.zeros(len(rule.names), 2, *old)
+        probabilities[(index, 1, *place)] = 1.0
+        labels, masks = np.zeros((2, *size), np.uint8), Masks(rule.names, (2, *size))
+        decide(probabilities, rule, size, labels, masks, 0)
+        expected = resample_planes(probabilities[index], size).numpy() > threshold
+        np.testing.assert_array_equal(masks[name], expected)
+        np.testing.assert_array_equal(labels, expected * np.uint8(rule.values[index]))
 
 
 def test_masks_are_a_store() -> None:
