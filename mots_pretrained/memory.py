@@ -39,17 +39,32 @@ class Scratch:
         self.names = names
         self._maps: list[mmap.mmap] = []
 
-    def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array of zeros, of which pages that are never written take no memory.
+    def zeros(
+        self, name: str, shape: tuple[int, ...], dtype: DTypeLike, *, sparse: bool = False
+    ) -> NDArray[Any]:
+        """Return an array of zeros.
+
+        Args:
+            name: What it is called, see `names`.
+            shape: Its shape.
+            dtype: Its type.
+            sparse: Most of it stays as it is; in memory, pages that nobody writes then take none.
 
         Raises:
+            MemoryError: If there is no memory for it.
             OSError: If the disk has no room for it.
         """
         count = int(np.prod(shape, dtype=np.int64))
         size = max(1, count * np.dtype(dtype).itemsize)
         if name not in self.names:
+            if not sparse:
+                return np.zeros(shape, dtype)
             # Not the allocator's: what it has kept of freed memory would be written all over.
-            return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), dtype, count).reshape(shape)
+            try:
+                pages = mmap.mmap(-1, size, **_PRIVATE)
+            except OSError as error:
+                raise MemoryError(f"no memory for {name}, {size:,} bytes") from error
+            return np.frombuffer(pages, dtype, count).reshape(shape)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.folder) as file:
             if hasattr(os, "posix_fallocate"):  # a full disk is told now, not by a signal later

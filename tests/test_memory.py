@@ -65,7 +65,15 @@ def test_files_take_no_memory_once_released(tmp_path):
 def test_zeros_that_nobody_writes_take_no_memory() -> None:
     scratch = Scratch()
     kept: list[np.ndarray] = []
-    added = added_bytes(lambda: kept.append(scratch.zeros("labels", (1 << 27,), np.uint8)))
+    added = added_bytes(
+        lambda: kept.append(scratch.zeros("labels", (1 << 27,), np.uint8, sparse=True))
+    )
     assert added < 4 << 20
     assert added_bytes(lambda: kept[0][: 1 << 26].fill(1)) > 60 << 20
     assert kept[0][-1] == 0
+
+
+def test_memory_that_the_system_refuses_is_no_full_disk() -> None:
+    for sparse in (False, True):
+        with pytest.raises(MemoryError):
+            Scratch().zeros("labels", (1 << 60,), np.uint8, sparse=sparse)

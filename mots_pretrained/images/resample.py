@@ -185,6 +185,27 @@ def resample_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(planes[None], size=size, mode="bilinear")[0]  # the same, and sparse
 
 
+def resample_part(planes: Tensor, size: tuple[int, int], part: tuple[slice, slice]) -> Tensor:
+    """Resample ``(N, H, W)`` in plane to ``(N, *size)``, and give a part of that only.
+
+    Args:
+        planes: ``(N, H, W)``.
+        size: Voxels of the whole.
+        part: Which of them to make, rows and columns.
+    """
+    rows, read_rows = _lines(planes.shape[1], size[0], part[0])
+    columns, read_columns = _lines(planes.shape[2], size[1], part[1])
+    return rows @ (planes[:, read_rows, read_columns] @ columns.T)
+
+
+def _lines(size: int, wanted: int, part: slice) -> tuple[Tensor, slice]:
+    """Return a part of the kernel's rows, of the voxels alone that they weigh, and which these."""
+    rows = kernel(size, wanted)[part]
+    weighed = rows.any(dim=0).nonzero()
+    read = slice(int(weighed[0]), int(weighed[-1]) + 1)
+    return rows[:, read], read
+
+
 def resample_depth(
     slabs: Iterable[tuple[int, Tensor]], depth: int, wanted: int, *, most: int = PLANES
 ) -> Iterator[tuple[int, Tensor]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.images.resample import resample_planes
+from mots_pretrained.images.resample import resample_part, resample_planes
 from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.memory import Scratch
 from mots_pretrained.shapes import Size
@@ -119,7 +119,7 @@ class Masks:
     ) -> None:
         self._names = names
         size = ((len(names) + 7) // 8, *shape)
-        self._bits = (scratch or Scratch()).zeros("masks", size, np.uint8)
+        self._bits = (scratch or Scratch()).zeros("masks", size, np.uint8, sparse=True)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -172,40 +172,40 @@ def decide(
         box = _reach(probabilities[index], threshold, size)
         if box is None:
             continue
-        probability = resample_planes(probabilities[index], size).numpy()[box]
+        there = (slice(None), *box)
+        probability = resample_part(probabilities[index], size, box).numpy()
         inside = probability > threshold
         if odds != 1:
             probability = probability * odds / (1 - probability + probability * odds)
         if masks is not None:
-            masks.put(index, (planes, *box[1:]), inside)
+            masks.put(index, (planes, *box), inside)
         if index in winners:
             over[index] = np.zeros(score.shape, bool)
-            over[index][box] = inside
+            over[index][there] = inside
         for winner, loser in rule.beats:
             if loser == index and winner in over:
-                inside = inside & ~over[winner][box]
+                inside = inside & ~over[winner][there]
         candidate = (probability + 2 * rule.rank[index]) * inside
-        np.copyto(labels[planes][box], rule.values[index], where=candidate > score[box])
-        np.maximum(score[box], candidate, out=score[box])
+        np.copyto(labels[planes][there], rule.values[index], where=candidate > score[there])
+        np.maximum(score[there], candidate, out=score[there])
 
 
 def _reach(
     probability: Tensor, threshold: float, size: tuple[int, int]
-) -> tuple[slice, slice, slice] | None:
+) -> tuple[slice, slice] | None:
     """Return where ``(n, H, W)`` may exceed a threshold once it is resampled to (H, W) of `size`.
 
     What lies between voxels is never more than the largest of them. None where nothing does.
     """
-    over = probability.amax(dim=0) > threshold
-    box = [slice(None)]
+    most, box = probability.amax(dim=0), []
     for axis in (0, 1):
-        there = over.any(dim=1 - axis).nonzero()
+        there = (most.amax(dim=1 - axis) > threshold).nonzero()
         if not len(there):
             return None
-        voxels = size[axis] / over.shape[axis]  # an old voxel's, and one beside it on both sides
+        voxels = size[axis] / most.shape[axis]  # an old voxel's, and one beside it on both sides
         first, last = int(there[0]) - 1, int(there[-1]) + 2
         box.append(slice(max(0, math.floor(first * voxels)), math.ceil(last * voxels)))
-    return box[0], box[1], box[2]
+    return box[0], box[1]
 
 
 def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]) -> NDArray[Any]:

@@ -12,7 +12,9 @@ from torch import Tensor
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.sides import Order, mirrored_classes, mirrored_tasks
 from mots_pretrained.errors import UserError
+from mots_pretrained.inference.parts import Windows, upsampled_sigmoid
 from mots_pretrained.inference.precision import Precision, Wanted, choose_precision
+from mots_pretrained.methods.dynamic import DynamicNetwork
 from mots_pretrained.tasks import task_named
 
 
@@ -65,17 +67,41 @@ class Probabilities:
     @torch.inference_mode()
     def __call__(self, windows: Tensor) -> Tensor:
         """Return probabilities ``(B, K, D, H, W)``, of tasks the annotated categories only."""
+        logits = self._logits(self.net, windows)
+        if not self.tasks:
+            return logits.softmax(dim=1) if self.config.exclusive else logits.sigmoid()
+        return logits.flatten(1, 2)[:, self._labelled].sigmoid_()
+
+    @torch.inference_mode()
+    def where_any(self, windows: Tensor) -> Windows:
+        """Return the probabilities where they are not next to nothing, see `upsampled_sigmoid`.
+
+        On a processor, of a network with a dynamic head; else all of them.
+        """
+        net = self.net
+        if (
+            isinstance(net, DynamicNetwork)
+            and type(net).forward is DynamicNetwork.forward
+            and self.device.type == "cpu"
+        ):
+            logits = self._logits(net.coarse_logits, windows)[:, self._labelled]
+            return upsampled_sigmoid(logits, net.backbone.upsample, windows.shape[2:])
+        return Windows.whole(self(windows))
+
+    def _logits(self, network: Callable[..., Tensor], windows: Tensor) -> Tensor:
         first = next(self._floats(), None)
         windows = windows.to(self.device, torch.float32 if first is None else first.dtype)
         with self._autocast():
-            logits = self.net(windows, tasks=[*self.tasks]) if self.tasks else self.net(windows)
+            logits = network(windows, tasks=[*self.tasks]) if self.tasks else network(windows)
         logits = logits.float()
         self._finite.append(torch.isfinite(logits.sum()))
-        if not self.tasks:
-            return logits.softmax(dim=1) if self.config.exclusive else logits.sigmoid()
+        return logits
+
+    @property
+    def _labelled(self) -> list[int]:
+        """Channels of the logits that a data set labels, of organ and tumour of each task."""
         chosen = [task_named(name, self.config.tasks) for name in self.tasks]
-        labelled = [channel for task in chosen for channel in task.labelled]
-        return logits.flatten(1, 2)[:, labelled].sigmoid_()
+        return [channel for task in chosen for channel in task.labelled]
 
     def checked(self, slab: tuple[int, Tensor]) -> tuple[int, Tensor]:
         """Pass a slab of finished planes on.

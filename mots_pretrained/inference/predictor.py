@@ -206,14 +206,14 @@ class Predictor:
         scratch = Scratch(self.scratch, self._away(volume))
         slabs = sliding_window(
             image if isinstance(image, PlaneStream) else torch.from_numpy(image),
-            over_mirrors(network, network.sides) if self.flips else network,
+            over_mirrors(network, network.sides) if self.flips else network.where_any,
             window=self.config.preprocessing.window,
             overlap=self.overlap,
             batch=self.batch,
             scratch=scratch,
             on_window=on_window,
         )
-        labels = scratch.zeros("labels", volume.shape, self.rule.dtype)
+        labels = scratch.zeros("labels", volume.shape, self.rule.dtype, sparse=True)
         masks = None
         if not self.rule.exclusive:
             masks = Masks(self.rule.names, volume.shape, scratch=scratch)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import PlaneStream
+from mots_pretrained.inference.parts import Windows
 from mots_pretrained.memory import Scratch
 from mots_pretrained.shapes import Size
 
@@ -44,7 +45,7 @@ PUBLISHED: Protocol = {"overlap": 0.5, "flips": True}
 
 def sliding_window(
     image: Tensor | PlaneStream,
-    predict: Predict,
+    predict: Callable[[Tensor], Tensor | Windows],
     *,
     window: Size,
     overlap: float = 0.5,
@@ -60,7 +61,7 @@ def sliding_window(
     Args:
         image: ``(C, D, H, W)``, or a stream of its planes; moving it to the network's device is up
             to ``predict``.
-        predict: From windows to probabilities of K categories each.
+        predict: From windows to probabilities of K categories each, or to those that count.
         window: Size of a window in voxels.
         overlap: Share of a window that the next one covers again, 0 to below 1.
         batch: Windows predicted at once.
@@ -98,17 +99,17 @@ def sliding_window(
         for first in range(0, len(places), batch):
             group = places[first : first + batch]
             crops = torch.stack([_crop(planes, y, x, window) for y, x in group])
-            probabilities = predict(crops).float()
+            found = predict(crops)
+            if isinstance(found, Tensor):
+                found = Windows.whole(found.float())
             if not slab.numel():
-                slab = _slab(
-                    probabilities, (probabilities.shape[1], window[0], *sizes[1:]), scratch
-                )
+                slab = _slab(found.device, (found.maps, window[0], *sizes[1:]), scratch)
                 weight = _weight(window).to(slab.device)
-            _add(slab, probabilities, weight, group)
+            _add(slab, found, weight, group)
             scratch.release()
             if on_window is not None:
                 on_window(row * len(places) + first + len(group), count)
-            del crops, probabilities  # not held while the planes are worked on
+            del crops, found  # not held while the planes are worked on
         ready = after - z
         finished = slab[:, before[0] : before[0] + ready, kept[1], kept[2]].cpu()
         for plane, share in zip(finished.unbind(dim=1), along_d[z:after], strict=True):
@@ -202,11 +203,11 @@ def _crop(planes: Tensor, y: int, x: int, window: Size) -> Tensor:
     return planes[:, :, y : y + window[1], x : x + window[2]]
 
 
-def _slab(like: Tensor, shape: tuple[int, ...], scratch: Scratch) -> Tensor:
+def _slab(device: torch.device, shape: tuple[int, ...], scratch: Scratch) -> Tensor:
     """Return zeros on the device where probabilities come; only on the CPU they may be a file."""
-    if like.device.type == "cpu":
+    if device.type == "cpu":
         return torch.from_numpy(scratch.zeros("slab", shape, np.float32))
-    return like.new_zeros(shape)
+    return torch.zeros(shape, device=device)
 
 
 def _weight(window: Size) -> Tensor:
@@ -215,11 +216,13 @@ def _weight(window: Size) -> Tensor:
     return depth[:, None, None] * height[:, None] * width
 
 
-def _add(slab: Tensor, windows: Tensor, weight: Tensor, places: list[tuple[int, int]]) -> None:
-    """Add windows to the slab, weighted; ``(B, K, D, H, W)`` at their places in plane."""
-    height, width = windows.shape[3:]
-    for (y, x), window in zip(places, windows, strict=True):
-        slab[:, :, y : y + height, x : x + width].addcmul_(window, weight)
+def _add(slab: Tensor, found: Windows, weight: Tensor, places: list[tuple[int, int]]) -> None:
+    """Add what was found in windows to the slab, weighted; the windows' places are in plane."""
+    for part in found.parts:
+        (z, y, x), (d, h, w) = part.corner, part.values.shape[-3:]
+        top, left = places[part.window]
+        there = slab[part.maps, z : z + d, top + y : top + y + h, left + x : left + x + w]
+        there.addcmul_(part.values, weight[z : z + d, y : y + h, x : x + w])
 
 
 def _shift(slab: Tensor, planes: int, scratch: Scratch) -> None:

@@ -69,14 +69,20 @@ class DynamicHead(nn.Module):
             else projection(in_channels, config.width, act, standardised=standardised)
         )
 
-    def forward(self, decoder: Features, kernels: Kernels) -> Tensor:
+    def forward(self, decoder: Features, kernels: Kernels, *, voxels: int | None = None) -> Tensor:
         """Return logits ``(B, T, 2, D, H, W)`` at the decoder's own resolution.
 
         Args:
             decoder: The decoder's finest map ``(B, C, D, H, W)``.
             kernels: ``(B, T, d_F)`` of the T tasks to evaluate.
+            voxels: About how many to work on at once, in whole planes; all of them by default.
         """
-        return apply_kernels(self.project(decoder), kernels, self.config)
+        g = self.project(decoder)
+        if voxels is None:
+            return apply_kernels(g, kernels, self.config)
+        planes = max(1, voxels // g[0, 0, 0].numel())
+        parts = [apply_kernels(part, kernels, self.config) for part in g.split(planes, dim=2)]
+        return torch.cat(parts, dim=3)
 
 
 def apply_kernels(g: Features, kernels: Kernels, config: HeadConfig) -> Tensor:

@@ -11,6 +11,7 @@ from mots_pretrained.images.resample import (
     resample,
     resample_depth,
     resample_labels,
+    resample_part,
     resample_planes,
     shape_at,
 )
@@ -102,6 +103,14 @@ def test_slabs_give_what_the_whole_gives(depth: int, wanted: int, step: int) -> 
         pieces.append(slab)
     expected = torch.einsum("ad,kdhw->kahw", kernel(depth, wanted), whole)
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(9, 31), (40, 7), (12, 16)])
+@pytest.mark.parametrize("part", [(slice(0, 9), slice(0, 7)), (slice(3, 5), slice(6, 7))])
+def test_a_part_is_a_part_of_the_whole(size: tuple[int, int], part: tuple[slice, slice]) -> None:
+    planes = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
+    expected = resample_planes(planes, size)[:, part[0], part[1]]
+    torch.testing.assert_close(resample_part(planes, size, part), expected, rtol=0, atol=1e-6)
 
 
 def test_empty_planes_stay_empty() -> None:

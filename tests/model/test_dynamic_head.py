@@ -47,6 +47,13 @@ def test_it_equals_a_convolution_a_task(depth: int) -> None:
             torch.testing.assert_close(logits[b, task], x[0])
 
 
+@pytest.mark.parametrize("voxels", [1, 20, 45, 1000])
+def test_a_few_planes_at_a_time_give_the_same(voxels: int) -> None:
+    head = DynamicHead(HeadConfig(width=4), 6)
+    decoder, kernels = torch.randn(2, 6, 5, 4, 5), torch.randn(2, 3, HeadConfig(width=4).parameters)
+    torch.testing.assert_close(head(decoder, kernels, voxels=voxels), head(decoder, kernels))
+
+
 def test_gradients_reach_kernels_and_features() -> None:
     config = HeadConfig(depth=2, width=2)
     g = torch.randn(1, 2, 2, 2, 2, dtype=torch.float64, requires_grad=True)
