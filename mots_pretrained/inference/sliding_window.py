@@ -207,7 +207,7 @@ def _slab(device: torch.device, shape: tuple[int, ...], scratch: Scratch) -> Ten
     """Return zeros on the device where probabilities come; only on the CPU they may be a file."""
     if device.type == "cpu":
         return torch.from_numpy(scratch.zeros("slab", shape, np.float32))
-    return torch.zeros(shape, device=device)
+    return torch.zeros(shape, dtype=torch.float32, device=device)
 
 
 def _weight(window: Size) -> Tensor:
