@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import torch
 
@@ -125,3 +127,35 @@ def kept_generators() -> Iterator[None]:
         torch.set_rng_state(own)
         if others:
             torch.cuda.set_rng_state_all(others)
+
+
+@contextmanager
+def delayed_sigterm() -> Iterator[Callable[[], bool]]:
+    """Hold back SIGTERM, which schedulers send before they kill, until the context is left.
+
+    A second one takes effect at once, and so does one in a process that was forked meanwhile. In
+    another than the main thread, where Python hears no signals, nothing is held back.
+
+    Yields:
+        A function that tells whether one has come.
+    """
+    owner, came = os.getpid(), False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        signal.signal(signal.SIGTERM, before)
+        if os.getpid() != owner:
+            signal.raise_signal(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, note) or signal.SIG_DFL
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if came:
+            signal.raise_signal(signal.SIGTERM)

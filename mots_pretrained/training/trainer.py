@@ -28,7 +28,7 @@ from mots_pretrained.training.folder import (
 )
 from mots_pretrained.training.launch import on_main
 from mots_pretrained.training.log import LOG, LogRow, append_row, tensorboard, write_rows
-from mots_pretrained.training.machine import flushed_denormals, kept_generators
+from mots_pretrained.training.machine import delayed_sigterm, flushed_denormals, kept_generators
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.recompute import recomputed
 
@@ -39,8 +39,7 @@ Loss = Callable[[Any, Any], Any]
 """Gives a named tuple of scalars for a network and a batch; its ``total`` is minimised."""
 
 Batches = Callable[[int, int], Iterator[Any]]
-"""Gives batches number ``start``, ``start + stride`` and so on; they have ``pin_memory`` and
-``to``."""
+"""Gives batches ``start``, ``start + stride`` and so on, which have ``pin_memory`` and ``to``."""
 
 POWER = 0.9  # of (1 - k/K), Sec. 4.1
 WARM_UP_START = 0.01  # published code: the first rate, as a share of the full one
@@ -202,7 +201,8 @@ class Trainer:
     ) -> None:
         """Train until all steps are done, time is up or ``on_log`` says so.
 
-        torch's global generators are put back afterwards as they were.
+        torch's global generators are put back afterwards as they were. SIGTERM ends process and
+        training with the next log row's checkpoint, if there are any and no other processes.
 
         Args:
             batches: Gives micro-batches by number; each process takes its share of each step's.
@@ -216,6 +216,8 @@ class Trainer:
         processes, own = self.accelerator.num_processes, self.accelerator.process_index
         first = self.step * self.recipe.accumulate * processes + own
         with ExitStack() as stack:
+            held = delayed_sigterm() if self.folder and processes == 1 else nullcontext(bool)
+            told = stack.enter_context(held)
             stack.enter_context(kept_generators())
             stream = stack.enter_context(closing(batches(first, processes)))  # type: ignore[type-var]
             watchers = [] if self.run.on_log is None else [self.run.on_log]
@@ -226,7 +228,7 @@ class Trainer:
             begin_work()
             stack.enter_context(stage("train", steps=self.steps, begun_at=self.step))
             stack.enter_context(told_of_loaders())
-            self._run(stream, watchers, on_log)
+            self._run(stream, watchers, on_log, told)
         self.accelerator.free_memory()
 
     def _run(
@@ -234,6 +236,7 @@ class Trainer:
         stream: Iterator[Any],
         watchers: list[Callable[[LogRow], Any]],
         on_log: Callable[[LogRow], bool | None] | None,
+        told: Callable[[], bool],
     ) -> None:
         begun = time.monotonic() - self.seconds
         limit = self.run.max_minutes
@@ -257,7 +260,7 @@ class Trainer:
                     watcher(self.rows[-1])
             stop = on_log is not None and bool(on_log(self.rows[-1]))
             self._objective.train()
-            stop = self._any(stop or time.monotonic() >= deadline)
+            stop = self._any(stop or told() or time.monotonic() >= deadline)
             self._save(now=stop or self.done)
             if stop:
                 return

@@ -1,14 +1,17 @@
 """Fitting a training to its machine, and what pretraining needs of one."""
 
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from mots_pretrained.training.machine import (
     best_device,
+    delayed_sigterm,
     flushed_denormals,
     keep_freed_memory,
     kept_generators,
@@ -39,6 +42,41 @@ def test_generators_are_put_back_after_an_error_too():
     with pytest.raises(ZeroDivisionError), kept_generators():
         torch.rand(100) / (1 // 0)
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_sigterm_is_held_back_once_and_takes_effect_afterwards():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with delayed_sigterm() as came:
+            assert not came()
+            signal.raise_signal(signal.SIGTERM)
+            assert (came(), heard) == (True, [])
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == [signal.SIGTERM]  # who asks twice does not wait
+        assert heard == 2 * [signal.SIGTERM]
+        with pytest.raises(ZeroDivisionError), delayed_sigterm():
+            raise ZeroDivisionError
+        signal.raise_signal(signal.SIGTERM)
+        assert len(heard) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_beside_the_main_thread_nobody_hears_signals():
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(lambda: delayed_sigterm().__enter__()()).result() is False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_ends_at_once():
+    with delayed_sigterm() as came:
+        child = os.fork()
+        if not child:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        assert not came()
 
 
 def test_denormals_are_zero_as_long_as_is_asked_for_and_on_a_cpu():

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -339,6 +343,31 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(bytes(data))
     with pytest.raises(UserError, match="is not a readable checkpoint"):
         trained(tmp_path, resume=True)
+
+
+ENDED = """
+import os, pathlib, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_trainer import read_log, training, batches
+folder = pathlib.Path(sys.argv[2])
+with training(folder) as trainer:
+    trainer.resume()
+    end = lambda row: row.step == 20 and os.kill(os.getpid(), signal.SIGTERM)
+    trainer.run_on(batches, on_log=end)
+print("not reached")
+"""
+
+
+def test_ended_by_sigterm_it_has_lost_no_step(tmp_path):
+    whole, folder = trained(), tmp_path / "out"
+    words = [sys.executable, "-c", ENDED, str(Path(__file__).parent), str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, ""), done.stderr
+    with training(folder) as trainer:  # the interval of checkpoints is 15 minutes
+        assert trainer.resume()
+        assert trainer.step == 20
+        trainer.run_on(batches)
+    assert torch.equal(weights(trainer), weights(whole))
 
 
 def test_a_worker_that_died_is_told_in_one_line(tmp_path):
