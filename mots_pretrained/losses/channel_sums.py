@@ -17,11 +17,21 @@ _AT_A_TIME = 1 << 19  # voxels; on a processor what is worked on stays in its ca
 
 
 class ChannelSums(NamedTuple):
-    """Sums over the voxels of ``(B, C)`` channels: of p y, p + y, the cross-entropy, 1, and y."""
+    """Sums over the voxels of ``(B, C)`` channels.
+
+    Attributes:
+        overlap: Of p y.
+        size: Of p + y.
+        bce: Of the cross-entropy.
+        missed: Of the cross-entropy where y is 1.
+        voxels: Of 1.
+        positive: Of y.
+    """
 
     overlap: Tensor
     size: Tensor
     bce: Tensor
+    missed: Tensor
     voxels: Tensor
     positive: Tensor
 
@@ -47,34 +57,36 @@ def channel_sums(logits: Tensor, target: Tensor, labelled: Tensor) -> ChannelSum
 
 
 class _Sums(torch.autograd.Function):
-    """Of logits and target ``(N, voxels)`` and labelled ``(N,)``: five sums ``(N,)``."""
+    """Of logits and target ``(N, voxels)`` and labelled ``(N,)``: six sums ``(N,)``."""
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, target: Tensor, labelled: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         ctx.save_for_backward(logits, target, labelled)
         sums = []
         for rows in _parts(logits):
             x, y, known = _masked(logits[rows], target[rows], labelled[rows])
             p = x.sigmoid()
-            positive, bce = y.sum(1), _cross_entropy(x, y).sum(1)
-            sums.append(((p * y).sum(1), p.sum(1) + positive, bce, known.sum(1), positive))
-        overlap, size, bce, voxels, positive = (torch.cat(one) for one in zip(*sums, strict=True))
+            positive, bce = y.sum(1), _cross_entropy(x, y)
+            of_p = ((p * y).sum(1), p.sum(1) + positive)
+            sums.append((*of_p, bce.sum(1), (bce * y).sum(1), known.sum(1), positive))
+        overlap, size, bce, missed, voxels, positive = map(torch.cat, zip(*sums, strict=True))
         ctx.mark_non_differentiable(voxels, positive)
-        return overlap, size, bce, voxels, positive
+        return overlap, size, bce, missed, voxels, positive
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         logits, target, labelled = ctx.saved_tensors
-        overlap, size, bce = (one[:, None] for one in grads[:3])
+        overlap, size, bce, missed = (one[:, None] for one in grads[:4])
         parts = []
         for rows in _parts(logits):
             x, y, _ = _masked(logits[rows], target[rows], labelled[rows])
             p = x.sigmoid()
             by_p = torch.addcmul(size[rows], y, overlap[rows])
             slope = torch.addcmul(p, p, p, value=-1)  # of the sigmoid
-            parts.append(torch.addcmul((p - y) * bce[rows], by_p, slope).to(logits.dtype))
+            by_bce = torch.addcmul(bce[rows], y, missed[rows])
+            parts.append(torch.addcmul((p - y) * by_bce, by_p, slope).to(logits.dtype))
         return torch.cat(parts), None, None
 
 

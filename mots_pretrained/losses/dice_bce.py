@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -36,6 +37,7 @@ def dice_bce(
     form: Form = "published",
     bce_weight: float = 1.0,
     empty_size: float = EMPTY_SIZE,
+    pos_weight: Sequence[float] | None = None,
 ) -> DiceBCE:
     """Compare organ and tumour logits with their labels, where there are labels.
 
@@ -70,6 +72,10 @@ def dice_bce(
         form: Which of the three.
         bce_weight: Weight of the cross-entropy in the total; 1 in the paper.
         empty_size: The constant ``s`` of the forms "empty" and "log", in voxels.
+        pos_weight: How often a voxel of each channel's label counts in the cross-entropy, as in
+            torch's ``binary_cross_entropy_with_logits``; None: once, as in the paper. Where Dice
+            has given up a small target, nothing but the cross-entropy brings it back, and a mean
+            over all voxels is too weak to.
 
     Raises:
         ValueError: If the shapes don't agree or the form is unknown.
@@ -80,7 +86,10 @@ def dice_bce(
         0.6931
     """
     _check(logits, target, labelled, form)
-    overlap, size, bce, voxels, positive = channel_sums(logits, target, labelled)  # (B, C) each
+    overlap, size, bce, missed, voxels, positive = channel_sums(logits, target, labelled)  # (B, C)
+    if pos_weight is not None:
+        more = zip(pos_weight, missed.unbind(1), strict=True)
+        bce = bce + torch.stack([(weight - 1) * one for weight, one in more], dim=1)
     weight = (voxels > 0).to(size.dtype)
     if form == "equation":
         terms = -2 * overlap / (size + EPSILON * voxels.clamp(min=1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ def target_adaptive(
     form: Form = "published",
     empty_size: float = EMPTY_SIZE,
     ce_weight: float = 1.0,
+    class_weight: Sequence[float] | None = None,
 ) -> DiceCE:
     """Compare one softmax over all classes with labels of some of them.
 
@@ -37,6 +40,8 @@ def target_adaptive(
         form: Of the Dice term, as `dice_bce` has it; Eq. 16 as printed is of binary outputs only.
         empty_size: Constant of the forms "empty" and "log", in voxels.
         ce_weight: Weight of the cross-entropy in the total.
+        class_weight: How often a voxel of each class, the background first, counts in the
+            cross-entropy; None: once.
 
     Raises:
         ValueError: If the shapes don't agree, or the form is "equation".
@@ -57,6 +62,9 @@ def target_adaptive(
     target = target.masked_fill(~known, 0)
     voxels = known.sum(1)
     by_voxel = marginal_cross_entropy(logits, target, labelled)
+    for number, weight in enumerate(class_weight or ()):
+        if weight != 1:
+            by_voxel = torch.where(target == number, weight * by_voxel, by_voxel)
     per_sample = torch.where(known, by_voxel, 0).sum(1) / voxels.clamp(min=1)
     ce = per_sample.sum() / (voxels > 0).sum().clamp(min=1)
     q = logits.softmax(1)[:, 1:] * known[:, None]

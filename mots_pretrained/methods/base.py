@@ -55,6 +55,7 @@ class Method(Pretrained):
         form: Form = "published",
         bce_weight: float = 1.0,
         empty_size: float = EMPTY_SIZE,
+        tumour_weight: float = 1.0,
     ) -> DiceBCE | DiceCE:
         """Return Dice and cross-entropy on what is labelled of each sample's tasks (Eq. 16).
 
@@ -64,13 +65,18 @@ class Method(Pretrained):
                 or "empty" or "log" for data whose empty targets are known to be empty.
             bce_weight: Weight of the cross-entropy in the total.
             empty_size: Constant of the forms "empty" and "log", in voxels.
+            tumour_weight: How often a voxel of a tumour counts in the cross-entropy.
         """
         task = batch.task.reshape(len(batch.image), -1)
         logits = self.task_logits(batch.image, task).flatten(0, 1)  # a sample a task
         target = rearrange(batch.target, "b (k t) ... -> (b k) t ...", t=2)
         labelled = rearrange(batch.labelled, "b (k t) -> (b k) t", t=2)
         return dice_bce(
-            *(logits, target, labelled), form=form, bce_weight=bce_weight, empty_size=empty_size
+            *(logits, target, labelled),
+            form=form,
+            bce_weight=bce_weight,
+            empty_size=empty_size,
+            pos_weight=(1.0, tumour_weight),
         )
 
     @torch.no_grad()

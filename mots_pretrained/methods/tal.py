@@ -64,6 +64,7 @@ class TAL(Method):
         form: Form = "published",
         bce_weight: float = 1.0,
         empty_size: float = EMPTY_SIZE,
+        tumour_weight: float = 1.0,
     ) -> DiceCE:
         """Return Dice and cross-entropy, unlabelled classes merged with the background.
 
@@ -72,11 +73,18 @@ class TAL(Method):
             form: As `dice_bce` has it; Eq. 16 as printed is of binary outputs only.
             bce_weight: Weight of the cross-entropy in the total.
             empty_size: Constant of the forms "empty" and "log", in voxels.
+            tumour_weight: How often a voxel of a tumour counts in the cross-entropy.
         """
+        tumours = (name == t.tumour for t in self.config.tasks for name in t.categories)
+        weights = [1.0, *(tumour_weight if tumour else 1.0 for tumour in tumours)]
         target, labelled = class_target(batch, self.config.tasks)
         logits = self.class_logits(batch.image)
         return target_adaptive(
-            logits, target, labelled, form=form, empty_size=empty_size, ce_weight=bce_weight
+            *(logits, target, labelled),
+            form=form,
+            empty_size=empty_size,
+            ce_weight=bce_weight,
+            class_weight=weights,
         )
 
 

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 FIELDS = frozenset((
     "method", "size", "network", "start", "tasks", "labels", "randomise", "tumours", "phantoms",
     "replay", "balance", "ablation", "patch", "patches_per_case", "foreground", "augmentation",
-    "form", "empty_size", "bce_weight", "steps", "epochs", "batch", "accumulate", "rate",
-    "transformer_rate", "weight_decay", "clip", "warm_up", "ema", "precision", "seed", "half",
+    "form", "empty_size", "bce_weight", "tumour_weight", "steps", "epochs", "batch", "accumulate",
+    "rate", "transformer_rate", "weight_decay", "clip", "warm_up", "ema", "precision", "seed",
+    "half",
 ))  # fmt: skip
 """Fields of a recipe that pretraining uses."""
 
@@ -108,6 +109,7 @@ def pretrain(
                 form=recipe.form,
                 bce_weight=recipe.bce_weight,
                 empty_size=recipe.empty_size,
+                tumour_weight=recipe.tumour_weight,
             ),
             recipe=recipe,
             run=run,

@@ -98,6 +98,7 @@ class Recipe:
     form: Form = "published"  # of Eq. 16; with empty or log, false voxels cost on empty targets
     empty_size: float = EMPTY_SIZE  # false voxels that cost a half on an empty target
     bce_weight: float = 1.0  # weight of the cross-entropy beside the Dice term
+    tumour_weight: float = 1.0  # how often a voxel of a tumour counts in the cross-entropy
 
     # Optimisation
     steps: int | None = None  # optimiser steps; null where epochs say how long
@@ -347,6 +348,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("randomise", "tumours", "foreground", "weight_decay"), (0, 1)),
     "clip": (1e-12, 1e12),
     "bce_weight": (0, 1e6),
+    "tumour_weight": (0, 1e6),
     "empty_size": (1e-6, 1e9),
     "ema": (1e-12, 1 - 1e-9),
     "seed": (0, 2**63 - 1),

@@ -28,14 +28,15 @@ def test_sums_and_gradients_are_those_of_the_plain_operations(case, voxels, monk
     known = labelled[:, :, None, None, None] & (target != IGNORED)
     y, p = torch.where(known, target, 0).double(), torch.where(known, logits.sigmoid(), 0)
     ce = binary_cross_entropy_with_logits(logits, y, reduction="none")
-    plain = [(p * y), p + y, torch.where(known, ce, 0), known, y]
+    ce = torch.where(known, ce, 0)
+    plain = [p * y, p + y, ce, ce * y, known, y]
     sums = channel_sums(logits, target, labelled)
-    weights = torch.randn(3, 3, 2, dtype=torch.float64)
+    weights = torch.randn(4, 3, 2, dtype=torch.float64)
     for ours, theirs in zip(sums, plain, strict=True):
         torch.testing.assert_close(ours, theirs.sum((2, 3, 4)))
     ours, theirs = (
         torch.autograd.grad(sum((w * one).sum() for w, one in zip(weights, some)), logits)[0]
-        for some in (sums[:3], [one.sum((2, 3, 4)) for one in plain[:3]])
+        for some in (sums[:4], [one.sum((2, 3, 4)) for one in plain[:4]])
     )
     torch.testing.assert_close(ours, theirs)
     assert torch.equal(ours == 0, ~known)
@@ -46,8 +47,8 @@ def test_second_derivatives_are_right(case):
     logits = logits.detach().requires_grad_()
 
     def total(x):
-        overlap, size, bce, *_ = channel_sums(x, target, labelled)
-        return overlap / size + bce
+        overlap, size, bce, missed, *_ = channel_sums(x, target, labelled)
+        return overlap / size + bce + 3 * missed
 
     assert torch.autograd.gradgradcheck(total, logits)
 

@@ -126,6 +126,24 @@ def test_equation_form_by_hand():
     assert one.dice.item() == pytest.approx(tumour, abs=1e-12)
 
 
+def test_labelled_voxels_may_count_more_in_the_cross_entropy():
+    """As torch's pos_weight, a channel each; Dice stays what it is."""
+    logits, target = published_input()
+    labelled = torch.ones(2, 2, dtype=torch.bool)
+    once = dice_bce(logits, target, labelled)
+    more = dice_bce(logits, target, labelled, pos_weight=(1.0, 50.0))
+    expected = torch.stack(
+        [
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                logits[:, c], target[:, c].to(logits), pos_weight=torch.tensor(weight).to(logits)
+            )
+            for c, weight in enumerate((1.0, 50.0))
+        ]
+    ).mean()
+    assert more.dice == once.dice
+    assert more.bce.item() == pytest.approx(expected.item(), rel=1e-9)
+
+
 @pytest.mark.parametrize("form", ["published", "empty", "log", "equation"])
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30, 3.0])
 def test_ignored_voxels_take_no_part_whatever_logits_hold_there(form, garbage):

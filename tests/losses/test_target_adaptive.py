@@ -34,6 +34,13 @@ def test_a_labelled_class_is_an_ordinary_softmax():
     assert slope.tolist() == pytest.approx([0.5, 0.4 - 1, 0.1])
 
 
+def test_a_class_may_count_more():
+    q = torch.tensor([[0.5, 0.4, 0.1], [0.2, 0.7, 0.1]], dtype=torch.float64).log().T[None]
+    labelled = torch.tensor([[True, True]])
+    loss = target_adaptive(q, torch.tensor([[1, 0]]), labelled, class_weight=(1.0, 10.0, 1.0))
+    assert loss.ce.item() == pytest.approx(-(10 * math.log(0.4) + math.log(0.2)) / 2)
+
+
 def test_background_and_unlabelled_classes_keep_their_proportion():
     """On background the loss moves both by one factor: neither is preferred."""
     _, slope = one_voxel([0.3, 0.2, 0.4, 0.1], 0, [True, False, False])

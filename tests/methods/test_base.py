@@ -145,6 +145,16 @@ def test_a_recipe_may_choose_the_form_of_the_loss(
     assert (dice < published) if form == "empty" else torch.equal(dice, published)
 
 
+def test_a_recipe_may_weigh_tumours(net: Method, image: torch.Tensor) -> None:
+    """In the cross-entropy alone, and by as much as their voxels cost."""
+    one = batch(image, [[True, True], [False, True]], [0, 4])
+    costs = [net.loss(one, tumour_weight=weight) for weight in (1.0, 2.0, 3.0)]
+    first, second, third = (cost[1] for cost in costs)
+    assert torch.equal(costs[0].dice, costs[1].dice)
+    assert second > first
+    torch.testing.assert_close(third - second, second - first)
+
+
 class Waits(TorchDispatchMode):
     """Counts what makes the host wait for an accelerator: numbers read back, tables sent there."""
 
