@@ -23,6 +23,8 @@ _PRIVATE: dict[str, int] = (
 )
 """Of a mapping that no file and no other process has; Windows knows no flags."""
 
+_LARGE = 1 << 27
+
 
 class Scratch:
     """Makes arrays, those of some names in files that have none and end with the process.
@@ -48,7 +50,7 @@ class Scratch:
             name: What it is called, see `names`.
             shape: Its shape.
             dtype: Its type.
-            sparse: Most of it stays as it is; in memory, pages that nobody writes then take none.
+            sparse: Most of it stays as it is; pages that nobody writes then take no memory.
 
         Raises:
             MemoryError: If there is no memory for it.
@@ -57,9 +59,10 @@ class Scratch:
         count = int(np.prod(shape, dtype=np.int64))
         size = max(1, count * np.dtype(dtype).itemsize)
         if name not in self.names:
-            if not sparse:
+            if not sparse and size < _LARGE:
                 return np.zeros(shape, dtype)
-            # Not the allocator's: what it has kept of freed memory would be written all over.
+            # Not the allocator's: what it has kept of freed memory would be written all over, or,
+            # if that is large, be missed by the next large piece of work.
             try:
                 pages = mmap.mmap(-1, size, **_PRIVATE)
             except OSError as error:

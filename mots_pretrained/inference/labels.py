@@ -21,6 +21,9 @@ from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.memory import Scratch
 from mots_pretrained.shapes import Size
 
+Box = tuple[slice, slice]
+"""Part of a plane, rows and columns."""
+
 
 @dataclass(frozen=True)
 class LabelRule:
@@ -166,45 +169,68 @@ def decide(
         return
     score = np.zeros((probabilities.shape[1], *size), np.float32)
     winners = {winner for winner, _ in rule.beats}
-    over: dict[int, NDArray[np.bool_]] = {}
+    over: dict[int, tuple[Box, NDArray[np.bool_]]] = {}
+    most = probabilities.amax(dim=1)
     for index in sorted(range(len(rule.names)), key=lambda k: k not in winners):
         threshold, odds = rule.thresholds[index] if rule.thresholds else THRESHOLD, rule.odds[index]
-        box = _reach(probabilities[index], threshold, size)
+        box = _reach(most[index], threshold, size)
         if box is None:
             continue
         there = (slice(None), *box)
-        probability = resample_part(probabilities[index], size, box).numpy()
-        inside = probability > threshold
-        if odds != 1:
-            probability = probability * odds / (1 - probability + probability * odds)
+        score_here = score[there]
+        candidate = resample_part(probabilities[index], size, box).numpy()
+        inside = candidate > threshold
         if masks is not None:
             masks.put(index, (planes, *box), inside)
         if index in winners:
-            over[index] = np.zeros(score.shape, bool)
-            over[index][there] = inside
+            over[index] = box, inside
         for winner, loser in rule.beats:
             if loser == index and winner in over:
-                inside = inside & ~over[winner][there]
-        candidate = (probability + 2 * rule.rank[index]) * inside
-        np.copyto(labels[planes][there], rule.values[index], where=candidate > score[there])
-        np.maximum(score[there], candidate, out=score[there])
+                inside = _without(inside, box, *over[winner])
+        candidate *= inside
+        if odds != 1 or rule.rank[index]:
+            own = candidate[inside]
+            candidate[inside] = own * odds / (1 - own + own * odds) + 2 * rule.rank[index]
+        np.copyto(labels[planes][there], rule.values[index], where=candidate > score_here)
+        np.maximum(score_here, candidate, out=score_here)
 
 
-def _reach(
-    probability: Tensor, threshold: float, size: tuple[int, int]
-) -> tuple[slice, slice] | None:
-    """Return where ``(n, H, W)`` may exceed a threshold once it is resampled to (H, W) of `size`.
+def _without(
+    inside: NDArray[np.bool_], box: Box, other: Box, mask: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Take out of what is inside a box what is inside another one."""
+    shared = [
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, other, strict=True)
+    ]
+    if any(part.start >= part.stop for part in shared):
+        return inside
+    own, theirs = (
+        (
+            slice(None),
+            *(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, one, strict=True)),
+        )
+        for one in (box, other)
+    )
+    left = inside.copy()
+    left[own] &= ~mask[theirs]
+    return left
 
-    What lies between voxels is never more than the largest of them. None where nothing does.
+
+def _reach(most: Tensor, threshold: float, size: tuple[int, int]) -> Box | None:
+    """Return where planes may exceed a threshold once they are resampled to (H, W) of `size`.
+
+    What lies between voxels is never more than the largest of them, ``(H, W)`` over all planes.
+    None where nothing does.
     """
-    most, box = probability.amax(dim=0), []
+    box = []
     for axis in (0, 1):
         there = (most.amax(dim=1 - axis) > threshold).nonzero()
         if not len(there):
             return None
         voxels = size[axis] / most.shape[axis]  # an old voxel's, and one beside it on both sides
         first, last = int(there[0]) - 1, int(there[-1]) + 2
-        box.append(slice(max(0, math.floor(first * voxels)), math.ceil(last * voxels)))
+        stop = min(size[axis], math.ceil(last * voxels))
+        box.append(slice(max(0, math.floor(first * voxels)), stop))
     return box[0], box[1]
 
 

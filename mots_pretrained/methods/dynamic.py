@@ -14,8 +14,8 @@ from mots_pretrained.model.backbone import BackboneOutput, MOTSBackbone
 from mots_pretrained.model.dynamic_head import DynamicHead
 from mots_pretrained.shapes import Image, Kernels, Logits
 
-CACHED = 1 << 13
-"""Voxels whose hidden maps of seven tasks stay in a processor's cache."""
+CACHED = 1 << 15
+"""Voxels that a head works on at once: hidden maps of seven tasks then fit into a large cache."""
 
 
 class DynamicNetwork(Method):
