@@ -178,8 +178,8 @@ def decide(
             continue
         there = (slice(None), *box)
         score_here = score[there]
-        candidate = resample_part(probabilities[index], size, box).numpy()
-        inside = candidate > threshold
+        probability = resample_part(probabilities[index], size, box).numpy()
+        inside = probability > threshold
         if masks is not None:
             masks.put(index, (planes, *box), inside)
         if index in winners:
@@ -187,9 +187,9 @@ def decide(
         for winner, loser in rule.beats:
             if loser == index and winner in over:
                 inside = _without(inside, box, *over[winner])
-        candidate *= inside
-        if odds != 1 or rule.rank[index]:
-            own = candidate[inside]
+        candidate = (probability + 2 * rule.rank[index]) * inside
+        if odds != 1:
+            own = probability[inside]
             candidate[inside] = own * odds / (1 - own + own * odds) + 2 * rule.rank[index]
         np.copyto(labels[planes][there], rule.values[index], where=candidate > score_here)
         np.maximum(score_here, candidate, out=score_here)

@@ -137,6 +137,15 @@ def test_probabilities_are_resampled_before_deciding() -> None:
     assert labels.ravel().tolist() == [0, 11, 11, 11]
 
 
+def test_probabilities_are_left_as_they_are() -> None:
+    rule = task_rule(ModelConfig(), ALL)
+    probabilities = torch.rand(len(rule.names), 2, 3, 4)
+    before = probabilities.clone()
+    labels, masks = np.zeros((2, 3, 4), np.uint8), Masks(rule.names, (2, 3, 4))
+    decide(probabilities, rule, (3, 4), labels, masks, 0)
+    assert torch.equal(probabilities, before)
+
+
 def test_masks_keep_what_the_label_map_hides() -> None:
     rule = task_rule(ModelConfig(), ALL)
     labels, masks = np.zeros((2, 1, 1), np.uint8), Masks(rule.names, (2, 1, 1))
