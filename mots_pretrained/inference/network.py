@@ -14,7 +14,6 @@ from mots_pretrained.data.sides import Order, mirrored_classes, mirrored_tasks
 from mots_pretrained.errors import UserError
 from mots_pretrained.inference.parts import Windows, upsampled_sigmoid
 from mots_pretrained.inference.precision import Precision, Wanted, choose_precision
-from mots_pretrained.methods.dynamic import DynamicNetwork
 from mots_pretrained.tasks import task_named
 
 
@@ -76,14 +75,10 @@ class Probabilities:
     def where_any(self, windows: Tensor) -> Windows:
         """Return the probabilities where they are not next to nothing, see `upsampled_sigmoid`.
 
-        On a processor, of a network with a dynamic head; else all of them.
+        On a processor, of a network that gives its logits before they are upsampled; else all.
         """
-        net = self.net
-        if (
-            isinstance(net, DynamicNetwork)
-            and type(net).forward is DynamicNetwork.forward
-            and self.device.type == "cpu"
-        ):
+        net: Any = self.net
+        if self.device.type == "cpu" and _gives_coarse_logits(type(net)):
             logits = self._logits(net.coarse_logits, windows)[:, self._labelled]
             return upsampled_sigmoid(logits, net.backbone.upsample, windows.shape[2:])
         return Windows.whole(self(windows))
@@ -160,6 +155,15 @@ class Probabilities:
     def _floats(self) -> Iterator[Tensor]:
         parameters = self.net.parameters() if isinstance(self.net, torch.nn.Module) else ()
         return (parameter for parameter in parameters if parameter.is_floating_point())
+
+
+def _gives_coarse_logits(kind: type) -> bool:
+    """Whether a class has `coarse_logits` that belong to its `forward`, made by the same class."""
+    makers = [
+        next((one for one in kind.__mro__ if name in vars(one)), None)
+        for name in ("forward", "coarse_logits")
+    ]
+    return makers[1] is not None and makers[0] is makers[1]
 
 
 def _unwrapped(net: Any) -> Any:

@@ -159,11 +159,8 @@ def upsample_in_plane(logits: Features) -> Features:
     """Double height and width of ``(B, C, D, H, W)`` trilinearly, depth kept.
 
     The stem halves the plane once and the decoder does not undo it; the published network
-    upsamples logits, not features. Plane by plane is the same function, at a third of the time;
-    half precision, of which a processor makes it in twice the time, becomes single.
+    upsamples logits, not features. Plane by plane is the same function, at a third of the time.
     """
-    if logits.dtype in (torch.bfloat16, torch.float16):
-        logits = logits.float()
     planes = F.interpolate(
         logits.flatten(1, 2), scale_factor=2.0, mode="bilinear", align_corners=False
     )
