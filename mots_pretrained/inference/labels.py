@@ -169,7 +169,7 @@ def decide(
         return
     score = np.zeros((probabilities.shape[1], *size), np.float32)
     winners = {winner for winner, _ in rule.beats}
-    over: dict[int, tuple[Box, NDArray[np.bool_]]] = {}
+    over: dict[int, NDArray[np.bool_]] = {}
     most = probabilities.amax(dim=1)
     for index in sorted(range(len(rule.names)), key=lambda k: k not in winners):
         threshold, odds = rule.thresholds[index] if rule.thresholds else THRESHOLD, rule.odds[index]
@@ -183,37 +183,17 @@ def decide(
         if masks is not None:
             masks.put(index, (planes, *box), inside)
         if index in winners:
-            over[index] = box, inside
+            over[index] = np.zeros(score.shape, bool)
+            over[index][there] = inside
         for winner, loser in rule.beats:
             if loser == index and winner in over:
-                inside = _without(inside, box, *over[winner])
+                inside = inside & ~over[winner][there]
         candidate = (probability + 2 * rule.rank[index]) * inside
         if odds != 1:
             own = probability[inside]
             candidate[inside] = own * odds / (1 - own + own * odds) + 2 * rule.rank[index]
         np.copyto(labels[planes][there], rule.values[index], where=candidate > score_here)
         np.maximum(score_here, candidate, out=score_here)
-
-
-def _without(
-    inside: NDArray[np.bool_], box: Box, other: Box, mask: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Take out of what is inside a box what is inside another one."""
-    shared = [
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, other, strict=True)
-    ]
-    if any(part.start >= part.stop for part in shared):
-        return inside
-    own, theirs = (
-        (
-            slice(None),
-            *(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, one, strict=True)),
-        )
-        for one in (box, other)
-    )
-    left = inside.copy()
-    left[own] &= ~mask[theirs]
-    return left
 
 
 def _reach(most: Tensor, threshold: float, size: tuple[int, int]) -> Box | None:

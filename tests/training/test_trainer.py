@@ -348,7 +348,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
 ENDED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
-from test_trainer import read_log, training, batches
+from test_trainer import training, batches
 folder = pathlib.Path(sys.argv[2])
 with training(folder) as trainer:
     trainer.resume()
