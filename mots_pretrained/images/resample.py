@@ -196,24 +196,28 @@ def resample_part(planes: Tensor, size: tuple[int, int], part: tuple[slice, slic
     rows, columns = part
     there = (rows.stop - rows.start) * (columns.stop - columns.start)
     coarser = size[0] < planes.shape[1] or size[1] < planes.shape[2]
-    if coarser or 4 * there > size[0] * size[1]:  # the whole is made faster, voxel for voxel
+    if coarser or 2 * there > size[0] * size[1]:  # the whole is made faster, voxel for voxel
         return resample_planes(planes, size)[:, rows, columns]
-    for axis, lines in ((2, columns), (1, rows)):
-        low, share = (line[lines] for line in _taps(planes.shape[axis], size[axis - 1]))
-        high = (low + 1).clamp_max(planes.shape[axis] - 1)
-        share = share[:, None] if axis == 1 else share
-        planes = planes.index_select(axis, low).lerp(planes.index_select(axis, high), share)
-    return planes
+    low, share = (line[rows] for line in _taps(planes.shape[1], size[0]))
+    first = int(low[0])
+    planes = planes[:, first : int(low[-1]) + 2]
+    planes = _between(planes, 2, *(line[columns] for line in _taps(planes.shape[2], size[1])))
+    return _between(planes, 1, low - first, share)
+
+
+def _between(planes: Tensor, axis: int, low: Tensor, share: Tensor) -> Tensor:
+    """Interpolate ``(N, H, W)`` along an axis, between a voxel and its share of the next."""
+    high = (low + 1).clamp_max(planes.shape[axis] - 1)
+    share = share[:, None] if axis == 1 else share
+    return planes.index_select(axis, low).lerp_(planes.index_select(axis, high), share)
 
 
 @functools.lru_cache(maxsize=16)
 def _taps(size: int, wanted: int) -> tuple[Tensor, Tensor]:
     """Return the first voxel that each of a finer line's weighs, and the share of the next."""
-    centre = ((torch.arange(wanted, dtype=torch.float64) + 0.5) * size / wanted - 0.5).clamp(
-        0, size - 1
-    )
-    low = centre.floor()
-    return low.long(), (centre - low).float()
+    rows = kernel(size, wanted)
+    low = (rows != 0).int().argmax(dim=1)
+    return low, 1 - rows.gather(1, low[:, None])[:, 0]
 
 
 def resample_depth(

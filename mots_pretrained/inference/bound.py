@@ -75,7 +75,7 @@ class Work:
     window: Size
     channels: int
     maps: int
-    result: int
+    result: float
     keeps: bool
     flips: bool
     cleans: bool

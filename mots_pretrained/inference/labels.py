@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -109,7 +110,7 @@ def _thresholds(config: ModelConfig, names: tuple[str, ...]) -> tuple[float, ...
 
 
 class Masks:
-    """One binary mask a category, eight of them in a byte: 11 cost two bytes a voxel.
+    """One binary mask a category, each with eight voxels of a row in a byte.
 
     Args:
         names: The categories.
@@ -120,26 +121,25 @@ class Masks:
     def __init__(
         self, names: tuple[str, ...], shape: Size, *, scratch: Scratch | None = None
     ) -> None:
-        self._names = names
-        size = ((len(names) + 7) // 8, *shape)
+        self._names, self._width = names, shape[2]
+        size = (len(names), *shape[:2], -(-self._width // 8))
         self._bits = (scratch or Scratch()).zeros("masks", size, np.uint8, sparse=True)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
     def __getitem__(self, name: str) -> NDArray[np.bool_]:
-        byte, bit = divmod(self._names.index(name), 8)
-        return (self._bits[byte] & np.uint8(1 << bit)) != 0
+        bits = self._bits[self._names.index(name)]
+        return np.unpackbits(bits, axis=-1, count=self._width).view(bool)
 
     def __setitem__(self, name: str, mask: NDArray[np.bool_]) -> None:
-        byte, bit = divmod(self._names.index(name), 8)
-        self._bits[byte] &= np.uint8(0xFF ^ (1 << bit))
-        self._bits[byte] |= mask.astype(np.uint8) << np.uint8(bit)
+        self._bits[self._names.index(name)] = np.packbits(mask, axis=-1)
 
     def put(self, index: int, box: tuple[slice, ...], mask: NDArray[np.bool_]) -> None:
-        """Set a category's voxels in a box that has been empty of it so far."""
-        byte, bit = divmod(index, 8)
-        self._bits[byte][box] |= mask.view(np.uint8) << np.uint8(bit)
+        """Write a category's voxels in a box, whose columns are those of whole bytes."""
+        *there, columns = box
+        bytes_ = slice(columns.start // 8, -(-columns.stop // 8))
+        self._bits[index][*there, bytes_] = np.packbits(mask, axis=-1)
 
 
 def decide(
@@ -170,12 +170,10 @@ def decide(
     score = np.zeros((probabilities.shape[1], *size), np.float32)
     winners = {winner for winner, _ in rule.beats}
     over: dict[int, NDArray[np.bool_]] = {}
-    most = probabilities.amax(dim=1)
-    for index in sorted(range(len(rule.names)), key=lambda k: k not in winners):
-        threshold, odds = rule.thresholds[index] if rule.thresholds else THRESHOLD, rule.odds[index]
-        box = _reach(most[index], threshold, size)
-        if box is None:
-            continue
+    thresholds = rule.thresholds or (THRESHOLD,) * len(rule.names)
+    boxes = _reach(probabilities, thresholds, size)
+    for index in sorted(boxes, key=lambda k: (k not in winners, k)):
+        threshold, odds, box = thresholds[index], rule.odds[index], boxes[index]
         there = (slice(None), *box)
         score_here = score[there]
         probability = resample_part(probabilities[index], size, box).numpy()
@@ -196,22 +194,39 @@ def decide(
         np.maximum(score_here, candidate, out=score_here)
 
 
-def _reach(most: Tensor, threshold: float, size: tuple[int, int]) -> Box | None:
-    """Return where planes may exceed a threshold once they are resampled to (H, W) of `size`.
+def _reach(
+    probabilities: Tensor, thresholds: tuple[float, ...], size: tuple[int, int]
+) -> dict[int, Box]:
+    """Return where planes may exceed thresholds once they are resampled to (H, W) of `size`.
 
-    What lies between voxels is never more than the largest of them, ``(H, W)`` over all planes.
-    None where nothing does.
+    What lies between voxels is never more than the largest of them. Boxes begin at multiples of
+    eight voxels and end there or at the plane's end, as bytes of masks do.
+
+    Args:
+        probabilities: ``(K, n, H, W)``.
+        thresholds: One a category.
+        size: (H, W).
+
+    Returns:
+        One box for all planes by each category that exceeds its threshold somewhere.
     """
-    box = []
-    for axis in (0, 1):
-        there = (most.amax(dim=1 - axis) > threshold).nonzero()
-        if not len(there):
-            return None
-        voxels = size[axis] / most.shape[axis]  # an old voxel's, and one beside it on both sides
-        first, last = int(there[0]) - 1, int(there[-1]) + 2
-        stop = min(size[axis], math.ceil(last * voxels))
-        box.append(slice(max(0, math.floor(first * voxels)), stop))
-    return box[0], box[1]
+    most = probabilities.amax(dim=1)
+    limits = torch.tensor(thresholds)[:, None]
+    along = ((most.amax(dim=2) > limits).tolist(), (most.amax(dim=1) > limits).tolist())
+    boxes = {}
+    for index, lines in enumerate(zip(*along, strict=True)):
+        if any(lines[0]):
+            rows, columns = map(_box, lines, size)
+            boxes[index] = (rows, columns)
+    return boxes
+
+
+def _box(over: list[bool], wanted: int) -> slice:
+    """Return the part of a line of `wanted` voxels that those over a threshold reach."""
+    voxels = wanted / len(over)  # an old voxel's, and one beside it on both sides
+    first, last = over.index(True) - 1, len(over) - over[::-1].index(True) + 1
+    start = max(0, math.floor(first * voxels / 8) * 8)
+    return slice(start, min(wanted, math.ceil(last * voxels / 8) * 8))
 
 
 def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]) -> NDArray[Any]:

@@ -266,6 +266,8 @@ class Predictor:
         contract = self.config.preprocessing
         depth, height, width = map(max, contract_shape(volume, contract), contract.window)
         scored = contract.intensity != "ct"
+        width = volume.shape[2]
+        masks = 0 if self.rule.exclusive else self._maps * -(-width // 8) / width
         work = Work(
             scan=volume.array.nbytes + scored * 4 * volume.array.size,
             shape=volume.shape,
@@ -273,7 +275,7 @@ class Predictor:
             window=contract.window,
             channels=volume.channels,
             maps=self._maps,
-            result=self.rule.dtype.itemsize + (not self.rule.exclusive) * -(-self._maps // 8),
+            result=self.rule.dtype.itemsize + masks,
             keeps=self.probabilities,
             flips=self.flips,
             cleans=self.postprocess,

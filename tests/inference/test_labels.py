@@ -158,10 +158,13 @@ def test_masks_keep_what_the_label_map_hides() -> None:
 
 @pytest.mark.parametrize("old", [(5, 7), (40, 31), (16, 16)])
 @pytest.mark.parametrize("name", ["spleen", "liver_tumour"])
-def test_what_is_left_out_is_below_the_threshold(old: tuple[int, int], name: str) -> None:
+@pytest.mark.parametrize("size", [(16, 16), (21, 19)])
+def test_what_is_left_out_is_below_the_threshold(
+    old: tuple[int, int], name: str, size: tuple[int, int]
+) -> None:
     """One voxel of an old grid at every place, on finer and on coarser grids."""
     config = ModelConfig(thresholds={"liver_tumour": 0.3})
-    rule, size = task_rule(config, ALL), (16, 16)
+    rule = task_rule(config, ALL)
     index = rule.names.index(name)
     threshold = rule.thresholds[index]
     for place in np.ndindex(old):
@@ -174,11 +177,12 @@ def test_what_is_left_out_is_below_the_threshold(old: tuple[int, int], name: str
         np.testing.assert_array_equal(labels, expected * np.uint8(rule.values[index]))
 
 
-def test_masks_are_a_store() -> None:
+@pytest.mark.parametrize("width", [4, 8, 21])
+def test_masks_are_a_store(width: int) -> None:
     names = tuple("abcdefghijk")
-    masks = Masks(names, (2, 3, 4))
+    masks = Masks(names, (2, 3, width))
     rng = np.random.default_rng(0)
-    truth = {name: rng.random((2, 3, 4)) > 0.5 for name in names}
+    truth = {name: rng.random((2, 3, width)) > 0.5 for name in names}
     for name, mask in truth.items():
         masks[name] = ~mask
         masks[name] = mask
