@@ -49,7 +49,8 @@ class Choice:
 
     A case scores its Dice where the category is there, and where it is not 1 if nothing is
     predicted, else 0; the candidate of the largest mean over cases is chosen. It replaces 0.5 only
-    if it gains more, case by case, than the gain's standard error.
+    if it gains more, case by case, than twice the gain's standard error: the best of so many
+    often gains once that by chance.
 
     Attributes:
         category: The category.
@@ -93,7 +94,7 @@ class Choice:
         best = max(order, key=lambda k: round(float(means[k]), 9))  # the first of equal ones
         gains = [float(gain) for gain in scores[:, best] - scores[:, _MIDDLE]]
         error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
-        return CANDIDATES[best] if fmean(gains) > error else THRESHOLD
+        return CANDIDATES[best] if fmean(gains) > 2 * error else THRESHOLD
 
     def at(self, threshold: float) -> tuple[float | None, float | None, float | None]:
         """Return mean Dice, and of cases without it the share clean and the median false ml."""

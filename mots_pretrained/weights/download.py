@@ -14,7 +14,7 @@ from mots_pretrained import __version__
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Entry, unknown_model
 
-EARLIER_PARTS = 3
+EARLIER_PARTS = 4
 """Parts of a training before the last whose recipes and logs a model's folder may hold."""
 
 FILES = (

@@ -24,7 +24,7 @@ from mots_pretrained.training.pretrain import pretrain
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
 from mots_pretrained.weights.card_renewal import check_card, read_card
 from mots_pretrained.weights.catalog import CATALOG
-from mots_pretrained.weights.download import FILES, checksum
+from mots_pretrained.weights.download import EARLIER_PARTS, FILES, checksum
 from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
 
 HUB = Path(__file__).parents[2] / "hub"
@@ -114,7 +114,12 @@ def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp
     none = shop.Phantoms(validation=0, volumes=0, test=0)
     given = {"hub": tmp_path / "hub", "pins": pins, "scored": tmp_path / "none.csv"}
     folder = shop.ship(tmp_path / "last", ENTRY, none, after=[stopped, run], **given)
-    assert {path.name for path in folder.iterdir()} == {*FILES} - {"recipe_3.yaml", "log_3.csv"}
+    unused = {
+        f"{name}_{part}{end}"
+        for part in range(3, EARLIER_PARTS + 1)
+        for name, end in (("recipe", ".yaml"), ("log", ".csv"))
+    }
+    assert {path.name for path in folder.iterdir()} == {*FILES} - unused
     first = yaml.safe_load((folder / "recipe_1.yaml").read_text())
     assert (first["steps"], first["old_setting"]) == (50, 3)
     assert "generator" not in first
@@ -139,8 +144,8 @@ def test_parts_are_shipped_with_the_recipes_and_logs_of_all(shop, run, pins, tmp
     assert not any(str(tmp_path) in path.read_text("latin-1") for path in folder.iterdir())
     with pytest.raises(UserError, match="--after says where"):
         shop.ship(tmp_path / "last", ENTRY, none, **given)
-    with pytest.raises(UserError, match="at most 3 earlier parts"):
-        shop.ship(tmp_path / "last", ENTRY, none, after=[run] * 4, **given)
+    with pytest.raises(UserError, match=f"at most {EARLIER_PARTS} earlier parts"):
+        shop.ship(tmp_path / "last", ENTRY, none, after=[run] * (EARLIER_PARTS + 1), **given)
     other = shutil.copytree(run, tmp_path / "other")
     (other / "training.json").write_text(json.dumps({**record, "data": "7 scans"}))
     with pytest.raises(UserError, match="has seen 7 scans; what ships has seen phantoms alone"):

@@ -50,19 +50,19 @@ def test_a_case_is_scored_at_every_candidate():
 
 def test_false_volumes_weigh_against_dice():
     with_it = ([0.9, 0.6], [1, 1])  # Dice 1 up to 0.55, 2/3 up to 0.85
-    clean_above = [([0.6, 0.0], [0, 0])] * 3  # clean from 0.6 on
+    clean_above = [([0.6, 0.0], [0, 0])] * 4  # clean from 0.6 on
     both = choice(with_it, *clean_above)
     assert both.at(0.5) == (1.0, 0.0, 0.5)
     assert both.at(0.6) == (pytest.approx(2 / 3), 1.0, 0.0)
-    assert both.threshold == 0.6  # (2/3 + 3) / 4 is more than 1 / 4
+    assert both.threshold == 0.6  # (2/3 + 4) / 5 is more than 1 / 5
     assert choice(with_it).threshold == 0.5
 
 
-def test_one_half_stays_unless_the_gain_is_more_than_its_error():
+def test_one_half_stays_unless_the_gain_is_more_than_twice_its_error():
     better, worse = ([0.6, 0.4], [1, 1]), ([0.6, 0.4], [1, 0])
     # below 0.4 Dice is 1 in place of 2/3, and 2/3 in place of 1
-    assert choice(better, better, better, better, worse).threshold == 0.35
-    assert choice(better, better, worse).threshold == 0.5  # gains 1/3, 1/3, -1/3: mean = error
+    assert choice(*[better] * 8, worse).threshold == 0.35  # mean 0.259, error 0.074
+    assert choice(*[better] * 4, worse).threshold == 0.5  # mean 0.2, error 0.133
     assert choice(better, worse).threshold == 0.5
     assert Choice("spleen").threshold == 0.5
 
