@@ -320,8 +320,9 @@ def main() -> None:
             for precision in options.precisions:
                 runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
                 first = sorted(arms, key=lambda arm: arm != "ours")  # what others are held against
-                for turn in range(5):
-                    for arm in (arm for arm in first if turn < turns(name, arm, options.quick)):
+                often = {arm: turns(name, arm, options.quick) for arm in first}
+                for turn in range(max(often.values())):
+                    for arm in (arm for arm in first if turn < often[arm]):
                         load_before = os.getloadavg()[0]
                         words = [sys.executable, __file__, "--child", arm, name, precision, place]
                         words += ["--threads", str(options.threads)] + ["--quick"] * options.quick

@@ -23,7 +23,7 @@ _PRIVATE: dict[str, int] = (
 )
 """Of a mapping that no file and no other process has; Windows knows no flags."""
 
-_LARGE = 1 << 27
+_LARGE = 1 << 27  # bytes
 
 
 class Scratch:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.resample import resample_part, resample_planes
+from mots_pretrained.inference.parts import extent
 from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.memory import Scratch
 from mots_pretrained.shapes import Size
@@ -223,10 +224,9 @@ def _reach(
 
 def _box(over: list[bool], wanted: int) -> slice:
     """Return the part of a line of `wanted` voxels that those over a threshold reach."""
-    voxels = wanted / len(over)  # an old voxel's, and one beside it on both sides
-    first, last = over.index(True) - 1, len(over) - over[::-1].index(True) + 1
-    start = max(0, math.floor(first * voxels / 8) * 8)
-    return slice(start, min(wanted, math.ceil(last * voxels / 8) * 8))
+    there, voxels = extent(over), wanted / len(over)  # an old voxel's, and one more on both sides
+    start = max(0, math.floor((there.start - 1) * voxels / 8) * 8)
+    return slice(start, min(wanted, math.ceil((there.stop + 1) * voxels / 8) * 8))
 
 
 def _largest_class(probabilities: Tensor, rule: LabelRule, size: tuple[int, int]) -> NDArray[Any]:

@@ -96,9 +96,13 @@ def _boxes(maps: Tensor, limit: float) -> list[Box | None]:
         if not any(along[0]):
             boxes.append(None)
             continue
-        box = [slice(line.index(True), len(line) - line[::-1].index(True)) for line in along]
-        boxes.append(_widened(box, maps.shape[1:]))
+        boxes.append(_widened([extent(line) for line in along], maps.shape[1:]))
     return boxes
+
+
+def extent(line: list[bool]) -> slice:
+    """Return the part of a line from its first true place to its last one."""
+    return slice(line.index(True), len(line) - line[::-1].index(True))
 
 
 def _widened(box: Sequence[slice], size: Sequence[int]) -> Box:

@@ -266,8 +266,8 @@ class Predictor:
         contract = self.config.preprocessing
         depth, height, width = map(max, contract_shape(volume, contract), contract.window)
         scored = contract.intensity != "ct"
-        width = volume.shape[2]
-        masks = 0 if self.rule.exclusive else self._maps * -(-width // 8) / width
+        row = volume.shape[2]
+        masks = 0 if self.rule.exclusive else self._maps * -(-row // 8) / row  # bytes a voxel
         work = Work(
             scan=volume.array.nbytes + scored * 4 * volume.array.size,
             shape=volume.shape,

@@ -83,6 +83,30 @@ def test_every_form_gives_the_same_to_the_bit(form, network, flips, shape, monke
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize(
+    ("network", "shape", "size", "result"),
+    [
+        (
+            "tasks",
+            (37, 41, 30),
+            (23, 27, 17),
+            1 + 11 * 4 / 30,
+        ),  # at 2.5 x 2 x 1.7 mm; 4 bytes a row
+        ("tasks", (9, 41, 9), (8, 27, 16), 1 + 11 * 2 / 9),  # filled up to a window
+        ("classes", (37, 41, 30), (23, 27, 17), 1),
+    ],
+)
+def test_what_is_reckoned_with_is_the_prepared_scan(network, shape, size, result, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Work, "away", lambda self, *_: seen.append(self) or frozenset())
+    predictor = Predictor(Tiny(NETWORKS[network]), max_ram=1e3)
+    volume = scan(shape, len(predictor.config.preprocessing.channels))
+    _, image = predictor.prepare(volume)
+    assert tuple(map(max, image.shape[1:], predictor.config.preprocessing.window)) == size
+    assert [(work.shape, work.size) for work in seen] == [(shape, size)]
+    assert seen[0].result == pytest.approx(result)
+
+
 def test_the_quickest_form_that_fits_is_taken():
     bound = Bound(0, 10**8, 10**9)
     peaks = [LARGE.peak(bound, form) for form in _FORMS]
