@@ -33,6 +33,7 @@ from mots_pretrained.memory import Scratch, give_back
 from mots_pretrained.weights.fingerprint import weights_sha256
 
 _SMALL = 1 << 20  # voxels of a window: the shipped networks' have 0.4 million, the paper's 4.2
+_LARGE = 1 << 25  # voxels of a prepared scan: 128 MiB
 
 
 class Predictor:
@@ -160,13 +161,17 @@ class Predictor:
         """Read a scan and bring it to the contract, for `segment`: two steps of one call.
 
         Returns:
-            The scan, and ``(C, D, H, W)``, or a stream of its planes where memory is bounded.
+            The scan, and ``(C, D, H, W)``, or a stream of its planes where memory is bounded and
+            for a large CT on a processor, whose windows take far longer than the planes.
         """
         if self.bound is not None:
             give_back()  # what the scan before has left
         volume = read_scan(scan)
-        make = PlaneStream if "image" in self._away(volume) else preprocess
-        return volume, make(volume, self.config.preprocessing)
+        contract = self.config.preprocessing
+        large = math.prod(contract_shape(volume, contract)) > _LARGE
+        streamed = large and self.device.type == "cpu" and contract.intensity == "ct"
+        make = PlaneStream if streamed or "image" in self._away(volume) else preprocess
+        return volume, make(volume, contract)
 
     def prepared(
         self,

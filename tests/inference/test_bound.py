@@ -14,9 +14,11 @@ from torch import nn
 
 from mots_pretrained.config import EncoderConfig, ModelConfig, Preprocessing
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.preprocess import PlaneStream
 from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
+from mots_pretrained.inference import predictor as module
 from mots_pretrained.inference.bound import _FORMS, Bound, Work
 
 CONTRACT = Preprocessing(spacing=(4.0, 3.0, 3.0), window=(8, 16, 16), patch=(8, 16, 16))
@@ -105,6 +107,19 @@ def test_what_is_reckoned_with_is_the_prepared_scan(network, shape, size, result
     assert tuple(map(max, image.shape[1:], predictor.config.preprocessing.window)) == size
     assert [(work.shape, work.size) for work in seen] == [(shape, size)]
     assert seen[0].result == pytest.approx(result)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_large_ct_is_prepared_as_its_windows_come(network, monkeypatch):
+    config = NETWORKS[network]
+    volume = scan((37, 41, 30), len(config.preprocessing.channels))
+    predictor = Predictor(Tiny(config))
+    plain = predictor(volume)
+    monkeypatch.setattr(module, "_LARGE", 1000)
+    _, image = predictor.prepare(volume)
+    assert isinstance(image, PlaneStream) == (network == "tasks")  # z-scores need floats anyway
+    np.testing.assert_array_equal(predictor(volume).labels, plain.labels)
+    assert len(np.unique(plain.labels)) > 2
 
 
 def test_the_quickest_form_that_fits_is_taken():
