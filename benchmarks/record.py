@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from mots_pretrained.evaluation.table import machine, write_lines
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 RESULTS = Path(__file__).parent / "results"
 """Folder of the CSV files."""
@@ -40,6 +43,14 @@ def least(runs: list[dict[str, float]]) -> dict[str, float]:
 def forget_peak() -> None:
     """Start measuring the peak of memory anew (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def give_freed_back() -> None:
+    """Have glibc give arrays of a megabyte back when they are freed, so that peaks are of use."""
+    mallopt = ctypes.CDLL("libc.so.6").mallopt
+    settings = ((_M_MMAP_THRESHOLD, 1 << 20), (_M_TRIM_THRESHOLD, 1 << 20))
+    if not all(mallopt(name, value) for name, value in settings):
+        raise OSError("glibc did not take the settings of its allocator")
 
 
 def memory_gib(kind: str = "VmHWM") -> float:

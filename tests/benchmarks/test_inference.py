@@ -13,20 +13,25 @@ from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom import torso
 
 
-def test_four_windows_cover_a_part_alone(script):
-    places, part = script.four_windows((200, 512, 512), (64, 256, 256))
+@pytest.fixture
+def arms(bench):
+    return bench("inference_arms")
+
+
+def test_four_windows_cover_a_part_alone(arms):
+    places, part = arms.four_windows((200, 512, 512), (64, 256, 256))
     assert len(places) == 4
     assert [p.stop - p.start for p in part] == [64, 384, 384]
     assert min(places) == tuple(p.start for p in part) == (68, 64, 64)
-    assert script.four_windows((75, 137, 137), (48, 96, 96))[0] == [(1, 20, 20), (25, 20, 20)]
-    assert script.four_windows((48, 96, 96), (48, 96, 96))[0] == [(0, 0, 0)]
+    assert arms.four_windows((75, 137, 137), (48, 96, 96))[0] == [(1, 20, 20), (25, 20, 20)]
+    assert arms.four_windows((48, 96, 96), (48, 96, 96))[0] == [(0, 0, 0)]
 
 
-def test_agreement_is_dice_over_the_voxels_of_all_masks(script):
+def test_agreement_is_dice_over_the_voxels_of_all_masks(arms):
     a = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
     b = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
-    assert script.agreement(a, b) == pytest.approx(2 * 2 / (4 + 3))
-    assert script.agreement(a[2:], b[2:]) == 1
+    assert arms.agreement(a, b) == pytest.approx(2 * 2 / (4 + 3))
+    assert arms.agreement(a[2:], b[2:]) == 1
 
 
 def test_lines_say_what_was_reckoned_and_what_is_compared(script):
@@ -61,18 +66,19 @@ def test_throughput_is_told_with_and_without_start_up(bench):
 
 
 @pytest.mark.long
-def test_an_arm_runs_in_a_process_of_its_own(script, tmp_path):
+def test_an_arm_runs_in_a_process_of_its_own(arms, tmp_path):
     """On a scan of two windows; of the loop these are all that is run, with eight mirrors each."""
     scan = torso(5, domain="liver", shape=(24, 48, 72), spacing=(8.0, 6.0, 6.0), focus="liver")
     volume = Volume.with_spacing(scan.image.round().astype(np.int16), scan.spacing)
-    write_like(tmp_path / "scan.nii.gz", volume.array, volume, dtype=np.int16)
+    write_like(tmp_path / arms.SCAN, volume.array, volume, dtype=np.int16)
 
-    def run(arm: str) -> dict[str, float]:
-        words = [sys.executable, script.__file__, "--quick", "--child", arm, "shipped", "float32"]
-        return json.loads(subprocess.check_output([*words, str(tmp_path)], text=True))
+    def run(arm: str, *more: str) -> dict[str, float]:
+        words = [sys.executable, arms.__file__, "--quick", arm, "shipped", "float32"]
+        return json.loads(subprocess.check_output([*words, str(tmp_path), *more], text=True))
 
     told = {arm: run(arm) for arm in ("ours", "one window", "plain loop", "monai", "ours, bounded")}
-    assert all(each["peak_gib"] > 0 for each in told.values())
+    assert all(each["peak_kept_gib"] > 0 for each in told.values())
+    assert [*run("plain loop", "--memory")] == ["peak_gib"]
     assert told["monai"]["agreement_with_ours_float32"] > 0.95  # its windows lie elsewhere
     assert told["ours, bounded"]["agreement_with_ours_float32"] > 0.99
     loop = told["plain loop"]
