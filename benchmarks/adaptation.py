@@ -39,6 +39,7 @@ from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.metrics import dice
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.training.finetune import finetune
+from mots_pretrained.training.machine import prepare_machine
 from mots_pretrained.training.recipe import Recipe
 
 ADDED = ("aorta", "gallbladder")
@@ -331,7 +332,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny phantoms, few steps")
     parser.add_argument("--results", default=str(record.RESULTS), help="folder of the CSV")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    prepare_machine("cpu", threads=given.threads)
     short = (2, 20) if given.quick else (given.steps, 2500)
     bench = Bench(given.model, *short, quick=given.quick)
     path = Path(given.results) / f"adaptation{'_quick' if given.quick else ''}.csv"

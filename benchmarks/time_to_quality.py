@@ -39,6 +39,7 @@ from mots_pretrained.evaluation.table import COLUMNS, Line, machine, read_lines,
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.report.curves import draw_curves
 from mots_pretrained.training.finetune import AFTER_FIT, patch_stream
+from mots_pretrained.training.machine import prepare_machine
 from mots_pretrained.training.recipe import Recipe
 from mots_pretrained.training.trainer import POWER, default_rate
 
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny phantoms, a few steps")
     parser.add_argument("--results", default=str(record.RESULTS), help="folder of the CSV")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    prepare_machine("cpu", threads=given.threads)
     minutes = 0.01 if given.quick else given.minutes
     contract = mots.MOTSBackbone.from_pretrained(given.model).config.preprocessing
     few = 2 if given.quick else 4
