@@ -189,7 +189,7 @@ SETTINGS = {
     "docs/hub.md": ["Dice over 0.999", "bfloat16 by 0.25", "may deviate by 0.001"],  # tests hold it
     "docs/report.md": ["0.45 pixels"],
     "docs/predict.md": [
-        *("0.45 pixels", "below 6 GB", "about 0.5 GB of planes"),  # chosen in the code
+        *("0.45 pixels", "below 6 GB", "about 0.5 GB of planes", "128 MiB"),  # chosen in the code
         "this is 2 GB in memory",  # 11 x 100 million halves
         "a Dice above 0.99",  # a test holds it
     ],
