@@ -47,10 +47,18 @@ def test_lines_say_what_was_reckoned_and_what_is_compared(script):
     loop = "plain loop, float32, 2 threads"
     assert by[f"{loop}, reckoned from the windows run", "reckoned_seconds"] == 90
     assert by[loop, "peak_gib_above"] == 1.25
-    ours = "ours, float32, 2 threads"
-    assert by[ours, "times_as_long_as_monai"] == pytest.approx(0.6667)
-    assert by[ours, "times_as_long_as_ours, one task"] == pytest.approx(1.0526)
+    assert by["ours, one task, float32, 2 threads", "peak_above_as_share_of_plain_loop"] == 0.08
     assert {row["row"] for row in rows} == {"paper, 512x512x200"}
+    del found["plain loop"]["peak_gib"]  # it failed
+    rows = script.rows_of(found, "paper", "float32", (200, 512, 512), 2)
+    assert "peak_above_as_share_of_plain_loop" not in {row["metric"] for row in rows}
+
+
+def test_how_many_times_as_long_is_the_median_of_the_turns(script):
+    ours = [{"seconds": s} for s in (12.0, 11.0, 10.5)]
+    others = [{"seconds": 6.0}, {"failed": 1.0}, {"seconds": 10.0}, {"seconds": 1.0}]
+    assert script.times_as_long(ours, others) == pytest.approx((2.0 + 1.05) / 2)
+    assert script.times_as_long(ours, others[1:2]) is None
 
 
 def test_throughput_is_told_with_and_without_start_up(bench):
