@@ -42,12 +42,11 @@ from statistics import median
 
 import inference_arms
 import numpy as np
-from inference_arms import ARMS, NETWORKS, PRECISIONS, SCAN
+from inference_arms import ARMS, NETWORKS, PRECISIONS, SCAN, Size
 from record import least, write
 
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom import torso
-from mots_pretrained.shapes import Size
 
 SHAPE, SPACING = (200, 512, 512), (1.5, 0.8, 0.8)  # voxels and mm along (D, H, W)
 

@@ -28,8 +28,9 @@ from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.resample import resample
 from mots_pretrained.inference import Prediction, Predictor
 from mots_pretrained.networks import build, load
-from mots_pretrained.shapes import Size
 from mots_pretrained.training.machine import keep_freed_memory
+
+Size = tuple[int, int, int]
 
 NETWORKS = ("shipped", "paper")
 PRECISIONS = ("float32", "bfloat16")
