@@ -162,6 +162,7 @@ from mots_pretrained.stages import forget_peak
 torch.set_num_threads(1)
 resample.CHUNK = 1 << 20  # of so small a scan it would be nearly all
 bound.VOXELS_AT_ONCE = predictor.VOXELS_AT_ONCE = 1 << 18
+predictor._LARGE = 1 << 40  # a whole image lies in memory, unless the form says otherwise
 contract = Preprocessing(spacing=(2.0, 1.0, 1.0), window=(16, 64, 64), patch=(16, 64, 64))
 
 class Net(nn.Module):
