@@ -22,10 +22,10 @@ Agreement is the Dice over the voxels of all masks together: one of a few voxels
 keeps counts for these few.
 
 Memory is measured in one more process, where what is freed goes back to the system at once: the
-peak is then what was in use together, and the same in every run. "above" is what that is above a
-process that computes one window alone. While times are measured the allocator keeps what is freed,
-as the commands have it; the peak of that, `peak_kept_gib`, lies higher, and by a share that differs
-by half a GiB between equal runs at the paper's size.
+peak is then what was in use together, equal in every run to 0.03 GiB. "above" is what that is above
+a process that computes one window alone. While times are measured the allocator keeps what is
+freed, as the commands have it; the peak of that, `peak_kept_gib`, lies higher, and at the paper's
+size equal runs differ by up to a GiB.
 """
 
 from __future__ import annotations

@@ -165,9 +165,9 @@ def plain_loop(
     one = looped / len(places) * count + after
     if not check:
         return {}
-    ours = Predictor(net, tasks=["liver"], flips=True, precision=precision, probabilities=True)
+    made = Predictor(net, tasks=["liver"], flips=True, precision=precision, probabilities=True)
     inside = (slice(None), *part)
-    check = ours.prepared(image[inside].numpy()).probabilities
+    own = made.prepared(image[inside].numpy()).probabilities
     return {
         "peak_kept_gib": peak,
         "windows": count,
@@ -175,7 +175,7 @@ def plain_loop(
         "reckoned_seconds_one_task": one,
         "reckoned_seconds": one * len(net.config.tasks),
         "voxels_found": int(masks.sum()),
-        "largest_difference_on_the_windows_run": float(np.abs(average[inside] - check).max()),
+        "largest_difference_on_the_windows_run": float(np.abs(average[inside] - own).max()),
     }
 
 

@@ -88,12 +88,7 @@ def test_every_form_gives_the_same_to_the_bit(form, network, flips, shape, monke
 @pytest.mark.parametrize(
     ("network", "shape", "size", "result"),
     [
-        (
-            "tasks",
-            (37, 41, 30),
-            (23, 27, 17),
-            1 + 11 * 4 / 30,
-        ),  # at 2.5 x 2 x 1.7 mm; 4 bytes a row
+        ("tasks", (37, 41, 30), (23, 27, 17), 1 + 11 * 4 / 30),  # 4 bytes a row of 30
         ("tasks", (9, 41, 9), (8, 27, 16), 1 + 11 * 2 / 9),  # filled up to a window
         ("classes", (37, 41, 30), (23, 27, 17), 1),
     ],
