@@ -58,7 +58,7 @@ def one_after_the_other(folder: Path, out: Path) -> None:
     from mots_pretrained.training.machine import prepare_machine
 
     prepare_machine("cpu")
-    predictor = Predictor(load("transdodnet.phantom"), device="cpu")
+    predictor = Predictor(load("transdodnet.phantom"), device="cpu", batch=None)  # as the command
     for scan in find_scans([folder], 1) if any(folder.iterdir()) else ():
         try:
             found = predictor(scan.images[0])

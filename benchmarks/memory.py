@@ -4,9 +4,10 @@
     python benchmarks/memory.py --bounded       # 512x512x1000 at the paper's contract, below 6 GB
 
 Each setting runs in a process of its own. The network computes the first window only and its result
-stands for all others, since every window needs the same memory and time is not asked for; where a
-bounded result is compared with an unbounded one, it is that of zeros, and the window's own values
-are added to it.
+stands for all others, since every window needs the same memory and time is not asked for. Where a
+bounded result is compared with an unbounded one, that result is of zeros, and the window's own
+values are added to it; and the first twenty windows are computed, their results dropped, since a
+heap that keeps what is freed may grow over some windows.
 """
 
 from __future__ import annotations
@@ -35,21 +36,35 @@ CONTRACTS = {
     "paper": "the paper's size, 1.5 x 0.8 x 0.8 mm, windows 64x256x256",
 }
 LONG, SHORT = (1000, 512, 512), (24, 512, 512)
+COMPUTED = 20  # windows of a bounded prediction, where it is measured
 TASKS = {"1 category": ["spleen"], "11 categories": None}
 
 
 class FirstWindow(nn.Module):
     """Computes one window, and repeats its result for all that follow."""
 
-    def __init__(self, net: nn.Module, *, moved: bool = False) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net, self.config, self.known, self.moved = net, net.config, None, moved
+        self.net, self.config, self.known = net, net.config, None
 
     def forward(self, image: Tensor, tasks: list[str]) -> Tensor:
         if self.known is None:
-            first = torch.zeros_like(image) if self.moved else image
-            self.known = self.net(first, tasks=tasks)
-        return self.known + image[:, :, None] if self.moved else self.known
+            self.known = self.net(image, tasks=tasks)
+        return self.known
+
+
+class MovedWindow(FirstWindow):
+    """Adds to every window the result of zeros; computes some windows for the memory alone."""
+
+    def __init__(self, net: nn.Module, *, computed: int) -> None:
+        super().__init__(net)
+        self.left = computed
+
+    def forward(self, image: Tensor, tasks: list[str]) -> Tensor:
+        if self.left:
+            self.net(image, tasks=tasks)
+            self.left -= 1
+        return super().forward(torch.zeros_like(image), tasks) + image[:, :, None]
 
 
 def measure(contract: str, tasks: list[str] | None) -> dict[str, float]:
@@ -80,7 +95,7 @@ def measure_bounded(gigabytes: float, shape: tuple[int, int, int], place: str) -
         write_like(path, volume.array, volume, dtype=np.int16)
         del volume
     torch.manual_seed(0)
-    net = FirstWindow(build(ModelConfig()).eval(), moved=True)
+    net = MovedWindow(build(ModelConfig()).eval(), computed=1 if shape == SHORT else COMPUTED)
     forget_peak()
     predictor = Predictor(net, max_ram=gigabytes or None, scratch=place)
     found = predictor(path)

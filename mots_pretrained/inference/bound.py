@@ -107,20 +107,22 @@ class Work:
         reading = max(self.scan, image + resampling)  # the file's own bytes; preparing
         return bound.held + self.scan + max(segmenting, writing, reading) + _REST
 
-    def away(self, bound: Bound, name: str) -> frozenset[str]:
+    def away(self, bound: Bound, name: str, anyway: frozenset[str] = frozenset()) -> frozenset[str]:
         """Return the arrays that are not to lie in memory.
 
         Args:
             bound: What there is.
             name: What the scan is called.
+            anyway: Arrays that are not to, whatever there is.
 
         Raises:
             UserError: If the bound is below what the smallest form takes.
         """
-        for form in _FORMS:
+        forms = [form for form in _FORMS if anyway <= form]
+        for form in forms:
             if self.peak(bound, form) <= bound.limit:
                 return form
-        least = min(self.peak(bound, form) for form in _FORMS)
+        least = min(self.peak(bound, form) for form in forms)
         raise UserError(
             f"{name} needs at least {math.ceil(least / 1e8) / 10:.1f} GB, max_ram (--max-ram) is "
             f"{bound.limit / 1e9:g}: {(bound.held + bound.network) / 1e9:.1f} are the network and "

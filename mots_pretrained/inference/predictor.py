@@ -167,11 +167,8 @@ class Predictor:
         if self.bound is not None:
             give_back()  # what the scan before has left
         volume = read_scan(scan)
-        contract = self.config.preprocessing
-        large = math.prod(contract_shape(volume, contract)) > _LARGE
-        streamed = large and self.device.type == "cpu" and contract.intensity == "ct"
-        make = PlaneStream if streamed or "image" in self._away(volume) else preprocess
-        return volume, make(volume, contract)
+        make = PlaneStream if "image" in self._away(volume) else preprocess
+        return volume, make(volume, self.config.preprocessing)
 
     def prepared(
         self,
@@ -266,10 +263,14 @@ class Predictor:
 
     def _away(self, volume: Volume) -> frozenset[str]:
         """Return what of predicting a scan does not lie in memory."""
-        if self.bound is None:
-            return frozenset()
         contract = self.config.preprocessing
-        depth, height, width = map(max, contract_shape(volume, contract), contract.window)
+        shape = contract_shape(volume, contract)
+        streamed = frozenset[str]()
+        if math.prod(shape) > _LARGE and self.device.type == "cpu" and contract.intensity == "ct":
+            streamed = frozenset({"image"})
+        if self.bound is None:
+            return streamed
+        depth, height, width = map(max, shape, contract.window)
         scored = contract.intensity != "ct"
         row = volume.shape[2]
         masks = 0 if self.rule.exclusive else self._maps * -(-row // 8) / row  # bytes a voxel
@@ -285,7 +286,7 @@ class Predictor:
             flips=self.flips,
             cleans=self.postprocess,
         )
-        return work.away(self.bound, volume.name)
+        return work.away(self.bound, volume.name, streamed)
 
 
 def _keeping(

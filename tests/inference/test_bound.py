@@ -113,6 +113,8 @@ def test_a_large_ct_is_prepared_as_its_windows_come(network, monkeypatch):
     monkeypatch.setattr(module, "_LARGE", 1000)
     _, image = predictor.prepare(volume)
     assert isinstance(image, PlaneStream) == (network == "tasks")  # z-scores need floats anyway
+    bounded = Predictor(Tiny(config), max_ram=1e3)
+    assert bounded._away(volume) == predictor._away(volume)
     np.testing.assert_array_equal(predictor(volume).labels, plain.labels)
     assert len(np.unique(plain.labels)) > 2
 
@@ -128,6 +130,8 @@ def test_the_quickest_form_that_fits_is_taken():
     assert peaks[2] - peaks[3] == pytest.approx(0.37e9, abs=0.05e9)
     for peak, form in zip(peaks, _FORMS, strict=True):
         assert LARGE.away(dataclasses.replace(bound, limit=peak), "ct") == form
+    anyway = frozenset({"image"})
+    assert LARGE.away(dataclasses.replace(bound, limit=peaks[0]), "ct", anyway) == anyway
     with pytest.raises(UserError, match=r"ct needs at least \d\.\d GB, .*--max-ram.* is 1: 1\.1"):
         LARGE.away(dataclasses.replace(bound, limit=1e9), "ct")
 
