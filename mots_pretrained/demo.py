@@ -46,6 +46,7 @@ class DemoSettings:
         model: Name, folder or Hub repository of a network with tasks.
         steps: Training steps of all pretrained weights, after their head has been fitted; the
             network from random weights gets as many as take the same time.
+        minutes: Of training pretrained weights at most, so that a slow machine does fewer steps.
         fitting: Steps of fitting the head.
         batch: Patches a step.
         training_scans: Phantoms to fine-tune on.
@@ -56,6 +57,7 @@ class DemoSettings:
 
     model: str = "transdodnet.phantom"
     steps: int = 60
+    minutes: float = 2.0
     fitting: int = 2500
     batch: int = 1
     training_scans: int = 4
@@ -198,15 +200,16 @@ class _Run:
 
         self.begin(f"Learning 13 organs from {len(training)} labelled phantoms")
         results: dict[str, Any] = {"training_scans": len(training), "test_scans": len(test)}
-        curves, steps, pictures = {}, self.settings.steps, {}
+        curves, pictures, steps = {}, {}, self.settings.steps
+        limit: float | None = self.settings.minutes
         for start, meaning in STARTS.items():
             self.say(f"   from {meaning}:")
             segmenter = self._segmenter(net, start)
             begun = time.monotonic()
-            history = self._finetune(segmenter, training, steps)
-            seconds = time.monotonic() - begun
-            per_step = max(history.rows[-1].seconds, 1e-3) / history.rows[-1].step
-            steps = max(steps, round(seconds / per_step))  # what the other one has time for
+            history = self._finetune(segmenter, training, steps, limit)
+            seconds, last = time.monotonic() - begun, history.rows[-1]
+            per_step = max(last.seconds, 1e-3) / last.step
+            steps, limit = max(last.step, round(seconds / per_step)), None  # the other's time
             table, pictures[meaning] = self._evaluate(segmenter, test, start)
             segmenter.save_pretrained(self.folder / start)
             self.files[f"{start}/"] = (
@@ -214,7 +217,7 @@ class _Run:
             )
             results[start] = {
                 "minutes": round(seconds / 60, 1),
-                "steps": history.rows[-1].step,
+                "steps": last.step,
                 "head_fitted": history.fitted,
                 **table.as_json(),
             }
@@ -236,7 +239,13 @@ class _Run:
             return Segmenter.from_scratch(net.config, classes=BCV_ORGANS, head="levels")
         return Segmenter.from_pretrained(self.settings.model, classes=BCV_ORGANS, head="levels")
 
-    def _finetune(self, segmenter: Segmenter, training: list[WrittenCase], steps: int) -> History:
+    def _finetune(
+        self,
+        segmenter: Segmenter,
+        training: list[WrittenCase],
+        steps: int,
+        minutes: float | None,
+    ) -> History:
         from mots_pretrained.data.case import read_case
         from mots_pretrained.data.layouts import CaseFiles
         from mots_pretrained.data.layouts.collection import numbered
@@ -261,7 +270,7 @@ class _Run:
 
         own = self.settings
         recipe = Recipe(steps=steps, batch=own.batch, seed=own.seed, fit_steps=own.fitting)
-        history = finetune(segmenter, cases, recipe, run=Run(on_log=tell))
+        history = finetune(segmenter, cases, recipe, run=Run(on_log=tell, max_minutes=minutes))
         if history.fitted is not None:
             self.say(f"   fitting the head took {history.fitted['seconds']:.0f} s of it")
         return history

@@ -20,6 +20,7 @@ from mots_pretrained.config import (
 from mots_pretrained.demo import DemoSettings, demo
 from mots_pretrained.networks import build, load
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_CATEGORIES
+from mots_pretrained.training.trainer import LOG_EVERY
 
 TINY = ModelConfig(
     encoder=EncoderConfig(depth=10, stem_width=4, widths=(4, 4, 8, 8)),
@@ -65,6 +66,16 @@ def test_label_maps_lie_on_the_scans_own_grid(done):
     assert found.shape == scan.shape
     assert np.array_equal(found.affine, scan.affine)
     assert found.get_data_dtype() == np.uint8
+
+
+def test_a_slow_machine_does_fewer_steps(model, tmp_path):
+    settings = DemoSettings(
+        model=model, steps=25, minutes=0, fitting=2, training_scans=1, test_scans=1,
+        shape=(32, 48, 48),
+    )  # fmt: skip
+    found = demo(tmp_path / "demo", settings=settings, say=[].append)["finetuning"]
+    assert found["pretrained"]["steps"] == LOG_EVERY  # time is looked at as often
+    assert found["from_scratch"]["steps"] >= LOG_EVERY
 
 
 def test_scores_are_of_known_truths(done):
