@@ -273,6 +273,8 @@ class _Run:
         history = finetune(segmenter, cases, recipe, run=Run(on_log=tell, max_minutes=minutes))
         if history.fitted is not None:
             self.say(f"   fitting the head took {history.fitted['seconds']:.0f} s of it")
+        if minutes is not None and (done := history.rows[-1].step) < steps:
+            self.say(f"   ended after {done} of {steps} steps: {minutes:g} minutes were over")
         return history
 
     def _draw(self, case: WrittenCase, found: dict[str, NDArray[Any]]) -> None:

@@ -73,8 +73,10 @@ def test_a_slow_machine_does_fewer_steps(model, tmp_path):
         model=model, steps=25, minutes=0, fitting=2, training_scans=1, test_scans=1,
         shape=(32, 48, 48),
     )  # fmt: skip
-    found = demo(tmp_path / "demo", settings=settings, say=[].append)["finetuning"]
+    told: list[str] = []
+    found = demo(tmp_path / "demo", settings=settings, say=told.append)["finetuning"]
     assert found["pretrained"]["steps"] == LOG_EVERY  # time is looked at as often
+    assert f"   ended after {LOG_EVERY} of 25 steps: 0 minutes were over" in told
     assert found["from_scratch"]["steps"] >= LOG_EVERY
 
 
