@@ -1,7 +1,8 @@
 """A folder of scans in one run, against each scan in a run of its own, and one after the other.
 
     python benchmarks/cohort.py
-    python benchmarks/cohort.py --quick         # six small scans, to see it run
+    python benchmarks/cohort.py --name cohort_avx2      # another machine's, beside the first
+    python benchmarks/cohort.py --quick                 # six small scans, to see it run
 
 Twenty scans of 160x256x256: a phantom with noise of its own in each; two files are broken and one
 is no CT. Measured are the command line on the folder, the sum of the command line on every scan,
@@ -100,8 +101,9 @@ def timed(words: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and write results/cohort.csv."""
+    """Measure and write results/NAME.csv."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="cohort", help="of the CSV")
     parser.add_argument("--count", type=int, default=SCANS, help="scans, at least 6")
     parser.add_argument("--quick", action="store_true", help="six small scans, written nowhere")
     parser.add_argument("--loop", nargs=2, help=argparse.SUPPRESS)
@@ -157,7 +159,7 @@ def main() -> None:
                  "setting": setting} for metric, value in run.items()
             ]  # fmt: skip
     if not options.quick:
-        write("cohort", rows)
+        write(options.name, rows)
     sys.stdout.write(json.dumps({**told, "setting": setting}, indent=2) + "\n")
 
 

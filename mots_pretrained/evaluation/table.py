@@ -25,6 +25,13 @@ COLUMNS = (
 MISSING = "missing"
 """Metric of the line of a case that has a truth but no prediction; it has no value."""
 
+_INSTRUCTIONS = {
+    "amx_bf16": "AMX bf16",
+    "avx512_bf16": "AVX-512 bf16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}  # Linux's flag of each, the newest first
+
 Line = dict[str, str]
 """A line of the table: text by column; columns that it lacks are empty."""
 
@@ -154,12 +161,13 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def machine() -> str:
-    """Name the processor, its cores, the versions that matter, and how busy it is besides."""
-    model = platform.processor() or platform.machine()
+    """Name the processor, its cores, the versions that matter, and how busy it is besides.
+
+    A processor's name is followed by the newest of its vector instructions (Linux on x86), since
+    kinds of the same name can differ threefold by these.
+    """
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if "model name" in x), model)
+    model = _processor(cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else "")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         model = torch.cuda.get_device_name()
@@ -172,6 +180,15 @@ def machine() -> str:
     if hasattr(os, "getloadavg"):
         names.append(f"load {os.getloadavg()[0]:.1f}")
     return ", ".join(names)
+
+
+def _processor(cpuinfo: str) -> str:
+    lines = [line.partition(":")[::2] for line in cpuinfo.splitlines()]
+    told = {key.strip(): value.strip() for key, value in lines}
+    model = told.get("model name") or platform.processor() or platform.machine()
+    flags = told.get("flags", "").split()
+    newest = next((name for flag, name in _INSTRUCTIONS.items() if flag in flags), "")
+    return f"{model} ({newest})" if newest else model
 
 
 def _number(text: str) -> float | None:

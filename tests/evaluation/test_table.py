@@ -2,12 +2,14 @@
 
 import csv
 import math
+import platform
 
 import pytest
 
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.table import (
     COLUMNS,
+    _processor,
     from_lines,
     machine,
     read_lines,
@@ -92,3 +94,22 @@ def test_faults_are_told(tmp_path):
 
 def test_the_machine_is_named_with_its_cores():
     assert " cores" in machine()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("fpu avx avx2 fma", "AMD EPYC (AVX2)"),
+        ("fpu avx2 avx512f avx512bw", "AMD EPYC (AVX-512)"),
+        ("avx512_bf16 avx2 avx512f", "AMD EPYC (AVX-512 bf16)"),
+        ("avx512f amx_bf16 avx512_bf16", "AMD EPYC (AMX bf16)"),
+        ("fpu sse2", "AMD EPYC"),
+    ],
+)
+def test_a_processor_is_named_with_the_newest_of_its_vector_instructions(flags, named):
+    cpu = f"processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: {flags}\n\n"
+    assert _processor(cpu + cpu.replace(": 0", ": 1")) == named
+
+
+def test_a_processor_that_tells_nothing_is_named_by_its_kind():
+    assert _processor("") == (platform.processor() or platform.machine())
