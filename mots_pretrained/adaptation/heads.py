@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.model.backbone import BackboneOutput
+from mots_pretrained.model.blocks import upsample
 from mots_pretrained.shapes import Features
 
 
@@ -33,8 +33,8 @@ class LevelsHead(nn.Module):
     """One hidden layer on the maps of all levels ("hypercolumns", Hariharan et al. 2015).
 
     A linear layer commutes with upsampling: the first layer is applied to each map at the map's
-    own resolution, and its hidden maps are upsampled and added. So the joined map of hundreds of
-    channels never exists at full resolution.
+    own resolution, hidden maps of one resolution are added, and each sum is upsampled once. So the
+    joined map of hundreds of channels never exists at full resolution.
 
     Args:
         widths: Channels of the maps of ``level_maps``.
@@ -51,12 +51,14 @@ class LevelsHead(nn.Module):
     def forward(self, out: BackboneOutput) -> Features:
         """Return logits ``(B, out_channels, D, H/2, W/2)``."""
         maps = level_maps(out)
-        size = maps[0].shape[2:]
-        hidden = self.levels[0](maps[0]) + self.bias[:, None, None, None]
-        for level, x in zip(list(self.levels)[1:], maps[1:], strict=True):
-            hidden = hidden + F.interpolate(
-                level(x), size=size, mode="trilinear", align_corners=False
-            )
+        sums: dict[torch.Size, Tensor] = {}
+        for level, x in zip(self.levels, maps, strict=True):
+            size = x.shape[2:]
+            sums[size] = sums[size] + level(x) if size in sums else level(x)
+        finest, *coarser = sums.values()
+        hidden = finest + self.bias[:, None, None, None]
+        for x in coarser:
+            hidden = hidden + upsample(x, finest.shape[2:])
         return self.last(hidden.relu())
 
 

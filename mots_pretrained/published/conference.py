@@ -6,7 +6,6 @@ import dataclasses
 from typing import cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mots_pretrained.config import (
     DecoderConfig,
@@ -22,7 +21,7 @@ from mots_pretrained.model.backbone import (
     backbone_part,
     check_image,
 )
-from mots_pretrained.model.blocks import convolution
+from mots_pretrained.model.blocks import convolution, upsample
 from mots_pretrained.model.kernel_generator import ConvolutionKernelGenerator
 from mots_pretrained.model.levels import LevelledBackbone
 from mots_pretrained.shapes import Features, Image, Kernels
@@ -155,8 +154,7 @@ class ConferenceDecoder(nn.Module):
         *skips, x = features
         maps: list[Features] = []
         for refine, skip in zip(self.refine, reversed(skips), strict=True):
-            x = F.interpolate(x, scale_factor=2.0, mode="trilinear", align_corners=False)
-            x = refine(x.add_(skip))
+            x = refine(upsample(x, skip.shape[2:]) + skip)
             maps.append(x)
         return [*maps[:-1], self.norm(x)]
 

@@ -12,6 +12,7 @@ from mots_pretrained.model.blocks import (
     activation,
     convolution,
     norm,
+    upsample,
     upsample_in_plane,
 )
 
@@ -109,3 +110,23 @@ def test_upsampling_doubles_the_plane_by_halves() -> None:
     x = torch.randn(2, 3, 4, 5, 6)
     trilinear = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="trilinear")
     torch.testing.assert_close(upsample_in_plane(x), trilinear, rtol=0, atol=1e-6)
+
+
+def test_upsampling_by_matrices_repeats_ends_and_divides_between_voxels() -> None:
+    row = torch.tensor([0.0, 4.0]).view(1, 1, 1, 1, 2)
+    found = upsample(row, (2, 1, 8))
+    assert found.shape == (1, 1, 2, 1, 8)
+    expected = torch.tensor([0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0])
+    assert torch.equal(found[0, 0, 1, 0], expected)
+
+
+@pytest.mark.parametrize("size", [(8, 12, 9), (2, 6, 3), (7, 3, 3), (2, 3, 3), (5, 4, 20)])
+def test_upsampling_by_matrices_is_trilinear_with_its_gradient(size: tuple[int, int, int]) -> None:
+    x = torch.randn(2, 3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 3, *size, dtype=torch.float64)
+    found = upsample(x, size)
+    trilinear = F.interpolate(x, size=size, mode="trilinear", align_corners=False)
+    torch.testing.assert_close(found, trilinear, rtol=0, atol=1e-6)
+    (gradient,) = torch.autograd.grad((found * weight).sum(), x)
+    (expected,) = torch.autograd.grad((trilinear * weight).sum(), x)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-5)
