@@ -121,7 +121,7 @@ def noise(shape: tuple[int, int, int]) -> np.ndarray:
 def bounded(limit: float, shape: tuple[int, int, int]) -> list[dict[str, object]]:
     """Compare a bounded prediction with an unbounded one."""
     found = {}
-    with tempfile.TemporaryDirectory(dir=".") as place:
+    with tempfile.TemporaryDirectory() as place:
         for gigabytes in (limit, 0.0):
             words = [sys.executable, __file__, "--child", str(gigabytes), place]
             words += ["--shape", *map(str, shape)]
