@@ -159,6 +159,7 @@ def _bcv_case(wish: _Wish, index: int) -> WrittenCase:
         _case_seed(wish.seed, "bcv", index),
         # BCV's scans are portal venous, of patients with and without lesions.
         domain=("liver", "spleen", "pancreas")[index % 3],
+        phase="portal",
         shape=wish.shape,
         spacing=wish.spacing,
     )

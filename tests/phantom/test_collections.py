@@ -161,6 +161,18 @@ def test_bcv_has_thirteen_organs_and_nothing_else(bcv):
         assert {LABEL["liver"], LABEL["spleen"], LABEL["aorta"]} <= values
 
 
+def test_every_scan_of_bcv_is_portal_venous(tmp_path):
+    for case in write_collection("bcv", tmp_path, cases=5, seed=5, shape=(48, 64, 64)):
+        scan = read_volume(tmp_path / case.images[0]).array
+        label = read_volume(tmp_path / str(case.label)).array
+        veins, aorta = (
+            float(np.median(scan[label == LABEL[name]]))
+            for name in ("portal_and_splenic_vein", "aorta")
+        )
+        assert 0.7 * veins < aorta < 1.3 * veins, case.identifier  # twice in the arterial phase
+        assert veins > 120  # some 42 without contrast
+
+
 def test_bcv_label_gives_what_grows_in_an_organ_to_the_organ():
     row = ["right_kidney", "kidney_tumour", "", "", "kidney_cyst", "left_kidney", "liver_tumour",
            "hepatic_vessel", "pancreas_tumour", "colon", "bone"]  # fmt: skip
