@@ -47,7 +47,10 @@ class Rows:
         with (RESULTS / self.file).open(newline="", encoding="utf-8") as file:
             lines = [x for x in csv.DictReader(file) if self.where.items() <= x.items()]
         assert lines, f"{self.file} has no line of {self.where}"
-        return f"{self.factor * fmean(float(line['value']) for line in lines):.{self.digits}f}"
+        values = [
+            float(line["value"]) for line in lines if line["value"]
+        ]  # absent organs have none
+        return f"{self.factor * fmean(values):.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ def inference(network: str, words: str, arm: str, *, reckoned: bool = False) -> 
             ),
         ),
     )
+
+
+def adapted(table: str, row: str) -> Rows:
+    return Rows("adaptation.csv", {"table": f"adaptation {table}", "row": row, "metric": "dice"})
 
 
 def stored(how: str) -> Rows:
@@ -169,6 +176,27 @@ FIGURES = (
         "docs/adaptation.md",
         "learned the aorta to a Dice of {}",
         (Rows("new_organ.csv", {"row": "one query", "category": "aorta", "metric": "dice"}),),
+    ),
+    *(
+        Figure("docs/finetune.md", f"{words} | {{}} |", (adapted(*where),))
+        for words, where in {
+            "| ` | 4, all organs": ("organs", "head levels"),
+            "patch (one seed) | 4, all organs": ("organs", "all after head levels"),
+            "| ` | 8, all organs": ("incomplete", "all organs"),
+            "| ` | 8, four organs each, drawn at random": ("incomplete", "some organs"),
+            "background | 8, four organs each": ("incomplete", "the rest as background"),
+        }.items()
+    ),
+    Figure(
+        "docs/adaptation.md",
+        "reached a Dice of {} on six others, and the gallbladder {}",
+        tuple(
+            Rows(
+                "adaptation.csv",
+                {"row": "aorta and gallbladder", "category": name, "metric": "dice"},
+            )
+            for name in ("aorta", "gallbladder")
+        ),
     ),
     Figure(
         "hub/backbone.phantom_byol3d/README.md",
