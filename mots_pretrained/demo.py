@@ -201,7 +201,7 @@ class _Run:
         self.begin(f"Learning 13 organs from {len(training)} labelled phantoms")
         results: dict[str, Any] = {"training_scans": len(training), "test_scans": len(test)}
         curves, pictures, steps = {}, {}, self.settings.steps
-        limit: float | None = self.settings.minutes
+        limit = self.settings.minutes
         for start, meaning in STARTS.items():
             self.say(f"   from {meaning}:")
             segmenter = self._segmenter(net, start)
@@ -209,7 +209,8 @@ class _Run:
             history = self._finetune(segmenter, training, steps, limit)
             seconds, last = time.monotonic() - begun, history.rows[-1]
             per_step = max(last.seconds, 1e-3) / last.step
-            steps, limit = max(last.step, round(seconds / per_step)), None  # the other's time
+            # The other has its time: the steps that fit, and no longer if they turn out slower.
+            steps, limit = max(last.step, round(seconds / per_step)), seconds / 60
             table, pictures[meaning] = self._evaluate(segmenter, test, start)
             segmenter.save_pretrained(self.folder / start)
             self.files[f"{start}/"] = (
@@ -244,7 +245,7 @@ class _Run:
         segmenter: Segmenter,
         training: list[WrittenCase],
         steps: int,
-        minutes: float | None,
+        minutes: float,
     ) -> History:
         from mots_pretrained.data.case import read_case
         from mots_pretrained.data.layouts import CaseFiles
@@ -273,8 +274,8 @@ class _Run:
         history = finetune(segmenter, cases, recipe, run=Run(on_log=tell, max_minutes=minutes))
         if history.fitted is not None:
             self.say(f"   fitting the head took {history.fitted['seconds']:.0f} s of it")
-        if minutes is not None and (done := history.rows[-1].step) < steps:
-            self.say(f"   ended after {done} of {steps} steps: {minutes:g} minutes were over")
+        if (done := history.rows[-1].step) < steps:
+            self.say(f"   ended after {done} of {steps} steps: {minutes:.1f} minutes were over")
         return history
 
     def _draw(self, case: WrittenCase, found: dict[str, NDArray[Any]]) -> None:

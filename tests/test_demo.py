@@ -20,6 +20,7 @@ from mots_pretrained.config import (
 from mots_pretrained.demo import DemoSettings, demo
 from mots_pretrained.networks import build, load
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_CATEGORIES
+from mots_pretrained.training.finetune import finetune
 from mots_pretrained.training.trainer import LOG_EVERY
 
 TINY = ModelConfig(
@@ -68,7 +69,16 @@ def test_label_maps_lie_on_the_scans_own_grid(done):
     assert found.get_data_dtype() == np.uint8
 
 
-def test_a_slow_machine_does_fewer_steps(model, tmp_path):
+def test_a_slow_machine_does_fewer_steps_and_the_other_network_has_no_longer(
+    model, tmp_path, monkeypatch
+):
+    limits: list[float] = []
+
+    def noted(segmenter, cases, recipe, *, run):
+        limits.append(run.max_minutes)
+        return finetune(segmenter, cases, recipe, run=run)
+
+    monkeypatch.setattr("mots_pretrained.training.finetune.finetune", noted)
     settings = DemoSettings(
         model=model, steps=25, minutes=0, fitting=2, training_scans=1, test_scans=1,
         shape=(32, 48, 48),
@@ -76,8 +86,10 @@ def test_a_slow_machine_does_fewer_steps(model, tmp_path):
     told: list[str] = []
     found = demo(tmp_path / "demo", settings=settings, say=told.append)["finetuning"]
     assert found["pretrained"]["steps"] == LOG_EVERY  # time is looked at as often
-    assert f"   ended after {LOG_EVERY} of 25 steps: 0 minutes were over" in told
+    assert f"   ended after {LOG_EVERY} of 25 steps: 0.0 minutes were over" in told
     assert found["from_scratch"]["steps"] >= LOG_EVERY
+    assert limits[0] == 0
+    assert round(limits[1], 1) == found["pretrained"]["minutes"]
 
 
 def test_scores_are_of_known_truths(done):
