@@ -154,7 +154,7 @@ class ConferenceDecoder(nn.Module):
         *skips, x = features
         maps: list[Features] = []
         for refine, skip in zip(self.refine, reversed(skips), strict=True):
-            x = refine(upsample(x, skip.shape[2:]) + skip)
+            x = refine(upsample(x, skip.shape[2:]).add_(skip))
             maps.append(x)
         return [*maps[:-1], self.norm(x)]
 

@@ -47,9 +47,7 @@ class Rows:
         with (RESULTS / self.file).open(newline="", encoding="utf-8") as file:
             lines = [x for x in csv.DictReader(file) if self.where.items() <= x.items()]
         assert lines, f"{self.file} has no line of {self.where}"
-        values = [
-            float(line["value"]) for line in lines if line["value"]
-        ]  # absent organs have none
+        values = [float(x["value"]) for x in lines if x["value"]]  # absent organs have none
         return f"{self.factor * fmean(values):.{self.digits}f}"
 
 
