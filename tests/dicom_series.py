@@ -41,6 +41,7 @@ def write_series(
     slope: float | list[float] = 1,
     names: Any = None,
     order: Any = None,
+    entropy: str | None = None,
     **tags: Any,
 ) -> list[Path]:
     """Write one file a slice and return the files, in the order of ``array``.
@@ -58,6 +59,7 @@ def write_series(
         slope: Rescale slope, likewise.
         names: Function from a slice's number to its file's name.
         order: Instance numbers of the slices.
+        entropy: What makes UIDs the same each time.
         tags: Further elements; a list with a value for each slice is spread over them.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,8 +67,12 @@ def write_series(
     count = len(array)
     intercepts = intercept if isinstance(intercept, list) else [intercept] * count
     slopes = slope if isinstance(slope, list) else [slope] * count
+
+    def uid(*of: object) -> str:
+        return generate_uid(entropy_srcs=None if entropy is None else [entropy, *map(str, of)])
+
     study, series, frame = (
-        tags.pop(name, None) or generate_uid()
+        tags.pop(name, None) or uid(name)
         for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
     )
     files = []
@@ -75,7 +81,7 @@ def write_series(
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CTImageStorage
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid(index)
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
         ds.Modality, ds.PatientID, ds.PatientName = "CT", "P1", "Name"
         ds.SeriesNumber, ds.SeriesDescription = 3, "Abdomen"
@@ -98,6 +104,15 @@ def write_series(
         ds.save_as(folder / name, enforce_file_format=True)
         files.append(folder / name)
     return files
+
+
+def damage(file: Path, name: str) -> None:
+    """Give an element of a file a kind of value that DICOM does not have."""
+    element = pydicom.dcmread(file)[name]
+    head = element.tag.group.to_bytes(2, "little") + element.tag.element.to_bytes(2, "little")
+    data = file.read_bytes()
+    assert data.count(head + element.VR.encode()) == 1
+    file.write_bytes(data.replace(head + element.VR.encode(), head + b"TS"))
 
 
 def enhanced(files: list[Path], path: Path, order: list[int]) -> None:

@@ -130,6 +130,9 @@ def find_slices(root: Path) -> Iterator[tuple[Header, Slice]]:
                 found = _slices(dataset, place)
             except (AttributeError, TypeError, ValueError, LookupError):
                 continue  # an image without a place in the patient
+            except Exception as error:  # pydicom decodes an element only when it is asked for
+                _left_out(place, error)
+                continue
             yield from found
 
 
@@ -145,9 +148,13 @@ def _header(archive: Archive, place: Place, pydicom: Any) -> Any:
     except Exception as error:
         if place.member:
             raise UserError(f"{place} cannot be unpacked ({error}); fetch it again") from error
-        reason = getattr(error, "strerror", None) or error
-        warnings.warn(f"{place} cannot be read ({reason}) and is left out", stacklevel=3)
+        _left_out(place, error)
         return None
+
+
+def _left_out(place: Place, error: Exception) -> None:
+    reason = getattr(error, "strerror", None) or error
+    warnings.warn(f"{place} cannot be read ({reason}) and is left out", stacklevel=3)
 
 
 def is_dicom(path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained import __version__
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.dicom_files import Archive
+from mots_pretrained.images.dicom_files import Archive, Place
 from mots_pretrained.images.extra import extra
 from mots_pretrained.images.volume import Volume
 
@@ -50,30 +52,53 @@ def source_headers(volume: Volume) -> list[Any]:
         UserError: If the images lack the UIDs by which results refer to them.
     """
     pydicom = extra("pydicom", "writing DICOM")
-    headers: list[Any] = []
     frame = pydicom.uid.generate_uid()
     step = float(np.linalg.norm(volume.file_affine[:3, 2]))
+    headers: list[Any] = []
     with Archive() as archive:
         for place in dict.fromkeys(one.place for one in volume.series.slices):
             with archive.open(place) as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            header.decode()  # from the file's own characters to those that hold every name
-            header.SpecificCharacterSet = "ISO_IR 192"
-            for name in _UIDS:
-                if not header.get(name):
-                    raise UserError(
-                        f"{place} has no {name}, by which DICOM results refer to it; choose nifti "
-                        "or nrrd"
-                    )
-            for name in _NEEDED:
-                if name not in header:
-                    setattr(header, name, "")
-            header.FrameOfReferenceUID = header.get("FrameOfReferenceUID") or frame
-            header.SliceThickness = header.get("SliceThickness") or step
-            if header.PatientSex not in ("", "F", "M", "O"):
-                header.PatientSex = ""
-            headers.append(header)
+            with refusing_headers(place):  # pydicom decodes an element only when it is asked for
+                headers.append(_completed(header, place, frame, step))
     return headers
+
+
+@contextlib.contextmanager
+def refusing_headers(whose: object) -> Iterator[None]:
+    """Say in one line that headers are damaged, or differ, where a library stumbles over them.
+
+    Raises:
+        UserError: In place of whatever the library raises.
+    """
+    try:
+        yield
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{whose} has headers to which DICOM results can't refer ({reason}); choose nifti or "
+            "nrrd"
+        ) from error
+
+
+def _completed(header: Any, place: Place, frame: str, step: float) -> Any:
+    header.decode()  # from the file's own characters to those that hold every name
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for name in _UIDS:
+        if not header.get(name):
+            raise UserError(
+                f"{place} has no {name}, by which DICOM results refer to it; choose nifti or nrrd"
+            )
+    for name in _NEEDED:
+        if name not in header:
+            setattr(header, name, "")
+    header.FrameOfReferenceUID = header.get("FrameOfReferenceUID") or frame
+    header.SliceThickness = header.get("SliceThickness") or step
+    if header.PatientSex not in ("", "F", "M", "O"):
+        header.PatientSex = ""
+    return header
 
 
 def one_line(name: str, length: int = 64) -> str:

@@ -41,7 +41,16 @@ def read_pixels(slices: Sequence[Slice]) -> Iterator[NDArray[Any]]:
         for one in slices:
             if one.place != place:
                 place, dataset = one.place, _dataset(archive, one.place)
-            yield _rescaled(_decoded(dataset, one, archive), dataset, one)
+            yield _values(dataset, one, archive)
+
+
+def _values(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
+    try:
+        return _rescaled(_decoded(dataset, one, archive), dataset, one)
+    except UserError:
+        raise
+    except Exception as error:  # pydicom decodes an element only when it is asked for
+        raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
 
 
 def _dataset(archive: Archive, place: Place) -> Any:
@@ -64,12 +73,10 @@ def _decoded(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         stored = pixels.pixel_array(dataset, index=one.frame, raw=True)
-    except (RuntimeError, NotImplementedError) as error:
+    except (RuntimeError, NotImplementedError):
         if not syntax.is_compressed:
-            raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
+            raise
         return _by_simpleitk(one, archive, syntax)
-    except Exception as error:
-        raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
     if not syntax.is_compressed and "PixelData" in dataset:
         _check_length(dataset, stored, one)
     if stored.shape != one.size:

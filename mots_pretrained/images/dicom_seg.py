@@ -16,6 +16,7 @@ from mots_pretrained.images.dicom_out import (
     check_dicom,
     on_slices,
     one_line,
+    refusing_headers,
     source_headers,
 )
 from mots_pretrained.images.extra import extra
@@ -56,23 +57,25 @@ def write_dicom_seg(
     patient = headers[0].PatientName
     for header in headers:  # highdicom warns of names without a caret, as anonymisation leaves
         header.PatientName = f"{patient}^" if patient and "^" not in str(patient) else patient
-    result = seg.Segmentation(
-        source_images=headers,
-        pixel_array=_numbered(on_slices(labels, like), like, values, headers),
-        segmentation_type="BINARY",
-        segment_descriptions=segments,
-        series_instance_uid=hd.UID(),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer=PRODUCT,
-        manufacturer_model_name=PRODUCT,
-        software_versions=VERSION,
-        device_serial_number="0",
-        content_description="Automatic segmentation",
-        content_label="SEGMENTATION",
-        series_description=f"Segmentation by {PRODUCT}",
-    )
+    numbered = _numbered(on_slices(labels, like), like, values, headers)
+    with refusing_headers(like.name):
+        result = seg.Segmentation(
+            source_images=headers,
+            pixel_array=numbered,
+            segmentation_type="BINARY",
+            segment_descriptions=segments,
+            series_instance_uid=hd.UID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=PRODUCT,
+            manufacturer_model_name=PRODUCT,
+            software_versions=VERSION,
+            device_serial_number="0",
+            content_description="Automatic segmentation",
+            content_label="SEGMENTATION",
+            series_description=f"Segmentation by {PRODUCT}",
+        )
     result.PatientName = patient
     with replacing_by_name(path) as draft:
         result.save_as(draft)

@@ -84,7 +84,7 @@ def _read_itk(path: Path) -> Callable[[], None]:
 
 
 def _dicom(folder: Path) -> Iterator[Entry]:
-    series = write_series(folder / "sound", world_ramp())
+    series = write_series(folder / "sound", world_ramp(), entropy="corpus")
     true = read_volume(folder / "sound")
     truth = (true.array.transpose(2, 1, 0), true.affine[:, [2, 1, 0, 3]])
     for number, (told, change, wanted) in enumerate(_changes()):

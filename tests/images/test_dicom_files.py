@@ -11,6 +11,7 @@ import pytest
 from dicom_series import (
     assert_same,
     by_simpleitk,
+    damage,
     enhanced,
     voxels,
     write_series,
@@ -65,3 +66,11 @@ def test_files_without_preamble_are_dicom(tmp_path: Path) -> None:
         bare = pydicom.Dataset(dict(ds))
         bare.save_as(path, implicit_vr=True, little_endian=True)
     np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
+
+
+@pytest.mark.parametrize("name", ["Rows", "PixelSpacing", "SeriesNumber", "StudyInstanceUID"])
+def test_an_image_whose_header_is_damaged_is_left_out(tmp_path: Path, name: str) -> None:
+    files = write_series(tmp_path / "ct", voxels())
+    damage(files[5], name)
+    with pytest.warns(UserWarning, match=r"005\.dcm cannot be read .*'TS'.* and is left out"):
+        assert read_volume(tmp_path / "ct").shape[0] == 5

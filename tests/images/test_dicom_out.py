@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_results import VALUES, blobs, labelled, read_contours, read_seg
-from dicom_series import voxels, write_series
+from dicom_series import damage, voxels, write_series
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_volume
@@ -46,6 +46,32 @@ def test_without_uids_nothing_can_refer_to_a_series(tmp_path: Path, name: str) -
             write_segmentation(
                 tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", kind]
             )
+    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+
+
+def test_headers_that_cannot_be_decoded_are_named_in_one_line(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "ct", voxels((4, 12, 14)), PatientAge="042Y")
+    damage(files[1], "PatientAge")
+    volume = read_volume(tmp_path / "ct")
+    for kind in DICOM_FORMATS:
+        with pytest.raises(UserError, match=r"001\.dcm has headers to which .*'TS'"):
+            write_segmentation(
+                tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", kind]
+            )
+    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+
+
+@pytest.mark.parametrize("name", ["StudyInstanceUID", "SOPClassUID"])
+def test_headers_that_differ_are_named_in_one_line(tmp_path: Path, name: str) -> None:
+    files = write_series(tmp_path / "ct", voxels((4, 12, 14)))
+    ds = pydicom.dcmread(files[1])
+    setattr(ds, name, "1.2.3")
+    ds.save_as(files[1])
+    volume = read_volume(tmp_path / "ct")
+    with pytest.raises(UserError, match=r"ct has headers to which .*; choose nifti or nrrd"):
+        write_segmentation(
+            tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", "dicom-seg"]
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["ct"]
 
 

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from dicom_series import (
+    damage,
     voxels,
     write_series,
     zipped,
@@ -114,6 +115,17 @@ def test_damaged_images_are_named_in_one_line(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", voxels())
     files[2].write_bytes(files[2].read_bytes()[:-40])
     with pytest.raises(UserError, match=r"002\.dcm .*fetch it again") as caught:
+        read_volume(tmp_path / "ct")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["BitsStored", "PixelRepresentation", "PixelPaddingValue"])
+def test_elements_of_no_known_kind_are_named_in_one_line(tmp_path: Path, name: str) -> None:
+    files = write_series(tmp_path / "ct", voxels(), PixelPaddingValue=-2000)
+    damage(files[2], name)
+    with pytest.raises(
+        UserError, match=r"002\.dcm is damaged \(.*'TS'.*; fetch it again"
+    ) as caught:
         read_volume(tmp_path / "ct")
     assert "\n" not in str(caught.value)
 
