@@ -257,3 +257,8 @@ def _numbers(value: Any, count: int) -> tuple[float, ...]:
     if len(numbers) != count:
         raise ValueError(f"{count} numbers expected, not {len(numbers)}")
     return numbers
+
+
+def reason_of(error: Exception) -> str:
+    """What a library says of its failure, short and on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained import __version__
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.dicom_files import Archive, Place
+from mots_pretrained.images.dicom_files import Archive, Place, reason_of
 from mots_pretrained.images.extra import extra
 from mots_pretrained.images.volume import Volume
 
@@ -76,10 +76,9 @@ def refusing_headers(whose: object) -> Iterator[None]:
     except (UserError, OSError, MemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{whose} has headers to which DICOM results can't refer ({reason}); choose nifti or "
-            "nrrd"
+            f"{whose} has headers to which DICOM results can't refer ({reason_of(error)}); choose "
+            "nifti or nrrd"
         ) from error
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.dicom_files import Archive, Place, Slice
+from mots_pretrained.images.dicom_files import Archive, Place, Slice, reason_of
 from mots_pretrained.images.extra import extra
 
 _AIR = -1024.0  # HU
@@ -50,7 +50,7 @@ def _values(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
     except UserError:
         raise
     except Exception as error:  # pydicom decodes an element only when it is asked for
-        raise UserError(f"{one.place} is damaged ({_line(error)}); fetch it again") from error
+        raise UserError(f"{one.place} is damaged ({reason_of(error)}); fetch it again") from error
 
 
 def _dataset(archive: Archive, place: Place) -> Any:
@@ -62,7 +62,7 @@ def _dataset(archive: Archive, place: Place) -> Any:
                 dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
             return dataset
     except Exception as error:
-        raise UserError(f"{place} cannot be read ({_line(error)}); fetch it again") from error
+        raise UserError(f"{place} cannot be read ({reason_of(error)}); fetch it again") from error
 
 
 def _decoded(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
@@ -156,7 +156,3 @@ def _padding_as_air(
     edges = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
     values[np.isin(pieces, edges[edges > 0])] = _AIR
     return values
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

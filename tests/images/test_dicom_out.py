@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,15 @@ from mots_pretrained.images.segmentation import (
     FORMATS,
     write_segmentation,
 )
+
+
+def assert_refused(folder: Path, kinds: Iterable[str], why: str) -> None:
+    """Results of the series in ``ct`` are refused in these formats, and nothing is left of them."""
+    volume = read_volume(folder / "ct")
+    for kind in kinds:
+        with pytest.raises(UserError, match=why):
+            write_segmentation(folder, blobs(volume.shape), volume, VALUES, formats=["nifti", kind])
+    assert [path.name for path in folder.iterdir()] == ["ct"]
 
 
 @pytest.mark.parametrize(
@@ -40,25 +50,13 @@ def test_without_uids_nothing_can_refer_to_a_series(tmp_path: Path, name: str) -
         ds = pydicom.dcmread(path)
         del ds[name]
         ds.save_as(path)
-    volume = read_volume(tmp_path / "ct")
-    for kind in DICOM_FORMATS:
-        with pytest.raises(UserError, match=f"has no {name}, by which DICOM results refer to it"):
-            write_segmentation(
-                tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", kind]
-            )
-    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+    assert_refused(tmp_path, DICOM_FORMATS, f"has no {name}, by which DICOM results refer to it")
 
 
 def test_headers_that_cannot_be_decoded_are_named_in_one_line(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", voxels((4, 12, 14)), PatientAge="042Y")
     damage(files[1], "PatientAge")
-    volume = read_volume(tmp_path / "ct")
-    for kind in DICOM_FORMATS:
-        with pytest.raises(UserError, match=r"001\.dcm has headers to which .*'TS'"):
-            write_segmentation(
-                tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", kind]
-            )
-    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+    assert_refused(tmp_path, DICOM_FORMATS, r"001\.dcm has headers to which .*'TS'")
 
 
 @pytest.mark.parametrize("name", ["StudyInstanceUID", "SOPClassUID"])
@@ -67,12 +65,7 @@ def test_headers_that_differ_are_named_in_one_line(tmp_path: Path, name: str) ->
     ds = pydicom.dcmread(files[1])
     setattr(ds, name, "1.2.3")
     ds.save_as(files[1])
-    volume = read_volume(tmp_path / "ct")
-    with pytest.raises(UserError, match=r"ct has headers to which .*; choose nifti or nrrd"):
-        write_segmentation(
-            tmp_path, blobs(volume.shape), volume, VALUES, formats=["nifti", "dicom-seg"]
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+    assert_refused(tmp_path, ["dicom-seg"], "ct has headers to which .*; choose nifti or nrrd")
 
 
 def test_names_in_any_script_are_kept(tmp_path: Path) -> None:
