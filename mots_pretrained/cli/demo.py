@@ -18,7 +18,7 @@ def demo(
     ] = "transdodnet.phantom",
     steps: Annotated[
         int, typer.Option(help="Training steps of all weights after the head is fitted")
-    ] = 60,
+    ] = 20,
     seed: Annotated[int, typer.Option(help="Of phantoms, weights and patches")] = 0,
     json: options.Json = False,
 ) -> None:
