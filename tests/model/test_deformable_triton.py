@@ -1,4 +1,4 @@
-"""Triton's kernels of deformable attention against the plain form, by Triton's interpreter."""
+"""Triton's kernels of deformable attention against the plain form: interpreted, and on a GPU."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from mots_pretrained.model import deformable_attention
 
 # The interpreter is chosen when Triton is imported, so that each check is a process of its own.
 START = """
-import math, torch
+import math, os, torch
 from mots_pretrained.model.deformable_attention import deformable_sum
 from mots_pretrained.model.deformable_triton import triton_sum
 
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 SHAPES = [(3, 5, 4), (2, 2, 3), (1, 2, 1)]
 BATCH, HEADS, QUERIES, CHANNELS = 1, 2, 35, 3
 # more queries than a block, channels of no power of two
@@ -30,7 +31,7 @@ def inputs(dtype, values_dtype=None):
     locations = torch.rand(*place, 3, generator=generator, dtype=dtype) * 1.5 - 0.25
     locations[0, 0, 0, 0, 0] = 1e6  # far outside
     weights = torch.randn(*place, generator=generator, dtype=dtype)
-    return values.to(values_dtype or dtype), locations, weights
+    return [made.to(DEVICE) for made in (values.to(values_dtype or dtype), locations, weights)]
 
 def both(made):
     found = []
@@ -59,25 +60,43 @@ for ours, plain in both(inputs(torch.float64)):
 SHAPES, QUERIES, HEADS = [(2, 3, 2)], 2, 1
 values, locations, weights = inputs(torch.float64)
 leaves = values[:1], locations[:1, :, :, :1, :1] , weights[:1, :, :, :1, :1]
-leaves[1].copy_(torch.rand(leaves[1].shape).double() * 0.8 + 0.11)
+leaves[1].copy_(torch.rand(leaves[1].shape) * 0.8 + 0.11)
 torch.autograd.gradcheck(
     lambda v, l, w: triton_sum(v, SHAPES, l, w, heads=1),
     [leaf.contiguous().requires_grad_() for leaf in leaves], eps=1e-7, atol=1e-6,
+    nondet_tol=1e-12,  # a GPU adds in any order
 )
 """,
 }
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+TRITON = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed"
+)
+
+
+def assert_equal_to_the_plain_form(check, **chosen):
+    # The plain form is what MOTS_TRITON=0 leaves on a GPU; triton_sum is called by its name.
+    settings = {**os.environ, **chosen, "MOTS_TRITON": "0"}
+    words = [sys.executable, "-c", START + CHECKS[check]]
+    done = subprocess.run(words, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@TRITON
 @pytest.mark.parametrize(
     "check",
     [pytest.param(name, marks=[pytest.mark.long] if k else []) for k, name in enumerate(CHECKS)],
 )
 def test_it_equals_the_plain_form_with_all_gradients(check):
-    settings = {**os.environ, "TRITON_INTERPRET": "1"}
-    words = [sys.executable, "-c", START + CHECKS[check]]
-    done = subprocess.run(words, env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert_equal_to_the_plain_form(check, TRITON_INTERPRET="1")
+
+
+@TRITON
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+@pytest.mark.parametrize("check", CHECKS)
+def test_compiled_it_does_so_on_a_gpu(check):
+    assert_equal_to_the_plain_form(check, TRITON_INTERPRET="0")
 
 
 def test_it_is_for_cuda_alone(monkeypatch):
