@@ -12,7 +12,7 @@ from settings import SETTINGS
 from tables import Row, Table
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.evaluation.compare import compare
+from mots_pretrained.evaluation.compare import Difference, compare
 from mots_pretrained.evaluation.results import Results, Spread, aligned, shown
 from mots_pretrained.networks import build
 from mots_pretrained.published.table9 import method_scores, table9_text
@@ -89,6 +89,17 @@ def pairs_text(table: Table, results: LongTable) -> str:
     found = {name: scores for name, scores in found.items() if scores.cases}
     lines = [[a, *(difference_text(found[a], found[b], a == b) for b in found)] for a in found]
     return aligned([["row", *found], *lines])
+
+
+def differences(table: Table, results: LongTable) -> dict[str, Difference]:
+    """Return how much more the final row's mean Dice is than each other's, by both names."""
+    final = results.results(table.final).by_case("dice")
+    others = {row.name: results.results(row.name).by_case("dice") for row in table.rows}
+    return {
+        f"{table.final} - {name}": compare(final, scores)[-1]
+        for name, scores in others.items()
+        if name != table.final and final.keys() & scores.keys()
+    }
 
 
 def difference_text(

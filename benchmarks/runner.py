@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Protocol
 
 from long_table import LongTable
-from printed import by_category_text, elsewhere_text, pairs_text, parameters, table_text
+from printed import (
+    by_category_text,
+    differences,
+    elsewhere_text,
+    pairs_text,
+    parameters,
+    table_text,
+)
 from settings import SETTINGS
 from tables import Row, Table
 from trial import WORK, name_of, recipe_of, scored, trained
@@ -224,8 +231,10 @@ class TableBench:
         )
 
     def show(self) -> None:
-        """Print the table."""
+        """Print the table, and keep in its CSV how far the final row is ahead of each other."""
         _print(self.table, self.results)
+        for names, found in differences(self.table, self.results).items():
+            self.results.compared(names, found)
 
 
 def _print(table: Table, results: LongTable) -> None:

@@ -119,6 +119,10 @@ def test_a_table_is_printed_with_intervals_and_the_papers_columns(bench, tmp_pat
     assert head.split() == ["row", "Mode-A", "Mode-B"]
     assert a.split() == ["Mode-A", "+20.00", "[+20.00,", "+20.00]*"]
     assert b.split() == ["Mode-B", "-20.00", "[-20.00,", "-20.00]*"]
+    [(names, found)] = printed.differences(modes, again).items()
+    assert names == "Mode-A - Mode-B"
+    assert found.difference == pytest.approx(0.2)
+    assert found.cases == 2
 
 
 def test_lines_of_two_processes_both_stay(bench, tmp_path: Path) -> None:
@@ -137,7 +141,9 @@ def test_a_whole_list_runs_at_the_smoke_setting(bench, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = read(tmp_path / "results" / "table09_smoke_phantom.csv")
     rows = [row.name for row in table(bench, 9).rows]
-    assert list(dict.fromkeys(line["row"] for line in lines)) == rows
+    assert list(dict.fromkeys(x["row"] for x in lines if x["table"] == "table09")) == rows
+    ahead = [x["row"] for x in lines if (x["table"], x["metric"]) == ("table09 compared", "low")]
+    assert ahead == [f"TransDoDNet - {row}" for row in rows if row != "TransDoDNet"]
     for row in rows:
         mine = [x for x in lines if x["row"] == row and x["table"] == "table09"]
         for metric in ("dice", "hd", "hd95_published"):
