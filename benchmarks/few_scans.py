@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 import mots_pretrained as mots
 from mots_pretrained.data.case import Case, make_case
 from mots_pretrained.evaluation.compare import Difference, compare
-from mots_pretrained.evaluation.results import Results, ScoredCase
+from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.inference.network import Network
 from mots_pretrained.phantom.collections import write_collection
@@ -69,13 +67,4 @@ def scored(network: Network, cases: Sequence[Case]) -> Results:
 
 def difference(first: Results, second: Results) -> Difference:
     """Compare the mean Dice of two ways over cases, of each the mean over seeds."""
-    return compare(_means(first.cases), _means(second.cases))[-1]
-
-
-def _means(cases: Sequence[ScoredCase]) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], list[float]] = {}
-    for case in cases:
-        for category, scores in case.scores.items():
-            if scores["dice"] is not None:
-                found.setdefault((case.name, category), []).append(scores["dice"])
-    return {key: float(np.mean(values)) for key, values in found.items()}
+    return compare(first.by_case(), second.by_case())[-1]

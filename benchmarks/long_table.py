@@ -145,7 +145,7 @@ class LongTable:
             self._write([*self.lines, *lines])
 
     def compared(self, row: str, found: Difference) -> None:
-        """Write the difference of two rows, in place of an earlier one."""
+        """Write the difference of two rows, in place of an earlier one unless it is the same."""
         of = {"table": self.table + COMPARED, "row": row, "setting": self.setting}
         new: list[Line] = [
             of | {"metric": metric, "value": str(getattr(found, metric)), "machine": machine()}
@@ -153,8 +153,10 @@ class LongTable:
         ]
         with locked(self.path.parent, wait=True):
             self.read()
-            kept = [x for x in self.lines if any(x[key] != value for key, value in of.items())]
-            self._write([*kept, *new])
+            old = [x for x in self.lines if of.items() <= x.items()]
+            if [(x["metric"], x["value"]) for x in old] != [(x["metric"], x["value"]) for x in new]:
+                kept = [x for x in self.lines if not of.items() <= x.items()]
+                self._write([*kept, *new])
 
     def _write(self, lines: Sequence[Line]) -> None:
         self.lines = [dict.fromkeys(COLUMNS, "") | line for line in lines]

@@ -123,6 +123,14 @@ def test_a_table_is_printed_with_intervals_and_the_papers_columns(bench, tmp_pat
     assert names == "Mode-A - Mode-B"
     assert found.difference == pytest.approx(0.2)
     assert found.cases == 2
+    again.compared(names, found)
+    written = path.read_bytes()
+    later = bench("long_table").LongTable(path, "table08", "here")
+    later.compared(names, found)
+    assert path.read_bytes() == written  # printing a table again leaves its file as it is
+    later.compared(names, replace(found, difference=0.1))
+    ahead = [x["value"] for x in read(path) if x["metric"] == "difference"]
+    assert ahead == ["0.1"]
 
 
 def test_lines_of_two_processes_both_stay(bench, tmp_path: Path) -> None:

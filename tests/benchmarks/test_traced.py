@@ -78,9 +78,7 @@ class MeanDice:
     table: str = "table09"
 
     def shown(self) -> str:
-        wanted = self.table, self.row
-        lines = [x for x in lines_of(TABLE9) if (x["table"], x["row"]) == wanted]
-        return f"{fmean(means(from_lines(lines)).values()):.2f}"
+        return f"{fmean(means(from_lines(of_table9(self.row, self.table))).values()):.2f}"
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,11 @@ class Seeds:
     row: str
 
     def shown(self) -> str:
-        wanted = "table09", self.row
-        return str(len({x["seed"] for x in lines_of(TABLE9) if (x["table"], x["row"]) == wanted}))
+        return str(len({line["seed"] for line in of_table9(self.row)}))
+
+
+def of_table9(row: str, table: str = "table09") -> list[dict[str, str]]:
+    return [x for x in lines_of(TABLE9) if (x["table"], x["row"]) == (table, row)]
 
 
 def ahead_of(row: str) -> tuple[Rows, ...]:
