@@ -204,9 +204,14 @@ class Segmenter(Pretrained):
             # Several channels are no CT's; MRI has no unit, so its channels are z-scored.
             numbered = tuple(f"channel_{i}" for i in range(channels))
             contract = dataclasses.replace(contract, channels=numbered, intensity="zscore")
-        # Other classes in other scans: neither volumes nor thresholds hold for them.
+        # Other classes in other scans: neither label values, volumes nor thresholds hold for them.
         kept = dataclasses.replace(
-            config, architecture="segmenter", classes=names, seen_volumes=(), thresholds={}
+            config,
+            architecture="segmenter",
+            classes=names,
+            class_values=(),
+            seen_volumes=(),
+            thresholds={},
         )
         return cls(
             dataclasses.replace(

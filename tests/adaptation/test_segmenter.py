@@ -9,7 +9,7 @@ from small_networks import SIZE, SMALLEST, small
 
 from mots_pretrained.adaptation.segmenter import Segmenter, drop_transformer
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.networks import build, load
+from mots_pretrained.networks import build, create_model, load
 
 SOURCES = ["transdodnet", "dodnet", "backbone", "dodnet_conference"]
 
@@ -77,6 +77,22 @@ def test_a_new_head_replaces_an_old_one(hybrid: Path, tmp_path: Path) -> None:
     assert again.head.weight.shape[0] == 5
     assert again.surgery is not None
     assert again.surgery.dropped == ("head.bias", "head.weight")
+
+
+@pytest.mark.parametrize("classes", [("lesion",), ("lesion", "cyst"), ("a", "b", "c")])
+def test_a_new_head_has_label_values_of_its_own(
+    hybrid: Path, tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    first = Segmenter.from_pretrained(hybrid, classes=("spleen", "liver"))
+    first.config = dataclasses.replace(first.config, class_values=((1,), (6, 7)))
+    first.save_pretrained(tmp_path / "first")
+    model = Segmenter.from_pretrained(tmp_path / "first", classes=classes)
+    expected = {name: (number,) for number, name in enumerate(classes, 1)}
+    assert model.config.label_values == expected
+    assert Segmenter.from_scratch(first.config, classes=classes).config == model.config
+    made = create_model(tmp_path / "first", True, num_classes=1 + len(classes))
+    assert list(made.config.label_values.values()) == [*expected.values()]
+    assert Segmenter.from_pretrained(tmp_path / "first").config == first.config  # whole
 
 
 @pytest.mark.parametrize("whole", [False, True])
