@@ -56,7 +56,7 @@ class Watch:
 
     Args:
         trainer: Training of a segmenter.
-        cases: Cases held out; with none the last weights are the best.
+        cases: Cases held out; with none, or none of a class, the last weights are the best.
         fitted: What fitting the head first has done.
     """
 
@@ -140,10 +140,13 @@ class Watch:
             results.add(f"{index} {self.cases[index].name}", found)
         self.history.validations.append((step, results))
         self.kept["scores"].append((step, results.as_json()))
-        mean = results.mean_dice or 0.0
-        if mean > self.kept["best"]:
+        mean = results.mean_dice
+        if mean is None and len(self.kept["scores"]) == 1:
+            self.trainer.run.tell("No case held out has one of the classes, so none can be scored; "
+                                  "the last weights are kept")  # fmt: skip
+        if mean is None or mean > self.kept["best"]:
             self.history.best_step = step
-            self.kept.update(best=mean, best_step=step)
+            self.kept.update(best=-1.0 if mean is None else mean, best_step=step)
             self.trainer.tensors = copy.deepcopy(network.state_dict())
             if self.trainer.folder is not None and accelerator.is_main_process:
                 examples[0].save(self.trainer.folder)

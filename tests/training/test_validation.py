@@ -8,7 +8,7 @@ from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.training import validation as module
 from mots_pretrained.training.finetune import finetune
-from mots_pretrained.training.recipe import Recipe
+from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.validation import score_case
 
 
@@ -82,3 +82,22 @@ def test_the_best_and_not_the_last_weights_are_kept_and_patience_ends_it(tiny, m
     assert history.best_step == 20
     assert torch.equal(net.head.weight, weights[1])
     assert not torch.equal(weights[1], weights[3])
+
+
+def test_where_no_case_held_out_has_a_class_the_last_weights_are_kept(tiny, monkeypatch):
+    net, case = Segmenter.from_scratch(tiny, classes=("a",)), bright_case()
+    case.target[case.target == 2] = 0
+    weights, told = [], []
+
+    def score(network, case, **options):
+        weights.append(network.head.weight.detach().clone())
+        return {"a": {"dice": None, "false_ml": 1.0}}  # as of a scan without it
+
+    monkeypatch.setattr(module, "score_case", score)
+    settings = Recipe(steps=40, batch=1, validate_every=10, patience=2)
+    history = finetune(net, [case], settings, validation=[case], run=Run(say=told.append))
+    assert [step for step, _ in history.validations] == [10, 20, 30, 40]  # patience has no part
+    assert (history.best_step, history.complete) == (40, True)
+    assert torch.equal(net.head.weight, weights[-1])
+    assert not torch.equal(net.head.weight, weights[0])
+    assert sum("none can be scored" in message for message in told) == 1
