@@ -121,7 +121,8 @@ def pretrain_byol(
         torch.manual_seed(recipe.seed)
         backbone = MOTSBackbone(dataclasses.replace(config, tasks=()))
         online = Byol(backbone.encoder, feature_widths(config.encoder)[-1])
-        steps, epoch = recipe.length(supply.scans, processes=accelerator.num_processes)
+        patches_a_pass = supply.scans * supply.patches_per_case
+        steps, epoch = recipe.length(patches_a_pass, processes=accelerator.num_processes)
         run.tell(f"Training an encoder by BYOL-3D on {supply.summary}, {steps} steps on "
                  f"{accelerator.device}")  # fmt: skip
         trainer = Trainer(

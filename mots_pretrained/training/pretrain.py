@@ -34,8 +34,9 @@ from mots_pretrained.training.sources import (
     remove_cases,
 )
 from mots_pretrained.training.trainer import Trainer, default_rate
+from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
-from mots_pretrained.weights.provenance import write_training_scans
+from mots_pretrained.weights.provenance import recorded_start, write_training_scans
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -98,7 +99,8 @@ def pretrain(
         if record is not None:
             on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
             return METHODS[network.config.architecture].from_pretrained(output)
-        steps, epoch = recipe.length(supply.scans, processes=accelerator.num_processes)
+        patches_a_pass = supply.scans * supply.patches_per_case
+        steps, epoch = recipe.length(patches_a_pass, processes=accelerator.num_processes)
         count = accelerator.num_processes
         beside = f", {count} processes" if count > 1 else ""
         run.tell(f"Training on {supply.summary}, {steps} steps on {accelerator.device}{beside}")
@@ -199,6 +201,7 @@ def network_of(recipe: Recipe, tasks: tuple[Task, ...]) -> tuple[Method, Carried
     """Build the network that learns these tasks, and say what was carried over into it."""
     torch.manual_seed(recipe.seed)
     if recipe.start is not None:
+        recipe.check_start(load_config(resolve(recipe.start)))
         return network_from(recipe.start, tasks)
     config = dataclasses.replace(recipe.config, tasks=tasks)
     return METHODS[config.architecture](config), None
@@ -249,7 +252,8 @@ def groups_of(network: Method, recipe: Recipe) -> list[dict[str, Any]] | None:
 
 
 def _start(recipe: Recipe, carried: Carried | None) -> dict[str, Any] | None:
-    return {"from": recipe.start, **dataclasses.asdict(carried)} if carried else None
+    start = recorded_start(recipe.start)
+    return {"from": start, **dataclasses.asdict(carried)} if carried else None
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,8 @@ def network_from(name: str, tasks: Sequence[Task]) -> tuple[Method, Carried]:
             f"{name} is a {config.architecture}, which pretraining can't go on from; allowed are "
             f"{', '.join(METHODS)}"
         )
-    config = config.before_added  # heads that were added go: they fit these very weights only
+    # Heads that were added, and thresholds, fit these very weights only.
+    config = dataclasses.replace(config.before_added, thresholds={})
     state = {name: value for name, value in state.items() if not name.startswith("added.")}
     known = {task.name: task for task in config.tasks}
     for task in tasks:

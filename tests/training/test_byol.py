@@ -162,6 +162,9 @@ def test_any_folder_of_scans_will_do(scans, tmp_path):
         UserError, match=r"with cases .*; give it the very cases that it began with"
     ):
         pretrain_byol(tmp_path / "out", tiny(2), data=scans, run=Run(resume=True))
+    passes = replace(tiny(2), steps=None, epochs=1)  # two scans of four patches each, two a step
+    pretrain_byol(tmp_path / "passes", passes, data=scans)
+    assert json.loads((tmp_path / "passes" / "training.json").read_text())["steps_done"] == 4
     with pytest.raises(FileNotFoundError, match="no such folder"):
         pretrain_byol(tmp_path / "x", tiny(2), data="/nowhere")
     (tmp_path / "empty").mkdir()

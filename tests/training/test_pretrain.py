@@ -143,6 +143,15 @@ def test_it_goes_on_from_weights(recipe, folder, tmp_path):
     assert seen[0] < seen[1]
 
 
+def test_an_epoch_passes_over_all_cases_with_the_patches_that_each_gives(recipe, folder, tmp_path):
+    """Six cases train."""
+    for each, steps in ((None, 3), (4, 12)):
+        told = []
+        longer = replace(recipe, steps=None, epochs=1, patches_per_case=each, batch=2)
+        pretrain(tmp_path / str(each), longer, data=folder, run=Run(say=told.append))
+        assert f", {steps} steps on cpu" in told[0]
+
+
 def test_one_task_alone_is_a_network_of_one_query(recipe, folder, tmp_path):
     net = pretrain(tmp_path, replace(recipe, steps=1, tasks=("spleen",)), data=folder)
     assert [task.name for task in net.config.tasks] == ["spleen"]
@@ -244,6 +253,14 @@ def test_dodnets_old_tasks_answer_as_before(tmp_path):
     with torch.no_grad():
         expected, found = (net(image, ["liver", "spleen"]) for net in (old, new.eval()))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_thresholds_end_with_the_weights_that_they_are_of(tmp_path):
+    old = saved(tmp_path)
+    config = dataclasses.replace(old.config, thresholds={"liver_tumour": 0.99})
+    METHODS["transdodnet"](config).save_pretrained(tmp_path)
+    new, _ = network_from(str(tmp_path), (LIVER,))
+    assert new.config == old.config
 
 
 def test_the_same_tasks_give_the_same_network(tmp_path):
