@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -118,3 +118,21 @@ def join_slurm(environment: MutableMapping[str, str]) -> None:
     }
     for name, value in found.items():
         environment.setdefault(name, value)
+
+
+def cores_a_process(cores: int, environment: Mapping[str, str]) -> int:
+    """Return how many of the cores that a process may run on are its own.
+
+    Processes that torchrun started share them. To a task of ``srun`` Slurm binds the cores of
+    ``--cpus-per-task``, unless the cluster binds none.
+
+    Args:
+        cores: Cores that this process may run on.
+        environment: Its variables, after :func:`join_slurm`.
+    """
+    beside = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    is_task = tasks is not None and int(tasks.group()) == beside
+    if is_task and cores <= int(environment.get("SLURM_CPUS_PER_TASK", "0")):
+        return cores
+    return max(1, cores // beside)

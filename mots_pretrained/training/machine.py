@@ -14,7 +14,7 @@ from types import FrameType
 import torch
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.training.launch import join_slurm
+from mots_pretrained.training.launch import cores_a_process, join_slurm
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 
@@ -59,9 +59,9 @@ def compute_deterministically(device: str, *, training: bool = False) -> None:
 def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
     """Set threads and allocator of this process, and return the number of worker processes.
 
-    A phantom costs about as much of one core as
-    two training steps of the small network cost of both, so beside a CPU's own training one worker
-    does; a GPU wants all cores but one, shared among the processes of this machine.
+    A phantom costs about as much of one core as two training steps of the small network cost of
+    both, so beside a CPU's own training one worker does; a GPU wants all cores but one of those
+    that are this process's own.
 
     Args:
         device: Device that the network runs on.
@@ -71,16 +71,16 @@ def prepare_machine(device: str, *, workers: int = -1, threads: int = 0) -> int:
     if threads > 0:
         torch.set_num_threads(threads)
     join_slurm(os.environ)
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if beside > 1 and "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (cores or 1) // beside))
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    own = cores_a_process(cores or 1, os.environ)
+    if int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1 and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(own)
+        torch.set_num_threads(own)
     if device == "cpu":
         keep_freed_memory()
     if workers >= 0:
         return workers
-    return 1 if device == "cpu" else max(1, min((cores or 1) // beside - 1, 15))
+    return 1 if device == "cpu" else max(1, min(own - 1, 15))
 
 
 def keep_freed_memory() -> bool:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.phantom.collections import write_collection
-from mots_pretrained.training.launch import accelerated, join_slurm, on_main
+from mots_pretrained.training.launch import accelerated, cores_a_process, join_slurm, on_main
 from mots_pretrained.training.recipe import Recipe, Run, to_yaml
 
 LAUNCHED = (
@@ -62,6 +62,26 @@ def test_where_srun_has_started_no_others_nothing_changes(environment):
     found = dict(environment)
     join_slurm(found)
     assert found == environment
+
+
+@pytest.mark.parametrize(
+    ("cores", "environment", "own"),
+    [
+        (8, STEP | {"SLURM_CPUS_PER_TASK": "8"}, 8),  # bound to this task
+        (32, STEP | {"SLURM_CPUS_PER_TASK": "8"}, 8),  # a cluster that binds none
+        (32, STEP, 8),
+        (32, {"LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "4", "SLURM_CPUS_PER_TASK": "32",
+              "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_TASKS_PER_NODE": "1"}, 8),  # torchrun
+        (32, {"LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8", "SLURM_CPUS_PER_TASK": "32",
+              "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}, 8),
+        (3, {"LOCAL_WORLD_SIZE": "4"}, 1),
+        (6, {}, 6),
+    ],
+)  # fmt: skip
+def test_which_cores_are_a_process_s_own(cores, environment, own):
+    joined = dict(environment)
+    join_slurm(joined)
+    assert cores_a_process(cores, joined) == own
 
 
 def test_accelerates_lonely_cpu_process_is_told_how_to_have_company(monkeypatch):
