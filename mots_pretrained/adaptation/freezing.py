@@ -55,6 +55,7 @@ class Unfreezing:
         frozen: Parts that do not learn at first.
         opening: (step, parts): from that step on these learn, too; they may be stages of a part in
             ``frozen``.
+        always: Parts that never learn, also where they are stages of a part that opens.
 
     Example:
         >>> plan = Unfreezing(("encoder", "decoder"), ((100, ("decoder",)),))
@@ -64,6 +65,7 @@ class Unfreezing:
 
     frozen: tuple[str, ...] = ()
     opening: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    always: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for step, names in self.opening:
@@ -98,20 +100,22 @@ class Unfreezing:
             ValueError: If the network has no such part.
         """
         learning = set(_members(network, self.opened(step)))
-        return _set_frozen(network, set(_members(network, self.frozen)) - learning)
+        frozen = set(_members(network, self.frozen)) - learning
+        return _set_frozen(network, frozen | set(_members(network, self.always)))
 
 
 def layer_decay_groups(
-    network: Pretrained, *, decay: float = 0.75, weight_decay: float = 1e-4
+    network: Pretrained, rate: float, *, decay: float = 0.75, weight_decay: float = 1e-4
 ) -> list[dict[str, Any]]:
     """Return parameter groups whose rates fall, stage by stage, from the output to the input.
 
     timm's layer-wise decay: a stage ``n`` before the last learns at ``decay ** n`` of the full
-    rate (``lr_scale``, which ``PolySchedule`` honours), and biases and norms have no weight decay.
-    Parameters that are frozen are left out, so make the groups first and freeze then.
+    rate, and biases and norms have no weight decay. Parameters that are frozen are left out, so
+    make the groups first and freeze then.
 
     Args:
         network: A segmenter, a method or a backbone.
+        rate: Full rate, of the last stage; each group has its own as ``lr``.
         decay: Factor a stage, above 0 and at most 1.
         weight_decay: On kernels and matrices.
 
@@ -119,7 +123,7 @@ def layer_decay_groups(
         ValueError: If ``decay`` is out of range.
 
     Example:
-        >>> torch.optim.AdamW(layer_decay_groups(model), lr=2e-4)  # doctest: +SKIP
+        >>> torch.optim.AdamW(layer_decay_groups(model, 2e-4))  # doctest: +SKIP
     """
     from timm.optim import param_groups_layer_decay
 
@@ -128,6 +132,8 @@ def layer_decay_groups(
     groups: list[dict[str, Any]] = param_groups_layer_decay(
         network, weight_decay=weight_decay, layer_decay=decay
     )
+    for group in groups:
+        group["lr"] = rate * group.pop("lr_scale")
     return groups
 
 

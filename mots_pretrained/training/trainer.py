@@ -131,9 +131,7 @@ class Trainer:
             weight_decay=recipe.weight_decay,
             fused=device.type == "cuda",
         )
-        self._rates = [
-            group["lr"] * group.get("lr_scale", 1) for group in self.optimizer.param_groups
-        ]
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._objective, self._stepper = self.accelerator.prepare(
             _Objective(self.model, self.loss), self.optimizer
         )  # of several processes, this gives all of them the main one's weights

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.fit_head import fit_head
+from mots_pretrained.adaptation.freezing import parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.losses import dice_ce
@@ -209,6 +210,13 @@ def test_parts_open_one_after_another(segmenter):
     assert plan.opened(4) == ("decoder", "encoder")
 
 
+def test_a_stage_that_stays_frozen_does_not_open_with_its_part(segmenter):
+    plan = unfreezing(segmenter, Recipe(steps=1, unfreeze=2, freeze=("encoder.stage1",)))
+    there = parts(segmenter)
+    assert {*there["encoder.stage1"]} < {*plan.apply(segmenter, 0)}
+    assert plan.apply(segmenter, 6) == there["encoder.stage1"]  # all else has opened
+
+
 def test_rates_fall_towards_the_input(segmenter, monkeypatch):
     made = []
 
@@ -218,12 +226,9 @@ def test_rates_fall_towards_the_input(segmenter, monkeypatch):
 
     monkeypatch.setattr(torch.optim, "AdamW", remember)
     finetune(segmenter, [case_of(0)], Recipe(steps=1, batch=1, rate=1e-3, layer_decay=0.5))
-    groups = made[0].param_groups
-    scales = {group["lr_scale"] for group in groups}
-    assert max(scales) == 1
-    assert min(scales) < 0.1
-    for group in groups:
-        assert group["lr"] == pytest.approx(group["lr_scale"] * 1e-3)
+    rates = {group["lr"] for group in made[0].param_groups}
+    assert max(rates) == pytest.approx(1e-3)
+    assert min(rates) < 1e-4
 
 
 def test_thresholds_decide_scores_and_end_with_the_weights_that_they_are_of(segmenter):
