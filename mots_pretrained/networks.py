@@ -102,7 +102,9 @@ def load(
     warn_if_unfinished(folder)
     network = from_state(*load_folder(folder))
     for path in add:
-        network = add_file(network, path)
+        network = add_file(
+            network, path, cache_dir=cache_dir, token=token, local_files_only=local_files_only
+        )
     return network
 
 

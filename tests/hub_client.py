@@ -124,11 +124,11 @@ def _push_organs(name: str, *, organ: str, **options: Any) -> str:
     return add_head(net, segmenter).push_organs(name, organ, **options)
 
 
-def _load_organs(name: str, *, organ: str) -> list[float]:
+def _load_organs(name: str, *, organ: str, **options: Any) -> list[float]:
     """Return what was learned for an organ of a repository, put onto the same weights again."""
     import mots_pretrained as mots
 
-    net = mots.load("transdodnet.phantom", add=[name])
+    net = mots.load("transdodnet.phantom", add=[name], **options)
     assert net.config.tasks[-1].name == organ
     return net.added[0].bias.tolist()
 

@@ -13,7 +13,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,9 +33,11 @@ class Repository:
     gated: bool = False
     private: bool = False
 
-    def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
+    def commit(
+        self, files: dict[str, bytes], branch: str = "main", *, deleted: Collection[str] = ()
+    ) -> str:
         before = self.commits.get(self.branches.get(branch) or self.branches.get("main", ""), {})
-        after = {**before, **files}
+        after = {path: data for path, data in before.items() if path not in deleted} | files
         contents = sorted((path, _blob(data)) for path, data in after.items())
         text = repr((len(self.commits), contents, branch)).encode()
         name = hashlib.sha1(text).hexdigest()
@@ -308,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
     def take(self, name: str, revision: str) -> None:
         self._may_write()
         repository, _ = self._commit(name, revision)
-        files = {}
+        files, deleted = {}, []
         for line in self.body.splitlines():
             item = json.loads(line)
             value = item["value"]
@@ -316,7 +318,9 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 files[value["path"]] = self.hub.large[value["oid"]]
-        commit = repository.commit(files, revision)
+            elif item["key"] == "deletedFile":
+                deleted.append(value["path"])
+        commit = repository.commit(files, revision, deleted=deleted)
         url = f"{self.hub.address}/{name}/commit/{commit}"
         self._json({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
 

@@ -198,19 +198,30 @@ def add_head(net: Pretrained, segmenter: Segmenter) -> ExtendedNetwork:
     return _with_head(net, one, values, tensors, thresholds=thresholds)
 
 
-def add_file(net: Pretrained, path: str | os.PathLike[str]) -> ExtendedNetwork:
+def add_file(
+    net: Pretrained,
+    path: str | os.PathLike[str],
+    *,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> ExtendedNetwork:
     """Put organs that were learned elsewhere onto the same weights.
 
     Args:
         net: The network that they were learned on, also one with organs added.
         path: File of :meth:`ExtendedNetwork.save_organs`, or a Hub repository ``"org/name"``.
+        cache_dir: Where downloads are kept.
+        token: Token for private repositories.
+        local_files_only: Never go to the network.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no such file, was learned on other weights, or a name is taken.
     """
     base = check_base(net)
-    addition = Addition.load(find_organs(path), kind=ORGANS_KIND)
+    file = find_organs(path, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+    addition = Addition.load(file, kind=ORGANS_KIND)
     facts = from_dict(_Facts, addition.facts, str(path))
     addition.check_base(weights_sha256(base.state_dict()), path)
     if len(facts.values) != len(facts.classes):

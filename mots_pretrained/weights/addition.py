@@ -94,14 +94,21 @@ class Addition:
 
 
 def find_organs(
-    name: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
 ) -> Path:
     """Return the file of added organs: a path, or what a Hub repository holds.
 
     Args:
         name: A file, or ``"org/name"``, also ``"org/name@revision"``.
         revision: Branch, tag or commit of a repository.
+        cache_dir: Where downloads are kept; huggingface_hub's own cache by default.
         token: Token for private ones.
+        local_files_only: Never go to the network.
 
     Raises:
         ValueError: If the repository cannot be read or holds no added organs.
@@ -116,7 +123,15 @@ def find_organs(
     with plain_hub_errors(match["repo"], asked):
         try:
             return Path(
-                hf_hub_download(match["repo"], ORGANS_FILE, revision=asked, token=token, **LIBRARY)
+                hf_hub_download(
+                    match["repo"],
+                    ORGANS_FILE,
+                    revision=asked,
+                    cache_dir=cache_dir,
+                    token=token,
+                    local_files_only=local_files_only,
+                    **LIBRARY,
+                )
             )
         except errors.RemoteEntryNotFoundError as error:
             raise UserError(f"{name} holds no added organs ({ORGANS_FILE})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -101,7 +102,7 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
             "```python",
             "import mots_pretrained as mots",
             "",
-            f'network = mots.load("{name}")  # or the path of this folder',
+            loading(name),
             "```",
             "",
             "## Input",
@@ -135,6 +136,15 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
             "",
         ]
     )
+
+
+def loading(name: str) -> str:
+    """Return the line of a card that loads the network."""
+    return f'network = mots.load("{name}")  # or the path of this folder'
+
+
+LOADED = re.compile(re.escape(loading("NAME")).replace("NAME", r"[^\n]*?"))
+"""That line, with any name."""
 
 
 def organs_card(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.addition import ORGANS_FILE, ORGANS_KIND, Addition
-from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.card import LOADED, Description, loading, model_card
 from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config
 from mots_pretrained.weights.download import FILES, LIBRARY, plain_hub_errors
 from mots_pretrained.weights.provenance import CASES, nameless
@@ -25,8 +26,10 @@ def upload_folder(
 ) -> str:
     """Commit a stored network's folder to a repository, made if need be.
 
-    Names of cases are often those of patients: training.json and training_scans.json are sent
-    without them, unless asked for.
+    Of another network that the repository holds, files by names that a network's folder may have
+    are taken away in the same commit; other files stay. Names of cases are often those of
+    patients: training.json and training_scans.json are sent without them, unless asked for. The
+    line of our cards that loads the network says the repository's name.
 
     Args:
         folder: As ``save_folder`` writes it, or an ensemble's with a folder a fold; only files
@@ -59,10 +62,11 @@ def upload_folder(
         contents[CARD] = _ensemble_card(folder, config, len(folds)).encode()
     else:
         contents = _contents(folder, with_case_names)
+    cards = [name for name in contents if Path(name).name == CARD]
+    contents |= {name: _naming(repository, contents[name]) for name in cards}
     what = f"an ensemble of {len(folds)}" if folds else f"a {config.architecture}"
-    return _commit(
-        contents, repository, f"Upload {what} with mots_pretrained", token, private, revision
-    )
+    message = f"Upload {what} with mots_pretrained"
+    return _commit(contents, repository, message, token, private, revision, owns=_is_a_networks)
 
 
 def upload_organs(
@@ -114,6 +118,17 @@ def _ensemble_card(folder: Path, config: ModelConfig, count: int) -> str:
     return model_card(config, Description(name=folder.name, summary=summary))
 
 
+def _naming(repository: str, card: bytes | Path) -> bytes:
+    """Return a card of ours with the repository in the line that loads the network."""
+    text = (card.read_bytes() if isinstance(card, Path) else card).decode()
+    return LOADED.sub(lambda line: loading(repository), text).encode()
+
+
+def _is_a_networks(name: str) -> bool:
+    """Tell whether a file of a repository is one that a network's folder, or an ensemble's, has."""
+    return re.sub(r"^fold_\d+/", "", name) in (*FILES, CASES)
+
+
 def _commit(
     contents: Mapping[str, bytes | Path],
     repository: str,
@@ -121,19 +136,28 @@ def _commit(
     token: str | None,
     private: bool,
     revision: str | None,
+    *,
+    owns: Callable[[str], bool] = lambda name: False,
 ) -> str:
-    """Commit files to a repository, made if need be; return the address of the commit."""
-    from huggingface_hub import CommitOperationAdd, HfApi
+    """Commit files to a repository, made if need be; return the address of the commit.
 
-    operations = [CommitOperationAdd(name, content) for name, content in contents.items()]
+    Files there that ``owns`` tells and that are not sent are deleted.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationAdd(name, content) for name, content in contents.items()
+    ]
     api = HfApi(token=token, **LIBRARY)
     with plain_hub_errors(repository, revision, writing=True):
         api.create_repo(repository, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repository, branch=revision, exist_ok=True)
+        there = api.list_repo_files(repository, revision=revision)
+        old = [name for name in there if owns(name) and name not in contents]
         commit = api.create_commit(
             repository,
-            operations,
+            [*operations, *map(CommitOperationDelete, old)],
             revision=revision,
             commit_message=message,
         )

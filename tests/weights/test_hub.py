@@ -257,6 +257,35 @@ def test_an_ensemble_is_pushed_found_and_loaded(hub, client, cache, tmp_path):
     assert (tmp_path / "prepared" / "fold_1" / "fingerprint.json").is_file()
 
 
+def test_no_file_of_another_network_stays_where_one_is_pushed(hub, client, tmp_path, cache):
+    """What the repository holds besides, such as a notebook, stays."""
+    torch.manual_seed(3)
+    members = [build(small("segmenter")) for _ in range(3)]
+    for count in (1, 2, 3):
+        Ensemble(members[:count]).save_pretrained(tmp_path / f"{count}")
+    single = tmp_path / "1" / "fold_0"
+    (single / "training.json").write_text("{}")
+    others = {"notebook.ipynb": b"{}", "fold_1/notes.txt": b"", "data/config.json": b"{}"}
+    hub.add("org/anew", others)
+
+    def pushed(folder: Path) -> set[str]:
+        told = client.ask("push_folder", "org/anew", folder=str(folder), token="writer")
+        assert "value" in told, told
+        held = hub.repositories["org/anew"]
+        return {*held.commits[held.head]} - {*others}
+
+    own = {"config.json", "model.safetensors", "README.md"}
+    assert pushed(single) == {*own, "training.json"}
+    for count in (3, 2):
+        folds = {f"fold_{k}/{name}" for k in range(count) for name in own}
+        assert pushed(tmp_path / f"{count}") == {"README.md", *folds}
+        expected = weights_sha256(Ensemble(members[:count]).state_dict())
+        assert client.ask("load", "org/anew", cache_dir=cache) == {"value": expected}
+    assert pushed(single) == {*own, "training.json"}
+    held = hub.repositories["org/anew"]
+    assert {*others} <= {*held.commits[held.head]}
+
+
 def test_an_added_organ_is_pushed_and_loaded(hub, client, tmp_path):
     given = {"organ": "aorta", "base_model": "org/net", "license": "mit", "token": "writer"}
     told = client.ask("push_organs", "org/aorta", **given)
@@ -270,6 +299,14 @@ def test_an_added_organ_is_pushed_and_loaded(hub, client, tmp_path):
     assert "no repository org/none" in client.ask("load_organs", "org/none", organ="aorta")["told"]
     hub.add("org/empty", {"README.md": b""})
     assert "holds no added organs" in client.ask("load_organs", "org/empty", organ="aorta")["told"]
+    pushed.private, place = True, str(tmp_path / "cache")
+    options = {"organ": "aorta", "token": "reader", "cache_dir": place}
+    offline = {**options, "local_files_only": True}
+    assert "error" in client.ask("load_organs", "org/aorta", **offline)  # not yet there
+    assert client.ask("load_organs", "org/aorta", **options)["value"] == [0.25] * 64
+    hub.requests.clear()
+    assert client.ask("load_organs", "org/aorta", **offline)["value"] == [0.25] * 64
+    assert not hub.requests
     path = tmp_path / "aorta.safetensors"
     path.write_bytes(files["organs.safetensors"])
     words = [str(path), "org/second", "--license", "mit"]

@@ -24,7 +24,7 @@ def sent(monkeypatch) -> list:
     """What would be committed: file contents by name, repository, message, and the rest."""
     commits = []
 
-    def commit(contents, repository, message, token, private, revision):
+    def commit(contents, repository, message, token, private, revision, **options):
         read = {n: c if isinstance(c, bytes) else c.read_bytes() for n, c in contents.items()}
         commits.append((read, repository, message, token, private, revision))
         return "address"
@@ -76,7 +76,11 @@ def test_a_network_is_sent_as_it_would_be_saved(tmp_path, sent):
     assert net.push_to_hub("org/name", half=True, private=True) == "address"
     contents, *_, private, _ = sent[0]
     expected = net.save_pretrained(tmp_path / "name", half=True)
-    assert contents == {path.name: path.read_bytes() for path in expected.iterdir()}
+    saved = {path.name: path.read_bytes() for path in expected.iterdir()}
+    card = saved["README.md"]
+    assert card.count(b'mots.load("name")') == 1
+    saved["README.md"] = card.replace(b'mots.load("name")', b'mots.load("org/name")')
+    assert contents == saved
     assert load_config(expected) == net.config
     assert private
 
