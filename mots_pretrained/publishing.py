@@ -19,6 +19,7 @@ from mots_pretrained.weights.checkpoint import (
     fold_folders,
     load_config,
     load_folder,
+    network_folders,
     save_folder,
 )
 from mots_pretrained.weights.fingerprint import (
@@ -185,10 +186,10 @@ class Verification:
 def verify(
     folder: str | Path, *, precisions: tuple[str, ...] = ("float32",), device: str = "cpu"
 ) -> Verification:
-    """Compute a stored network's fingerprint anew.
+    """Compute a stored network's fingerprint anew; of an ensemble, those of all folds.
 
     Args:
-        folder: With config.json, model.safetensors and fingerprint.json.
+        folder: With config.json, model.safetensors and fingerprint.json, or with such folders.
         precisions: ``"float32"``, ``"bfloat16"``; the second is slow where a CPU emulates it.
         device: Where to compute.
 
@@ -196,6 +197,16 @@ def verify(
         FileNotFoundError: If a file is missing.
         ValueError: If one is damaged, or weights and configuration do not fit.
     """
+    found = [_verified(each, precisions, device) for each in network_folders(folder)]
+    return Verification(
+        all(each.weights_sound for each in found),
+        {p: max(each.deviations[p] for each in found) for p in precisions},
+        {p: min(each.tolerances[p] for each in found) for p in precisions},
+    )
+
+
+def _verified(folder: Path, precisions: tuple[str, ...], device: str) -> Verification:
+    """Compute the fingerprint of one network anew."""
     stored = read_fingerprint(folder)
     config, state = load_folder(folder)
     unknown = [name for name in precisions if name not in stored["tolerances"]]

@@ -76,8 +76,20 @@ def test_an_ensemble_has_a_fingerprint_a_fold_and_one_card(tmp_path):
     Ensemble([build(small("segmenter")) for _ in range(2)]).save_pretrained(tmp_path / "folds")
     out = make_publishable(tmp_path / "folds", tmp_path / "out", said=Description(name="mine"))
     assert all(verify(out / name).sound for name in ("fold_0", "fold_1"))
+    whole, first = verify(out), verify(out / "fold_0")
+    assert whole.sound
+    assert whole.tolerances == first.tolerances
+    assert whole.deviations["float32"] >= first.deviations["float32"]
     assert read_card((out / "README.md").read_text()).name == "mine"
     assert len(load(out).members) == 2
+
+
+def test_one_fold_that_is_not_as_it_was_stored_is_told(tmp_path):
+    Ensemble([build(small("segmenter")) for _ in range(2)]).save_pretrained(tmp_path / "folds")
+    out = make_publishable(tmp_path / "folds", tmp_path / "out")
+    config, state = load_folder(out / "fold_1")
+    save_folder(out / "fold_1", config, {name: value + 1 for name, value in state.items()})
+    assert not verify(out).weights_sound
 
 
 def test_other_weights_and_precisions_are_told(run, tmp_path):

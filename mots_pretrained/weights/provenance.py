@@ -11,7 +11,7 @@ from typing import Any
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.weights.catalog import CATALOG
-from mots_pretrained.weights.checkpoint import load_folder
+from mots_pretrained.weights.checkpoint import load_folder, network_folders
 from mots_pretrained.weights.download import REPOSITORY
 from mots_pretrained.weights.fingerprint import weights_sha256
 
@@ -123,13 +123,20 @@ def find_training_scans(folder: str | Path) -> TrainingScans | None:
 
 
 def read_training_scans(folder: str | Path) -> TrainingScans:
-    """Read a model folder's training_scans.json.
+    """Read a model folder's training_scans.json; of an ensemble, those of all folds together.
 
     Raises:
         FileNotFoundError: If there is none: then nobody knows.
         ValueError: If it is damaged, or about other weights than those beside it.
     """
-    path = Path(folder) / TRAINING_SCANS
+    known, *others = map(_read_scans, network_folders(folder))
+    for other in others:
+        known = known.and_those_of(other)
+    return known
+
+
+def _read_scans(folder: Path) -> TrainingScans:
+    path = folder / TRAINING_SCANS
     if not path.is_file():
         raise MissingFileError(
             f"{folder} has no {TRAINING_SCANS}, so what its weights have seen is not known; ask "
@@ -212,6 +219,15 @@ def tell_record(record: Mapping[str, Any]) -> str:
     return " ".join([*told, f"`{RECORD}` has the settings."])
 
 
+def recorded_start(name: str | None) -> str | None:
+    """Return the name of the weights begun from as training.json keeps it.
+
+    A folder's is its full path, which nobody takes for a Hub repository elsewhere.
+    """
+    is_folder = name is not None and name not in CATALOG and Path(name).exists()
+    return str(Path(str(name)).resolve()) if is_folder else name
+
+
 def base_repository(record: Mapping[str, Any]) -> str:
     """Return the Hub repository of the weights that a training began from, as far as is known."""
     start = record.get("start")
@@ -248,5 +264,5 @@ def _public_base(name: str) -> str:
     """Return the name of the weights begun from; a folder's is nobody's business."""
     if name in CATALOG:
         return name
-    is_repository = REPOSITORY.fullmatch(name) and not Path(name).exists()
+    is_repository = REPOSITORY.fullmatch(name) and name[0] != "." and not Path(name).exists()
     return name if is_repository else "weights in a folder"

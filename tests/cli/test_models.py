@@ -81,6 +81,13 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     assert found["seen"] == {str(scans / "b.nii.gz"): "LiTS/liver_7"}
     assert found["unread"] == [str(scans / "c.nii.gz")]
     assert "1 of 3 files were seen" in told("models", "overlap", str(model), str(scans))
+    folds = tmp_path / "folds"
+    for number, seen in enumerate((scans / "a.nii.gz", scans / "b.nii.gz")):
+        told("models", "download", NAME, "-o", str(folds / f"fold_{number}"))
+        hashed = content_hash(read_volume(seen))
+        write_training_scans(folds / f"fold_{number}", {hashed: f"LiTS/{number}"})
+    found = told("models", "overlap", str(folds), str(scans), "--json")
+    assert [*found["seen"].values()] == ["LiTS/0", "LiTS/1"]
     # Trained further on phantoms, from weights that do not say what they have seen.
     other = save_folder(tmp_path / "other", ModelConfig(), {"w": torch.zeros(1)})
     write_training_scans(model, {}, earlier=other)

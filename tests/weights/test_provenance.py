@@ -13,7 +13,9 @@ from mots_pretrained.weights.provenance import (
     TrainingScans,
     base_repository,
     find_training_scans,
+    public_record,
     read_training_scans,
+    recorded_start,
     write_training_scans,
 )
 
@@ -114,6 +116,8 @@ def test_without_a_list_nobody_knows(tmp_path):
         ({"from": "dodnet.mots_conference"}, "MrGiovanni/SuPreM"),
         ({"from": "transdodnet.phantom"}, ""),
         ({"from": "/home/doe/net"}, ""),
+        ({"from": "./net"}, ""),
+        ({"from": "../net"}, ""),
         ({"from": "a folder"}, ""),
         ({}, ""),
         ({"start": None}, ""),
@@ -121,3 +125,17 @@ def test_without_a_list_nobody_knows(tmp_path):
 )
 def test_the_repository_that_a_training_began_from(record, base):
     assert base_repository(record) == base
+
+
+def test_a_folder_that_training_began_from_is_none_of_the_hub_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "pre").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    kept = recorded_start("runs/pre")
+    assert kept == str(tmp_path / "runs" / "pre")
+    assert [recorded_start(name) for name in (None, "org/net@v1", "transdodnet.phantom")] == [
+        *(None, "org/net@v1", "transdodnet.phantom"),
+    ]
+    monkeypatch.chdir("/")  # where another machine has no such folder
+    assert base_repository({"from": kept}) == ""
+    assert public_record({"from": kept}) == {"from": "weights in a folder"}
+    assert public_record({"start": {"from": kept}}) == {"start": {"from": "weights in a folder"}}
