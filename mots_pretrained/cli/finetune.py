@@ -77,7 +77,9 @@ def finetune(
             "many scans, as 1,2,4,8; heads alone unless --train all"
         ),
     ] = "",
-    seeds: Annotated[int, typer.Option(help="Random seeds of the curve")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(help="Random seeds of the curve", show_default="3")
+    ] = None,
     spacing: Annotated[
         str, typer.Option(help="mm to work at, as 4,3,3 (D,H,W); default: the data's or model's")
     ] = "",
@@ -114,7 +116,11 @@ def finetune(
         changes["spacing"] = _spacing(spacing)
     if channel_init:
         changes["channel_init"] = channel_init
+    if seeds is not None and not curve:
+        raise UserError("--seeds says how many a --curve has; for one training say --seed N")
     chosen, given = options.recipe_in_force(recipe, [*shortened, *(settings or ())], **changes)
+    if chosen.train != "all":
+        _check_head_alone([*shortened, *(settings or ())])
     with options.on_this_machine(
         given,
         device=device,
@@ -125,7 +131,10 @@ def finetune(
     ) as run:
         if curve:
             found = learning_curve(
-                *(data, output, chosen), counts=_counts(curve), seeds=seeds, run=run
+                *(data, output, chosen),
+                counts=_counts(curve),
+                seeds=3 if seeds is None else seeds,
+                run=run,
             )
         else:
             teach = add_organs_folder if chosen.train == "add" else finetune_folder
@@ -134,6 +143,14 @@ def finetune(
         _report_curve(found, output, json)
     elif options.is_main():
         _report(history, output, chosen, json)
+
+
+def _check_head_alone(settings: Sequence[str]) -> None:
+    """Refuse lengths that only a training of all weights has; a recipe needs one in any case."""
+    for name in (setting.partition("=")[0].strip() for setting in settings):
+        if name in ("steps", "epochs", "batch"):
+            raise UserError(f"{name} has no part in fitting a head alone, whose steps are "
+                            "--set fit_steps=N; leave it out")  # fmt: skip
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from mots_pretrained.evaluation.table import (
 from mots_pretrained.files import write_json
 from mots_pretrained.report.scans import ScansPoint, draw_scans
 from mots_pretrained.training.downstream import Downstream, check_labelled_by, describe, split
-from mots_pretrained.training.finetune import FIELDS, finetune
+from mots_pretrained.training.finetune import check_recipe, finetune
 from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
@@ -269,7 +269,7 @@ def _key(line: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def _check(recipe: Recipe, counts: Sequence[int], seeds: int) -> None:
-    recipe.needs_only(FIELDS, "fine-tuning")
+    check_recipe(recipe)
     if not counts or counts[0] < 1 or seeds < 1:
         raise UserError(
             f"a curve needs numbers of scans and seeds from 1 on, not {counts}, {seeds}"

@@ -38,6 +38,12 @@ FIELDS = frozenset((
 ))  # fmt: skip
 """Fields of a recipe that fine-tuning uses."""
 
+OF_ALL_WEIGHTS = (
+    "patch", "patches_per_case", "foreground", "augmentation", "accumulate", "rate", "layer_decay",
+    "weight_decay", "clip", "warm_up", "ema", "freeze", "unfreeze", "validate_every", "patience",
+)  # fmt: skip
+"""Those that have no part where a head alone is fitted, besides steps, epochs and batch."""
+
 PATCHES_A_CASE = 2
 
 AFTER_FIT = 0.3
@@ -62,8 +68,9 @@ def finetune(
 
     A new head on a pretrained backbone is fitted first, on frozen features: at random it would
     distort them. With ``train="head"`` that is all. The best weights are those of the best mean
-    Dice on the validation cases; without any, the last ones. Nothing is written, so ``run.resume``
-    has no part in it; ``finetune_folder`` can be interrupted.
+    Dice on the validation cases; without any, or where none of them has one of the classes, the
+    last ones. Nothing is written, so ``run.resume`` has no part in it; ``finetune_folder`` can be
+    interrupted.
 
     Cases may label different classes. What one does not label never pushes its prediction: it is
     merged with the background, or as a region left out; nor is it scored.
@@ -88,6 +95,17 @@ def finetune(
         return train(trainer, watch, cases)
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse a recipe with a value that fine-tuning would not look at.
+
+    Raises:
+        UserError: Naming the field.
+    """
+    recipe.needs_only(FIELDS, "fine-tuning")
+    if recipe.train != "all":
+        recipe.needs_none_of(OF_ALL_WEIGHTS, "fitting a head alone")
+
+
 def prepare(
     accelerator: Accelerator,
     segmenter: Segmenter,
@@ -103,7 +121,7 @@ def prepare(
 
     Arguments as in ``finetune``, and of the trainer.
     """
-    recipe.needs_only(FIELDS, "fine-tuning")
+    check_recipe(recipe)
     _check(segmenter, [*cases, *validation])
     check_labelled(cases, segmenter.config.classes)
     is_complete = all(all(case.labelled) for case in cases)
@@ -132,7 +150,9 @@ def prepare(
     groups = None
     if recipe.layer_decay is not None:
         groups = layer_decay_groups(
-            segmenter, decay=recipe.layer_decay, weight_decay=recipe.weight_decay
+            *(segmenter, recipe.rate or default_rate(segmenter)),
+            decay=recipe.layer_decay,
+            weight_decay=recipe.weight_decay,
         )
     trainer = Trainer(
         model=segmenter,
@@ -205,13 +225,13 @@ def unfreezing(segmenter: Segmenter, recipe: Recipe) -> Unfreezing:
     Raises:
         UserError: If the network has no such part.
     """
-    plan = Unfreezing(recipe.freeze)
+    plan = Unfreezing(always=recipe.freeze)
     if recipe.unfreeze:
         there = parts(segmenter)
         later = [part for part in ("decoder", "transformer", "encoder")
                  if part in there and part not in recipe.freeze]  # fmt: skip
         staged = Unfreezing.backwards(recipe.unfreeze, later)
-        plan = dataclasses.replace(staged, frozen=(*staged.frozen, *recipe.freeze))
+        plan = dataclasses.replace(staged, always=recipe.freeze)
     plan.apply(segmenter, 0)
     return plan
 

@@ -32,7 +32,7 @@ from mots_pretrained.training.downstream import (
     labels_told,
     split,
 )
-from mots_pretrained.training.finetune import FIELDS, prepare, train
+from mots_pretrained.training.finetune import check_recipe, prepare, train
 from mots_pretrained.training.folder import RECORD, begin, check_same, complete, finished
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.pretrain import digest_of, held, identity_of, outcome
@@ -45,6 +45,7 @@ from mots_pretrained.weights.download import resolve
 from mots_pretrained.weights.provenance import (
     CASES,
     read_training_record,
+    recorded_start,
     write_training_scans,
 )
 from mots_pretrained.weights.unfinished import missing_folds
@@ -82,7 +83,7 @@ def finetune_folder(
         >>> finetune_folder("RawData/Training", "organs", Recipe(epochs=50))  # doctest: +SKIP
     """
     recipe, run, output = recipe or read_recipe("finetune"), run or Run(), Path(output)
-    recipe.needs_only(FIELDS, "fine-tuning")
+    check_recipe(recipe)
     with accelerated(run, recipe.precision) as accelerator:
         task, parts = on_main(accelerator, lambda: _plan(data, recipe, run))
         with held(output, run, accelerator):
@@ -109,6 +110,7 @@ def finetune_folder(
 def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[Parts]]:
     """Find the cases, tell what they ask of a network, and part them."""
     config = recipe.config if recipe.start is None else load_config(resolve(recipe.start))
+    recipe.check_start(config)
     found = find_labelled(data)
     scans, told = found.cases, found.folds
     if recipe.folds:
@@ -228,7 +230,7 @@ class _Job:
             write_json(output / CASES, {"train": names[0], "validation": names[1],
                                         "scores": _scores(history.best)})  # fmt: skip
             facts = {
-                "from": recipe.start,
+                "from": recorded_start(recipe.start),
                 "files": digest_of(stats_of([*records[0], *records[1]])),
                 "classes": task.classes,
                 "train": len(names[0]),

@@ -143,6 +143,25 @@ class Recipe:
         epoch = -(-patches // (self.batch * self.accumulate * processes))
         return (self.epochs or 0) * epoch, epoch
 
+    def check_start(self, config: ModelConfig) -> None:
+        """Raise a UserError if this asks for another network than the one that it starts from.
+
+        Args:
+            config: Of the weights to start from.
+        """
+        if self.start is None:
+            return
+        encoder = dataclasses.replace(self.config.encoder, in_channels=config.encoder.in_channels)
+        is_other = {
+            "method": self.config.architecture != config.architecture,
+            "size": encoder != config.encoder,
+            "network": encoder != config.encoder,
+        }
+        for name in is_other:
+            if is_other[name] and getattr(self, name) != getattr(Recipe, name):
+                told = f"{name} asks for another network than {self.start} is; leave it out"
+                raise UserError(told)
+
     def needs_only(self, fields: frozenset[str], what: str) -> None:
         """Raise a UserError if a field outside ``fields`` differs from its default."""
         for one in dataclasses.fields(self):
@@ -325,6 +344,8 @@ def _check(recipe: Recipe) -> None:
             raise UserError(f"{name} must be {low:g} to {high:g}, not {value:g}")
     if (recipe.steps is None) == (recipe.epochs is None):
         raise UserError("a recipe needs either steps or epochs")
+    if recipe.folds and (recipe.held_out is not None or recipe.validation):
+        raise UserError("folds hold each case out once; leave out validation, held_out, or folds")
     if recipe.spacing is not None and not all(0.1 <= step <= 20 for step in recipe.spacing):
         raise UserError(f"spacing must be 0.1 to 20 mm, not {recipe.spacing}")
     if recipe.class_values and len(recipe.class_values) != len(recipe.classes):

@@ -121,6 +121,11 @@ def test_one_case_only(described, capsys, words):
         (["-i", "data", "--set", "labels=complete"], "labels has no part in fine-tuning"),
         (["-i", "data", "--steps", "3", "--epochs", "2"], "either steps or epochs"),
         (["-i", "data", "--val", "-2"], "held_out must be 0 to"),
+        (["-i", "data", "--folds", "5", "--val", "bcv"], "folds hold each case out once"),
+        (["-i", "data", "--seeds", "7"], "--seeds says how many a --curve has"),
+        (["-i", "data", "--train", "head", "--steps", "9"], "steps has no part in fitting a head"),
+        (["-i", "data", "--curve", "1,2", "--set", "epochs=9"], "epochs has no part in fitting"),
+        (["-i", "data", "--train", "head", "--lr", "0.5"], "rate has no part in fitting a head"),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(

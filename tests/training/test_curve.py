@@ -148,7 +148,7 @@ def test_points_are_means_over_seeds_then_paired_over_scans():
     ("changes", "options", "what"),
     [
         ({"start": None}, {}, "say which with --from"),
-        ({"folds": 2}, {}, "takes no folds"),
+        ({"folds": 2, "validation": ()}, {}, "takes no folds"),
         ({"validation": (), "held_out": 0}, {}, "hold out 1 at least"),
         ({}, {"counts": (1, 4)}, "has 3 scans to train on beside 2 held out; the curve asks for 4"),
         ({}, {"counts": ()}, "scans and seeds from 1 on"),

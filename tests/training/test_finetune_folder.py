@@ -384,6 +384,13 @@ def test_faults_name_the_file(scratch, tmp_path):
         finetune_folder(tmp_path, tmp_path / "out", alone)
     with pytest.raises(ValueError, match="labels has no part in fine-tuning"):
         finetune_folder(tmp_path, tmp_path / "out", replace(alone, labels="complete"))
+    for field, value in (("rate", 0.5), ("freeze", ("encoder",)), ("patience", 3)):
+        recipe = replace(alone, train="head", **{field: value})
+        with pytest.raises(UserError, match=f"{field} has no part in fitting a head alone"):
+            finetune_folder(tmp_path, tmp_path / "out", recipe)
+    other = replace(alone, network=None, size="paper", start="transdodnet.phantom")
+    with pytest.raises(UserError, match="size asks for another network than transdodnet"):
+        finetune_folder(tmp_path, tmp_path / "out", other)
     assert not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,7 @@ from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import build
 from mots_pretrained.training.recipe import (
+    SIZES,
     Recipe,
     Run,
     read_recipe,
@@ -143,6 +144,38 @@ def test_what_a_training_has_no_use_for_is_refused():
     Recipe(steps=1, batch=4).needs_only(frozenset({"steps", "batch"}), "this")
     with pytest.raises(UserError, match="freeze has no part in this; leave it out"):
         Recipe(steps=1, freeze=("encoder",)).needs_only(frozenset({"steps"}), "this")
+
+
+@pytest.mark.parametrize("held", [{"held_out": 0}, {"held_out": 2}, {"validation": ("img0001",)}])
+def test_folds_and_chosen_cases_exclude_each_other(held):
+    with pytest.raises(UserError, match="folds hold each case out once; leave out validation"):
+        Recipe(steps=1, folds=2, **held)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"size": "paper"}, "size"),
+        ({"method": "dodnet"}, "method"),
+        ({"method": "dodnet", "size": "paper"}, "method"),
+        ({"network": SIZES["paper"]}, "network"),
+    ],
+)
+def test_another_network_than_that_of_the_start_is_refused(asked, name):
+    recipe = Recipe(steps=1, start="mine", **asked)
+    with pytest.raises(UserError, match=f"{name} asks for another network than mine is"):
+        recipe.check_start(SIZES["small"])
+    recipe.check_start(recipe.config)  # which is what it asks for
+    four = replace(recipe.config.encoder, in_channels=4)
+    contract = replace(recipe.config.preprocessing, channels=("t1", "t1ce", "t2", "flair"))
+    recipe.check_start(replace(recipe.config, encoder=four, preprocessing=contract))
+    replace(recipe, start=None).check_start(SIZES["small"])
+    Recipe(steps=1, start="mine").check_start(recipe.config)  # it asks for nothing
+
+
+def test_a_method_asks_for_no_size():
+    large = Recipe(steps=1, method="dodnet", size="paper").config
+    Recipe(steps=1, start="mine", method="dodnet").check_start(large)
 
 
 @pytest.mark.parametrize("method", ["dodnet", "transdodnet"])
