@@ -16,7 +16,7 @@ from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
 from mots_pretrained.evaluation.names import LabelNames, names_beside
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.reading import read_labels
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
 from mots_pretrained.images.volume import SAME_GRID, Volume
 
 
@@ -139,12 +139,9 @@ def _label_maps(path: Path) -> list[Path]:
     if not path.is_dir():
         raise MissingFileError(f"no such file or folder: {path}")
     found = list_volumes(path)
-    written_twice = {stem(file).removesuffix("_seg") for file in found if file.suffix != ".nrrd"}
-    found = [
-        file
-        for file in found
-        if not (file.name.endswith(".seg.nrrd") and stem(file) in written_twice)
-    ]
+    others = [file for file in found if file.suffix.lower() != ".nrrd"]
+    written_twice = {stem(file).removesuffix("_seg") for file in others}
+    found = [file for file in found if not (is_seg_nrrd(file) and stem(file) in written_twice)]
     if not found:
         raise MissingFileError(f"{path} holds no .nii or .nii.gz file")
     return found

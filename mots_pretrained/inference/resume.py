@@ -77,14 +77,21 @@ def left_to_do(
         files += [folder / f"{file}.nii.gz" for file in file_names(mask_names).values()]
         # the file of volumes is written last, so what it stands beside is whole
         same = sources_of(output, scan.name) == source_of(scan)
-        told = state_told(output, scan.name)
-        same = same and (told is None or told == state_of(scan))
+        same = same and _is_unchanged(scan, state_told(output, scan.name))
         same = same and (made_by is None or was_made_by(output, scan.name, made_by))
         if same and all(file.is_file() for file in files):
             continue
         tidy(output, scan)
         left.append(scan)
     return left
+
+
+def _is_unchanged(scan: CaseFiles, told: tuple[tuple[int, int], ...] | None) -> bool:
+    """Whether files have the state told, if any is; what can't be seen is left to reading."""
+    try:
+        return told is None or told == state_of(scan)
+    except (OSError, UserError):
+        return False
 
 
 def made_otherwise(

@@ -112,7 +112,8 @@ def test_labels_are_read_as_training_reads_them(tmp_path):
 def test_slicer_s_files_that_number_their_segments_differently_are_refused(tmp_path):
     """The first file's names held for all: liver and spleen of the second were exchanged."""
     labels = Volume.with_spacing(np.ones((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
-    write_seg_nrrd(tmp_path / "a.seg.nrrd", labels.array, labels, {"liver": 1})
+    (tmp_path / "._a.seg.nrrd").write_bytes(b"what macOS leaves beside a file")
+    write_seg_nrrd(tmp_path / "a.SEG.NRRD", labels.array, labels, {"liver": 1})
     write_seg_nrrd(tmp_path / "b.seg.nrrd", labels.array, labels, {"liver": 1, "spleen": 2})
     assert names_beside(tmp_path).classes == {"liver": (1,), "spleen": (2,)}
     write_seg_nrrd(tmp_path / "c.seg.nrrd", labels.array, labels, {"spleen": 1})

@@ -99,3 +99,18 @@ def test_results_of_another_model_or_made_otherwise_count_as_none(tmp_path):
     assert left(model="other", flips=False) == SCANS[:1]
     assert left(model="m", flips=True) == SCANS[:1]
     assert left(model="m", flips=False, overlap=0.5) == SCANS[:1]  # of an older version
+
+
+def test_a_scan_whose_file_has_vanished_is_left_to_do(tmp_path):
+    """It ended the whole run with status 2, in place of a row in failures.csv."""
+    files = [tmp_path / "in" / f"{name}.nii.gz" for name in "ab"]
+    files[0].parent.mkdir()
+    files[0].symlink_to(tmp_path / "gone.nii.gz")
+    files[1].write_bytes(b"one")
+    scans = [CaseFiles(name, (file,)) for name, file in zip("ab", files, strict=True)]
+    for scan in scans:
+        finish(tmp_path, scan.name)
+        told = {"files": [os.path.relpath(os.path.realpath(scan.images[0]), tmp_path)]}
+        state = [[3, files[1].stat().st_mtime_ns]]
+        write_json(tmp_path / f"{scan.name}_volumes.json", {**told, "state": state})
+    assert left_to_do(scans, tmp_path) == scans[:1]
