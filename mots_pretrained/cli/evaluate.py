@@ -33,12 +33,13 @@ def evaluate(
     labels: Annotated[
         str,
         typer.Option(
-            help="Names of the label values: mots, bcv, brats, a task of MOTS, or a JSON file; "
-            "by default labels.json or dataset.json beside the files"
+            help="Names of the predictions' values, and of the truth's where no file beside it "
+            "says: mots, bcv, brats, a task of MOTS, or a JSON file; by default labels.json or "
+            "dataset.json beside the files"
         ),
     ] = "",
     truth_labels: Annotated[
-        str, typer.Option(help="Names of the truth's label values, where they differ")
+        str, typer.Option(help="Names of the truth's values, whatever the files beside it say")
     ] = "",
     model: Annotated[
         str,

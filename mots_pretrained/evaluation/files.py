@@ -39,10 +39,10 @@ def score_files(
     Args:
         predictions: A label map, or a folder of them, as ``mots predict`` leaves them.
         truth: A label map, or a folder of them; see ``case_key`` for names that make one case.
-        names: What the values mean; of the truth as well, unless that has names of its own. By
+        names: What the predictions' values mean, and the truth's where nothing else says. By
             default each side's ``labels.json`` or ``dataset.json`` says. Where one side has
             neither, the other's hold for both, and where neither has, each value is a class.
-        truth_names: What the truth's values mean, where they differ.
+        truth_names: What the truth's values mean, whatever its own files say.
         metrics: Names of ``METRICS``.
         rule: How empty masks are scored.
         tolerance: Tolerance of the normalised surface Dice, in mm.
@@ -170,10 +170,10 @@ def _both_names(
     Names read from a file, rather than given, follow the other side in what a class includes.
     """
     ours = names or names_beside(predictions)
-    theirs = truth_names or names or names_beside(truth)
+    theirs = truth_names or names_beside(truth)
     if ours is None or theirs is None:
         return ours or theirs, theirs or ours
-    if truth_names is None and names is None:
+    if truth_names is None:
         theirs = _nested(theirs, ours, truth)
     if names is None:
         ours = _nested(ours, theirs, predictions)
