@@ -289,7 +289,7 @@ def write_results(
     config: ModelConfig | None = None,
     model: str = "",
 ) -> dict[str, Any]:
-    """Write a prediction's picture, label map and volumes, the volumes last of all.
+    """Write a prediction's picture, label map and volumes; old volumes go first, new come last.
 
     Args:
         prediction: What was found.
@@ -306,8 +306,9 @@ def write_results(
     Returns:
         What `save_prediction` returns, and with a picture its path as ``overlay``.
     """
-    from mots_pretrained.inference.outputs import OVERLAY, save_prediction
+    from mots_pretrained.inference.outputs import OVERLAY, begin_anew, save_prediction
 
+    begin_anew(output, prediction.volume.name)
     drawn = {}
     if picture:
         from mots_pretrained.report.overlay import draw_overlay

@@ -11,7 +11,11 @@ from typing import Any
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.files import file_names, inside, write_json
-from mots_pretrained.images.segmentation import labels_content, write_segmentation
+from mots_pretrained.images.segmentation import (
+    check_label_values,
+    labels_content,
+    write_segmentation,
+)
 from mots_pretrained.inference.measures import measure
 from mots_pretrained.inference.plausible import find_doubts
 from mots_pretrained.inference.prediction import Prediction
@@ -43,8 +47,8 @@ def save_prediction(
     Written are ``NAME_seg.nii.gz``, or the label map in other formats, the values of its
     categories in ``labels.json`` (which ``mots evaluate`` reads) and in files for viewers, with
     masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities ``NAME_probabilities.npz``, and last
-    of all ``NAME_volumes.json``, so that a scan that has it is complete. Scans of one folder share
-    what says what values mean.
+    of all ``NAME_volumes.json``, so that a scan that has it is complete; an earlier run's goes first.
+    Scans of one folder share what says what values mean.
 
     Args:
         prediction: What was found.
@@ -73,6 +77,8 @@ def save_prediction(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = prediction.volume.name
+    check_label_values(folder, prediction.label_values)
+    begin_anew(folder, name)
     written = write_segmentation(
         folder, prediction.labels, prediction.volume, prediction.label_values, formats=formats
     )
@@ -106,6 +112,11 @@ def save_prediction(
     report = json.loads(json.dumps(report))  # lists for tuples, as who reads the file gets it
     write_json(folder / VOLUMES.format(name), report)
     return report
+
+
+def begin_anew(folder: str | os.PathLike[str], name: str) -> None:
+    """Remove a scan's file of volumes, which vouches for results that are to be replaced."""
+    (Path(folder) / VOLUMES.format(name)).unlink(missing_ok=True)
 
 
 def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
