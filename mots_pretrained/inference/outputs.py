@@ -47,8 +47,8 @@ def save_prediction(
     Written are ``NAME_seg.nii.gz``, or the label map in other formats, the values of its
     categories in ``labels.json`` (which ``mots evaluate`` reads) and in files for viewers, with
     masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities ``NAME_probabilities.npz``, and last
-    of all ``NAME_volumes.json``, so that a scan that has it is complete; an earlier run's goes first.
-    Scans of one folder share what says what values mean.
+    of all ``NAME_volumes.json``, so that a scan that has it is complete; that of an earlier
+    run goes first. Scans of one folder share what says what values mean.
 
     Args:
         prediction: What was found.
