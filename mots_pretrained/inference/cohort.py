@@ -324,6 +324,7 @@ def write_results(
             title=f"{prediction.volume.name}, segmented by {model}" if model else None,
         )
         drawn = {"overlay": str(overlay)}
+        told = {**(told or {}), "results": [overlay.name]}
     report = save_prediction(
         prediction,
         output,

@@ -66,8 +66,9 @@ def save_prediction(
         (the path in the first format), ``segmentations`` (the paths by format), ``spacing_mm``
         along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each category in the label
         map, with all that lies in it, ``mask_volumes_ml`` of the categories' own masks, the
-        `Measures` of each category as ``categories``, and with a configuration the ``doubts`` and
-        the ``seen_volumes_ml`` of training, each with the number of scans.
+        `Measures` of each category as ``categories``, ``results`` (the paths of what was written
+        with it, in the folder), and with a configuration the ``doubts`` and the
+        ``seen_volumes_ml`` of training, each with the number of scans.
 
     Raises:
         UnknownNameError: If there is no such format.
@@ -82,13 +83,16 @@ def save_prediction(
     written = write_segmentation(
         folder, prediction.labels, prediction.volume, prediction.label_values, formats=formats
     )
+    results = [*written.values()]
     if masks:
         place = folder / f"{name}_masks"
         place.mkdir(exist_ok=True)
         for category, file in file_names(prediction.names).items():
-            prediction.save_mask(category, inside(folder, place / f"{file}.nii.gz"))
+            results.append(place / f"{file}.nii.gz")
+            prediction.save_mask(category, inside(folder, results[-1]))
     if probabilities:
-        prediction.save_probabilities(folder / PROBABILITIES.format(name))
+        results.append(folder / PROBABILITIES.format(name))
+        prediction.save_probabilities(results[-1])
     measured = measure(prediction)
     report = {
         "scan": name,
@@ -103,6 +107,8 @@ def save_prediction(
         "categories": {category: asdict(found) for category, found in measured.items()},
         **(told or {}),
     }
+    own = [path.relative_to(folder).as_posix() for path in results]
+    report["results"] = [*report.get("results", ()), *own]
     if config is not None:
         doubts = find_doubts(prediction, config, measured)
         report["doubts"] = [asdict(doubt) for doubt in doubts]
@@ -137,6 +143,15 @@ def state_told(folder: str | os.PathLike[str], name: str) -> tuple[tuple[int, in
     try:
         report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
         return tuple((int(size), int(changed)) for size, changed in report["state"]) or None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def results_told(folder: str | os.PathLike[str], name: str) -> set[str] | None:
+    """Return the paths in the folder of a scan's results of one run; None if they are unknown."""
+    try:
+        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
+        return {str(file) for file in report["results"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -34,6 +34,7 @@ def test_what_is_written_of_one_scan(tmp_path):
         "labels_itksnap.txt",
     ]  # fmt: skip
     assert report["volumes_ml"] == {"organ": 3.0, "tumour": 2.0}
+    assert report["results"] == files[2:3] + files[:2]
     assert report["labels"] == {"organ": [1, 2], "tumour": 2}
     assert json.loads((out / "ct_volumes.json").read_text()) == report
     assert json.loads((out / "labels.json").read_text()) == report["labels"]
