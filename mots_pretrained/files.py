@@ -177,13 +177,24 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
         plain = plain.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(" .") or "_"
         if plain.split(".")[0].upper() in _DEVICES:  # names of devices on Windows
             plain = f"_{plain}"
-        number, unique = 1, plain
-        while unique.casefold() in taken:
-            number += 1
-            unique = f"{plain}_{number}"
-        taken.add(unique.casefold())
-        given[name] = unique
+        given[name] = unused(plain, taken)
     return given
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """Return a name, numbered where it is taken (or one that differs by case alone), and take it.
+
+    Example:
+        >>> taken = set()
+        >>> [unused(name, taken) for name in ("a", "a_2", "A")]
+        ['a', 'a_2', 'A_3']
+    """
+    number, unique = 1, name
+    while unique.casefold() in taken:
+        number += 1
+        unique = f"{name}_{number}"
+    taken.add(unique.casefold())
+    return unique
 
 
 def inside(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 PHANTOMS = "phantoms"
 """Input that stands for phantoms made on the fly, in place of a folder."""
 
+_OF_PREPARED = ("split", "task")
+_OF_PHANTOMS = ("cases", "seeds", "randomise", "everywhere")
+_OF_MODELS = (
+    *("choose_thresholds", "postprocess", "flips", "overlap", "batch", "device"),
+    *_OF_PREPARED,
+    *_OF_PHANTOMS,
+)
+_OF_SCORES = ("everywhere", "metrics", "rule", "tolerance", "output", "paper", "against")
+
 
 def evaluate(
     given: Annotated[
@@ -33,12 +44,13 @@ def evaluate(
     labels: Annotated[
         str,
         typer.Option(
-            help="Names of the label values: mots, bcv, brats, a task of MOTS, or a JSON file; "
-            "by default labels.json or dataset.json beside the files"
+            help="Names of the predictions' values, and of the truth's where no file beside it "
+            "says: mots, bcv, brats, a task of MOTS, or a JSON file; by default labels.json or "
+            "dataset.json beside the files"
         ),
     ] = "",
     truth_labels: Annotated[
-        str, typer.Option(help="Names of the truth's label values, where they differ")
+        str, typer.Option(help="Names of the truth's values, whatever the files beside it say")
     ] = "",
     model: Annotated[
         str,
@@ -77,7 +89,9 @@ def evaluate(
     tolerance: Annotated[float, typer.Option(help="Tolerance of surface Dice (nsd) in mm")] = 2.0,
     postprocess: Annotated[
         bool,
-        typer.Option("--postprocess", help="Clean predictions as the published testing does"),
+        typer.Option(
+            "--postprocess", help="Clean a model's predictions as the published testing does"
+        ),
     ] = False,
     flips: Annotated[
         bool,
@@ -106,6 +120,7 @@ def evaluate(
     Dice, Hausdorff distances, mean surface distance and surface Dice by category, and what is
     predicted falsely in cases that lack the category.
     """
+    _refuse_what_says_nothing(locals())
     from mots_pretrained.cli.score_report import ScoreReport
     from mots_pretrained.evaluation.metrics import METRICS, check_metrics, check_rule
 
@@ -114,8 +129,6 @@ def evaluate(
     report = ScoreReport(model or given, csv=output, against=against, paper=paper, json=json)
     report.check(wanted, known_rule)
     setting = [f"rule {rule}", f"tolerance {tolerance:g} mm"]
-    if choose_thresholds and not model:
-        raise UserError("--choose-thresholds is for a model; name its folder with --model")
     if not model:
         sides = (given, truth, labels, truth_labels)
         results = _score_files(sides, wanted, known_rule, tolerance)
@@ -159,6 +172,32 @@ def evaluate(
         setting.insert(0, f"{given} {split}{f' {task}' if task else ''}")
     setting.append(f"weights {found[1]}")
     report.show(found[0], setting=setting, grid="the model's", by_group=everywhere)
+
+
+def _refuse_what_says_nothing(values: Mapping[str, Any]) -> None:
+    """Refuse options that would change nothing, rather than leave them out unsaid.
+
+    Raises:
+        UserError: Naming one, and what it is for.
+    """
+    defaults = inspect.signature(evaluate).parameters
+    given = [name for name, value in values.items() if value != defaults[name].default]
+    on_phantoms = values["given"] == PHANTOMS
+    refused: list[tuple[Sequence[str], str]] = []
+    if not values["model"]:
+        if not on_phantoms:  # which are refused below, as they need a model
+            why = "is for a model, which --model names; files are scored as they are"
+            refused.append((_OF_MODELS, why))
+    elif on_phantoms:
+        refused.append((_OF_PREPARED, "is for a prepared folder, not for phantoms"))
+    else:
+        refused.append((_OF_PHANTOMS, f"is for phantoms: -i {PHANTOMS}"))
+    if values["model"] and values["choose_thresholds"]:
+        refused.append((_OF_SCORES, "is for scores, which --choose-thresholds does not give"))
+    for names, why in refused:
+        for name in given:
+            if name in names:
+                raise UserError(f"--{name.replace('_', '-')} {why}; leave it out")
 
 
 def _score_files(

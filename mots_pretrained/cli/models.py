@@ -242,13 +242,15 @@ def _verify(words: list[str], options: _Options) -> None:
 
 def _overlap(words: list[str], options: _Options) -> None:
     """Say which of the user's scans a model was trained on."""
+    from mots_pretrained.images.nifti_header import SUFFIXES
+    from mots_pretrained.images.scan_files import visible_files
     from mots_pretrained.weights.provenance import read_training_scans
 
     name, root = words
     if not Path(root).is_dir():
         raise MissingFileError(f"no such folder: {root}; give one with scans (.nii, .nii.gz)")
     known = read_training_scans(resolve(name))
-    paths = sorted(path for end in ("nii", "nii.gz") for path in Path(root).rglob(f"*.{end}"))
+    paths = sorted(p for p in visible_files(Path(root)) if p.name.lower().endswith(SUFFIXES))
     hashes, unread = _hashes(paths) if known.scans else ({}, [])
     seen = known.seen(hashes)
     if options.json:

@@ -50,7 +50,6 @@ class ScanOutputs:
             }
         from mots_pretrained.images.segmentation import check_label_values
         from mots_pretrained.inference.cohort import write_results
-        from mots_pretrained.inference.dicom_scans import series_key
 
         check_label_values(self.folder, predictor.label_values)
         how = protocol(predictor)
@@ -65,7 +64,7 @@ class ScanOutputs:
             told={
                 "state": scan.state,
                 **how,
-                **({} if scan.series is None else {"series": series_key(scan.series)}),
+                **({} if scan.series is None else {"series": scan.series.key}),
             },
             config=predictor.config,
             model=model,

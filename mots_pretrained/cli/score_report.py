@@ -34,7 +34,8 @@ class ScoreReport:
     Attributes:
         name: Who made the predictions: the model, or the folder.
         csv: File to write every value of every case to, or nothing.
-        against: CSV of another run to compare with case by case, or nothing.
+        against: CSV of another run to compare with case by case, or nothing; if it is ``csv`` as
+            well, its former content.
         paper: Whether to print the shape of Table 9, with the paper's figures.
         json: Whether to print one JSON object instead of tables.
     """
@@ -82,6 +83,7 @@ class ScoreReport:
                 f"in the means: {', '.join(results.missing)}",
                 stacklevel=2,
             )
+        other = read_lines(self.against) if self.against else []  # which the CSV may replace
         if self.csv:
             lines = to_lines(
                 results,
@@ -93,9 +95,8 @@ class ScoreReport:
             write_lines(self.csv, lines)
         differences: tuple[Difference, ...] = ()
         if self.against:
-            lines = read_lines(self.against)
-            self._warn_of_other_ways([*setting, f"on {grid} grid"], lines)
-            differences = compare(results.by_case(), from_lines(lines).by_case())
+            self._warn_of_other_ways([*setting, f"on {grid} grid"], other)
+            differences = compare(results.by_case(), from_lines(other).by_case())
         if self.json:
             console.show_json({"grid": grid, **self._json(results, differences, by_group)})
             return
@@ -116,8 +117,8 @@ class ScoreReport:
                 "voxels, both directions pooled, on the scans' own grids"
             )
         if self.against:
-            other = os.path.basename(self.against)
-            console.show(f"\nDice\n{comparison_text(differences, names=(self.name, other))}")
+            names = self.name, os.path.basename(self.against)
+            console.show(f"\nDice\n{comparison_text(differences, names=names)}")
         if self.csv:
             console.show(f"\nevery case: {self.csv}")
 

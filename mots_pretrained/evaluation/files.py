@@ -16,7 +16,7 @@ from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
 from mots_pretrained.evaluation.names import LabelNames, names_beside
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.reading import read_labels
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
 from mots_pretrained.images.volume import SAME_GRID, Volume
 
 
@@ -39,10 +39,10 @@ def score_files(
     Args:
         predictions: A label map, or a folder of them, as ``mots predict`` leaves them.
         truth: A label map, or a folder of them; see ``case_key`` for names that make one case.
-        names: What the values mean; of the truth as well, unless that has names of its own. By
+        names: What the predictions' values mean, and the truth's where nothing else says. By
             default each side's ``labels.json`` or ``dataset.json`` says. Where one side has
             neither, the other's hold for both, and where neither has, each value is a class.
-        truth_names: What the truth's values mean, where they differ.
+        truth_names: What the truth's values mean, whatever its own files say.
         metrics: Names of ``METRICS``.
         rule: How empty masks are scored.
         tolerance: Tolerance of the normalised surface Dice, in mm.
@@ -139,12 +139,9 @@ def _label_maps(path: Path) -> list[Path]:
     if not path.is_dir():
         raise MissingFileError(f"no such file or folder: {path}")
     found = list_volumes(path)
-    written_twice = {stem(file).removesuffix("_seg") for file in found if file.suffix != ".nrrd"}
-    found = [
-        file
-        for file in found
-        if not (file.name.endswith(".seg.nrrd") and stem(file) in written_twice)
-    ]
+    others = [file for file in found if file.suffix.lower() != ".nrrd"]
+    written_twice = {stem(file).removesuffix("_seg") for file in others}
+    found = [file for file in found if not (is_seg_nrrd(file) and stem(file) in written_twice)]
     if not found:
         raise MissingFileError(f"{path} holds no .nii or .nii.gz file")
     return found
@@ -173,10 +170,10 @@ def _both_names(
     Names read from a file, rather than given, follow the other side in what a class includes.
     """
     ours = names or names_beside(predictions)
-    theirs = truth_names or names or names_beside(truth)
+    theirs = truth_names or names_beside(truth)
     if ours is None or theirs is None:
         return ours or theirs, theirs or ours
-    if truth_names is None and names is None:
+    if truth_names is None:
         theirs = _nested(theirs, ours, truth)
     if names is None:
         ours = _nested(ours, theirs, predictions)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.itk import common_segments
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes
 from mots_pretrained.parse import label_classes, read_json
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
 
@@ -128,8 +129,8 @@ def names_beside(path: Path) -> LabelNames | None:
         for name in _FILES:
             if (place / name).is_file():
                 return read_label_names(place / name)
-    files = [path] if path.is_file() else sorted(folder.glob("*.seg.nrrd"))
-    if not files or not files[0].name.endswith(".seg.nrrd"):
+    files = [path] if path.is_file() else [*filter(is_seg_nrrd, list_volumes(folder))]
+    if not files or not is_seg_nrrd(files[0]):
         return None
     values = common_segments(files)  # what 3D Slicer calls its segments
     classes = {name: (value,) for name, value in values.items()}

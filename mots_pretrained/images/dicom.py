@@ -47,6 +47,11 @@ class Series:
         positions = places_of(self.slices)
         return not self.header.localizer and bool(np.ptp(positions) > _SAME_PLACE)
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others: its UID, and its label where parts share one."""
+        return f"{self.header.series} {self.label}".strip()
+
     def __str__(self) -> str:
         rows, columns = self.slices[0].size
         return printable(
@@ -133,10 +138,11 @@ def choose_series(
 
 
 def matching(found: Sequence[Series], wanted: str) -> list[Series]:
-    """Volumes called so by UID, number or description; else those with it in the description."""
+    """Volumes of this key, UID, number or description; else those with it in the description."""
     volumes = [series for series in found if series.is_volume]
     plain = wanted.strip().casefold()
     for names in (
+        lambda s: (s.key.casefold(),),
         lambda s: (s.header.series, s.header.number, s.label.casefold()),
         lambda s: (s.header.description.casefold(),),
     ):

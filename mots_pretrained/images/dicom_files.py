@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.extra import extra
+from mots_pretrained.images.scan_files import visible_files
 
 _LARGEST_MEMBER = 1 << 32  # bytes unpacked; an enhanced CT of 2000 slices has a quarter
 _LARGEST_ZIP = 1 << 36
@@ -169,13 +169,7 @@ def is_dicom(path: Path) -> bool:
 def _places(root: Path) -> Iterable[Place]:
     if root.is_file():
         return _members(root) if root.suffix.lower() == ".zip" else [Place(root)]
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                found.append(Place(Path(folder, name)))
-    return found
+    return [Place(file) for file in visible_files(root)]
 
 
 def _members(path: Path) -> list[Place]:

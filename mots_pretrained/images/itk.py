@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.extra import extra
-from mots_pretrained.images.itk_header import check_meta_header, check_nrrd_header, data_file
+from mots_pretrained.images.itk_header import (
+    check_meta_header,
+    check_nrrd_header,
+    data_file,
+    what_is_assumed,
+)
 from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.nifti_header import check_affine
 
@@ -38,6 +44,9 @@ def read_itk(path: Path, *, digest: Any = None) -> tuple[NDArray[Any], NDArray[n
     Raises:
         UserError: If SimpleITK is missing, or the file is no volume, damaged or truncated, or
             holds complex numbers, NaN or infinities.
+
+    Warns:
+        UserWarning: If the header stores no spacing or orientation.
     """
     reader = _reader(path)
     try:
@@ -156,7 +165,13 @@ def _reader(path: Path) -> Any:
 
 
 def _affine(image: Any, path: Path) -> NDArray[np.float64]:
-    """Affine of a SimpleITK image or reader, from its LPS to RAS."""
+    """Affine of a SimpleITK image or reader, from its LPS to RAS.
+
+    Warns:
+        UserWarning: If the header stores no spacing or orientation.
+    """
+    if assumed := what_is_assumed(path):
+        warnings.warn(f"{path}: {assumed}", stacklevel=3)
     affine = np.eye(4)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     affine[:3, :3] = direction * np.array(image.GetSpacing())

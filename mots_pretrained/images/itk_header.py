@@ -13,6 +13,7 @@ _MOST_CHANNELS = 64
 _VECTORS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin",
             "CenterOfRotation", "AnatomicalOrientation")  # fmt: skip
 _MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+_ANATOMICAL = ("left-", "right-", "lps", "ras", "las")  # NRRD's spaces that say where axes lead
 
 
 def check_meta_header(path: Path) -> None:
@@ -21,14 +22,8 @@ def check_meta_header(path: Path) -> None:
     Raises:
         UserError: If it is such, or has no end.
     """
-    fields: dict[str, str] = {}
-    for line in _lines(path):
-        name, equals, value = line.partition("=")
-        if equals:
-            fields[name.strip()] = value.strip()
-        if name.strip() == "ElementDataFile":
-            break
-    else:
+    fields = _meta_fields(path)
+    if "ElementDataFile" not in fields:
         raise _unsound(path, "it names no ElementDataFile")
     axes = fields.get("NDims", "")
     if axes not in ("2", "3", "4"):
@@ -52,13 +47,7 @@ def check_nrrd_header(path: Path) -> None:
     Raises:
         UserError: If it is such.
     """
-    fields: dict[str, str] = {}
-    for line in _lines(path):
-        if not line.strip():
-            break
-        match = re.match(r"([^:=#]+):(?!=)\s*(.*)", line)
-        if match:
-            fields[match[1].strip().lower()] = match[2].strip()
+    fields = _nrrd_fields(path)
     axes, sizes = fields.get("dimension", ""), fields.get("sizes", "").split()
     if axes not in ("2", "3", "4"):
         raise _unsound(path, f"dimension is {axes:.20}")
@@ -67,6 +56,26 @@ def check_nrrd_header(path: Path) -> None:
     for name in ("data file", "datafile"):
         if name in fields:
             _check_data_file(path, fields[name], own=())
+
+
+def what_is_assumed(path: Path) -> str:
+    """Say what a header lacks of spacing and orientation and ITK assumes in place; else nothing."""
+    if path.suffix.lower() in (".nrrd", ".nhdr"):
+        fields = _nrrd_fields(path)
+        directed = fields.get("space directions", "").count("(") >= 3
+        steps = [step for step in fields.get("spacings", "").lower().split() if step != "nan"]
+        spaced = directed or len(steps) >= 3
+        directed = directed and fields.get("space", "").lower().startswith(_ANATOMICAL)
+    else:
+        fields = _meta_fields(path)
+        spaced = "ElementSpacing" in fields or "ElementSize" in fields
+        directed = any(name in fields for name in _MATRICES)
+    lacks = {} if spaced else {"spacing": "voxels of 1 x 1 x 1 mm"}
+    if not directed:
+        lacks["orientation"] = "axes towards left, back, head, so left and right may be swapped"
+    if not lacks:
+        return ""
+    return f"stores no {' and no '.join(lacks)}; assumed are {' and '.join(lacks.values())}"
 
 
 def data_file(path: Path) -> Path | None:
@@ -87,6 +96,28 @@ def _check_data_file(path: Path, name: str, *, own: tuple[str, ...]) -> None:
     """Refuse a file of voxels that does not lie beside its header."""
     if name not in own and (not name or Path(name).name != name or "\\" in name or "%" in name):
         raise _unsound(path, f"its voxels are in {name:.80}; one file beside it is read")
+
+
+def _meta_fields(path: Path) -> dict[str, str]:
+    fields = {}
+    for line in _lines(path):
+        name, equals, value = line.partition("=")
+        if equals:
+            fields[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            break
+    return fields
+
+
+def _nrrd_fields(path: Path) -> dict[str, str]:
+    fields = {}
+    for line in _lines(path):
+        if not line.strip():
+            break
+        match = re.match(r"([^:=#]+):(?!=)\s*(.*)", line)
+        if match:
+            fields[match[1].strip().lower()] = match[2].strip()
+    return fields
 
 
 def _lines(path: Path) -> list[str]:

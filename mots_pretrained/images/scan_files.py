@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from mots_pretrained.errors import MissingFileError
@@ -62,3 +63,15 @@ def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
         and not path.name.startswith(".")
         and not path.is_dir()
     ]
+
+
+def visible_files(root: Path) -> Iterator[Path]:
+    """Yield the files below a folder in a fixed order, without hidden ones and hidden folders."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+
+
+def is_seg_nrrd(path: Path) -> bool:
+    """Whether a file is 3D Slicer's label map by its name, and so no scan."""
+    return path.name.lower().endswith(".seg.nrrd")

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.reading import read_grid
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
 from mots_pretrained.inference.ahead import ahead
 from mots_pretrained.inference.dicom_scans import (
     dicom_scans,
     listed_as,
     may_be_dicom,
+    rows_of,
     source_of,
     state_of,
 )
@@ -93,7 +94,7 @@ def find_scans(
             )
     folders = [path for path in paths if path.is_dir()]
     if len(paths) == 1 and may_be_dicom(paths[0]):
-        return dicom_scans(paths[0], series)
+        return _checked(dicom_scans(paths[0], series), paths[0])
     if series is not None:
         raise UserError(f"{paths[0]} is no DICOM; --series chooses among DICOM series only")
     if not folders:
@@ -102,13 +103,13 @@ def find_scans(
         if all(may_be_dicom(path) for path in folders):  # a series a channel
             return [CaseFiles(stem(paths[0]), tuple(paths))]
         raise UserError(f"{folders[0]} is a folder; give one folder, or files only")
-    return _folder_scans(folders[0], channels)
+    return _checked(_folder_scans(folders[0], channels), folders[0])
 
 
 def _folder_scans(folder: Path, channels: int) -> list[CaseFiles]:
-    files = [path for path in list_volumes(folder) if not path.name.endswith(".seg.nrrd")]
+    files = [path for path in list_volumes(folder) if not is_seg_nrrd(path)]
     if files:
-        return _checked(_grouped(files, channels), folder)
+        return _grouped(files, channels)
     from mots_pretrained.data.layouts.brats import find_brats
 
     brats = find_brats(folder)
@@ -246,7 +247,7 @@ class Settled:
         self._tell(scan, failure)
 
     def _tell(self, scan: CaseFiles, told: dict[str, Any] | Failure) -> None:
-        self.seen.append(listed_as(scan))
+        self.seen += rows_of(scan)
         if self.output is not None:
             write_failures(self.output, self.failures, self.seen)
         if self.on_scan is not None:
@@ -288,7 +289,7 @@ def write_results(
     config: ModelConfig | None = None,
     model: str = "",
 ) -> dict[str, Any]:
-    """Write a prediction's picture, label map and volumes, the volumes last of all.
+    """Write a prediction's picture, label map and volumes; old volumes go first, new come last.
 
     Args:
         prediction: What was found.
@@ -305,8 +306,9 @@ def write_results(
     Returns:
         What `save_prediction` returns, and with a picture its path as ``overlay``.
     """
-    from mots_pretrained.inference.outputs import OVERLAY, save_prediction
+    from mots_pretrained.inference.outputs import OVERLAY, begin_anew, save_prediction
 
+    begin_anew(output, prediction.volume.name)
     drawn = {}
     if picture:
         from mots_pretrained.report.overlay import draw_overlay
@@ -322,6 +324,7 @@ def write_results(
             title=f"{prediction.volume.name}, segmented by {model}" if model else None,
         )
         drawn = {"overlay": str(overlay)}
+        told = {**(told or {}), "results": [overlay.name]}
     report = save_prediction(
         prediction,
         output,
@@ -387,10 +390,11 @@ def _holds_channels(path: Path) -> bool:
 def _checked(scans: list[CaseFiles], folder: Path) -> list[CaseFiles]:
     taken: dict[str, Path] = {}
     for scan in scans:
-        other = taken.setdefault(scan.name.casefold(), scan.images[0])
-        if other != scan.images[0]:
+        name = scan.name.casefold()
+        if name in taken:
             raise UserError(
-                f"{folder} holds {other.name} and {scan.images[0].name}, whose results would be "
-                "one file"
+                f"{folder} holds {taken[name].name} and {scan.images[0].name}, whose results would "
+                "be one file"
             )
+        taken[name] = scan.images[0]
     return scans

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.files import file_names
+from mots_pretrained.files import file_names, unused
 from mots_pretrained.images.dicom import Series, choose_series, find_series, matching, volumes_of
 from mots_pretrained.images.dicom_files import is_dicom
-from mots_pretrained.images.scan_files import list_volumes, parts, stem
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, parts, stem, visible_files
 
 _LISTED = 20  # series, in a message
 
@@ -18,11 +19,10 @@ _LISTED = 20  # series, in a message
 def may_be_dicom(path: Path) -> bool:
     """Whether to look for series in a path: a zip, a DICOM file, or a folder of only such."""
     if not path.is_dir():
-        return path.name.lower().endswith(".zip") or is_dicom(path)
-    if any(not file.name.endswith(".seg.nrrd") for file in list_volumes(path)):
+        return _is_zip(path) or is_dicom(path)
+    if any(not is_seg_nrrd(file) for file in list_volumes(path)):
         return False
-    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return any(file.name.lower().endswith(".zip") or is_dicom(file) for file in files)
+    return any(_is_zip(file) or is_dicom(file) for file in visible_files(path))
 
 
 def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
@@ -40,89 +40,88 @@ def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
         UnknownNameError: If no series is called as wanted.
         UserError: If there is no series, or several could be meant.
     """
-    zips = sorted(place.rglob("*.zip")) if place.is_dir() else []
+    zips = [file for file in visible_files(place) if _is_zip(file)] if place.is_dir() else []
     loose = find_series(place)
     if not zips and all(series.folder == place or place.is_file() for series in loose):
         chosen = choose_series(place, wanted, found=loose)
         return [CaseFiles(stem(place), (place,), series=chosen)]
-    chosen_of = {place: _chosen(loose, wanted)}
-    broken = []
+    held: list[tuple[Path, Series | None]] = [(one.folder, one) for one in _chosen(loose, wanted)]
     for path in zips:
         try:
-            chosen_of[path] = _chosen(find_series(path), wanted)
+            held += [(path, series) for series in _chosen(find_series(path), wanted)]
         except UserError:  # it is told when the scan is read, so that the others go on
-            broken.append(path)
-    every = [series for chosen in chosen_of.values() for series in chosen]
-    if not every and not broken:
+            held.append((path, None))
+    if not held:
         if wanted is not None:
             there = "; ".join(str(series) for series in volumes_of(loose)[:_LISTED])
             raise UnknownNameError(f"{place} has no series {wanted!r}; there are: {there}")
         raise UserError(
             f"{place} holds no .nii or .nii.gz file and no DICOM volume; give a folder of scans"
         )
-    names = _names(place, every)
-    scans = [
-        CaseFiles(name, (series.folder,), series=series)
-        for name, series in zip(names[: len(every)], every, strict=True)
-    ]
-    taken = {scan.name for scan in scans}
-    scans += [CaseFiles(_free(stem(path), taken), (path,)) for path in broken]
-    return sorted(scans, key=lambda scan: scan.name)
+    return sorted(_named(place, held), key=lambda scan: scan.name)
 
 
 def source_of(scan: CaseFiles) -> list[str]:
     """Return what a scan is made of: its files, and of a DICOM series what tells it from others."""
     files = [os.path.realpath(path) for path in scan.images]
-    return files if scan.series is None else [*files, series_key(scan.series)]
+    return files if scan.series is None else [*files, scan.series.key]
 
 
 def listed_as(scan: CaseFiles) -> str:
-    """Return how the list of failures calls a scan: folders of DICOM series often share a name."""
-    return scan.images[0].name if scan.series is None else scan.name
+    """Return how the list of failures calls a scan: folders and zips of DICOM may share a name."""
+    return scan.name if scan.whole or scan.series is not None else scan.images[0].name
+
+
+def rows_of(scan: CaseFiles) -> tuple[str, ...]:
+    """Return the names in the list of failures that a scan's end replaces.
+
+    A zip that could not be read is listed as a whole, whatever series were found in it later.
+    """
+    return tuple(dict.fromkeys(name for name in (listed_as(scan), scan.whole) if name))
 
 
 def state_of(scan: CaseFiles) -> tuple[tuple[int, int], ...]:
-    """Return size and time of change of each file; of a folder those of all files in it.
+    """Return size and time of change of each file; of a DICOM series those of all its files.
 
     Raises:
         OSError: If one is not there.
+        UserError: If a folder holds no DICOM volume, or several.
     """
     states = []
     for path in scan.images:
-        files = sorted(path.iterdir()) if path.is_dir() else [*parts(path)]
+        series = choose_series(path) if scan.series is None and path.is_dir() else scan.series
+        files = parts(path) if series is None else {one.place.file for one in series.slices}
         found = [file.stat() for file in files]
-        states.append(
-            (sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0))
-        )
+        states.append((sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)))
     return tuple(states)
-
-
-def series_key(series: Series) -> str:
-    """What tells a series from all others: its UID, and its label where parts share one."""
-    return f"{series.header.series} {series.label}".strip()
 
 
 def _chosen(found: list[Series], wanted: str | None) -> list[Series]:
     return volumes_of(found) if wanted is None else matching(found, wanted)
 
 
-def _names(root: Path, every: list[Series]) -> list[str]:
-    """Name series after their folders below the root; those of one folder with number and label."""
-    folders = [series.folder for series in every]
-    raw = []
-    for series in every:
-        below = series.folder.relative_to(root)
-        parts = [*below.parent.parts, stem(series.folder)] if below.parts else [stem(root)]
-        if folders.count(series.folder) > 1:
-            parts += [series.header.number, series.label]
-        raw.append("_".join(part for part in parts if part))
-    unique = [f"{name} {i}" if raw[:i].count(name) else name for i, name in enumerate(raw)]
-    plain = file_names(unique)
-    return [plain[name].replace(" ", "_") for name in unique]
+def _named(root: Path, held: Sequence[tuple[Path, Series | None]]) -> Iterator[CaseFiles]:
+    """Name scans after their folders below the root; those of one folder with number and label."""
+    taken: set[str] = set()
+    folders = [folder for folder, _ in held]
+    wholes = {}
+    for folder in dict.fromkeys(folders):
+        below = folder.relative_to(root)
+        wholes[folder] = _unused(
+            [*below.parent.parts, stem(folder)] if below.parts else [stem(root)], taken
+        )
+    for folder, series in held:
+        name = whole = wholes[folder]
+        if series is not None and folders.count(folder) > 1:
+            name = _unused([whole, series.header.number, series.label], taken)
+        yield CaseFiles(name, (folder,), series=series, whole=whole)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+def _unused(words: Sequence[str], taken: set[str]) -> str:
+    """Join words to a file name without blanks that none has yet."""
+    name = "_".join(word for word in words if word)
+    return unused(file_names([name])[name].replace(" ", "_"), taken)
+
+
+def _is_zip(path: Path) -> bool:
+    return path.name.lower().endswith(".zip")

@@ -19,7 +19,7 @@ FAILURES = "failures.csv"
 class Failure(NamedTuple):
     """A scan that failed: its first file, the kind of error, and the reason in one line.
 
-    Of a DICOM series, whose folder's name need not be its own, the scan's name is the file.
+    Of DICOM, whose folders and zips may share a name, the scan's name stands for the file.
     """
 
     file: str
@@ -48,7 +48,7 @@ def write_failures(
     Args:
         folder: Folder of the results, made if need be.
         failures: The failures of this run.
-        seen: First files of all scans of this run so far.
+        seen: What the list may call the scans of this run so far.
     """
     path = Path(folder) / FAILURES
     if not failures and not path.exists():

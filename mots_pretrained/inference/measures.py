@@ -76,7 +76,7 @@ def _measures(
 ) -> Measures:
     """Measure what has these values within a box, plane by plane: a category may fill the scan."""
     scan = volume.array[0] if volume.array.ndim == 4 else volume.array
-    wanted = np.isin(np.arange(labels[box].max() + 1), values)
+    wanted = np.isin(np.arange(int(labels[box].max()) + 1), values)  # 255 + 1 is no uint8
     depth, height, width = (part.stop - part.start for part in box)
     lines = np.zeros(depth), np.zeros(height), np.zeros(width)
     seen = _Values(scan.dtype)

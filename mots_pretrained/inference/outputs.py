@@ -11,7 +11,11 @@ from typing import Any
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.files import file_names, inside, write_json
-from mots_pretrained.images.segmentation import labels_content, write_segmentation
+from mots_pretrained.images.segmentation import (
+    check_label_values,
+    labels_content,
+    write_segmentation,
+)
 from mots_pretrained.inference.measures import measure
 from mots_pretrained.inference.plausible import find_doubts
 from mots_pretrained.inference.prediction import Prediction
@@ -43,8 +47,8 @@ def save_prediction(
     Written are ``NAME_seg.nii.gz``, or the label map in other formats, the values of its
     categories in ``labels.json`` (which ``mots evaluate`` reads) and in files for viewers, with
     masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities ``NAME_probabilities.npz``, and last
-    of all ``NAME_volumes.json``, so that a scan that has it is complete. Scans of one folder share
-    what says what values mean.
+    of all ``NAME_volumes.json``, so that a scan that has it is complete; that of an earlier
+    run goes first. Scans of one folder share what says what values mean.
 
     Args:
         prediction: What was found.
@@ -62,8 +66,9 @@ def save_prediction(
         (the path in the first format), ``segmentations`` (the paths by format), ``spacing_mm``
         along (D, H, W), ``labels`` as in labels.json, ``volumes_ml`` of each category in the label
         map, with all that lies in it, ``mask_volumes_ml`` of the categories' own masks, the
-        `Measures` of each category as ``categories``, and with a configuration the ``doubts`` and
-        the ``seen_volumes_ml`` of training, each with the number of scans.
+        `Measures` of each category as ``categories``, ``results`` (the paths of what was written
+        with it, in the folder), and with a configuration the ``doubts`` and the
+        ``seen_volumes_ml`` of training, each with the number of scans.
 
     Raises:
         UnknownNameError: If there is no such format.
@@ -73,16 +78,21 @@ def save_prediction(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = prediction.volume.name
+    check_label_values(folder, prediction.label_values)
+    begin_anew(folder, name)
     written = write_segmentation(
         folder, prediction.labels, prediction.volume, prediction.label_values, formats=formats
     )
+    results = [*written.values()]
     if masks:
         place = folder / f"{name}_masks"
         place.mkdir(exist_ok=True)
         for category, file in file_names(prediction.names).items():
-            prediction.save_mask(category, inside(folder, place / f"{file}.nii.gz"))
+            results.append(place / f"{file}.nii.gz")
+            prediction.save_mask(category, inside(folder, results[-1]))
     if probabilities:
-        prediction.save_probabilities(folder / PROBABILITIES.format(name))
+        results.append(folder / PROBABILITIES.format(name))
+        prediction.save_probabilities(results[-1])
     measured = measure(prediction)
     report = {
         "scan": name,
@@ -97,6 +107,8 @@ def save_prediction(
         "categories": {category: asdict(found) for category, found in measured.items()},
         **(told or {}),
     }
+    own = [path.relative_to(folder).as_posix() for path in results]
+    report["results"] = [*report.get("results", ()), *own]
     if config is not None:
         doubts = find_doubts(prediction, config, measured)
         report["doubts"] = [asdict(doubt) for doubt in doubts]
@@ -106,6 +118,11 @@ def save_prediction(
     report = json.loads(json.dumps(report))  # lists for tuples, as who reads the file gets it
     write_json(folder / VOLUMES.format(name), report)
     return report
+
+
+def begin_anew(folder: str | os.PathLike[str], name: str) -> None:
+    """Remove a scan's file of volumes, which vouches for results that are to be replaced."""
+    (Path(folder) / VOLUMES.format(name)).unlink(missing_ok=True)
 
 
 def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
@@ -126,6 +143,15 @@ def state_told(folder: str | os.PathLike[str], name: str) -> tuple[tuple[int, in
     try:
         report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
         return tuple((int(size), int(changed)) for size, changed in report["state"]) or None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def results_told(folder: str | os.PathLike[str], name: str) -> set[str] | None:
+    """Return the paths in the folder of a scan's results of one run; None if they are unknown."""
+    try:
+        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
+        return {str(file) for file in report["results"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

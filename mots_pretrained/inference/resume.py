@@ -20,6 +20,7 @@ from mots_pretrained.inference.outputs import (
     OVERLAY,
     PROBABILITIES,
     VOLUMES,
+    results_told,
     sources_of,
     state_told,
     was_made_by,
@@ -69,22 +70,31 @@ def left_to_do(
         remove_drafts(*(Path(output) / name for name in of_all))
     left = []
     for scan in scans:
-        wanted = [*(FORMATS[name][0] for name in formats), VOLUMES]
+        wanted = [FORMATS[name][0] for name in formats]
         wanted += [OVERLAY] if picture else []
         wanted += [PROBABILITIES] if probabilities else []
-        files = [Path(output) / name.format(scan.name) for name in wanted]
-        folder = Path(output) / f"{scan.name}_masks"
-        files += [folder / f"{file}.nii.gz" for file in file_names(mask_names).values()]
+        files = [name.format(scan.name) for name in wanted]
+        masks = file_names(mask_names).values()
+        files += [f"{scan.name}_masks/{file}.nii.gz" for file in masks]
+        results = results_told(output, scan.name)  # what lies there besides is another run's
         # the file of volumes is written last, so what it stands beside is whole
         same = sources_of(output, scan.name) == source_of(scan)
-        told = state_told(output, scan.name)
-        same = same and (told is None or told == state_of(scan))
+        same = same and _is_unchanged(scan, state_told(output, scan.name))
         same = same and (made_by is None or was_made_by(output, scan.name, made_by))
-        if same and all(file.is_file() for file in files):
+        same = same and (results is None or results.issuperset(files))
+        if same and all((Path(output) / file).is_file() for file in files):
             continue
         tidy(output, scan)
         left.append(scan)
     return left
+
+
+def _is_unchanged(scan: CaseFiles, told: tuple[tuple[int, int], ...] | None) -> bool:
+    """Whether files have the state told, if any is; what can't be seen is left to reading."""
+    try:
+        return told is None or told == state_of(scan)
+    except (OSError, UserError):
+        return False
 
 
 def made_otherwise(

@@ -9,9 +9,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.images.reading import read_channels, read_labels
-from mots_pretrained.images.volume import SAME_GRID, Volume
+from mots_pretrained.images.volume import SAME_GRID, Volume, canonical, straightened
 from mots_pretrained.report.embed import Embedded, embed
 from mots_pretrained.report.html import checked_page, page
 from mots_pretrained.report.overlay import colour_of
@@ -54,58 +55,88 @@ def write_prediction_page(
             scans with doubts come first.
 
     Returns:
-        How many scans have pictures.
+        How many scans have pictures; those of labels alone do not count.
 
     Raises:
         UserError: If the file's name or folder cannot be.
+
+    Warns:
+        UserWarning: If a scan or its label map could not be read; the page says of each why.
     """
     path = checked_page(path)
     order = sorted(results, key=lambda result: not result.told.get("doubts"))
     embedded: dict[str, Embedded] = {}
+    unread: dict[str, str] = {}
     left = megabytes * 1e6
     for result in order:
         if left <= 0:
             break
-        made = _embedded(result, None if scans is None else Path(scans), most)
+        made, reason = _embedded(result, None if scans is None else Path(scans), most)
+        if reason:
+            unread[result.name] = reason
         if made is not None:
             embedded[result.name] = made
             left -= len(made.image) + len(made.marks)
-    data = {"scans": [_scan(result, embedded.get(result.name)) for result in results]}
+    if unread:
+        name, reason = next(iter(unread.items()))
+        warnings.warn(
+            f"{len(unread)} of {len(results)} scans are not in their pictures; {name}: {reason}",
+            stacklevel=2,
+        )
+    shown = [_scan(one, embedded.get(one.name), unread.get(one.name, "")) for one in results]
+    data = {"scans": shown}
     failures = read_failures(results[0].folder)
     body = _body(results, failures, title)
     write_text(path, page(title, body, data=data, scripts=("niivue.js", "viewer.js")))
-    return len(embedded)
+    return len(embedded.keys() - unread.keys())
 
 
-def _embedded(result: Result, scans: Path | None, most: int) -> Embedded | None:
-    """Read and shrink a scan and its labels; None without a label map."""
+def _embedded(result: Result, scans: Path | None, most: int) -> tuple[Embedded | None, str]:
+    """Read and shrink a scan and its labels, None without a label map; say what can't be read."""
     if result.label_map is None:
-        return None
+        return None, ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they were told when the scan was segmented
         try:
             labels = read_labels(result.label_map)
-        except (ValueError, OSError):
-            return None
-        return embed(labels, result.values, scan=_read_scan(result, scans, labels), most=most)
+        except (ValueError, OSError) as error:
+            return None, f"the label map could not be read ({error})"
+        scan, reason = None, ""
+        try:
+            scan = _read_scan(result, scans, labels)
+        except (ValueError, OSError, ImportError) as error:
+            reason = f"the scan could not be read ({error}), so its labels are shown alone"
+        return embed(labels, result.values, scan=scan, most=most), reason
 
 
-def _read_scan(result: Result, scans: Path | None, labels: Volume) -> Volume | None:
+def _read_scan(result: Result, scans: Path | None, labels: Volume) -> Volume:
+    """Read a scan on its label map's grid.
+
+    Raises:
+        UserError: If it is not there, can't be read or lies on another grid.
+    """
     files = result.scan_files(scans)
     if not files:
-        return None
-    try:
-        scan = read_channels(files, series=result.told.get("series"))
-    except (ValueError, OSError, ImportError):
-        return None
-    return scan if labels.apart(scan) <= SAME_GRID else None
+        raise UserError("it is no longer there; name its folder with --scans")
+    scan = _on_slices(read_channels(files, series=result.told.get("series")))
+    if labels.apart(scan) > SAME_GRID:
+        raise UserError("it lies on another grid than the label map; predict it again")
+    return scan
 
 
-def _scan(result: Result, pictures: Embedded | None) -> dict[str, Any]:
+def _on_slices(scan: Volume) -> Volume:
+    """Bring uneven DICOM slices to where their label maps are read: all at the mean distance."""
+    if scan.series is None or scan.series.planes is None:
+        return scan
+    return straightened(canonical(scan.restore(scan.array), scan.file_affine, name=scan.name))
+
+
+def _scan(result: Result, pictures: Embedded | None, unread: str) -> dict[str, Any]:
     """Return what the page's script shows of a scan."""
     told = result.told
     about = [f"segmented by {told['model']}"] if told.get("model") else []
     about.append(" x ".join(f"{step:.3g}" for step in told["spacing_mm"]) + " mm (D, H, W)")
+    about += [unread] if unread else []
     return {
         "name": result.name,
         "about": ", ".join(about),

@@ -86,6 +86,45 @@ def test_errors_are_one_line(folders, monkeypatch, capsys, words, message):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (
+            ["-i", "out", "--truth", "truth"],
+            ["--postprocess", "--flips", "--overlap 0.1", "--batch 2", "--device cpu",
+             "--split all", "--task liver", "--cases 3", "--seeds 1", "--randomise 1",
+             "--everywhere", "--choose-thresholds"],
+            "is for a model, which --model names; files are scored as they are; leave it out",
+        ),
+        (
+            ["-i", "phantoms", "--model", "m"],
+            ["--split all", "--task liver"],
+            "is for a prepared folder, not for phantoms; leave it out",
+        ),
+        (
+            ["-i", "out", "--model", "m"],
+            ["--cases 3", "--seeds 1", "--randomise 1", "--everywhere"],
+            "is for phantoms: -i phantoms; leave it out",
+        ),
+        (
+            ["-i", "phantoms", "--model", "m", "--choose-thresholds"],
+            ["--everywhere", "--metrics dice", "--rule published", "--tolerance 1", "-o a.csv",
+             "--paper", "--against a.csv"],
+            "is for scores, which --choose-thresholds does not give; leave it out",
+        ),
+    ],
+)  # fmt: skip
+def test_options_that_would_change_nothing_are_refused(
+    folders, monkeypatch, capsys, given, options, message
+):
+    """--postprocess and eleven more were taken without a word where files are scored."""
+    monkeypatch.chdir(folders)
+    for option in options:
+        assert main(["evaluate", *given, *option.split()]) == 2
+        name = option.split()[0].replace("-o", "--output") if option[1] == "o" else option
+        assert capsys.readouterr().err == f"error: {name.split()[0]} {message}\n"
+
+
 def test_two_runs_are_compared_case_by_case(folders, capsys):
     path = folders / "first.csv"
     assert evaluate(folders, "-o", str(path), "--metrics", "dice,hd") == 0

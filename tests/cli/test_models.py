@@ -64,7 +64,8 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     for name in ("a", "b"):
         volume = Volume.with_spacing(rng.integers(-99, 99, (4, 5, 6)).astype("int16"), (2, 1, 1))
         write_like(scans / f"{name}.nii.gz", volume.array, volume, dtype="int16")
-    (scans / "c.nii.gz").write_bytes(b"no scan")
+    (scans / "c.NII.GZ").write_bytes(b"no scan")
+    (scans / "._a.nii.gz").write_bytes(b"what macOS leaves beside a file")
     assert told("models", "overlap", NAME, str(scans), "--json") == {
         "name": NAME,
         "statement": "Procedural phantoms only; no scan of anybody was seen.",
@@ -79,7 +80,7 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     write_training_scans(model, {hashed: "LiTS/liver_7"})
     found = told("models", "overlap", str(model), str(scans), "--json")
     assert found["seen"] == {str(scans / "b.nii.gz"): "LiTS/liver_7"}
-    assert found["unread"] == [str(scans / "c.nii.gz")]
+    assert found["unread"] == [str(scans / "c.NII.GZ")]
     assert "1 of 3 files were seen" in told("models", "overlap", str(model), str(scans))
     folds = tmp_path / "folds"
     for number, seen in enumerate((scans / "a.nii.gz", scans / "b.nii.gz")):

@@ -68,3 +68,19 @@ def test_runs_that_were_scored_otherwise_are_told(tmp_path, recwarn, setting, gr
     messages = [str(one.message) for one in recwarn]
     assert len(messages) == bool(told)
     assert not told or f"was scored otherwise: {told}" in messages[0]
+
+
+def test_a_csv_that_is_replaced_is_compared_with_as_it_was(tmp_path, capsys):
+    """It was written first, so that a run was compared with itself: no difference."""
+    path = str(tmp_path / "a.csv")
+    worse = Results(("liver",), ("dice",), "published")
+    for case in "ab":
+        worse.add(case, {"liver": {"dice": 0.25}}, group="liver")
+    ScoreReport("before", csv=path).show(worse, setting=[], grid="the model's")
+    report = ScoreReport("now", csv=path, against=path, json=True)
+    report.check(("dice",), "published")
+    capsys.readouterr()
+    report.show(results(), setting=[], grid="the model's")
+    liver, *_ = json.loads(capsys.readouterr().out)["differences"]
+    assert (liver["category"], liver["difference"]) == ("liver", 0.375)
+    assert "evaluate,now," in (tmp_path / "a.csv").read_text()

@@ -7,6 +7,7 @@ import pytest
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
+from mots_pretrained.evaluation.files import score_files
 from mots_pretrained.evaluation.names import (
     NAMED,
     LabelNames,
@@ -15,7 +16,7 @@ from mots_pretrained.evaluation.names import (
     read_label_names,
 )
 from mots_pretrained.images.seg_nrrd import write_seg_nrrd
-from mots_pretrained.images.volume import Volume
+from mots_pretrained.images.volume import Volume, write_like
 
 
 def written(tmp_path, content):
@@ -112,9 +113,49 @@ def test_labels_are_read_as_training_reads_them(tmp_path):
 def test_slicer_s_files_that_number_their_segments_differently_are_refused(tmp_path):
     """The first file's names held for all: liver and spleen of the second were exchanged."""
     labels = Volume.with_spacing(np.ones((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
-    write_seg_nrrd(tmp_path / "a.seg.nrrd", labels.array, labels, {"liver": 1})
+    (tmp_path / "._a.seg.nrrd").write_bytes(b"what macOS leaves beside a file")
+    write_seg_nrrd(tmp_path / "a.SEG.NRRD", labels.array, labels, {"liver": 1})
     write_seg_nrrd(tmp_path / "b.seg.nrrd", labels.array, labels, {"liver": 1, "spleen": 2})
     assert names_beside(tmp_path).classes == {"liver": (1,), "spleen": (2,)}
     write_seg_nrrd(tmp_path / "c.seg.nrrd", labels.array, labels, {"spleen": 1})
     with pytest.raises(UserError, match=r"c.seg.nrrd has 'spleen' as 1, .*b.seg.nrrd as 2; give"):
         names_beside(tmp_path)
+
+
+LIVER = np.zeros((4, 4, 4), np.uint8)
+LIVER[:2] = 1
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_like(path, array, Volume.with_spacing(array, (1.0, 1.0, 1.0)))
+    return path
+
+
+@pytest.mark.parametrize("file", ["truth/dataset.json", "dataset.json"])
+def test_names_of_the_predictions_leave_the_truth_its_own(tmp_path, file):
+    """--labels held for the truth, too, whose liver and spleen have other values: both were 0."""
+    write(tmp_path / "out/a.nii.gz", LIVER * 4 + 1)
+    write(tmp_path / "truth/a.nii.gz", 5 - LIVER * 4)
+    names = LabelNames({"spleen": (1,), "liver": (5,)}, source="--labels")
+    sides = tmp_path / "out", tmp_path / "truth"
+    own = '{"labels": {"background": 0, "liver": 1, "spleen": 5}}'
+    (tmp_path / file).write_text(own)
+    results = score_files(*sides, names=names, metrics=["dice"])
+    assert [results.mean(name, "dice") for name in ("liver", "spleen")] == [1.0, 1.0]
+    told = LabelNames({"spleen": (1,), "liver": (5,)})
+    results = score_files(*sides, names=names, truth_names=told, metrics=["dice"])
+    assert results.mean_dice == 0.0
+    (tmp_path / file).unlink()
+    assert score_files(*sides, names=names, metrics=["dice"]).mean_dice == 0.0
+
+
+def test_a_truth_of_its_own_names_is_nested_as_the_names_given_for_the_predictions(tmp_path):
+    array = LIVER.copy()
+    array[0] = 2
+    pair = write(tmp_path / "out/a.nii.gz", array), write(tmp_path / "truth/a.nii.gz", array)
+    (tmp_path / "truth/labels.json").write_text('{"liver": 1, "liver_tumour": 2}')
+    given = NAMED["mots"]
+    with pytest.warns(UserWarning, match="liver are read with what lies in them"):
+        results = score_files(*pair, names=given, metrics=["dice"])
+    assert results.mean("liver", "dice") == results.mean("liver_tumour", "dice") == 1.0

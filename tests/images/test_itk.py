@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,46 @@ def digest_of(path: Path) -> bytes:
     digest = hashlib.sha256()
     read_volume(path, digest=digest)
     return digest.digest()
+
+
+NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\nencoding: raw\nendian: little\n"
+META = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+VOXELS = "DimSize = 6 5 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+DIRECTIONS = "space directions: (2,0,0) (0,2,0) (0,0,3)\n"
+BOTH = "stores no spacing and no orientation; assumed are voxels of 1 x 1 x 1 mm and axes towards"
+ORIENTATION = (
+    "stores no orientation; assumed are axes towards left, back, head, so left and right may"
+)
+SPACING = "stores no spacing; assumed are voxels of 1 x 1 x 1 mm"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "told", "spacing"),
+    [
+        ("ct.nrrd", NRRD + "\n", BOTH, (1, 1, 1)),
+        ("ct.nrrd", NRRD + "spacings: nan nan nan\n\n", BOTH, (1, 1, 1)),
+        ("ct.nrrd", NRRD + "spacings: 2 2 3\n\n", ORIENTATION, (3, 2, 2)),
+        ("ct.nrrd", f"{NRRD}space dimension: 3\n{DIRECTIONS}\n", ORIENTATION, (3, 2, 2)),
+        ("ct.nrrd", f"{NRRD}space: scanner-xyz\n{DIRECTIONS}\n", ORIENTATION, (3, 2, 2)),
+        ("ct.nrrd", f"{NRRD}space: RAS\n{DIRECTIONS}\n", "", (3, 2, 2)),
+        ("ct.nrrd", f"{NRRD}space: left-posterior-superior\n{DIRECTIONS}\n", "", (3, 2, 2)),
+        ("ct.mha", META + VOXELS, BOTH, (1, 1, 1)),
+        ("ct.mha", f"{META}TransformMatrix = 1 0 0 0 1 0 0 0 1\n{VOXELS}", SPACING, (1, 1, 1)),
+        ("ct.mha", f"{META}ElementSpacing = 2 2 3\n{VOXELS}", ORIENTATION, (3, 2, 2)),
+        ("ct.mha", f"{META}Rotation = 1 0 0 0 1 0 0 0 1\nElementSize = 2 2 3\n{VOXELS}", "",
+         (3, 2, 2)),
+    ],
+)  # fmt: skip
+def test_what_is_assumed_of_a_header_is_told(
+    tmp_path: Path, name: str, header: str, told: str, spacing: tuple[int, int, int]
+) -> None:
+    """Spacing and orientation were assumed without a word, of which NIfTI's reader warns."""
+    path = tmp_path / name
+    path.write_bytes(header.encode() + np.arange(120, dtype="<i2").tobytes())
+    for read in (lambda path: read_volume(path).spacing, read_spacing):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert read(path) == spacing
+        assert [str(one.message)[: len(f"{path}: {told}")] for one in caught] == (
+            [f"{path}: {told}"] if told else []
+        )

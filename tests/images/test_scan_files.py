@@ -9,7 +9,7 @@ from dicom_series import voxels, write_series
 
 from mots_pretrained.errors import MissingFileError
 from mots_pretrained.images.reading import read_volume
-from mots_pretrained.images.scan_files import kind_of, list_volumes, stem
+from mots_pretrained.images.scan_files import kind_of, list_volumes, stem, visible_files
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,9 @@ def test_volumes_are_listed_once_whatever_the_case_of_their_suffix(tmp_path: Pat
     for name in ("b.nii", "a.NII.GZ", "._a.nii.gz", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "dicom.nii").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "c.nii").touch()
+    assert [path.name for path in visible_files(tmp_path)] == ["a.NII.GZ", "b.nii", "notes.txt"]
     assert [path.name for path in list_volumes(tmp_path)] == ["a.NII.GZ", "b.nii"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,10 +14,17 @@ import pytest
 from dicom_series import CORONAL, voxels, write_series
 
 from mots_pretrained.cli import main
+from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.images.reading import read_labels, read_volume
-from mots_pretrained.inference.cohort import find_scans
-from mots_pretrained.inference.dicom_scans import dicom_scans, may_be_dicom
+from mots_pretrained.inference.cohort import Settled, find_scans
+from mots_pretrained.inference.dicom_scans import (
+    dicom_scans,
+    listed_as,
+    may_be_dicom,
+    state_of,
+)
+from mots_pretrained.inference.failures import Failure
 
 
 def tree(root: Path) -> Path:
@@ -72,6 +80,112 @@ def test_names_never_meet(tmp_path: Path) -> None:
     assert not any("/" in name for name in names)
 
 
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (("Patient 1", "Patient_1"), ["Patient_1", "Patient_1_2"]),
+        (("patient 1", "Patient_1"), ["Patient_1", "patient_1_2"]),
+        (("a/b", "a_b", "a_b_2"), ["a_b", "a_b_2", "a_b_2_2"]),
+    ],
+)
+def test_names_never_meet_once_blanks_are_replaced(
+    tmp_path: Path, folders: tuple[str, ...], names: list[str]
+) -> None:
+    """One patient's results replaced those of another, with status 0."""
+    for folder in folders:
+        write_series(tmp_path / folder, voxels())
+    scans = find_scans([tmp_path], 1)
+    assert [scan.name for scan in scans] == names
+    assert {scan.images[0] for scan in scans} == {tmp_path / folder for folder in folders}
+
+
+def test_scans_of_one_name_are_refused_in_dicom_too(tmp_path: Path, monkeypatch) -> None:
+    series = [CaseFiles(name, (tmp_path / name,)) for name in ("a", "A")]
+    monkeypatch.setattr("mots_pretrained.inference.cohort.dicom_scans", lambda *_: series)
+    write_series(tmp_path / "a", voxels())
+    with pytest.raises(UserError, match="holds a and A, whose results would be one file"):
+        find_scans([tmp_path], 1)
+
+
+def zip_of(path: Path, *seeds: int) -> Path:
+    """A zip of a series a seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for seed in seeds:
+            for file in write_series(path.parent / "made", body(), spacing=(8.0, 8.0), step=8,
+                                     SeriesNumber=seed, SeriesDescription="x"):  # fmt: skip
+                archive.write(file, f"{seed}/{file.name}")
+    shutil.rmtree(path.parent / "made")
+    return path
+
+
+def test_zips_are_found_whatever_their_case_and_hidden_files_are_none(tmp_path: Path) -> None:
+    """STUDY1.ZIP was left out without a word, and what macOS leaves beside a zip was a scan."""
+    zip_of(tmp_path / "one.zip", 1)
+    zip_of(tmp_path / "below" / "TWO.ZIP", 2)
+    for name in ("._one.zip", ".hidden/three.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\26\7 no zip")
+    assert [scan.name for scan in find_scans([tmp_path], 1)] == ["below_TWO", "one"]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "._one.zip").write_bytes(b"no zip")
+    assert not may_be_dicom(tmp_path / "only")
+    (tmp_path / "only" / "A.SEG.NRRD").touch()  # a label map beside the scans
+    zip_of(tmp_path / "only" / "one.zip", 1)
+    assert may_be_dicom(tmp_path / "only")
+
+
+def test_a_broken_zip_is_listed_until_it_is_mended(tmp_path: Path) -> None:
+    """It was listed by its file and mended under its name, so that its row stayed."""
+    (tmp_path / "in" / "P 1").mkdir(parents=True)
+    broken = [tmp_path / "in" / name for name in ("P 1/study.zip", "study.zip", "several.zip")]
+    for path in broken:
+        path.write_bytes(b"PK broken")
+    out = tmp_path / "out"
+
+    def run() -> list[str]:
+        settled = Settled(out)
+        for scan in find_scans([tmp_path / "in"], 1):
+            if scan.series is None:
+                settled.fail(scan, Failure(listed_as(scan), "UserError", "no sound zip"))
+            else:
+                settled.done(scan, {"scan": scan.name})
+        if not (out / "failures.csv").is_file():
+            return []
+        with open(out / "failures.csv", encoding="utf-8") as file:
+            return [row["file"] for row in csv.DictReader(file)]
+
+    assert run() == ["P_1_study", "several", "study"]
+    zip_of(broken[1], 1)
+    assert run() == ["P_1_study", "several"]
+    zip_of(broken[2], 1, 2)
+    assert run() == ["P_1_study"]
+    zip_of(broken[0], 1)
+    assert run() == []
+
+
+def test_the_state_of_a_series_is_that_of_its_own_files(tmp_path: Path) -> None:
+    """Results within the folder changed it, and files rewritten in sub-folders did not."""
+    uid = "1.2.3"
+    first = write_series(tmp_path / "p1" / "a", voxels(), SeriesInstanceUID=uid)
+    write_series(tmp_path / "p1" / "b", voxels(), SeriesInstanceUID=uid, origin=(-10, 20, -12))
+    (scan,) = find_scans([tmp_path / "p1"], 1)
+    channels = CaseFiles("channels", (tmp_path / "p1", tmp_path / "p1"))  # a series a channel
+    before = state_of(scan)
+    assert before[0][0] == sum(file.stat().st_size for file in (tmp_path / "p1").glob("*/*"))
+    assert state_of(channels) == before * 2
+    (tmp_path / "p1" / "out").mkdir()
+    (tmp_path / "p1" / "out" / "p1_volumes.json").write_text("{}")
+    (tmp_path / "p1" / "notes.txt").write_text("x")
+    assert state_of(scan) == before
+    assert state_of(channels) == before * 2
+    os.utime(first[2], ns=(0, before[0][1] + 1))  # rewritten in place
+    assert state_of(scan) == ((before[0][0], before[0][1] + 1),)
+    first[2].unlink()
+    with pytest.raises(FileNotFoundError):
+        state_of(scan)
+
+
 def test_series_are_chosen_among_dicom_only(tmp_path: Path) -> None:
     from mots_pretrained.images.volume import Volume, write_like
 
@@ -105,7 +219,7 @@ def test_predict_over_a_tree_names_what_fails_and_goes_on(tmp_path: Path, capsys
     }  # fmt: skip
     with open(out / "failures.csv", encoding="utf-8") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"bad", "broken.zip"}
+    assert set(rows) == {"bad", "broken"}
     assert "003.dcm" in rows["bad"]["reason"]
     assert not list(out.glob("bad*"))
     assert read_labels(out / "good.seg.nrrd").shape == (12, 32, 32)

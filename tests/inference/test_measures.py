@@ -51,3 +51,14 @@ def test_values_are_numpy_s_whether_counted_or_kept(dtype):
 def test_the_volumes_are_those_of_the_label_map():
     one = prediction()
     assert {n: m.volume_ml for n, m in measure(one).items()} == pytest.approx(one.volumes)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_largest_value_of_a_type_is_measured(dtype):
+    """255 of uint8 ended the scan in an OverflowError, after the network had run."""
+    largest = int(np.iinfo(dtype).max)
+    labels = np.zeros((4, 5, 6), dtype)
+    labels[1:3, 1:3, 1:3] = largest
+    volume = Volume.with_spacing(np.full(labels.shape, 40, np.int16), (1.0, 1.0, 1.0))
+    found = measure(Prediction(labels, volume, {"mask": (largest,)}))["mask"]
+    assert (found.volume_ml, found.mean, found.border) == (0.008, 40.0, ())

@@ -10,6 +10,7 @@ import pytest
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_labels
 from mots_pretrained.images.volume import Volume
+from mots_pretrained.inference.cohort import write_results
 from mots_pretrained.inference.outputs import save_prediction
 from mots_pretrained.inference.prediction import Prediction
 
@@ -33,6 +34,7 @@ def test_what_is_written_of_one_scan(tmp_path):
         "labels_itksnap.txt",
     ]  # fmt: skip
     assert report["volumes_ml"] == {"organ": 3.0, "tumour": 2.0}
+    assert report["results"] == files[2:3] + files[:2]
     assert report["labels"] == {"organ": [1, 2], "tumour": 2}
     assert json.loads((out / "ct_volumes.json").read_text()) == report
     assert json.loads((out / "labels.json").read_text()) == report["labels"]
@@ -57,3 +59,29 @@ def test_names_of_categories_never_become_paths(tmp_path, name):
     everything = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert all(p.is_relative_to(out) for p in everything)
     assert len(list((out / "ct_masks").iterdir())) == 2
+
+
+@pytest.mark.parametrize("write", [save_prediction, write_results])
+def test_old_volumes_do_not_stand_beside_a_new_label_map(tmp_path, monkeypatch, write):
+    """After a kill they vouched for it, and --skip-existing took the scan as done."""
+    save_prediction(prediction(), tmp_path)
+    volumes = tmp_path / "ct_volumes.json"
+    there = []
+
+    def write_like_before(*_, **__):
+        there.append(volumes.exists())
+        raise KeyboardInterrupt
+
+    for name in ("inference.outputs.write_segmentation", "report.overlay.draw_overlay"):
+        monkeypatch.setattr(f"mots_pretrained.{name}", write_like_before)
+    with pytest.raises(KeyboardInterrupt):
+        write(prediction(), tmp_path)
+    assert there == [False]
+    assert not volumes.exists()
+
+
+def test_results_that_are_refused_leave_the_old_ones_whole(tmp_path):
+    save_prediction(prediction(), tmp_path)
+    with pytest.raises(UserError, match="give another folder, or remove the old results"):
+        save_prediction(prediction(values={"vessel": (1,), "node": (2,)}), tmp_path)
+    assert (tmp_path / "ct_volumes.json").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -99,3 +100,36 @@ def test_results_of_another_model_or_made_otherwise_count_as_none(tmp_path):
     assert left(model="other", flips=False) == SCANS[:1]
     assert left(model="m", flips=True) == SCANS[:1]
     assert left(model="m", flips=False, overlap=0.5) == SCANS[:1]  # of an older version
+
+
+def test_a_scan_whose_file_has_vanished_is_left_to_do(tmp_path):
+    """It ended the whole run with status 2, in place of a row in failures.csv."""
+    files = [tmp_path / "in" / f"{name}.nii.gz" for name in "ab"]
+    files[0].parent.mkdir()
+    files[0].symlink_to(tmp_path / "gone.nii.gz")
+    files[1].write_bytes(b"one")
+    scans = [CaseFiles(name, (file,)) for name, file in zip("ab", files, strict=True)]
+    for scan in scans:
+        finish(tmp_path, scan.name)
+        told = {"files": [os.path.relpath(os.path.realpath(scan.images[0]), tmp_path)]}
+        state = [[3, files[1].stat().st_mtime_ns]]
+        write_json(tmp_path / f"{scan.name}_volumes.json", {**told, "state": state})
+    assert left_to_do(scans, tmp_path) == scans[:1]
+
+
+def test_results_of_another_run_are_not_vouched_for(tmp_path):
+    """A run without masks left those of a run of other weights, which were taken as its own."""
+    finish(tmp_path, "a")
+    path = tmp_path / "a_volumes.json"
+    own = ["a_seg.nii.gz", "a_overlay.png"]
+    write_json(path, {**json.loads(path.read_text()), "results": own})
+    for name in ("a_masks/liver.nii.gz", "a.seg.nrrd", "a_probabilities.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert left_to_do(SCANS[:1], tmp_path) == []
+    assert left_to_do(SCANS[:1], tmp_path, mask_names=["liver"]) == SCANS[:1]
+    assert left_to_do(SCANS[:1], tmp_path, formats=["nifti", "nrrd"]) == SCANS[:1]
+    assert left_to_do(SCANS[:1], tmp_path, probabilities=True) == SCANS[:1]
+    write_json(path, {**json.loads(path.read_text()), "results": own[:1]})
+    assert left_to_do(SCANS[:1], tmp_path) == SCANS[:1]
+    assert left_to_do(SCANS[:1], tmp_path, picture=False) == []

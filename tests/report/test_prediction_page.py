@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_series import voxels, write_series
 from predicted_folder import predict_into, volume_of, write_volumes
 
 from mots_pretrained.cli import main
 from mots_pretrained.files import write_json
+from mots_pretrained.images.reading import read_volume
+from mots_pretrained.inference.cohort import find_scans
+from mots_pretrained.inference.outputs import save_prediction
+from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.report.html import asset
 from mots_pretrained.report.prediction_page import write_prediction_page
 from mots_pretrained.report.results import read_results
@@ -80,7 +87,9 @@ def test_scans_that_moved_are_found_and_lost_ones_leave_their_labels(tmp_path, c
     out = predict_into(tmp_path, "ct")
     (tmp_path / "in").rename(tmp_path / "moved")
     page = tmp_path / "page.html"
-    write_prediction_page(read_results(out), page, title="lost")
+    with pytest.warns(UserWarning, match=r"1 of 1 scans .*; ct: .*\(it is no longer there"):
+        assert write_prediction_page(read_results(out), page, title="lost") == 0
+    assert "labels are shown alone" in data_of(page)["scans"][0]["about"]
     assert not np.asarray(volume_of(data_of(page)["scans"][0]["image"]).dataobj).any()
     assert main(["report", "-i", str(out), "--scans", str(tmp_path / "moved"), "-q"]) == 0
     (scan,) = data_of(out / "report.html")["scans"]
@@ -102,3 +111,35 @@ def test_an_outlier_is_marked_in_the_table(tmp_path):
         write_volumes(tmp_path, f"s{number}", ml)
     write_prediction_page(read_results(tmp_path), tmp_path / "r.html", title="t")
     assert own_parts(tmp_path / "r.html").count('class="outlier"') == 1
+
+
+@pytest.mark.parametrize("kind", ["described", "parts of one UID", "uneven", "uneven and tilted"])
+def test_a_dicom_series_is_found_again_by_what_its_results_call_it(tmp_path, capsys, kind):
+    """Every series with a description was black, and every uneven one, without a word."""
+    array = voxels((6, 16, 16))
+    places = [0, 8, 16, 32, 40, 48] if "uneven" in kind else None  # one image is missing
+    along = (0, 0.2, 1) if "tilted" in kind else None
+    more = {"places": places, "along": along, "spacing": (8.0, 8.0), "step": 8.0}
+    folder = tmp_path / "in" / "study"
+    tags = {"SeriesInstanceUID": "1.2.3", "SeriesDescription": "Abdomen"}
+    write_series(folder, array, **more, **tags, AcquisitionNumber=1)
+    if kind == "parts of one UID":
+        write_series(folder, voxels((6, 16, 16), seed=1), **more, **tags, AcquisitionNumber=2,
+                     names=lambda k: f"b{k}")  # fmt: skip
+    write_series(tmp_path / "in" / "other", array, **more)
+    out = tmp_path / "out"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is uneven and tilted
+        for scan in find_scans([tmp_path / "in"], 1):
+            volume = read_volume(scan.images[0], series=scan.series)
+            volume = dataclasses.replace(volume, name=scan.name)
+            labels = (volume.array > 0).astype(np.uint8)
+            found = Prediction(labels, volume, {"organ": (1,)})
+            told = {"series": scan.series.key}
+            save_prediction(found, out, files=scan.images, told=told)
+    assert main(["report", "-i", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["with_pictures"] == told["scans"] == (3 if kind == "parts of one UID" else 2)
+    for scan in data_of(out / "report.html")["scans"]:
+        marks, image = (np.asarray(volume_of(scan[key]).dataobj) for key in ("marks", "image"))
+        assert image[marks == 1].mean() > image[marks == 0].mean() + 50  # of the same voxels

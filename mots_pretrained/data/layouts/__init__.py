@@ -30,7 +30,7 @@ from mots_pretrained.data.layouts.nnunet import DESCRIPTION, SPLITS, find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.itk import common_segments
-from mots_pretrained.images.scan_files import list_volumes
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes
 from mots_pretrained.tasks import MOTS_TASKS
 
 __all__ = [
@@ -180,9 +180,7 @@ def find_labelled(data: str | os.PathLike[str]) -> Collection:
             stacklevel=2,
         )
     common_segments(
-        case.label
-        for case in found.labelled
-        if case.label is not None and case.label.name.lower().endswith(".seg.nrrd")
+        case.label for case in found.labelled if case.label is not None and is_seg_nrrd(case.label)
     )  # refuses values that mean one thing here and another there
     classes = found.classes
     if classes is None and found.task is not None:

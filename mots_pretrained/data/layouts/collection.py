@@ -30,6 +30,8 @@ class CaseFiles:
             known, which is not the same as their absence.
         series: Which DICOM series of the folder or zip in ``images`` is the scan
             (`images.dicom.Series`); None of other files.
+        whole: Name that the folder or zip in ``images`` would have as one scan, and has where it
+            cannot be read; empty of other files.
         state: Size and time of change of each of ``images`` when they were read; empty before.
     """
 
@@ -39,6 +41,7 @@ class CaseFiles:
     masks: Mapping[str, Path] = field(default_factory=dict, hash=False)
     labelled: tuple[str, ...] | None = None
     series: Any = field(default=None, compare=False)
+    whole: str = field(default="", compare=False)
     state: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
     @property
