@@ -100,6 +100,12 @@ def ahead_of(row: str) -> tuple[Rows, ...]:
     return tuple(Rows(TABLE9, where | {"metric": m}) for m in ("difference", "low", "high"))
 
 
+def ahead_by(pair: str) -> tuple[Rows, ...]:
+    where = {"table": "adaptation organs compared", "row": pair}
+    values = ("difference", "low", "high")
+    return tuple(Rows("adaptation.csv", where | {"metric": m}, digits=3) for m in values)
+
+
 @dataclass(frozen=True)
 class Figure:
     """Words of a page, whose braces stand for rows."""
@@ -265,11 +271,28 @@ FIGURES = (
         Figure("docs/finetune.md", f"{words} | {{}} |", (adapted(*where),))
         for words, where in {
             "| ` | 4, all organs": ("organs", "head levels"),
-            "patch (one seed) | 4, all organs": ("organs", "all after head levels"),
+            "300 steps of one patch | 4, all organs": ("organs", "all after head levels"),
+            "head is fitted first, too | 4, all organs": ("organs", "random weights"),
+            "on random weights | 4, all organs": ("organs", "random weights, head alone"),
+            "(`head=linear`) | 4, all organs": ("organs", "head linear"),
             "| ` | 8, all organs": ("incomplete", "all organs"),
             "| ` | 8, four organs each, drawn at random": ("incomplete", "some organs"),
             "background | 8, four organs each": ("incomplete", "the rest as background"),
         }.items()
+    ),
+    Figure(
+        "docs/finetune.md",
+        "gave {} more than random ones with all weights trained (paired 95 % interval {} to {}), "
+        "{} with the head alone",
+        (
+            *ahead_by("all after head levels - random weights"),
+            ahead_by("head levels - random weights, head alone")[0],
+        ),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "({}, {} to {})",
+        ahead_by("all after head levels - head levels"),
     ),
     Figure(
         "docs/adaptation.md",
