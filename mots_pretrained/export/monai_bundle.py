@@ -110,7 +110,7 @@ def _inference(config: ModelConfig) -> dict[str, Any]:
             "folder": "$@bundle_root + '/models'",
         },
         "contract": "$@model_config.preprocessing",
-        "datalist": "$[{'image': [str(path) for path in scan.images]} for scan in "
+        "datalist": "$[{'image': [*map(str, scan.images)], 'name': scan.name} for scan in "
         "find_scans([@dataset_dir], len(@contract.channels))]",
         "network_def": {
             "_target_": f"{_OURS}network.ProbabilityNetwork",

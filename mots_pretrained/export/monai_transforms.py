@@ -84,6 +84,8 @@ class ToContract(InvertibleTransform):
 class ToContractd(MapTransform, InvertibleTransform):
     """The same for dictionaries.
 
+    MONAI's writers call a result as ``name`` of the dictionary says, where there is one.
+
     Args:
         keys: Keys of what `ToContract` takes.
         contract: As in `ToContract`.
@@ -101,7 +103,11 @@ class ToContractd(MapTransform, InvertibleTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace each scan by the contract's ``(C, D, H, W)``."""
-        return {**data, **{key: self.one(data[key]) for key in self.key_iterator(dict(data))}}
+        item = {**data, **{key: self.one(data[key]) for key in self.key_iterator(dict(data))}}
+        if "name" in item:
+            for key in self.key_iterator(item):
+                item[key].meta["filename_or_obj"] = f"{item['name']}.nii.gz"
+        return item
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Bring each ``(K, D, H, W)`` back to its scan's grid and axes."""

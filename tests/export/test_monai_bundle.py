@@ -208,7 +208,7 @@ def agree(net: torch.nn.Module, scans: Path, output: Path, *, least: int) -> Non
     predictor = Predictor(net)
     for scan in find_scans([scans], len(net.config.preprocessing.channels)):
         first = Path(scan.images[0])
-        found = nib.load(output / first.name.replace(".nii.gz", "_seg.nii.gz"))
+        found = nib.load(output / f"{scan.name}_seg.nii.gz")
         prediction = predictor(scan.images)
         expected = prediction.volume.restore(prediction.labels)
         np.testing.assert_allclose(found.affine, nib.load(first).affine, atol=1e-4)

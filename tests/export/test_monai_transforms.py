@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import SaveImage
 from scipy.spatial.transform import Rotation
 from small_networks import small
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.export.monai_transforms import SlidingWindow, ToContract, to_monai
+from mots_pretrained.export.monai_transforms import SlidingWindow, ToContract, ToContractd, to_monai
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels, read_volume
 from mots_pretrained.images.resample import resample
@@ -133,3 +134,17 @@ def test_an_affine_in_lps_is_refused():
         transform(scan)
     scan.meta["space"] = "RAS"
     assert transform(scan).shape == (1, 4, 4, 4)
+
+
+def test_results_are_called_as_the_dictionary_says(tmp_path):
+    """MONAI would call two series by their UIDs without the last part, the same for both."""
+    contract = small("segmenter").preprocessing
+    path = str(stored(tmp_path, "ct_0000.nii.gz", (5.0, 4.0, 4.0), (8, 40, 40)))
+    made = ToContractd("image", contract)
+    save = SaveImage(tmp_path / "out", output_postfix="seg", separate_folder=False)
+    for name in ("1.2.840.113.10", "1.2.840.113.11"):
+        save(made.inverse(made({"image": path, "name": name}))["image"])
+    save(made.inverse(made({"image": path}))["image"])
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "1.2.840.113.10_seg.nii.gz", "1.2.840.113.11_seg.nii.gz", "ct_0000_seg.nii.gz",
+    ]  # fmt: skip
