@@ -10,7 +10,7 @@ from typing import Any
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.tasks import Task
 
-_DEPTH = 3  # a collection lies one or two levels below the root, LiTS's batches one deeper
+_DEPTH = 3  # a collection lies one or two levels below the root
 
 Classes = dict[str, tuple[int, ...]]
 """The label values that make up each class, by name; several for regions that overlap."""
@@ -147,8 +147,8 @@ def add_once(found: dict[str, Path], name: str, path: Path) -> None:
     found[name] = path
 
 
-def folders_below(root: Path) -> Iterator[Path]:
-    """Yield a root and the folders up to three levels below it, level by level.
+def folders_below(root: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    """Yield a root and the folders up to so many levels below it, level by level.
 
     Raises:
         MissingFileError: If there is no such folder.
@@ -156,7 +156,7 @@ def folders_below(root: Path) -> Iterator[Path]:
     if not root.is_dir():
         raise MissingFileError(f"no such folder: {root}; give the one that holds the collections")
     level = [root]
-    for _ in range(_DEPTH + 1):
+    for _ in range(depth + 1):
         yield from level
         level = [
             path

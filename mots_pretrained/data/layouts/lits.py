@@ -12,16 +12,18 @@ from mots_pretrained.tasks import task_named
 
 WANTED = "volume-N.nii and segmentation-N.nii (Training Batch 1 and 2)"
 
+_DEPTH = 8  # Training_Batch1/media/nas/01_Datasets/CT/LITS/Training Batch 1, as the zips unpack
+
 _FILE = re.compile(r"(volume|segmentation)-(\d+)")
 
 
 def find_lits(folder: Path) -> Collection | None:
-    """Find LiTS in a folder or up to three levels below it; its batches may lie apart.
+    """Find LiTS in a folder or some levels below it, as deep as it unpacks; batches may lie apart.
 
     Raises:
         UserError: If a case is there twice or by half.
     """
-    listed = [path for place in folders_below(folder) for path in list_volumes(place)]
+    listed = [path for place in folders_below(folder, _DEPTH) for path in list_volumes(place)]
     matches = [(match, path) for path in listed if (match := _FILE.fullmatch(stem(path)))]
     if not matches:
         return None

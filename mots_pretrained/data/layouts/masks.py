@@ -13,6 +13,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 
 _SEGMENTATIONS = "segmentations"
+_SCANS = ("ct", "mri")  # what scans are called beside other files, as AbdomenAtlas's label maps
 
 
 def find_masks(folder: Path) -> Collection | None:
@@ -29,6 +30,8 @@ def find_masks(folder: Path) -> Collection | None:
         if place.name.startswith(".") or not (place / _SEGMENTATIONS).is_dir():
             continue
         scans = list_volumes(place)
+        if len(scans) > 1:
+            scans = [path for path in scans if stem(path).lower() in _SCANS] or scans
         if len(scans) != 1:
             raise UserError(
                 f"{place} holds {len(scans)} scans beside {_SEGMENTATIONS}/; one is wanted, as in "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import Collection, pair
+from mots_pretrained.data.layouts.collection import Collection, add_once, pair
 from mots_pretrained.data.layouts.nnunet import DESCRIPTION, find_nnunet
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
@@ -26,7 +26,8 @@ MSD_NAMES: dict[str, str] = {
 def find_msd(folder: Path) -> Collection | None:
     """Find one of the Decathlon's tasks that MOTS takes, told by the names of its cases.
 
-    ``imagesTs``, which has no labels, gives no cases.
+    In nnU-Net's copy ``spleen_10_0000.nii.gz`` is the image of ``spleen_10``. ``imagesTs``, which
+    has no labels, gives no cases.
 
     Raises:
         MissingFileError: If a file that dataset.json lists, or a folder, is missing.
@@ -51,7 +52,12 @@ def find_msd(folder: Path) -> Collection | None:
 
 
 def _cases(folder: Path) -> dict[str, Path]:
-    return {stem(path): path for path in list_volumes(folder) if _task(stem(path))}
+    found: dict[str, Path] = {}
+    for path in list_volumes(folder):
+        name = stem(path).removesuffix("_0000")
+        if _task(name):
+            add_once(found, name, path)
+    return found
 
 
 def _task(name: str) -> str | None:

@@ -24,3 +24,13 @@ def test_batches_may_lie_apart_but_no_case_twice(tmp_path):
     with pytest.raises(ValueError, match=r"a/volume-10.nii and .* are both liver_10"):
         find_lits(tmp_path)
     assert find_lits(tmp_path / "notes") is None
+
+
+def test_batches_are_found_as_deep_as_their_zips_unpack(tmp_path):
+    for number in (1, 2):
+        place = f"Training_Batch{number}/media/nas/01_Datasets/CT/LITS/Training Batch {number}"
+        touch(tmp_path, f"{place}/volume-{number}.nii", f"{place}/segmentation-{number}.nii")
+    (found,) = find_collections(tmp_path)
+    assert [case.name for case in found.cases] == ["liver_1", "liver_2"]
+    (named,) = find_collections(None, named={"liver": tmp_path})
+    assert named.cases == found.cases

@@ -43,9 +43,19 @@ def test_scans_of_another_name_do_not_say_what_they_are(tmp_path):
     assert find_labelled(tmp_path).channels is None
 
 
-def test_faults_are_named(tmp_path):
+def test_a_label_map_of_all_classes_beside_the_scan_is_none(tmp_path):
+    """As in AbdomenAtlas."""
+    case(tmp_path, "BDMAP_00000001", "liver", "aorta")
+    touch(tmp_path, "BDMAP_00000001/combined_labels.nii.gz")
+    (found,) = find_labelled(tmp_path).cases
+    assert found.images == (tmp_path / "BDMAP_00000001/ct.nii.gz",)
+    assert [*found.masks] == ["aorta", "liver"]
+
+
+@pytest.mark.parametrize("scans", [("one.nii.gz", "two.nii.gz"), ("ct.nii.gz", "mri.nii.gz")])
+def test_faults_are_named(tmp_path, scans):
     case(tmp_path, "a", "liver", "spleen")
-    case(tmp_path, "b", "liver")
-    touch(tmp_path, "b/second.nii.gz")
+    case(tmp_path, "b", "liver", scan=scans[0])
+    touch(tmp_path, f"b/{scans[1]}")
     with pytest.raises(ValueError, match=r"b holds 2 scans beside segmentations/; one is wanted"):
         find_labelled(tmp_path)

@@ -1,7 +1,7 @@
 """The Decathlon's five tasks that MOTS takes."""
 
 import pytest
-from original_layouts import identifiers, msd
+from original_layouts import identifiers, msd, touch
 
 from mots_pretrained.data.layouts import find_collections, find_labelled
 from mots_pretrained.data.layouts.msd import find_msd
@@ -34,3 +34,19 @@ def test_two_tasks_of_the_decathlon_in_one_folder_are_refused(tmp_path):
 
 def test_other_tasks_are_left_alone(tmp_path):
     assert find_msd(msd(tmp_path, "prostate", 1)) is None
+
+
+def test_nnu_nets_copy_is_read_and_not_both(tmp_path):
+    copy = tmp_path / "Dataset009_Spleen"
+    touch(copy, "imagesTr/spleen_10_0000.nii.gz", "labelsTr/spleen_10.nii.gz")
+    (found,) = find_collections(tmp_path)
+    assert (found.name, identifiers(found)) == ("spleen", ["spleen_10"])
+    assert found.cases[0].images == (copy / "imagesTr/spleen_10_0000.nii.gz",)
+    msd(tmp_path / "Task09_Spleen", "spleen", 10)
+    with pytest.raises(ValueError, match=r"spleen collection lies in both .*Dataset009.*Task09"):
+        find_collections(tmp_path)
+    (named,) = find_collections(None, named={"spleen": copy})
+    assert named.cases == found.cases
+    touch(copy, "imagesTr/spleen_10.nii.gz")
+    with pytest.raises(ValueError, match="are both spleen_10; keep one"):
+        find_msd(copy)
