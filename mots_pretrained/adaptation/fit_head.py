@@ -22,8 +22,7 @@ from mots_pretrained.adaptation.heads import Head, LevelsHead, LinearHead, level
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case, check_labelled
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.preprocess import lowest_value
-from mots_pretrained.inference.sliding_window import window_starts
+from mots_pretrained.inference.sliding_window import margins, window_starts
 from mots_pretrained.losses.marginal import marginal_cross_entropy
 from mots_pretrained.tasks import IGNORED
 
@@ -165,9 +164,7 @@ def _sample(
     counts = np.zeros((len(cases), 1 + classes), np.int64)
     done = 0
     for number, (case, starts) in enumerate(zip(cases, layout, strict=True)):
-        for image, target in _windows(case, starts, window, lowest_value(
-            segmenter.config.preprocessing
-        )):  # fmt: skip
+        for image, target in _windows(case, starts, window):
             counts[number] += _count(target, 1 + classes, segmenter.config.exclusive)
             chosen = _choose(target, most, rng, segmenter.config.exclusive)
             if len(chosen):
@@ -194,14 +191,16 @@ def _starts(case: Case, window: tuple[int, int, int], overlap: float) -> list[tu
 
 
 def _windows(
-    case: Case, starts: list[tuple[int, int, int]], window: tuple[int, int, int], fill: float
+    case: Case, starts: list[tuple[int, int, int]], window: tuple[int, int, int]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """Yield image ``(C, *window)`` and target ``(K, *window)`` of each window of a case."""
+    """Yield image ``(C, *window)`` and target ``(K, *window)`` of each window of a case.
+
+    A case smaller than a window lies in it where prediction puts it.
+    """
     image, target = np.asarray(case.image), np.asarray(case.target)
-    short = [(0, max(0, w - n)) for n, w in zip(case.shape, window, strict=True)]
-    if any(end for _, end in short):
-        image = np.pad(image, [(0, 0), *short], mode="edge")
-        target = np.pad(target, [(0, 0), *short], constant_values=IGNORED)
+    ends = [(0, 0), *margins(case.shape, window)]
+    image = np.pad(image, ends, mode="edge")
+    target = np.pad(target, ends, constant_values=IGNORED)
     for start in starts:
         place = (slice(None), *(slice(a, a + n) for a, n in zip(start, window, strict=True)))
         yield np.ascontiguousarray(image[place], np.float32), target[place]

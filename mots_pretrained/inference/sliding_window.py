@@ -78,10 +78,9 @@ def sliding_window(
     check_layout(overlap, batch)
     scratch = scratch or Scratch()
     shape = image.shape[1:]
-    short = [max(0, w - n) for n, w in zip(shape, window, strict=True)]
-    before = [missing // 2 for missing in short]
-    ends = [(first, both - first) for first, both in zip(before, short, strict=True)]
-    sizes = [n + both for n, both in zip(shape, short, strict=True)]
+    ends = margins(shape, window)
+    before = [first for first, _ in ends]
+    sizes = [n + sum(both) for n, both in zip(shape, ends, strict=True)]
     starts = [window_starts(n, w, overlap) for n, w in zip(sizes, window, strict=True)]
     # The windows form a grid, so the sum of their weights is a product of three lines.
     kept = [slice(first, first + n) for first, n in zip(before, shape, strict=True)]
@@ -94,7 +93,7 @@ def sliding_window(
     slab = weight = torch.empty(0)
     for row, (z, after) in enumerate(itertools.pairwise([*starts[0], shape[0]])):
         planes = _planes(image, z, min(z + window[0], shape[0]))
-        if any(short):
+        if sizes != [*shape]:
             planes = F.pad(planes, [*ends[2], *ends[1], *ends[0]], mode="replicate")
         for first in range(0, len(places), batch):
             group = places[first : first + batch]
@@ -117,6 +116,17 @@ def sliding_window(
             scratch.release()
         yield z, finished
         _shift(slab, ready, scratch)
+
+
+def margins(shape: Sequence[int], window: Sequence[int]) -> list[tuple[int, int]]:
+    """Return by how many voxels a volume is continued before and after, axis by axis.
+
+    Example:
+        >>> margins((9, 4, 20), (8, 8, 25))
+        [(0, 0), (2, 2), (2, 3)]
+    """
+    short = [max(0, w - n) for n, w in zip(shape, window, strict=True)]
+    return [(missing // 2, missing - missing // 2) for missing in short]
 
 
 def over_mirrors(predict: Predict, sides: Sequence[int] | None) -> Predict:

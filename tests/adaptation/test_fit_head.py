@@ -12,6 +12,7 @@ from mots_pretrained.adaptation.fit_head import _features_at, _moments, fit_head
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.errors import UserError
+from mots_pretrained.inference.sliding_window import sliding_window
 from mots_pretrained.tasks import IGNORED
 
 
@@ -54,6 +55,32 @@ def test_a_fitted_head_finds_what_it_was_fitted_to(head, exclusive):
         )  # fmt: skip
         overlap = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
         assert overlap > {"levels": 0.8, "linear": 0.3}[head]  # random features of 4 channels
+
+
+@pytest.mark.parametrize("shape", [(16, 33, 64), (7, 21, 40), (5, 32, 64)])
+def test_a_case_smaller_than_a_window_lies_in_it_as_in_prediction(shape):
+    """Features depend on the place: fitted elsewhere, a head finds nothing in its own scans."""
+    rng = np.random.default_rng(0)
+    small_case = Case(
+        rng.normal(size=(1, *shape)).astype(np.float32), np.ones((1, *shape), np.uint8)
+    )
+    window = (16, 32, 64)
+    starts = module._starts(small_case, window, 0.5)
+    ours = [image for image, _ in module._windows(small_case, starts, window)]
+    seen = []
+
+    def predict(windows):
+        seen.extend(windows.numpy().copy())
+        return windows
+
+    for _ in sliding_window(torch.from_numpy(small_case.image), predict, window=window):
+        pass
+    np.testing.assert_array_equal(np.stack(ours), np.stack(seen))
+    for _, target in module._windows(small_case, starts, window):
+        known = np.argwhere(target[0] == 1)
+        extent = [min(n, w) for n, w in zip(shape, window, strict=True)]
+        assert known.max(0).tolist() == (known.min(0) + extent - 1).tolist()
+        assert (target[0] != IGNORED).sum() == np.prod(extent)
 
 
 def test_the_same_seed_gives_the_same_head_and_leaves_torchs_generator_alone():
