@@ -18,17 +18,18 @@ Order = tuple[int, ...]
 
 # Words that mean a side wherever they stand, accents and ø, ł, ı taken off; the rest is a matter of
 # endings. English, codes, German, Dutch, French, Spanish, Portuguese, Italian and Latin, Swedish,
-# Danish and Norwegian, Polish, Czech, Finnish, Romanian, Indonesian, Russian and Ukrainian, Greek.
+# Danish and Norwegian, Polish, Czech, Croatian and Serbian, Finnish, Romanian, Indonesian,
+# Vietnamese, Russian and Ukrainian, Greek.
 _SURE = (
     re.compile(
         r"left|lft|l|lt|lh|lk|lag|links|linke[mnrs]?|gauches?|izquierd[ao]s?|esquerd[ao]s?"
-        r"|sinist(er|r[aeio]|rum)|vanster|venstre|lew[aey]|lev[aey]|vasen|stang[aiu]?|kiri"
+        r"|sinist(er|r[aeio]|rum)|vanster|venstre|lew[aey]|lev[aey]|lijev[aeiou]?|vasen|stang[aiu]?|kiri|trai"
         r"|лев\w*|лiв\w*|лів\w*|αριστερ\w*"
     ),
     re.compile(
         r"right|rgt|r|rt|rh|rk|rag|rechts|rechte[mnrs]?|droite?s?|derech[ao]s?|direit[ao]s?"
-        r"|dext(er|r[aeio]|rum)|destr[aeio]|hoger|ho[jy]re|praw[aey]|prav[aey]|oikea|drept[aiu]?"
-        r"|kanan|прав\w*|δεξι\w*"
+        r"|dext(er|r[aeio]|rum)|destr[aeio]|hoger|ho[jy]re|praw[aey]|prav[aey]|desn[aeiou]?|oikea|drept[aiu]?"
+        r"|kanan|phai|прав\w*|δεξι\w*"
     ),
 )
 # Those that other words begin or end with as well: taken for a side where they are glued to one.
@@ -43,8 +44,8 @@ _ENDS = (
 _SIGNS = ("左좌왼", "右우오른")  # part of a word without a gap
 # Words, and beginnings and ends of words, that mean a side only where the other one is there, too.
 _PERHAPS = (
-    {*["sx", "sin", "sn", "li", "izq", "izda", "izdo", "esq", "sol", "bal", "g", "s", "i"]},
-    {*["dx", "dex", "dxt", "dext", "re", "der", "dcha", "dcho", "dir", "sag", "jobb", "d"]},
+    {*["sx", "sin", "sn", "li", "izq", "izda", "izdo", "esq", "sol", "bal", "os", "g", "s", "i"]},
+    {*["dx", "dex", "dxt", "dext", "re", "der", "dcha", "dcho", "dir", "sag", "jobb", "od", "d"]},
 )
 _GLUED = (("l", "lt", "lh"), ("r", "rt", "rh"))
 
@@ -71,7 +72,9 @@ class _Reading(NamedTuple):
 def mirrored_classes(names: Sequence[str]) -> Order | None:
     """Return which class each becomes in a mirrored scan, or None where that can't be told.
 
-    It can't where a class of one side has no counterpart on the other, or is only numbered.
+    It can't where a class of one side has no counterpart on the other, or is only numbered; nor
+    where codes of two or three letters differ by an L and an R, such as RUL and LUL: they may be
+    sides, and others of their kind, such as RML, have none.
 
     Example:
         >>> mirrored_classes(("liver", "left_kidney", "right_kidney"))
@@ -109,12 +112,15 @@ def _partners(names: Sequence[str | None]) -> list[set[int]]:
         for name, own in zip(names, sure, strict=True)
     ]
     readings = [own | other for own, other in zip(sure, perhaps, strict=True)]
+    codes = [set() if name is None else _codes(name) for name in names]
     found = []
     for place, name in enumerate(names):
         wanted = {reading.flipped() for reading in readings[place]}
         others = {at for at, other in enumerate(readings) if at != place and wanted & other}
         same = {at for at, other in enumerate(names) if other == name}
-        found.append(others if others or sure[place] else same)
+        opposite = {reading.flipped() for reading in codes[place]}
+        is_open = any(opposite & other for other in codes)
+        found.append(others if others or sure[place] or is_open else same)
     return found
 
 
@@ -156,6 +162,20 @@ def _perhaps(name: str) -> set[_Reading]:
                     found.add(_reading([*others, word[len(part) :]], side))
                 if word.endswith(part) and len(word) - len(part) > 2:
                     found.add(_reading([*others, word[: -len(part)]], side))
+    return found
+
+
+def _codes(name: str) -> set[_Reading]:
+    """Read each short word as a letter for a side at its beginning or end, and one or two more."""
+    words = [word for word, _ in _words(name)]
+    found = set()
+    for at, word in enumerate(words):
+        if len(word) not in (2, 3):
+            continue
+        others = words[:at] + words[at + 1 :]
+        for letter, rest in ((word[0], f"{word[1:]}-"), (word[-1], f"-{word[:-1]}")):
+            if letter in "lr":
+                found.add(_reading([*others, rest], "lr".index(letter)))
     return found
 
 

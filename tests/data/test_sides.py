@@ -60,6 +60,9 @@ SWAPPED = [
     ("kidney_left", "r_kidney"),
     ("left_lung_upper_lobe", "lung_upper_lobe_right"),
     ("L1 rib", "R1 rib"),
+    ("lijevi bubreg", "desni bubreg"),
+    ("thận trái", "thận phải"),
+    ("optic nerve OS", "optic nerve OD"),
 ]
 
 
@@ -68,6 +71,30 @@ def test_left_and_right_change_places_however_they_are_written(pair):
     """Case 13: each of these was left in its place, while the patch was mirrored."""
     assert mirrored_classes(pair) == (1, 0)
     assert mirrored_classes(("liver", *pair, "spleen")) == (0, 2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("RUL", "LUL"),
+        ("RUL", "RML", "RLL", "LUL", "LLL"),
+        ("lung_rul", "lung_rll", "lung_lul", "lung_lll"),
+        ("LON", "RON", "chiasm"),
+        ("liver", "LKI", "RKI"),
+        ("LV", "RV"),
+        ("GTL", "GTR"),
+    ],
+)
+def test_codes_that_may_be_sides_cannot_be_told(names):
+    """Each was left in its place, while the patch was mirrored."""
+    assert mirrored_classes(names) is None
+
+
+@pytest.mark.parametrize(
+    "names", [("RUL", "RML", "RLL"), ("liver", "ivc", "svc"), ("LAD", "LCX"), ("gtv", "ctv", "ptv")]
+)
+def test_codes_of_one_side_or_none_stay(names):
+    assert mirrored_classes(names) == (*range(len(names)),)
 
 
 @pytest.mark.parametrize(
