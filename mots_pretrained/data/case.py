@@ -17,6 +17,7 @@ from mots_pretrained.data.partial_labels import Targets, count_values
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels, read_labels
+from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
@@ -140,6 +141,9 @@ def make_case(
     image = preprocess(volume, contract)
     depth, height, width = image.shape[1:]
     target = classes.target(labels, (depth, height, width))
+    if volume.tilt is not None:  # nothing was labelled where the straight grid leaves the scan
+        inside = resample(volume.tilt.inside().astype(np.float32), (depth, height, width))
+        target[:, inside < 0.5] = IGNORED
     return Case(image, target, classes.labelled, (), name or volume.name)
 
 

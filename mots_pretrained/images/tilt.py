@@ -59,6 +59,10 @@ class Tilt:
                 new[:] = np.rint(moved) if array.dtype.kind in "iu" else moved
         return np.ascontiguousarray(np.moveaxis(result, 0, self._axis(array)))
 
+    def inside(self) -> NDArray[np.bool_]:
+        """Return which voxels ``(D, H, W)`` of the straight grid lie in the sheared one."""
+        return self.straighten(np.ones(self.sheared, np.uint8), labels=True).astype(bool)
+
     def back(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring ``(..., D, H, W)`` from the straight grid to the sheared one, by whole voxels."""
         planes = np.moveaxis(array, self._axis(array), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,11 @@ def _measures(
     ends = np.array([(part.start, part.stop - 1) for part in box])
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     places = corners @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    border = [
-        side
-        for (first, last), size, sides in zip(ends, volume.shape, SIDES, strict=True)
-        for side, touched in zip(sides, (first == 0, last == size - 1), strict=True)
-        if touched
-    ]
+    border = _border(ends, volume.shape)
+    if volume.tilt is not None:  # the straight grid ends beyond the scan
+        own = np.isin(volume.tilt.back(labels), values)
+        extent = [np.flatnonzero(own.any(axis=(axis - 2, axis - 1))) for axis in range(3)]
+        border = _border([(line[0], line[-1]) for line in extent if len(line)], own.shape)
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     return Measures(
         volume_ml=round(int(lines[0].sum()) * voxel, 3),
@@ -111,7 +110,17 @@ def _measures(
         p95=_tenth(p95),
         centroid_mm=_point(volume.affine[:3, :3] @ middle + volume.affine[:3, 3]),
         box_mm=(_point(places.min(axis=0)), _point(places.max(axis=0))),
-        border=tuple(border),
+        border=border,
+    )
+
+
+def _border(ends: Iterable[Sequence[int]], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the sides of a grid that voxels reach, by their first and last along each axis."""
+    return tuple(
+        side
+        for (first, last), size, sides in zip(ends, shape, SIDES, strict=False)
+        for side, touched in zip(sides, (first == 0, last == size - 1), strict=True)
+        if touched
     )
 
 

@@ -12,10 +12,15 @@ from dicom_series import (
 )
 from small_scans import ORDERS
 
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.case import make_case
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_labels, read_spacing, read_volume
 from mots_pretrained.images.tilt import find_tilt
-from mots_pretrained.images.volume import Volume, straightened, write_like
+from mots_pretrained.images.volume import Volume, canonical, straightened, write_like
+from mots_pretrained.inference.measures import measure
+from mots_pretrained.inference.prediction import Prediction
+from mots_pretrained.tasks import IGNORED
 
 
 def tilted(degrees: float, shape=(20, 24, 16)) -> tuple[np.ndarray, np.ndarray]:
@@ -91,6 +96,35 @@ def test_integer_scans_of_several_channels_stay_integers_and_go_on_by_their_ends
     assert (volume.array.min(), volume.array.max()) == (moved.min(), moved.max())
     for plane, source in zip(volume.array[0], moved[0], strict=True):
         assert {*plane[0]} in ({*source[0]}, {*source[-1]})
+
+
+@pytest.fixture
+def scan() -> Volume:
+    array, affine = tilted(22.0)
+    with pytest.warns(UserWarning, match="tilted by"):
+        return straightened(canonical(array.astype(np.int16), affine))
+
+
+def test_what_the_straight_grid_adds_is_of_no_known_label(scan):
+    assert scan.tilt is not None
+    inside = scan.tilt.inside()
+    assert inside.sum() == np.prod(scan.tilt.sheared)
+    contract = Preprocessing(spacing=scan.spacing)
+    case = make_case(scan, inside.astype(np.uint8), contract, {"organ": (1,)})
+    np.testing.assert_array_equal(case.target[0] == IGNORED, ~inside)
+    np.testing.assert_array_equal(case.target[0] == 1, inside)
+    coarse = make_case(scan, inside.astype(np.uint8), Preprocessing(spacing=(6, 4, 4)), {"o": (1,)})
+    assert (coarse.target == 0).mean() < 0.05  # at the edge of the scan alone
+    assert (coarse.target == IGNORED).mean() == pytest.approx((~inside).mean(), abs=0.05)
+
+
+def test_a_category_that_the_scan_cuts_touches_its_border(scan):
+    assert scan.tilt is not None
+    own = np.zeros(scan.tilt.sheared, np.uint8)
+    own[4:8, :, 5:9] = 1  # from the first to the last row of some slices
+    labels = scan.tilt.straighten(own, labels=True)
+    found = measure(Prediction(labels, scan, {"organ": (1,), "none": (2,)}))["organ"]
+    assert found.border == ("front", "back")
 
 
 def test_straight_and_oblique_grids_stay_as_they_are():
