@@ -67,7 +67,7 @@ class Ensemble(Pretrained):
         return mean.clamp(min=_LEAST).log() if self.config.exclusive else mean.logit(eps=_LEAST)
 
     def _probability(self, member: nn.Module, image: Tensor) -> Tensor:
-        logits: Tensor = member(image)
+        logits = member(image).float()  # near 1, bfloat16 knows no probability but 1
         return logits.softmax(1) if self.config.exclusive else logits.sigmoid()
 
     @classmethod

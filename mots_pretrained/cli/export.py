@@ -32,10 +32,15 @@ def export(
     from mots_pretrained.export.graph import Format, Part, export_graph
     from mots_pretrained.export.monai_bundle import export_bundle
     from mots_pretrained.networks import load
+    from mots_pretrained.weights.checkpoint import fold_folders
     from mots_pretrained.weights.download import resolve
     from mots_pretrained.weights.unfinished import missing_folds, refuse_missing_folds
 
-    refuse_missing_folds(missing_folds(resolve(name)))  # which load would only warn of
+    folder = resolve(name)
+    if format == "monai" and fold_folders(folder):
+        raise UserError("a MONAI bundle is of one network; name one fold's folder, or take "
+                        "--format nnunet or torch, which have all folds")  # fmt: skip
+    refuse_missing_folds(missing_folds(folder))  # which load would only warn of
     network = load(name)
     if format == "monai":
         if part != "network" or size:

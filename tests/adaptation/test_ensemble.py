@@ -39,6 +39,17 @@ def test_certain_members_give_finite_logits() -> None:
     assert Ensemble([sure, sure])(X).isfinite().all()
 
 
+@torch.no_grad()
+def test_certain_members_in_bfloat16_give_what_they_do_one_by_one() -> None:
+    """Beyond a logit of 6.2 bfloat16 has no probability but 1, whose logit is infinite."""
+    member = segmenter(0, exclusive=False)
+    member.head.weight *= 20
+    with torch.autocast("cpu", torch.bfloat16):
+        one, both = member(X).float(), Ensemble([member, member])(X).float()
+    assert one.max() > 7
+    torch.testing.assert_close(both.clamp(-9, 9), one.clamp(-9, 9), rtol=0, atol=0.01)
+
+
 def test_folds_are_written_and_found_in_their_own_order(tmp_path: Path) -> None:
     members = [segmenter(seed) for seed in range(11)]
     Ensemble(members).save_pretrained(tmp_path)

@@ -75,3 +75,14 @@ def test_what_does_not_go_together_is_told_in_one_line(model, tmp_path, capsys, 
     assert told in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_folds_are_no_bundle_whether_all_are_there_or_not(tmp_path, capsys):
+    """To finish the training would not help."""
+    build(small("segmenter")).save_pretrained(tmp_path / "folds" / "fold_0")
+    record = {"recipe": {"folds": 2}, "complete": False, "identity": {"recipe": {"folds": 2}}}
+    (tmp_path / "folds" / "training.json").write_text(json.dumps(record))
+    words = ["export", str(tmp_path / "folds"), "-o", str(tmp_path / "out"), "--format", "monai"]
+    assert main(words) == WRONG_INPUT
+    assert "a MONAI bundle is of one network; name one fold's folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
