@@ -43,7 +43,7 @@ from mots_pretrained.training.machine import prepare_machine
 from mots_pretrained.training.recipe import Recipe
 
 ADDED = ("aorta", "gallbladder")
-WAYS = ("first", "mean", "first_scaled", "zero_new")  # to widen the first layer
+WAYS = ("first", "first_scaled", "zero_new")  # to widen one channel, of which mean is first
 LABELLED = 4  # organs that a case labels where labels are incomplete
 
 LOADED = """

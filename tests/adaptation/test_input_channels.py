@@ -22,6 +22,11 @@ def test_each_way_by_value(init: str, expected: list) -> None:
     assert widen_input(WEIGHT, 4, init).flatten(1).tolist() == expected
 
 
+def test_of_one_channel_the_mean_is_the_first() -> None:
+    first, mean = (widen_input(WEIGHT[:, :1], 4, init) for init in ("first", "mean"))
+    assert torch.equal(first, mean)
+
+
 def test_zero_new_may_also_narrow() -> None:
     assert widen_input(WEIGHT, 1, "zero_new").flatten(1).tolist() == [[1], [2]]
 

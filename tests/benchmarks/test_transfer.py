@@ -197,7 +197,7 @@ def test_a_whole_list_runs_at_the_smoke_setting(
 
 @pytest.mark.long
 def test_a_stopped_and_killed_run_goes_on_to_the_same_values(tmp_path: Path) -> None:
-    def run(folder: str, *more: str, rows: str = "TFS,MOTS,MOTS (mean)") -> list[str]:
+    def run(folder: str, *more: str, rows: str = "TFS,MOTS,MOTS (zero_new)") -> list[str]:
         return command("transfer.py", "table12", tmp_path / folder, "--rows", rows, *more)
 
     stopped = run("a", "--max-minutes", "0.0001", rows="TFS")
