@@ -222,10 +222,14 @@ def tell_record(record: Mapping[str, Any]) -> str:
 def recorded_start(name: str | None) -> str | None:
     """Return the name of the weights begun from as training.json keeps it.
 
-    A folder's is its full path, which nobody takes for a Hub repository elsewhere.
+    A folder whose name could be a Hub repository's, where there is no such folder, gets ``./``.
     """
     is_folder = name is not None and name not in CATALOG and Path(name).exists()
-    return str(Path(str(name)).resolve()) if is_folder else name
+    return f"./{name}" if is_folder and _may_be_repository(str(name)) else name
+
+
+def _may_be_repository(name: str) -> bool:
+    return REPOSITORY.fullmatch(name) is not None and name[0] != "."
 
 
 def base_repository(record: Mapping[str, Any]) -> str:
@@ -264,5 +268,5 @@ def _public_base(name: str) -> str:
     """Return the name of the weights begun from; a folder's is nobody's business."""
     if name in CATALOG:
         return name
-    is_repository = REPOSITORY.fullmatch(name) and name[0] != "." and not Path(name).exists()
+    is_repository = _may_be_repository(name) and not Path(name).exists()
     return name if is_repository else "weights in a folder"

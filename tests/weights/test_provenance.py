@@ -131,7 +131,9 @@ def test_a_folder_that_training_began_from_is_none_of_the_hub_elsewhere(tmp_path
     (tmp_path / "runs" / "pre").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     kept = recorded_start("runs/pre")
-    assert kept == str(tmp_path / "runs" / "pre")
+    assert kept == "./runs/pre"
+    for name in (kept, f"{tmp_path}/runs/pre", "runs"):  # which nobody takes for a repository
+        assert recorded_start(name) == name
     assert [recorded_start(name) for name in (None, "org/net@v1", "transdodnet.phantom")] == [
         *(None, "org/net@v1", "transdodnet.phantom"),
     ]
