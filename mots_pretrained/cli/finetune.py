@@ -100,7 +100,8 @@ def finetune(
 
     changes: dict[str, Any] = {**_classes(classes), **_held_out(val, data)}
     short = {"steps": steps, "epochs": epochs, "batch": batch, "rate": lr, "seed": seed}
-    shortened = [f"{name}={value}" for name, value in short.items() if value is not None]
+    asked = [f"{name}={value}" for name, value in short.items() if value is not None]
+    asked += settings or ()
     if start:
         changes["start"] = None if start == "none" else start
     if add_to:
@@ -118,9 +119,9 @@ def finetune(
         changes["channel_init"] = channel_init
     if seeds is not None and not curve:
         raise UserError("--seeds says how many a --curve has; for one training say --seed N")
-    chosen, given = options.recipe_in_force(recipe, [*shortened, *(settings or ())], **changes)
+    chosen, given = options.recipe_in_force(recipe, asked, **changes)
     if chosen.train != "all":
-        _check_head_alone([*shortened, *(settings or ())])
+        _check_head_alone(asked)
     with options.on_this_machine(
         given,
         device=device,

@@ -23,13 +23,13 @@ Order = tuple[int, ...]
 _SURE = (
     re.compile(
         r"left|lft|l|lt|lh|lk|lag|links|linke[mnrs]?|gauches?|izquierd[ao]s?|esquerd[ao]s?"
-        r"|sinist(er|r[aeio]|rum)|vanster|venstre|lew[aey]|lev[aey]|lijev[aeiou]?|vasen|stang[aiu]?|kiri|trai"
-        r"|лев\w*|лiв\w*|лів\w*|αριστερ\w*"
+        r"|sinist(er|r[aeio]|rum)|vanster|venstre|lew[aey]|lev[aey]|lijev[aeiou]?"
+        r"|vasen|stang[aiu]?|kiri|trai|лев\w*|лiв\w*|лів\w*|αριστερ\w*"
     ),
     re.compile(
         r"right|rgt|r|rt|rh|rk|rag|rechts|rechte[mnrs]?|droite?s?|derech[ao]s?|direit[ao]s?"
-        r"|dext(er|r[aeio]|rum)|destr[aeio]|hoger|ho[jy]re|praw[aey]|prav[aey]|desn[aeiou]?|oikea|drept[aiu]?"
-        r"|kanan|phai|прав\w*|δεξι\w*"
+        r"|dext(er|r[aeio]|rum)|destr[aeio]|hoger|ho[jy]re|praw[aey]|prav[aey]"
+        r"|desn[aeiou]?|oikea|drept[aiu]?|kanan|phai|прав\w*|δεξι\w*"
     ),
 )
 # Those that other words begin or end with as well: taken for a side where they are glued to one.

@@ -308,7 +308,7 @@ def write_results(
     """
     from mots_pretrained.inference.outputs import OVERLAY, begin_anew, save_prediction
 
-    begin_anew(output, prediction.volume.name)
+    begin_anew(output, prediction)
     drawn = {}
     if picture:
         from mots_pretrained.report.overlay import draw_overlay

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +49,19 @@ def measure(prediction: Prediction) -> dict[str, Measures]:
     """Measure every category of a prediction."""
     from scipy import ndimage
 
-    boxes = ndimage.find_objects(prediction.labels)
+    labels, tilt = prediction.labels, prediction.volume.tilt
+    boxes = ndimage.find_objects(labels)
+    # a straightened grid ends beyond the scan, so that no side of its own is the scan's
+    own = labels if tilt is None else tilt.back(labels)
+    cut = boxes if tilt is None else ndimage.find_objects(own)
     measured = {}
     for name, values in prediction.label_values.items():
         box = _joined([boxes[v - 1] for v in values if v <= len(boxes)])
         if box is None:
             measured[name] = Measures(0.0)
             continue
-        measured[name] = _measures(prediction.labels, values, box, prediction.volume)
+        border = _border(_joined([cut[v - 1] for v in values if v <= len(cut)]), own.shape)
+        measured[name] = _measures(labels, values, box, prediction.volume, border)
     return measured
 
 
@@ -72,7 +77,11 @@ def _joined(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...] | No
 
 
 def _measures(
-    labels: NDArray[Any], values: Sequence[int], box: tuple[slice, ...], volume: Volume
+    labels: NDArray[Any],
+    values: Sequence[int],
+    box: tuple[slice, ...],
+    volume: Volume,
+    border: tuple[str, ...],
 ) -> Measures:
     """Measure what has these values within a box, plane by plane: a category may fill the scan."""
     scan = volume.array[0] if volume.array.ndim == 4 else volume.array
@@ -95,11 +104,6 @@ def _measures(
     ends = np.array([(part.start, part.stop - 1) for part in box])
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     places = corners @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    border = _border(ends, volume.shape)
-    if volume.tilt is not None:  # the straight grid ends beyond the scan
-        own = np.isin(volume.tilt.back(labels), values)
-        extent = [np.flatnonzero(own.any(axis=(axis - 2, axis - 1))) for axis in range(3)]
-        border = _border([(line[0], line[-1]) for line in extent if len(line)], own.shape)
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     return Measures(
         volume_ml=round(int(lines[0].sum()) * voxel, 3),
@@ -114,12 +118,14 @@ def _measures(
     )
 
 
-def _border(ends: Iterable[Sequence[int]], shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the sides of a grid that voxels reach, by their first and last along each axis."""
+def _border(box: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the sides of a grid that a box touches."""
+    if box is None:
+        return ()
     return tuple(
         side
-        for (first, last), size, sides in zip(ends, shape, SIDES, strict=False)
-        for side, touched in zip(sides, (first == 0, last == size - 1), strict=True)
+        for part, size, sides in zip(box, shape, SIDES, strict=True)
+        for side, touched in zip(sides, (part.start == 0, part.stop == size), strict=True)
         if touched
     )
 

@@ -78,8 +78,7 @@ def save_prediction(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = prediction.volume.name
-    check_label_values(folder, prediction.label_values)
-    begin_anew(folder, name)
+    begin_anew(folder, prediction)
     written = write_segmentation(
         folder, prediction.labels, prediction.volume, prediction.label_values, formats=formats
     )
@@ -120,9 +119,14 @@ def save_prediction(
     return report
 
 
-def begin_anew(folder: str | os.PathLike[str], name: str) -> None:
-    """Remove a scan's file of volumes, which vouches for results that are to be replaced."""
-    (Path(folder) / VOLUMES.format(name)).unlink(missing_ok=True)
+def begin_anew(folder: str | os.PathLike[str], prediction: Prediction) -> None:
+    """Remove a scan's file of volumes, which vouches for results that are to be replaced.
+
+    Raises:
+        UserError: If the folder holds label maps whose values mean something else.
+    """
+    check_label_values(folder, prediction.label_values)
+    (Path(folder) / VOLUMES.format(prediction.volume.name)).unlink(missing_ok=True)
 
 
 def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:

@@ -121,8 +121,7 @@ def pretrain_byol(
         torch.manual_seed(recipe.seed)
         backbone = MOTSBackbone(dataclasses.replace(config, tasks=()))
         online = Byol(backbone.encoder, feature_widths(config.encoder)[-1])
-        patches_a_pass = supply.scans * supply.patches_per_case
-        steps, epoch = recipe.length(patches_a_pass, processes=accelerator.num_processes)
+        steps, epoch = recipe.length(supply.patches, processes=accelerator.num_processes)
         run.tell(f"Training an encoder by BYOL-3D on {supply.summary}, {steps} steps on "
                  f"{accelerator.device}")  # fmt: skip
         trainer = Trainer(

@@ -106,13 +106,12 @@ def join_slurm(environment: MutableMapping[str, str]) -> None:
         return
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     first = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)  # gpu[003-005,8] begins with gpu003
-    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # as in 4(x2)
     job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "0")) or "0"
     found = {
         "RANK": environment["SLURM_PROCID"],
         "WORLD_SIZE": count,
         "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
-        "LOCAL_WORLD_SIZE": tasks.group() if tasks else "1",
+        "LOCAL_WORLD_SIZE": str(_tasks_a_node(environment)),
         "MASTER_ADDR": "".join(part or "" for part in first.groups()) if first else "127.0.0.1",
         "MASTER_PORT": str(20000 + int(job) % 20000),
     }
@@ -131,8 +130,12 @@ def cores_a_process(cores: int, environment: Mapping[str, str]) -> int:
         environment: Its variables, after :func:`join_slurm`.
     """
     beside = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))
-    is_task = tasks is not None and int(tasks.group()) == beside
+    is_task = _tasks_a_node(environment) == beside
     if is_task and cores <= int(environment.get("SLURM_CPUS_PER_TASK", "0")):
         return cores
     return max(1, cores // beside)
+
+
+def _tasks_a_node(environment: Mapping[str, str]) -> int:
+    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # as in 4(x2)
+    return int(tasks.group()) if tasks else 1

@@ -99,8 +99,7 @@ def pretrain(
         if record is not None:
             on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
             return METHODS[network.config.architecture].from_pretrained(output)
-        patches_a_pass = supply.scans * supply.patches_per_case
-        steps, epoch = recipe.length(patches_a_pass, processes=accelerator.num_processes)
+        steps, epoch = recipe.length(supply.patches, processes=accelerator.num_processes)
         count = accelerator.num_processes
         beside = f", {count} processes" if count > 1 else ""
         run.tell(f"Training on {supply.summary}, {steps} steps on {accelerator.device}{beside}")

@@ -75,6 +75,11 @@ class Supply:
     marks: tuple[str, ...] = ()
     cases: Callable[[ModelConfig], Sequence[Case]] = lambda config: ()
 
+    @property
+    def patches(self) -> int:
+        """Patches of one pass."""
+        return self.scans * self.patches_per_case
+
 
 def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
     """Return the training cases of the recipe's tasks in a folder that ``mots prepare`` wrote.

@@ -80,8 +80,9 @@ def test_old_volumes_do_not_stand_beside_a_new_label_map(tmp_path, monkeypatch, 
     assert not volumes.exists()
 
 
-def test_results_that_are_refused_leave_the_old_ones_whole(tmp_path):
+@pytest.mark.parametrize("write", [save_prediction, write_results])
+def test_results_that_are_refused_leave_the_old_ones_whole(tmp_path, write):
     save_prediction(prediction(), tmp_path)
     with pytest.raises(UserError, match="give another folder, or remove the old results"):
-        save_prediction(prediction(values={"vessel": (1,), "node": (2,)}), tmp_path)
+        write(prediction(values={"vessel": (1,), "node": (2,)}), tmp_path)
     assert (tmp_path / "ct_volumes.json").is_file()
