@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from mots_pretrained.images.dicom_files import REPEATS, Header, Slice, find_slic
 from mots_pretrained.images.uneven import EvenPlanes
 
 _SAME_PLACE = 0.01  # mm between slices of one place
+_ROUNDED = 0.1, 0.2  # share of the usual distance, and at most so many mm: copies, rounded anew
+_OVERLAP = 1.5  # slices by which acquisitions overlap that do not follow each other
+_OF_STACKS = 3  # the first of ``REPEATS``, which number whole stacks; others number each image
 _TURNED = 2e-3  # by which orientation and spacing of a series' images may differ
 
 
@@ -31,7 +35,7 @@ class Series:
         label: Description, with the acquisition where the series has several.
         slices: The images.
         planes: The even grid that they were brought to, where they are uneven.
-        strays: Number of images of the same series, of other size or direction, in no volume.
+        strays: Images of the same series, of other size, direction or study, in no volume.
     """
 
     folder: Path
@@ -74,7 +78,8 @@ def find_series(path: str | os.PathLike[str]) -> list[Series]:
     for header, one in find_slices(root):
         place = one.place.file if one.place.member else one.place.file.parent
         unnamed = "" if header.series else str(place)
-        stacks_so_far = stacks.setdefault((header.series, unnamed, one.size), [])
+        key = (header.patient, header.study, header.series, unnamed, header.localizer, one.size)
+        stacks_so_far = stacks.setdefault(key, [])
         for _, stack in stacks_so_far:
             if _alike(stack[0], one):
                 stack.append(one)
@@ -187,28 +192,50 @@ def _folder(slices: Sequence[Slice]) -> Path:
 
 
 def _acquisitions(slices: list[Slice]) -> Iterator[tuple[str, list[Slice]]]:
-    """Split images that lie at one place by acquisition or time, if that leaves none there."""
+    """Split images that lie at one place, or between each other, by acquisition or time."""
     _, doubles = without_doubles(slices)
-    for index, what in enumerate(REPEATS):
+    for index, (what, _) in enumerate(REPEATS.items()):
         parts: dict[str, list[Slice]] = {}
         for one in slices:
             parts.setdefault(one.repeat[index], []).append(one)
-        if doubles and len(parts) > 1 and not any(without_doubles(p)[1] for p in parts.values()):
+        if len(parts) == 1 or any(without_doubles(part)[1] for part in parts.values()):
+            continue
+        sizes = [len(part) for part in parts.values()]
+        if max(sizes) > 1 if doubles else index < _OF_STACKS and _interleaved(parts.values()):
             for number, part in parts.items():
                 yield f", {what} {number or '-'}", part
             return
     yield "", slices
 
 
+def _interleaved(parts: Iterable[list[Slice]]) -> bool:
+    """Whether stacks, each sorted, overlap: they are no parts of one that follow each other."""
+    normal = _normal(next(iter(parts))[0])
+    ends = []
+    for part in parts:
+        along = np.array([one.position for one in part]) @ normal
+        if len(part) > 2:
+            ends.append((along[0], along[-1], float(np.median(np.diff(along)))))
+    ends.sort()
+    return any(
+        second[0] < first[1] - _OVERLAP * min(first[2], second[2])
+        for first, second in itertools.pairwise(ends)
+    )
+
+
 def without_doubles(
     slices: Sequence[Slice],
 ) -> tuple[tuple[Slice, ...], list[tuple[int, Slice]]]:
     """Images of places of their own, and the others, each with the number of the one it repeats."""
+    places = places_of(slices)
+    gaps = np.diff(places)
+    usual = float(np.quantile(gaps, 0.9)) if len(gaps) else 0.0  # where half may be doubles
+    near = max(_SAME_PLACE, min(_ROUNDED[0] * usual, _ROUNDED[1]))
     kept: list[Slice] = []
     doubles: list[tuple[int, Slice]] = []
     last = -math.inf
-    for one, along in zip(slices, places_of(slices), strict=True):
-        if along - last < _SAME_PLACE:
+    for one, along in zip(slices, places, strict=True):
+        if along - last < near:
             doubles.append((len(kept) - 1, one))
         else:
             kept.append(one)

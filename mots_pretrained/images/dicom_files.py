@@ -19,8 +19,8 @@ _LARGEST_ZIP = 1 << 36
 _MOST_MEMBERS = 200_000
 _NO_SCAN = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "PR", "KO", "SR", "REG", "FID"}
 _TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
-    "SeriesDescription", "Modality", "ImageType",
+    "SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID",
+    "SeriesNumber", "SeriesDescription", "Modality", "ImageType", "FrameAcquisitionNumber",
     "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PixelSpacing",
     "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
@@ -36,7 +36,9 @@ REPEATS = {
     "echo": ("EchoNumbers", _FRAMES),
     "b-value": ("DiffusionBValue", "MRDiffusionSequence"),
 }
-"""What may tell images of one place apart, and where: an element, of frames in a sequence."""
+"""What may tell images of one place apart, and where: an element, of frames in a sequence.
+
+The standard calls a frame's acquisition number ``FrameAcquisitionNumber``."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Slice:
         spacing: Millimetres between rows and between columns.
         orientation: Direction along a row and down a column in the patient (LPS), six numbers.
         position: Centre of its first pixel in the patient, millimetres (LPS).
-        rescale: Slope and intercept that make stored values CT numbers.
+        rescale: Slope and intercept that make stored values CT numbers; None without either.
         repeat: Values of ``REPEATS``, which tell images of one place apart.
     """
 
@@ -75,14 +77,25 @@ class Slice:
     spacing: tuple[float, ...]
     orientation: tuple[float, ...]
     position: tuple[float, ...]
-    rescale: tuple[float, float]
+    rescale: tuple[float, float] | None
     repeat: tuple[str, ...]
+
+    @property
+    def slope(self) -> float:
+        """What stored values are multiplied by; 1 where the header is silent."""
+        return 1.0 if self.rescale is None else self.rescale[0]
+
+    @property
+    def intercept(self) -> float:
+        """What is added then; 0 where the header is silent."""
+        return 0.0 if self.rescale is None else self.rescale[1]
 
 
 @dataclass(frozen=True)
 class Header:
     """What an image's header says of its series."""
 
+    patient: str
     study: str
     series: str
     number: str
@@ -119,8 +132,13 @@ def find_slices(root: Path) -> Iterator[tuple[Header, Slice]]:
 
     Raises:
         UserError: If pydicom is missing, or a zip is damaged, encrypted or absurdly large.
+
+    Warns:
+        UserWarning: For each file that can't be read, and for each image without a place in the
+            patient among others of its series that have one.
     """
     pydicom = extra("pydicom", "reading DICOM")
+    placed, unplaced = set(), []
     with Archive() as archive:
         for place in _places(root):
             dataset = _header(archive, place, pydicom)
@@ -128,12 +146,28 @@ def find_slices(root: Path) -> Iterator[tuple[Header, Slice]]:
                 continue
             try:
                 found = _slices(dataset, place)
-            except (AttributeError, TypeError, ValueError, LookupError):
-                continue  # an image without a place in the patient
+                if found:
+                    placed.add(_kind(dataset))
+            except _WithoutPlaceError as error:
+                unplaced.append((_kind(dataset), place, error))
+                continue
             except Exception as error:  # pydicom decodes an element only when it is asked for
                 _left_out(place, error)
                 continue
             yield from found
+    for kind, place, reason in unplaced:
+        if kind in placed:
+            _left_out(place, reason)
+
+
+class _WithoutPlaceError(ValueError):
+    """An image whose header does not say where in the patient it lies, as of a photograph."""
+
+
+def _kind(dataset: Any) -> tuple[str, ...]:
+    """What the images of a scan share, unlike the reports and pictures stored beside them."""
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "Rows", "Columns")
+    return tuple(str(dataset.get(name)) for name in names)
 
 
 def _header(archive: Archive, place: Place, pydicom: Any) -> Any:
@@ -203,10 +237,15 @@ def _looks_like_dicom(file: IO[bytes]) -> bool:
 def _slices(dataset: Any, place: Place) -> list[tuple[Header, Slice]]:
     """Read from a header its image, or all the frames of an enhanced one."""
     modality = str(dataset.get("Modality") or "")
-    if modality in _NO_SCAN or "Rows" not in dataset or int(dataset.get("SamplesPerPixel", 1)) != 1:
+    if (
+        modality in _NO_SCAN
+        or "Rows" not in dataset
+        or int(dataset.get("SamplesPerPixel") or 1) > 1
+    ):
         return []
     kind = dataset.get("ImageType") or []
     header = Header(
+        str(dataset.get("PatientID") or ""),
         str(dataset.get("StudyInstanceUID", "")),
         str(dataset.get("SeriesInstanceUID", "")),
         "" if dataset.get("SeriesNumber") is None else str(dataset.SeriesNumber),
@@ -216,6 +255,9 @@ def _slices(dataset: Any, place: Place) -> list[tuple[Header, Slice]]:
     )
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None]
+    claimed = int(dataset.get("NumberOfFrames") or 1)
+    if frames[0] is not None and len(frames) != claimed:
+        raise ValueError(f"it claims {claimed} frames and describes {len(frames)}")
     return [
         (header, _slice(dataset, place, number, [own, shared])) for number, own in enumerate(frames)
     ]
@@ -230,27 +272,35 @@ def _slice(dataset: Any, place: Place, frame: int, groups: list[Any]) -> Slice:
                     return found
         return dataset.get(name)
 
+    def place_in_patient(name: str, group: str, count: int) -> tuple[float, ...]:
+        found = value(name, group)
+        if found is None or found == "":
+            raise _WithoutPlaceError(f"it has no {name}")
+        numbers = tuple(float(number) for number in found)
+        if len(numbers) != count:
+            raise ValueError(f"{name} has {len(numbers)} numbers instead of {count}")
+        return numbers
+
+    def repeated(name: str, group: str) -> str:
+        own = value(f"Frame{name}", group) if name == "AcquisitionNumber" else None
+        found = value(name, group) if own is None else own
+        return str(found or "")
+
     slope = value("RescaleSlope", "PixelValueTransformationSequence")
     intercept = value("RescaleIntercept", "PixelValueTransformationSequence")
+    silent = slope is None and intercept is None
     return Slice(
         place,
         frame,
         str(dataset.get("SOPInstanceUID", "")),
         str(dataset.get("SOPClassUID", "")),
         (int(dataset.Rows), int(dataset.Columns)),
-        _numbers(value("PixelSpacing", "PixelMeasuresSequence"), 2),
-        _numbers(value("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
-        _numbers(value("ImagePositionPatient", "PlanePositionSequence"), 3),
-        (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),
-        tuple(str(value(*where) or "") for where in REPEATS.values()),
+        place_in_patient("PixelSpacing", "PixelMeasuresSequence", 2),
+        place_in_patient("ImageOrientationPatient", "PlaneOrientationSequence", 6),
+        place_in_patient("ImagePositionPatient", "PlanePositionSequence", 3),
+        None if silent else (float(1 if slope is None else slope), float(intercept or 0)),
+        tuple(repeated(*where) for where in REPEATS.values()),
     )
-
-
-def _numbers(value: Any, count: int) -> tuple[float, ...]:
-    numbers = tuple(float(number) for number in value)
-    if len(numbers) != count:
-        raise ValueError(f"{count} numbers expected, not {len(numbers)}")
-    return numbers
 
 
 def reason_of(error: Exception) -> str:

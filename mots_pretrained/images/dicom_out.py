@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained import __version__
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.dicom_files import Archive, Place, reason_of
+from mots_pretrained.images.dicom_files import Archive, Place, Slice, reason_of
 from mots_pretrained.images.extra import extra
 from mots_pretrained.images.volume import Volume
 
@@ -22,6 +23,11 @@ _NEEDED = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
     "StudyTime", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+_OF_FRAMES = (
+    "NumberOfFrames",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -44,24 +50,44 @@ def on_slices(labels: NDArray[Any], volume: Volume) -> NDArray[Any]:
 
 
 def source_headers(volume: Volume) -> list[Any]:
-    """Read the header of every image of the scan's series, in the order of `on_slices`.
+    """Make a header for every image of the scan's series, in the order of `on_slices`.
 
     What the standard demands of any object, and anonymisation may have removed, is there but empty.
+    Each says where its image lies, frames of an enhanced file too.
 
     Raises:
-        UserError: If the images lack the UIDs by which results refer to them.
+        UserError: If the images lack the UIDs by which results refer to them, or share one.
     """
     pydicom = extra("pydicom", "writing DICOM")
     frame = pydicom.uid.generate_uid()
     step = float(np.linalg.norm(volume.file_affine[:3, 2]))
-    headers: list[Any] = []
+    slices = volume.series.slices
+    files: dict[Place, Any] = {}
     with Archive() as archive:
-        for place in dict.fromkeys(one.place for one in volume.series.slices):
+        for place in dict.fromkeys(one.place for one in slices):
             with archive.open(place) as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             with refusing_headers(place):  # pydicom decodes an element only when it is asked for
-                headers.append(_completed(header, place, frame, step))
-    return headers
+                files[place] = _completed(header, place, frame, step)
+    owners: dict[str, Place] = {}
+    for place, header in files.items():
+        other = owners.setdefault(str(header.SOPInstanceUID), place)
+        if other != place:
+            raise UserError(
+                f"{place} and {other} have one SOPInstanceUID, so that DICOM results can't refer "
+                "to either; choose nifti or nrrd"
+            )
+    first = slices[0]
+    return [_placed(files[one.place], one, first) for one in slices]
+
+
+def _placed(header: Any, one: Slice, first: Slice) -> Any:
+    """Say where an image lies; orientation and spacing, rounded anew in each, are the first's."""
+    own = copy.deepcopy(header)
+    own.ImageOrientationPatient = [f"{number:.8f}" for number in first.orientation]
+    own.ImagePositionPatient = [f"{number:.6f}" for number in one.position]
+    own.PixelSpacing = list(first.spacing)
+    return own
 
 
 @contextlib.contextmanager
@@ -83,6 +109,8 @@ def refusing_headers(whose: object) -> Iterator[None]:
 
 
 def _completed(header: Any, place: Place, frame: str, step: float) -> Any:
+    for name in _OF_FRAMES:
+        header.pop(name, None)
     header.decode()  # from the file's own characters to those that hold every name
     header.SpecificCharacterSet = "ISO_IR 192"
     for name in _UIDS:
@@ -97,7 +125,21 @@ def _completed(header: Any, place: Place, frame: str, step: float) -> Any:
     header.SliceThickness = header.get("SliceThickness") or step
     if header.PatientSex not in ("", "F", "M", "O"):
         header.PatientSex = ""
+    for name in [element.keyword for element in header if element.VR in ("DA", "TM", "DT")]:
+        if not _is_date(header[name]):
+            header[name].clear()
     return header
+
+
+def _is_date(element: Any) -> bool:
+    """Whether a date or time can be one: anonymisation cuts a birthday to its year."""
+    values = extra("pydicom.valuerep", "writing DICOM")
+    try:
+        for value in [element.value] if isinstance(element.value, str) else element.value or ():
+            getattr(values, element.VR)(value)
+    except ValueError:
+        return False
+    return True
 
 
 def one_line(name: str, length: int = 64) -> str:

@@ -41,12 +41,12 @@ def read_pixels(slices: Sequence[Slice]) -> Iterator[NDArray[Any]]:
         for one in slices:
             if one.place != place:
                 place, dataset = one.place, _dataset(archive, one.place)
-            yield _values(dataset, one, archive)
+            yield _values(dataset, one)
 
 
-def _values(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
+def _values(dataset: Any, one: Slice) -> NDArray[Any]:
     try:
-        return _rescaled(_decoded(dataset, one, archive), dataset, one)
+        return _rescaled(_decoded(dataset, one), dataset, one)
     except UserError:
         raise
     except Exception as error:  # pydicom decodes an element only when it is asked for
@@ -65,7 +65,7 @@ def _dataset(archive: Archive, place: Place) -> Any:
         raise UserError(f"{place} cannot be read ({reason_of(error)}); fetch it again") from error
 
 
-def _decoded(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
+def _decoded(dataset: Any, one: Slice) -> NDArray[Any]:
     """Stored values of one frame, by pydicom's plug-ins or else by SimpleITK's."""
     pixels = extra("pydicom.pixels", "reading DICOM")
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
@@ -76,7 +76,7 @@ def _decoded(dataset: Any, one: Slice, archive: Archive) -> NDArray[Any]:
     except (RuntimeError, NotImplementedError):
         if not syntax.is_compressed:
             raise
-        return _by_simpleitk(one, archive, syntax)
+        stored = _by_simpleitk(dataset, one)
     if not syntax.is_compressed and "PixelData" in dataset:
         _check_length(dataset, stored, one)
     if stored.shape != one.size:
@@ -105,12 +105,29 @@ def _sign_extended(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
     return (signed << spare) >> spare
 
 
-def _by_simpleitk(one: Slice, archive: Archive, syntax: Any) -> NDArray[Any]:
-    """Decompress by SimpleITK, which rescales; the rescaling is taken back."""
+def _by_simpleitk(dataset: Any, one: Slice) -> NDArray[Any]:
+    """Decompress one frame by SimpleITK, as a file of which it can rescale and invert nothing."""
     sitk = extra("SimpleITK", "reading compressed DICOM")
-    with archive.open(one.place) as file, tempfile.TemporaryDirectory() as folder:
+    pydicom, encaps = (extra(name, "reading DICOM") for name in ("pydicom", "pydicom.encaps"))
+    syntax = dataset.file_meta.TransferSyntaxUID
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    plain = pydicom.Dataset()
+    plain.file_meta = pydicom.dataset.FileMetaDataset()
+    plain.file_meta.TransferSyntaxUID = syntax
+    plain.file_meta.MediaStorageSOPClassUID = plain.SOPClassUID = (
+        pydicom.uid.SecondaryCaptureImageStorage
+    )
+    plain.file_meta.MediaStorageSOPInstanceUID = plain.SOPInstanceUID = pydicom.uid.generate_uid()
+    plain.SamplesPerPixel, plain.PhotometricInterpretation = 1, "MONOCHROME2"
+    for name in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
+        plain[name] = dataset[name]
+    plain.HighBit = dataset.BitsStored - 1
+    stream = encaps.get_frame(dataset.PixelData, one.frame, number_of_frames=frames)
+    plain.PixelData = encaps.encapsulate([stream])
+    plain["PixelData"].VR = "OB"
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.dcm")
-        path.write_bytes(file.read())
+        plain.save_as(path, enforce_file_format=True)
         try:
             found = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
         except RuntimeError as error:
@@ -119,15 +136,16 @@ def _by_simpleitk(one: Slice, archive: Archive, syntax: Any) -> NDArray[Any]:
                 f"{one.place} is damaged, or compressed ({syntax.name}) in a way that nothing "
                 f"installed reads; try: pip install {needed}"
             ) from error
-    frame = found[one.frame] if found.ndim == 3 else found
-    slope, intercept = one.rescale
-    stored = (frame.astype(np.float64) - intercept) / slope
-    whole = np.rint(stored)
-    return whole.astype(np.int32) if np.abs(stored - whole).max() < 1e-3 else stored
+    return found.reshape(found.shape[-2:])
 
 
 def _rescaled(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[Any]:
-    slope, intercept = one.rescale
+    if dataset.get("ModalityLUTSequence"):
+        raise UserError(
+            f"{one.place} keeps its values by a table (Modality LUT), which is not read; export it "
+            "with a rescale slope and intercept"
+        )
+    slope, intercept = one.slope, one.intercept
     if not (0 < abs(slope) <= _STEEPEST and abs(intercept) <= _STEEPEST):
         raise UserError(
             f"{one.place} is damaged (its values are scaled by {slope:g} and moved by "
@@ -146,8 +164,10 @@ def _padding_as_air(
     padding = dataset.get("PixelPaddingValue")
     if padding is None or dataset.get("Modality") != "CT":
         return values
-    ends = sorted([int(padding), int(dataset.get("PixelPaddingRangeLimit") or padding)])
-    if ends[1] * one.rescale[0] + one.rescale[1] <= _AIR:
+    limit = dataset.get("PixelPaddingRangeLimit")
+    held = np.array([int(padding), int(padding if limit is None else limit)])
+    ends = np.sort(_sign_extended(held.astype(f"{stored.dtype.kind}{stored.itemsize}"), dataset))
+    if int(ends[1]) * one.slope + one.intercept <= _AIR:
         return values
     from scipy import ndimage
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.files import replacing_by_name
+from mots_pretrained.images.dicom_files import Slice
 from mots_pretrained.images.dicom_out import (
     PRODUCT,
     VERSION,
@@ -57,7 +58,8 @@ def write_dicom_seg(
     patient = headers[0].PatientName
     for header in headers:  # highdicom warns of names without a caret, as anonymisation leaves
         header.PatientName = f"{patient}^" if patient and "^" not in str(patient) else patient
-    numbered = _numbered(on_slices(labels, like), like, values, headers)
+    frames = _as_images(headers, like)
+    numbered = _numbered(on_slices(labels, like), values)
     with refusing_headers(like.name):
         result = seg.Segmentation(
             source_images=headers,
@@ -77,23 +79,52 @@ def write_dicom_seg(
             series_description=f"Segmentation by {PRODUCT}",
         )
     result.PatientName = patient
+    _refer_to_frames(result, frames)
     with replacing_by_name(path) as draft:
         result.save_as(draft)
 
 
-def _numbered(
-    found: NDArray[Any], like: Volume, values: Mapping[str, int], headers: list[Any]
-) -> NDArray[Any]:
-    """Number the segments from 1, and bring the slices into the order of the source's frames."""
+def _numbered(found: NDArray[Any], values: Mapping[str, int]) -> NDArray[Any]:
+    """Number the segments from 1."""
     dtype = np.uint8 if len(values) < 256 else np.uint16
     numbers = np.zeros(max(int(found.max()), *values.values()) + 1, dtype)
     numbers[[*values.values()]] = np.arange(1, len(values) + 1)
-    frames = int(headers[0].get("NumberOfFrames") or 1)
-    if frames == 1:
-        return numbers[found]
-    ordered = np.zeros((frames, *found.shape[1:]), dtype)
-    ordered[[one.frame for one in like.series.slices]] = numbers[found]
-    return ordered
+    return numbers[found]
+
+
+def _as_images(headers: list[Any], like: Volume) -> dict[str, Slice]:
+    """Give each frame of enhanced files a UID, as an image of its own: highdicom takes one file."""
+    uid = extra("pydicom.uid", "writing DICOM SEG")
+    if len({header.SOPInstanceUID for header in headers}) == len(headers):
+        return {}
+    frames = {}
+    for header, one in zip(headers, like.series.slices, strict=True):
+        header.SOPClassUID, header.SOPInstanceUID = uid.CTImageStorage, uid.generate_uid()
+        frames[str(header.SOPInstanceUID)] = one
+    return frames
+
+
+def _refer_to_frames(result: Any, frames: Mapping[str, Slice]) -> None:
+    """Make what refers to `_as_images` refer to the frames of the files."""
+
+    def refer(item: Any) -> None:
+        one = frames.get(str(item.get("ReferencedSOPInstanceUID")))
+        if one is not None:
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class, one.uid
+            item.ReferencedFrameNumber = one.frame + 1
+        for element in item:
+            if element.VR == "SQ":
+                for below in element.value:
+                    refer(below)
+
+    if not frames:
+        return
+    refer(result)
+    for series in result.ReferencedSeriesSequence:
+        files = {item.ReferencedSOPInstanceUID: item for item in series.ReferencedInstanceSequence}
+        for item in files.values():
+            del item.ReferencedFrameNumber
+        series.ReferencedInstanceSequence = list(files.values())
 
 
 def _segment(number: int, name: str, value: int, algorithm: Any) -> Any:

@@ -96,17 +96,18 @@ def series_grid(series: Series) -> SeriesGrid:
     slices, doubles = without_doubles(series.slices)
     if series.strays:
         warnings.warn(
-            f"{name}: {series.strays} images of another size or direction are left out",
+            f"{name}: {series.strays} images of another size, direction or study are left out",
             stacklevel=3,
         )
     if len(slices) < 2:
         raise UserError(f"{name} is a single image; a volume of at least two slices is needed")
-    if math.prod(slices[0].size) * len(slices) > _LARGEST:
-        raise UserError(f"{name} claims {len(slices)} images of {slices[0].size}: too large")
     row, column, spacing = _axes(slices[0], name)
+    _check_rescaling(slices, name)
     _check_straight(slices, min(spacing), name)
     own = dataclasses.replace(series, slices=slices, planes=even_planes(places_of(slices), name))
     grid = SeriesGrid(name, own, tuple(doubles), np.eye(4))
+    if math.prod(grid.shape) > _LARGEST:
+        raise UserError(f"{name} claims {grid.shape[2]} planes of {slices[0].size}: too large")
     first, last = (np.array(one.position) for one in (slices[0], slices[-1]))
     affine = grid.affine
     affine[:3, 0], affine[:3, 1] = row * spacing[1], column * spacing[0]
@@ -118,7 +119,7 @@ def series_grid(series: Series) -> SeriesGrid:
 
 def _stack(slices: Sequence[Slice]) -> NDArray[Any]:
     """Read ``(planes, rows, columns)``: 16-bit where that suffices, float32 where need be."""
-    scaled = any(s.rescale[0] != 1 or not s.rescale[1].is_integer() for s in slices)
+    scaled = any(s.slope != 1 or not s.intercept.is_integer() for s in slices)
     stack = np.empty((len(slices), *slices[0].size), np.float32 if scaled else np.int16)
     for index, pixels in enumerate(read_pixels(slices)):
         if stack.dtype == np.int16:
@@ -136,11 +137,22 @@ def _axes(one: Slice, name: str) -> tuple[NDArray[Any], NDArray[Any], tuple[floa
     sound = np.allclose(norms, 1, atol=1e-2) and abs(float(row @ column)) < 1e-2
     if not sound or not np.isfinite(one.position).all():
         raise UserError(f"{name}: its images' orientation is damaged {one.orientation}; correct it")
-    if one.rescale[0] == 0 or not np.isfinite(one.rescale).all():
-        raise UserError(f"{name}: rescaling by {one.rescale} makes no CT numbers; correct it")
     if not all(math.isfinite(step) and step > 0 for step in one.spacing):
         raise UserError(f"{name}: pixel spacing {one.spacing} mm must be above zero; correct it")
     return row / norms[0], column / norms[1], one.spacing
+
+
+def _check_rescaling(slices: Sequence[Slice], name: str) -> None:
+    """Refuse values that can't be brought to one scale."""
+    silent = [one for one in slices if one.rescale is None]
+    if silent and len(silent) < len(slices):
+        raise UserError(
+            f"{name}: {len(silent)} of its {len(slices)} images, such as {silent[0].place}, do not "
+            "say how their values are rescaled, unlike the others; correct them"
+        )
+    for one in slices:
+        if one.slope == 0 or not math.isfinite(one.slope) or not math.isfinite(one.intercept):
+            raise UserError(f"{name}: rescaling by {one.rescale} makes no CT numbers; correct it")
 
 
 def _check_straight(slices: Sequence[Slice], spacing: float, name: str) -> None:

@@ -54,7 +54,7 @@ def write_rtstruct(
     header = source_headers(like)[0]
     frame = str(header.FrameOfReferenceUID)
     result = _dataset(header, frame, slices)
-    many_frames = len({one.uid for one in slices}) < len(slices)
+    many_frames = len({one.place for one in slices}) < len(slices)
     for number, (name, value) in enumerate(values.items(), start=1):
         contours = [
             _contour(points, one, many_frames)

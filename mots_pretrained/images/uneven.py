@@ -13,6 +13,8 @@ from mots_pretrained.errors import UserError
 
 _ROUNDED = 0.1, 0.04  # mm, and share of the distance, by which headers round a position
 _WIDEST = 2.05, 6.0  # a gap may be twice the usual distance (one slice missing), or so many mm
+_TURNS = 2.05, 0.5  # ratio of neighbouring gaps, and the share of them that no stack has
+_FEW = 6  # gaps that tell nothing
 _SNAP = 0.02  # planes; a slice that is this near to a plane of the even grid is that plane
 
 
@@ -49,6 +51,12 @@ class EvenPlanes:
         return np.take(planes, np.rint(self.places).astype(int), axis=axis)
 
 
+def interleaved(gaps: NDArray[np.float64]) -> bool:
+    """Whether narrow and wide gaps take turns, as where two stacks were laid over each other."""
+    low, high = np.minimum(gaps[1:], gaps[:-1]), np.maximum(gaps[1:], gaps[:-1])
+    return len(gaps) >= _FEW and bool(np.mean(high > _TURNS[0] * low) > _TURNS[1])
+
+
 def even_planes(positions: NDArray[np.float64], name: str) -> EvenPlanes | None:
     """Find the even grid of slices, or None where they are even up to rounding.
 
@@ -57,7 +65,7 @@ def even_planes(positions: NDArray[np.float64], name: str) -> EvenPlanes | None:
         name: What to call the series.
 
     Raises:
-        UserError: If a gap is too wide to be filled.
+        UserError: If a gap is too wide to be filled, or the slices are of two stacks.
 
     Warns:
         UserWarning: If the slices are uneven.
@@ -76,6 +84,11 @@ def even_planes(positions: NDArray[np.float64], name: str) -> EvenPlanes | None:
         raise UserError(
             f"{name}: slices are missing: {gaps[widest]:.4g} mm lie between slices {widest + 1} "
             f"and {widest + 2} of {last + 1}, elsewhere {usual:.4g} mm; export the whole series"
+        )
+    if interleaved(gaps):
+        raise UserError(
+            f"{name}: its slices lie {gaps.min():.4g} and {gaps.max():.4g} mm apart by turns, as "
+            "of two series in one; part them"
         )
     length = float(positions[-1] - positions[0])
     count = round(length / usual) + 1

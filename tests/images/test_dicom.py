@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -41,16 +42,72 @@ def test_names_numbers_and_order_of_files_say_nothing(tmp_path: Path, orientatio
     assert_same(read_volume(tmp_path / "a"), by_simpleitk(truth, tmp_path))
 
 
+ONE: dict[str, Any] = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3"}
+
+
 def test_acquisitions_of_one_series_are_told_apart(tmp_path: Path) -> None:
     early, late = voxels(seed=1), voxels(seed=2)
     for name, number, array in (("a", 1, early), ("b", 2, late)):
-        write_series(
-            tmp_path / "ct" / name, array, SeriesInstanceUID="1.2.3", AcquisitionNumber=number
-        )
+        write_series(tmp_path / "ct" / name, array, AcquisitionNumber=number, **ONE)
     with pytest.raises(UserError, match="2 series that could be meant; choose one with --series"):
         read_volume(tmp_path / "ct")
     read = read_volume(tmp_path / "ct", series="Abdomen, acquisition 2")
     np.testing.assert_array_equal(read.array, late)
+
+
+@pytest.mark.parametrize("shift", [2.5, 1.0, 0.02])
+def test_acquisitions_between_each_other_are_told_apart(tmp_path: Path, shift: float) -> None:
+    arrays = voxels((9, 8, 8), seed=1), voxels((9, 8, 8), seed=2)
+    for number, array in enumerate(arrays):
+        write_series(tmp_path / "ct" / f"{number}", array, step=5.0, AcquisitionNumber=number + 1,
+                     origin=(-10, 20, -30 + number * shift), **ONE)  # fmt: skip
+    for number, array in enumerate(arrays):
+        read = read_volume(tmp_path / "ct", series=f"Abdomen, acquisition {number + 1}")
+        np.testing.assert_array_equal(read.array, array)
+        assert read.affine[2, 3] == pytest.approx(-30 + number * shift)
+
+
+def test_acquisitions_that_follow_each_other_are_one_volume(tmp_path: Path) -> None:
+    array = voxels((12, 8, 8))
+    write_series(tmp_path, array, AcquisitionNumber=[1] * 4 + [2] * 4 + [3] * 4)
+    assert read_volume(tmp_path).shape[0] == 12
+
+
+def test_times_with_an_acquisition_number_an_image_are_told_apart(tmp_path: Path) -> None:
+    for time in (1, 2):
+        write_series(tmp_path / str(time), voxels(seed=time), TemporalPositionIdentifier=time,
+                     AcquisitionNumber=[6 * time + k for k in range(6)], **ONE)  # fmt: skip
+    assert [s.label for s in find_series(tmp_path)] == ["Abdomen, time 1", "Abdomen, time 2"]
+
+
+@pytest.mark.parametrize("of", ["StudyInstanceUID", "PatientID"])
+def test_patients_with_one_series_uid_are_never_one_scan(tmp_path: Path, of: str) -> None:
+    for number in (1, 2):
+        own = {**ONE, of: f"1.2.{number}"}
+        write_series(tmp_path / f"{number}", voxels(seed=number), origin=(-10, 20, -1.5 * number),
+                     **own)  # fmt: skip
+    with pytest.raises(UserError, match="2 series that could be meant"):
+        read_volume(tmp_path)
+    assert len({series.key for series in find_series(tmp_path)}) == 2
+
+
+def test_copies_with_rounded_positions_are_doubles(tmp_path: Path) -> None:
+    array = voxels()
+    write_series(tmp_path / "a", array, step=1.27, **ONE)
+    places = np.round(np.arange(6) * 1.27, 1)
+    write_series(tmp_path / "b", array, places=places, **ONE)
+    with pytest.warns(UserWarning, match="6 duplicated images are left out"):
+        assert read_volume(tmp_path).shape[0] == 6
+
+
+def test_a_first_image_marked_localizer_leaves_the_others_a_volume(tmp_path: Path) -> None:
+    array = voxels()
+    files = write_series(tmp_path, array)
+    ds = pydicom.dcmread(files[0])
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    ds.save_as(files[0])
+    with pytest.warns(UserWarning, match="1 images of another size, direction or study"):
+        assert read_volume(tmp_path).shape[0] == 5
 
 
 def several(root: Path) -> dict[str, np.ndarray]:
@@ -123,7 +180,7 @@ def test_directions_that_differ_by_rounding_are_one_series(tmp_path: Path) -> No
 def test_times_of_one_place_are_series_of_their_own(tmp_path: Path) -> None:
     for time in (1, 2, 3):
         folder = tmp_path / "ct" / str(time)
-        write_series(folder, voxels(seed=time), SeriesInstanceUID="1.2", TriggerTime=100 * time)
+        write_series(folder, voxels(seed=time), TriggerTime=100 * time, **ONE)
     labels = [series.label for series in find_series(tmp_path / "ct")]
     assert labels == [f"Abdomen, trigger time {time}.0" for time in (100, 200, 300)]
     read = read_volume(tmp_path / "ct", series="trigger time 300.0")

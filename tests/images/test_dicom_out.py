@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -59,13 +60,40 @@ def test_headers_that_cannot_be_decoded_are_named_in_one_line(tmp_path: Path) ->
     assert_refused(tmp_path, DICOM_FORMATS, r"001\.dcm has headers to which .*'TS'")
 
 
-@pytest.mark.parametrize("name", ["StudyInstanceUID", "SOPClassUID"])
-def test_headers_that_differ_are_named_in_one_line(tmp_path: Path, name: str) -> None:
+def test_headers_that_differ_are_named_in_one_line(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", voxels((4, 12, 14)))
     ds = pydicom.dcmread(files[1])
-    setattr(ds, name, "1.2.3")
+    ds.SOPClassUID = "1.2.3"
     ds.save_as(files[1])
     assert_refused(tmp_path, ["dicom-seg"], "ct has headers to which .*; choose nifti or nrrd")
+
+
+def test_images_with_one_uid_cannot_be_referred_to(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "ct", voxels((4, 12, 14)))
+    ds = pydicom.dcmread(files[1])
+    ds.SOPInstanceUID = pydicom.dcmread(files[3]).SOPInstanceUID
+    ds.save_as(files[1])
+    assert_refused(tmp_path, DICOM_FORMATS, r"003\.dcm and .*001\.dcm have one SOPInstanceUID")
+
+
+@pytest.mark.parametrize(
+    "name", ["PatientBirthDate", "StudyTime", "ImageOrientationPatient", "PixelSpacing"]
+)
+def test_what_is_cut_or_rounded_in_a_header_is_no_hindrance(tmp_path: Path, name: str) -> None:
+    files = write_series(tmp_path / "ct", voxels((4, 12, 14)))
+    for number, path in enumerate(files):
+        ds = pydicom.dcmread(path)
+        off = number * 5e-7
+        value: Any = {"PatientBirthDate": "2000", "StudyTime": "noon",
+                      "ImageOrientationPatient": [1, off, 0, 0, 1, 0],
+                      "PixelSpacing": [2 + off, 1.5]}[name]  # fmt: skip
+        with pydicom.config.disable_value_validation():
+            setattr(ds, name, value)
+            ds.save_as(path)
+    volume, labels, expected = labelled(tmp_path / "ct")
+    written = write_segmentation(tmp_path, labels, volume, VALUES, formats=DICOM_FORMATS)
+    for masks in (read_seg(written["dicom-seg"], files), read_contours(written["rtstruct"], files)):
+        np.testing.assert_array_equal(masks["liver"], expected == 1)
 
 
 def test_names_in_any_script_are_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -10,10 +11,13 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from dicom_series import (
     damage,
+    enhanced,
     voxels,
     write_series,
     zipped,
 )
+from numpy.typing import NDArray
+from pydicom.encaps import encapsulate, generate_frames
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_volume
@@ -77,27 +81,110 @@ def test_pydicoms_plugins_decompress(tmp_path: Path, syntax: str) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
 
 
-@pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
-def test_lossless_jpeg_is_decompressed(tmp_path: Path, compressor: str) -> None:
-    array = voxels((4, 16, 16))
-    files = write_series(tmp_path / "ct", array, intercept=0)
+def jpeg(files: list[Path], planes: NDArray[Any], compressor: str) -> None:
+    """Put planes of stored values, losslessly compressed by SimpleITK, into files."""
     writer = sitk.ImageFileWriter()
     writer.SetImageIO("GDCMImageIO")
     writer.UseCompressionOn()
     writer.SetCompressor(compressor)
-    for path, plane in zip(files, array, strict=True):
-        writer.SetFileName(str(tmp_path / "packed.dcm"))
+    for path, plane in zip(files, planes, strict=True):
+        writer.SetFileName(str(path.with_suffix(".packed")))
         writer.Execute(sitk.GetImageFromArray(plane))
-        packed, ds = pydicom.dcmread(tmp_path / "packed.dcm"), pydicom.dcmread(path)
+        packed, ds = pydicom.dcmread(path.with_suffix(".packed")), pydicom.dcmread(path)
+        path.with_suffix(".packed").unlink()
         ds.PixelData = packed.PixelData
         ds["PixelData"].is_undefined_length = True
         ds.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
         ds.save_as(path)
-    # pydicom alone reads JPEG 2000 (by pillow) but no lossless JPEG, which SimpleITK does
     assert ds.file_meta.TransferSyntaxUID.is_compressed
+
+
+# pydicom alone reads JPEG 2000 (by pillow) but no lossless JPEG, which SimpleITK does
+@pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
+def test_lossless_jpeg_is_decompressed(tmp_path: Path, compressor: str) -> None:
+    array = voxels((4, 16, 16))
+    jpeg(write_series(tmp_path / "ct", array, intercept=0), array, compressor)
     np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
     path = zipped(tmp_path / "ct", tmp_path / "ct.zip")
     np.testing.assert_array_equal(read_volume(path).array, array)
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16"])
+def test_lossless_jpeg_is_neither_inverted_nor_rescaled_twice(tmp_path: Path, kind: str) -> None:
+    stored = voxels((4, 16, 16)) + (1024 if kind == "uint16" else 0)
+    signed = int(kind == "int16")
+    files = write_series(tmp_path, voxels((4, 16, 16)), PhotometricInterpretation="MONOCHROME1",
+                         intercept=[-1024, -1000, 7.5, 0], slope=[1, 2, 0.5, 1],
+                         PixelRepresentation=signed)  # fmt: skip
+    jpeg(files, stored.astype(kind), "JPEG")
+    slope, intercept = np.array([[1, 2, 0.5, 1], [-1024, -1000, 7.5, 0]])[..., None, None]
+    np.testing.assert_array_equal(read_volume(tmp_path).array, stored * slope + intercept)
+
+
+def test_frames_in_lossless_jpeg_are_rescaled_each_by_its_own(tmp_path: Path) -> None:
+    array = voxels((5, 16, 16))
+    files = write_series(tmp_path / "ct", array, intercept=0)
+    enhanced(files, tmp_path / "one.dcm", [2, 0, 1, 4, 3])
+    jpeg(files, array, "JPEG")
+    ds = pydicom.dcmread(tmp_path / "one.dcm")
+    packed = [pydicom.dcmread(files[k]) for k in (2, 0, 1, 4, 3)]
+    frames = [next(generate_frames(one.PixelData, number_of_frames=1)) for one in packed]
+    ds.PixelData = encapsulate(frames)
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = packed[0].file_meta.TransferSyntaxUID
+    del ds.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+    for number, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        own = pydicom.Dataset()
+        own.RescaleSlope, own.RescaleIntercept = 1, -1000 - 10 * number
+        frame.PixelValueTransformationSequence = [own]
+    ds.save_as(tmp_path / "one.dcm")
+    moved = np.array([-1010, -1020, -1000, -1040, -1030])[:, None, None]
+    np.testing.assert_array_equal(read_volume(tmp_path / "one.dcm").array, array + moved)
+
+
+@pytest.mark.parametrize("padding", [63536, 0x0830])
+def test_padding_is_looked_for_among_the_bits_that_are_stored(tmp_path: Path, padding: int) -> None:
+    cells = np.full((3, 8, 8), 1044, np.uint16)  # 20 HU
+    cells[:, 0] = padding  # of 63536 twelve bits are left, which is 0x830, 1072 HU
+    files = write_series(tmp_path, np.zeros((3, 8, 8)), BitsStored=12, HighBit=11,
+                         PixelRepresentation=0)  # fmt: skip
+    for path, plane in zip(files, cells, strict=True):
+        ds = pydicom.dcmread(path)
+        ds.PixelData = plane.tobytes()
+        ds.add_new("PixelPaddingValue", "US", padding)
+        ds.save_as(path)
+    read = read_volume(tmp_path).array
+    assert set(np.unique(read[:, 0])) == {-1024}
+    assert set(np.unique(read[:, 1:])) == {20}
+
+
+def test_signed_padding_of_unsigned_values_is_found(tmp_path: Path) -> None:
+    files = write_series(tmp_path, np.full((3, 8, 8), 20), PixelRepresentation=0)
+    for path in files:
+        ds = pydicom.dcmread(path)
+        cells = np.frombuffer(ds.PixelData, "<u2").reshape(8, 8).copy()
+        cells[0] = 63536
+        ds.PixelData = cells.tobytes()
+        ds.add_new("PixelPaddingValue", "SS", -2000)
+        ds.save_as(path)
+    assert set(np.unique(read_volume(tmp_path).array)) == {-1024, 20}
+
+
+def test_values_kept_by_a_table_are_refused(tmp_path: Path) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [2, 0, 16], "HU", bytes(4)
+    write_series(tmp_path, voxels(), ModalityLUTSequence=pydicom.Sequence([table]))
+    with pytest.raises(UserError, match=r"000\.dcm keeps its values by a table"):
+        read_volume(tmp_path)
+
+
+def test_an_image_without_the_others_rescaling_is_refused(tmp_path: Path) -> None:
+    files = write_series(tmp_path, voxels())
+    ds = pydicom.dcmread(files[4])
+    del ds.RescaleSlope, ds.RescaleIntercept
+    ds.save_as(files[4])
+    with pytest.raises(UserError, match=r"1 of its 6 images, such as .*004\.dcm, do not say how"):
+        read_volume(tmp_path)
 
 
 def test_what_nothing_decompresses_is_named(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_images_of_another_size_are_left_out_with_a_warning(tmp_path: Path) -> N
     array = voxels()
     write_series(tmp_path / "ct", array, SeriesInstanceUID="1.2")
     write_series(tmp_path / "ct", voxels((1, 9, 9)), SeriesInstanceUID="1.2", names=lambda k: "odd")
-    with pytest.warns(UserWarning, match="1 images of another size or direction are left out"):
+    with pytest.warns(UserWarning, match="1 images of another size, direction or study"):
         np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, array)
 
 

@@ -108,3 +108,13 @@ def test_a_gap_too_wide_is_refused(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(UserError, match="15 mm lie between slices 4 and 5 of 7, elsewhere 5 mm"):
         read_volume(tmp_path / "ct")
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 1.6])
+def test_stacks_laid_over_each_other_are_refused(shift: float) -> None:
+    one = np.arange(20) * 5.0
+    with pytest.raises(UserError, match="mm apart by turns, as of two series in one; part them"):
+        even_planes(np.sort(np.concatenate([one, one + shift])), "ct")
+    mixed = np.concatenate([one, 95 + np.arange(1, 30) * 1.25])  # thin slices after thick ones
+    with pytest.warns(UserWarning, match="apart, mostly"):
+        assert even_planes(mixed, "ct") is not None

@@ -166,9 +166,9 @@ def test_a_broken_zip_is_listed_until_it_is_mended(tmp_path: Path) -> None:
 
 def test_the_state_of_a_series_is_that_of_its_own_files(tmp_path: Path) -> None:
     """Results within the folder changed it, and files rewritten in sub-folders did not."""
-    uid = "1.2.3"
-    first = write_series(tmp_path / "p1" / "a", voxels(), SeriesInstanceUID=uid)
-    write_series(tmp_path / "p1" / "b", voxels(), SeriesInstanceUID=uid, origin=(-10, 20, -12))
+    one = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3"}
+    first = write_series(tmp_path / "p1" / "a", voxels(), **one)
+    write_series(tmp_path / "p1" / "b", voxels(), origin=(-10, 20, -12), **one)
     (scan,) = find_scans([tmp_path / "p1"], 1)
     channels = CaseFiles("channels", (tmp_path / "p1", tmp_path / "p1"))  # a series a channel
     before = state_of(scan)
