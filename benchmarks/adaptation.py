@@ -43,7 +43,7 @@ from mots_pretrained.training.machine import prepare_machine
 from mots_pretrained.training.recipe import Recipe
 
 ADDED = ("aorta", "gallbladder")
-WAYS = ("first", "first_scaled", "zero_new")  # to widen one channel, of which mean is first
+WAYS = ("mixed", "first", "first_scaled", "zero_new")  # of one channel, mean is first
 LABELLED = 4  # organs that a case labels where labels are incomplete
 
 LOADED = """
@@ -278,7 +278,7 @@ PAIRS = (
     ("incomplete", "some organs, all weights", "all organs, all weights"),
     ("incomplete", "some organs, all weights", "the rest as background, all weights"),
     *(("channels", way, "random first layer") for way in WAYS),
-    *(("channels", way, "first") for way in WAYS[1:]),
+    *(("channels", way, "first") for way in WAYS if way != "first"),
     ("channels", "first", "random weights"),
     ("channels", "first", "first, head at random"),
 )

@@ -180,7 +180,8 @@ class TransferBench:
         recipe = setting.recipe
         if recipe is not None and given.pretrain_steps:
             recipe = replace(recipe, steps=given.pretrain_steps, epochs=None)
-        fit = replace(self.fit, seed=seed, **VARIANTS.get(variant, {}))
+        paper = {"channel_init": "first"}
+        fit = replace(self.fit, seed=seed, **paper | VARIANTS.get(variant, {}))
         return begun(fit, origin, self._given(name), setting, recipe, self.work)
 
     def _submit(self, name: str, seed: int, maps: Path) -> None:

@@ -102,7 +102,7 @@ class Segmenter(Pretrained):
         out_channels: int | None = None,
         *,
         in_channels: int | None = None,
-        channel_init: ChannelInit = "first",
+        channel_init: ChannelInit = "mixed",
         classes: Sequence[str] | None = None,
         exclusive: bool = True,
         head: HeadKind = "linear",
@@ -121,7 +121,9 @@ class Segmenter(Pretrained):
                 None loads a saved segmenter with its own head.
             in_channels: Input channels, where they differ from the weights' own; unless
                 ``preprocessing`` says otherwise they are then z-scored, as MRI needs.
-            channel_init: How the first convolution is widened; ``"first"`` is the paper's way.
+            channel_init: How the first convolution is widened, see
+                :func:`~mots_pretrained.adaptation.input_channels.widen_input`; ``"first"`` is the
+                paper's way.
             classes: Names of the classes without the background; numbered by default.
             exclusive: Softmax over background and classes; else one sigmoid a class, as for
                 BraTS's three nested regions.

@@ -84,7 +84,10 @@ def finetune(
         str, typer.Option(help="mm to work at, as 4,3,3 (D,H,W); default: the data's or model's")
     ] = "",
     channel_init: Annotated[
-        str, typer.Option(help="First layer for more channels: first, mean, first_scaled, zero_new")
+        str,
+        typer.Option(
+            help="First layer of more channels: mixed, first, mean, first_scaled, zero_new, random"
+        ),
     ] = "",
     resume: options.Resume = False,
     max_minutes: options.MaxMinutes = 0.0,

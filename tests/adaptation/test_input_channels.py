@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from mots_pretrained.adaptation.input_channels import widen_input
@@ -27,6 +28,26 @@ def test_of_one_channel_the_mean_is_the_first() -> None:
     assert torch.equal(first, mean)
 
 
+def test_mixed_filters_keep_their_form_and_look_at_mixtures_of_their_own() -> None:
+    weight = torch.randn(400, 1, 3, 3, 3)
+    torch.manual_seed(0)
+    widened = widen_input(weight, 4)
+    shares = widened / weight
+    torch.testing.assert_close(shares, shares[..., :1, :1, :1].expand_as(shares))
+    shares = shares[..., 0, 0, 0]
+    assert shares.var().item() == pytest.approx(1 / 4, rel=0.1)
+    assert torch.corrcoef(shares.T).sub(torch.eye(4)).abs().max() < 0.15
+    torch.manual_seed(0)
+    assert torch.equal(widen_input(weight, 4), widened)
+
+
+def test_random_is_a_new_convolutions_own() -> None:
+    torch.manual_seed(0)
+    widened = widen_input(torch.zeros(8, 1, 3, 3, 3), 4, "random")
+    torch.manual_seed(0)
+    assert torch.equal(widened, nn.Conv3d(4, 8, 3, bias=False).weight)
+
+
 def test_zero_new_may_also_narrow() -> None:
     assert widen_input(WEIGHT, 1, "zero_new").flatten(1).tolist() == [[1], [2]]
 
@@ -39,14 +60,14 @@ def test_four_equal_channels_give_what_one_gave() -> None:
 
 
 def test_copies_are_independent() -> None:
-    widened = widen_input(WEIGHT, 2)
+    widened = widen_input(WEIGHT, 2, "first")
     widened[:, 1] = 0
     assert WEIGHT[0, 0] == widened[0, 0] == 1
 
 
 @pytest.mark.parametrize(
     ("channels", "init", "message"),
-    [(0, "first", "at least 1, not 0"), (4, "random", "must be one of .*not 'random'")],
+    [(0, "first", "at least 1, not 0"), (4, "last", "must be one of .*not 'last'")],
 )
 def test_wrong_arguments_are_told(channels: int, init: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
