@@ -3,7 +3,7 @@
 Four tables, each learned from phantoms of BCV or BraTS and scored on six others at the contract's
 resolution:
 
-- organs: a fitted head alone, all weights after it, and the same from random weights (4 scans);
+- organs: a fitted head alone, all weights after it, and both from random weights (4 scans);
 - added: aorta and gallbladder beside the network's own tasks, which must not change (4 scans);
 - incomplete: 8 scans of which each labels 4 of 13 organs, drawn by the seed, beside the same with
   all labels, and beside taking what is not labelled for background;
@@ -98,12 +98,20 @@ class Bench:
         rest = found[few + unseen :]
         return Scans(found[:few], found[:few] + rest, found[few : few + unseen])
 
-    def segmenter(self, *, random: bool = False, **options: Any) -> mots.Segmenter:
-        """Return a network with a new head, from the weights or from random ones."""
+    def segmenter(
+        self, *, random: bool = False, fitted: bool = False, **options: Any
+    ) -> mots.Segmenter:
+        """Return a network with a new head, from the weights or from random ones.
+
+        From random ones all weights learn at once, at the full rate, unless the head is to be
+        ``fitted`` first as from the weights.
+        """
         torch.manual_seed(self.seed)
         if random:
             config = mots.MOTSBackbone.from_pretrained(self.model).config
-            return mots.Segmenter.from_scratch(config, **options)
+            net = mots.Segmenter.from_scratch(config, **options)
+            net.head_is_new = fitted
+            return net
         return mots.Segmenter.from_pretrained(self.model, **options)
 
     def learned(
@@ -133,9 +141,16 @@ class Outcome(NamedTuple):
 Row = Callable[[Bench], Outcome]
 
 
-def organs(bench: Bench, *, head: str = "levels", random: bool = False, **recipe: Any) -> Outcome:
+def organs(
+    bench: Bench,
+    *,
+    head: str = "levels",
+    random: bool = False,
+    fitted: bool = False,
+    **recipe: Any,
+) -> Outcome:
     """Learn BCV's 13 organs from four scans."""
-    net = bench.segmenter(random=random, classes=mots.BCV_ORGANS, head=head)
+    net = bench.segmenter(random=random, fitted=fitted, classes=mots.BCV_ORGANS, head=head)
     return bench.learned(net, bench.torsos.few, bench.torsos.unseen, **recipe)
 
 
@@ -172,10 +187,13 @@ def only(case: Case, known: list[int], *, told: bool) -> Case:
     return Case(case.image, target.astype(np.uint8), labelled if told else (True,), (), case.name)
 
 
-def channels(bench: Bench, *, way: str = "first", random: str = "", **recipe: Any) -> Outcome:
+def channels(
+    bench: Bench, *, way: str = "first", random: str = "", fitted: bool = False, **recipe: Any
+) -> Outcome:
     """Learn BraTS's regions from four scans of four channels."""
     net = bench.segmenter(
-        random=random == "weights", classes=BRAIN_REGIONS, head="levels", in_channels=4,
+        random=random == "weights", fitted=fitted,
+        classes=BRAIN_REGIONS, head="levels", in_channels=4,
         exclusive=False, preprocessing=brain_contract(bench.contract, quick=bench.quick),
         **({} if random == "weights" else {"channel_init": way}),
     )  # fmt: skip
@@ -237,6 +255,7 @@ TABLES: dict[str, dict[str, Row]] = {
         "head linear": partial(organs, head="linear", train="head"),
         "all after head levels": organs,
         "random weights": partial(organs, random=True),
+        "random weights, head fitted first": partial(organs, random=True, fitted=True),
         "random weights, head alone": partial(organs, random=True, train="head"),
         "all after head linear": partial(organs, head="linear"),
         "all, head at random": partial(organs, fit_head=False),
@@ -256,22 +275,27 @@ TABLES: dict[str, dict[str, Row]] = {
         **{way: partial(channels, way=way) for way in WAYS},
         "random first layer": partial(channels, random="first layer"),
         "random weights": partial(channels, random="weights"),
+        "random weights, head fitted first": partial(channels, random="weights", fitted=True),
         "first, head at random": partial(channels, fit_head=False),
     },
 }
 """The rows of each table."""
 
 BY_CHOICE = {
-    "all after head linear", "all, head at random", "all organs, all weights",
-    "some organs, all weights", "the rest as background, all weights", "first, head at random",
+    "organs": ("all after head linear", "all, head at random"),
+    "incomplete": (
+        "all organs, all weights", "some organs, all weights", "the rest as background, all weights"
+    ),
+    "channels": ("random weights, head fitted first", "first, head at random"),
 }  # fmt: skip
-"""Rows that are run only where ``--rows`` names them."""
+"""Rows of each table that are run only where ``--rows`` names them."""
 
 PAIRS = (
     ("organs", "head levels", "head linear"),
     ("organs", "head levels", "random weights, head alone"),
     ("organs", "all after head levels", "head levels"),
     ("organs", "all after head levels", "random weights"),
+    ("organs", "all after head levels", "random weights, head fitted first"),
     ("organs", "all after head levels", "all, head at random"),
     ("incomplete", "some organs", "all organs"),
     ("incomplete", "some organs", "the rest as background"),
@@ -280,6 +304,7 @@ PAIRS = (
     *(("channels", way, "random first layer") for way in WAYS),
     *(("channels", way, "first") for way in WAYS if way != "first"),
     ("channels", "first", "random weights"),
+    ("channels", "first", "random weights, head fitted first"),
     ("channels", "first", "first, head at random"),
 )
 """Which rows are compared, the first less the second."""
@@ -336,8 +361,8 @@ def main() -> None:
     short = (2, 20) if given.quick else (given.steps, 2500)
     bench = Bench(given.model, *short, quick=given.quick)
     path = Path(given.results) / f"adaptation{'_quick' if given.quick else ''}.csv"
-    rows = given.rows or [row for row in every if row not in BY_CHOICE]
     for name in given.tables:
+        rows = given.rows or [row for row in TABLES[name] if row not in BY_CHOICE.get(name, ())]
         run(bench, name, rows, given.seeds, path, given.threads)
     print(path)
 

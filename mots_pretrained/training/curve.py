@@ -123,8 +123,9 @@ def learning_curve(
     Args:
         data: As of :func:`finetune_folder`.
         output: Folder for ``curve.csv``, ``curve.png`` and ``curve.json``; no weights are kept.
-        recipe: How to fine-tune, and from which weights; with ``train="head"`` the backbone stays
-            frozen in both arms, so random weights are random features.
+        recipe: How to fine-tune, and from which weights; the head is fitted first in both arms,
+            and all weights then learn at the same rate. With ``train="head"`` the backbone stays
+            frozen in both, so random weights are random features.
         counts: Numbers of training scans.
         seeds: Random seeds, from the recipe's on.
         run: Where and for how long.
@@ -211,6 +212,7 @@ class _Bench:
             recipe = dataclasses.replace(recipe, start=None, network=config)
         torch.manual_seed(seed)
         network = new_segmenter(recipe, self.task)
+        network.head_is_new = True  # of random weights, too: both arms do the same
         begun = time.monotonic()
         cases = [self.prepared.case(r) for r in self.prepared.named(s.name for s in scans)]
         history = finetune(network, cases, recipe, run=run)

@@ -87,7 +87,30 @@ def test_rows_are_written_compared_and_not_done_again(script, monkeypatch, tmp_p
 def test_pairs_and_choices_name_rows(script):
     for table, *pair in script.PAIRS:
         assert {*pair} <= {*script.TABLES[table]}
-    assert {*script.BY_CHOICE} <= {row for rows in script.TABLES.values() for row in rows}
+    for table, rows in script.BY_CHOICE.items():
+        assert {*rows} <= {*script.TABLES[table]}
+    fitted = "random weights, head fitted first"
+    assert fitted in script.TABLES["organs"]
+    assert fitted not in script.BY_CHOICE["organs"]
+
+
+@pytest.mark.parametrize("table", ["organs", "channels"])
+@pytest.mark.parametrize(("row", "fitted"), [("", False), (", head fitted first", True)])
+def test_a_head_on_random_weights_is_fitted_where_the_row_says_so(
+    script, monkeypatch, tmp_path, table, row, fitted
+):
+    METHODS["transdodnet"](small(preprocessing=COARSE)).save_pretrained(tmp_path)
+    seen = []
+
+    class Told(script.Bench):
+        torsos = brains = script.Scans([], [], [])
+
+        def learned(self, net, cases, unseen, **options):
+            seen.append(net.head_is_new)
+
+    bench = Told(str(tmp_path), 2, 20, quick=True)
+    script.TABLES[table][f"random weights{row}"](bench)
+    assert seen == [fitted]
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.table import read_lines
@@ -117,6 +118,16 @@ def test_all_weights_learn_where_that_is_asked_for(data, recipe, tmp_path):
     curve = learning_curve(data, tmp_path / "out", every, counts=(2,), seeds=1)
     assert {line["steps"] for line in read_lines(tmp_path / "out" / "curve.csv")} == {"2"}
     assert curve.complete
+
+
+def test_equal_weights_in_both_arms_give_equal_scores(data, tiny, tmp_path):
+    """The head of random weights was not fitted, and they learned at the full rate."""
+    torch.manual_seed(0)  # of the arms' seed: the random weights are those of the start
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    recipe = replace(RECIPE, start=str(tmp_path / "start"), train="all", fit_steps=50)
+    (point,) = learning_curve(data, tmp_path / "out", recipe, counts=(2,), seeds=1).points
+    assert point.difference.first > 0
+    assert point.difference.difference == 0.0
 
 
 def line(scans, seed, arm, case, value):
