@@ -13,6 +13,7 @@ from mots_pretrained.cli import console, options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
+    from mots_pretrained.data.layouts import Fold
     from mots_pretrained.training.curve import Curve
     from mots_pretrained.training.recipe import Recipe
     from mots_pretrained.training.validation import History
@@ -183,19 +184,23 @@ def _held_out(text: str, data: str) -> dict[str, Any]:
     if text in ("", "a fifth"):
         return {}
     if text == "bcv":
-        return {"validation": BCV_VALIDATION}
+        return _parts(BCV_VALIDATION)
     split = re.fullmatch(r"(?:(.+\.json)|splits):(\d+)", text)
     if split:
         splits, fold = _splits(data, split[1]), int(split[2])
         if fold >= len(splits):
             raise UserError(f"--val {text}: the folds are 0 to {len(splits) - 1}")
-        return {"validation": splits[fold]}
+        return _parts(*splits[fold])
     number = re.fullmatch(r"-?(0|[1-9][0-9]*)", text)  # 0007 is a case
-    return {"held_out": int(text)} if number else {"validation": _words(text)}
+    return {"held_out": int(text)} if number else _parts(_words(text))
 
 
-def _splits(data: str, file: str | None) -> Sequence[tuple[str, ...]]:
-    """Return the names of each fold that a file tells, or the data."""
+def _parts(held_out: Sequence[str], train: Sequence[str] = ()) -> dict[str, Any]:
+    return {"validation": tuple(held_out), "train_on": tuple(train)}
+
+
+def _splits(data: str, file: str | None) -> Sequence[Fold]:
+    """Return each fold that a file tells, or the data."""
     from mots_pretrained.data.layouts import find_labelled
     from mots_pretrained.data.layouts.nnunet import read_splits
 

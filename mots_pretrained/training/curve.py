@@ -29,7 +29,13 @@ from mots_pretrained.evaluation.table import (
 )
 from mots_pretrained.files import write_json
 from mots_pretrained.report.scans import ScansPoint, draw_scans
-from mots_pretrained.training.downstream import Downstream, check_labelled_by, describe, split
+from mots_pretrained.training.downstream import (
+    Downstream,
+    check_labelled_by,
+    describe,
+    split,
+    without_left_out,
+)
 from mots_pretrained.training.finetune import check_recipe, finetune
 from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import RECORD, check_same, owned
@@ -297,6 +303,7 @@ def _parted(
             f"{data} has {len(pool)} scans to train on beside {len(held_out)} held out; the curve "
             f"asks for {most}: ask for fewer, or hold out less (--val)"
         )
+    found = without_left_out(found, [(pool, held_out)], run.tell)
     contract = load_config(resolve(str(recipe.start))).preprocessing
     return describe(found, contract, recipe, workers=run.workers), pool, held_out
 

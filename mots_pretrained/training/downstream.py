@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.case import nobody_labels
-from mots_pretrained.data.layouts import CaseFiles, Classes, Collection
+from mots_pretrained.data.layouts import CaseFiles, Classes, Collection, Fold
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.survey import Facts, survey
 from mots_pretrained.errors import UnknownNameError, UserError
@@ -199,25 +200,25 @@ def own_first(classes: Classes) -> Classes:
 
 
 def split(
-    scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Sequence[str]] = ()
+    scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Fold] = ()
 ) -> Parts:
     """Split cases into those to train on and those to validate with, as a recipe says.
+
+    Where it names both, or the fold does, the cases that are in neither are left out.
 
     Args:
         scans: The cases.
         recipe: How many are held out, or which ones.
-        told: Names of the cases of each fold, where the data tell folds; the first one is held
-            out unless the recipe says something else.
+        told: The cases of each fold, where the data tell folds; the first one is taken unless the
+            recipe says something else.
 
     Raises:
-        UserError: If nothing would be left to train on, or a case that is named to be held out is
-            not there.
+        UserError: If nothing would be left to train on, or a case that is named is not there.
     """
-    names = recipe.validation
-    if not names and recipe.held_out is None and told:
-        names = tuple(told[0])
-    if names:
-        return _parted_by_name(scans, names)
+    if recipe.validation:
+        return _parted_by_name(scans, Fold(recipe.validation, recipe.train_on))
+    if recipe.held_out is None and told:
+        return _parted_by_name(scans, told[0])
     held_out = recipe.held_out
     if held_out is None:
         check_several(scans)
@@ -226,7 +227,7 @@ def split(
 
 
 def folds(
-    scans: Sequence[CaseFiles], count: int, seed: int, *, told: Sequence[Sequence[str]] = ()
+    scans: Sequence[CaseFiles], count: int, seed: int, *, told: Sequence[Fold] = ()
 ) -> list[Parts]:
     """Part cases into folds, each of which is held out once.
 
@@ -234,7 +235,7 @@ def folds(
         scans: The cases.
         count: Number of folds.
         seed: Random seed by which they are drawn.
-        told: Names of the cases of each fold, where the data tell folds; then none is drawn.
+        told: The cases of each fold, where the data tell folds; then none is drawn.
 
     Raises:
         UserError: If there are fewer than two folds, or fewer cases than folds; if the data tell
@@ -247,13 +248,32 @@ def folds(
             f"the data tell {has}, not {count} folds; ask for what they tell, or take it out"
         )
     if told:
-        return [_parted_by_name(scans, names) for names in told]
+        return [_parted_by_name(scans, fold) for fold in told]
     if not 2 <= count <= len(scans):
         raise UserError(
             f"{len(scans)} cases make 2 to {len(scans)} folds, not {count}: each needs a case"
         )
     order = _order(scans, seed)
     return [_parted(scans, {*order[fold::count]}) for fold in range(count)]
+
+
+def without_left_out(
+    found: Collection, parts: Sequence[Parts], tell: Callable[[str], Any]
+) -> Collection:
+    """Return a collection without cases that are in no part, and tell what each split leaves out.
+
+    Args:
+        found: The collection that was parted.
+        parts: The parts of each split.
+        tell: Callback that receives a line for each split that leaves cases out.
+    """
+    for number, (train, held_out) in enumerate(parts):
+        count = len(found.cases) - len(train) - len(held_out)
+        if count:
+            which = f"fold {number}" if len(parts) > 1 else "this split"
+            tell(f"{count} cases are in neither part of {which} and left out")
+    used = {scan.name for part in parts for side in part for scan in side}
+    return dataclasses.replace(found, cases=tuple(c for c in found.cases if c.name in used))
 
 
 def check_several(scans: Sequence[CaseFiles]) -> None:
@@ -274,14 +294,17 @@ def _order(scans: Sequence[CaseFiles], seed: int) -> list[int]:
     return order
 
 
-def _parted_by_name(scans: Sequence[CaseFiles], held: Sequence[str]) -> Parts:
+def _parted_by_name(scans: Sequence[CaseFiles], fold: Fold) -> Parts:
     names = {scan.name for scan in scans}
-    for name in held:
-        if name not in names:
-            raise UnknownNameError(
-                f"no case {name!r} to hold out; there are {', '.join(sorted(names))}"
-            )
-    return _parted(scans, {index for index, scan in enumerate(scans) if scan.name in held})
+    for what, part in (("hold out", fold.held_out), ("train on", fold.train)):
+        for name in part:
+            if name not in names:
+                raise UnknownNameError(
+                    f"no case {name!r} to {what}; there are {', '.join(sorted(names))}"
+                )
+    held = {index for index, scan in enumerate(scans) if scan.name in fold.held_out}
+    others, held_out = _parted(scans, held)
+    return [scan for scan in others if not fold.train or scan.name in fold.train], held_out
 
 
 def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Parts:

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 FIELDS = frozenset((
     "method", "size", "network", "start", "channel_init", "head", "fit_head", "fit_steps", "train",
-    "classes", "class_values", "spacing", "held_out", "validation", "folds", "patch",
-    "patches_per_case", "foreground", "augmentation", "steps", "epochs", "batch", "accumulate",
-    "rate", "layer_decay", "weight_decay", "clip", "warm_up", "ema", "precision", "freeze",
-    "unfreeze", "validate_every", "patience", "seed", "half",
+    "classes", "class_values", "spacing", "held_out", "validation", "train_on", "folds",
+    "patch", "patches_per_case", "foreground", "augmentation", "steps", "epochs", "batch",
+    "accumulate", "rate", "layer_decay", "weight_decay", "clip", "warm_up", "ema", "precision",
+    "freeze", "unfreeze", "validate_every", "patience", "seed", "half",
 ))  # fmt: skip
 """Fields of a recipe that fine-tuning uses."""
 

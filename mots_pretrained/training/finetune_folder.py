@@ -31,6 +31,7 @@ from mots_pretrained.training.downstream import (
     folds,
     labels_told,
     split,
+    without_left_out,
 )
 from mots_pretrained.training.finetune import check_recipe, prepare, train
 from mots_pretrained.training.folder import RECORD, begin, check_same, complete, finished
@@ -117,6 +118,7 @@ def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[
         parts = folds(scans, recipe.folds, recipe.seed, told=told)
     else:
         parts = [split(scans, recipe, told=told)]
+    found = without_left_out(found, parts, run.tell)
     task = describe(found, config.preprocessing, recipe, workers=run.workers)
     for part, _ in parts:
         check_labelled_by(part, task.classes)
@@ -131,11 +133,12 @@ def _identity(
 ) -> dict[str, Any]:
     """Return what must be equal for a training to be continued, as far as no case is read."""
     names = [name for part in parts for side in part for name in ("|", *(c.name for c in side))]
+    labelled = {c.name: c.labelled for part in parts for side in part for c in side}
     return identity_of(
         recipe,
         processes,
         cases=names,
-        labelled=[c.labelled for part in parts[:1] for side in part for c in side],
+        labelled=list(labelled.values()),
         classes=list(task.classes),
         class_values=list(task.classes.values()),
         **dataclasses.asdict(task.contract),
@@ -150,15 +153,20 @@ def _check_unchanged(output: Path, task: Downstream, parts: list[Parts]) -> None
     Raises:
         UserError: If the content is another.
     """
-    folder = output / FOLD.format(0) if len(parts) > 1 else output  # every fold has all cases
-    record = read_training_record(folder)
     every = folder_jobs(task.found, output, task.contract, task.targets)
     by_name = {job.files.name: job for job in every}
-    jobs = [by_name[scan.name] for side in parts[0] for scan in side]
-    if record.get("files") != digest_of([" ".join(map(str, job.stats())) for job in jobs]):
-        content = digest_of([" ".join(job.read_content()) for job in jobs])
-        there = record.get("identity", {}).get("content")
-        check_same(output, {"content": there}, {"content": content})
+    checked: set[str] = set()
+    for number, part in enumerate(parts):
+        names = {scan.name for side in part for scan in side}
+        if names <= checked:  # as of folds that leave out no case
+            continue
+        checked |= names
+        record = read_training_record(output / FOLD.format(number) if len(parts) > 1 else output)
+        jobs = [by_name[scan.name] for side in part for scan in side]
+        if record.get("files") != digest_of([" ".join(map(str, job.stats())) for job in jobs]):
+            content = digest_of([" ".join(job.read_content()) for job in jobs])
+            there = record.get("identity", {}).get("content")
+            check_same(output, {"content": there}, {"content": content})
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Recipe:
     ablation: bool = False  # leave out the fifth that the ablations validate on (Sec. 4.2)
     held_out: int | None = None  # cases to validate fine-tuning with; null: a fifth
     validation: tuple[str, ...] = ()  # names of these cases, in place of their number
+    train_on: tuple[str, ...] = ()  # names of those to train on, beside validation; by default all
     folds: int = 0  # networks, each with another part of the cases held out; 0: one network
     patch: tuple[int, int, int] | None = None  # voxels (D, H, W); null: the contract's
     patches_per_case: int | None = (
@@ -344,6 +345,10 @@ def _check(recipe: Recipe) -> None:
             raise UserError(f"{name} must be {low:g} to {high:g}, not {value:g}")
     if (recipe.steps is None) == (recipe.epochs is None):
         raise UserError("a recipe needs either steps or epochs")
+    if recipe.train_on and not recipe.validation:
+        raise UserError("train_on goes with the names of the cases held out; give validation, too")
+    if both := sorted({*recipe.train_on} & {*recipe.validation}):
+        raise UserError(f"{both[0]!r} is to be trained on and held out; name it once")
     if recipe.folds and (recipe.held_out is not None or recipe.validation):
         raise UserError("folds hold each case out once; leave out validation, held_out, or folds")
     if recipe.spacing is not None and not all(0.1 <= step <= 20 for step in recipe.spacing):

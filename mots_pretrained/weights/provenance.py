@@ -247,7 +247,7 @@ def base_repository(record: Mapping[str, Any]) -> str:
 
 
 _PRIVATE = {"identity", "files"}
-_NAMES = {"train", "validation", "cases", "held_out"}  # of cases
+_NAMES = {"train", "train_on", "validation", "cases", "held_out"}  # of cases
 
 
 def _public(key: str, value: Any) -> Any:

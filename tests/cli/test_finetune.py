@@ -202,11 +202,13 @@ def test_a_fold_of_nnunet_s_splits_is_held_out(data, tmp_path, called, capsys):
     words = ["finetune", "-i", str(data), "-o", str(tmp_path / "out"), "--val"]
     assert main([*words, f"{tmp_path / 'other.json'}:1"]) == 0
     assert called["recipe"].validation == ("img0002",)
+    assert called["recipe"].train_on == ("img0001",)
     assert main([*words, "splits:0"]) == 2
     assert "no such file" in capsys.readouterr().err
     (data / "splits_final.json").write_text(json.dumps(splits))
     assert main([*words, "splits:0"]) == 0
     assert called["recipe"].validation == ("img0001",)
+    assert called["recipe"].train_on == ("img0002",)
     assert main([*words, "splits:2"]) == 2
     assert "the folds are 0 to 1" in capsys.readouterr().err
 

@@ -120,6 +120,18 @@ def test_all_weights_learn_where_that_is_asked_for(data, recipe, tmp_path):
     assert curve.complete
 
 
+def test_scans_that_a_split_leaves_out_are_not_trained_on(data, recipe, tmp_path, trained):
+    splits = [{"train": ["a", "c"], "val": ["d"]}]
+    (data / "splits_final.json").write_text(json.dumps(splits))
+    told, said = replace(recipe, validation=(), fit_steps=20), []
+    learning_curve(data, tmp_path / "out", told, counts=(2,), seeds=1, run=Run(say=said.append))
+    assert {name for _, _, names in trained for name in names} == {"a", "c"}
+    assert {line["case"] for line in read_lines(tmp_path / "out" / "curve.csv")} == {"d"}
+    assert "2 cases are in neither part of this split and left out" in said
+    with pytest.raises(UserError, match="has 2 scans to train on beside 1 held out"):
+        learning_curve(data, tmp_path / "out3", told, counts=(3,), seeds=1)
+
+
 def test_equal_weights_in_both_arms_give_equal_scores(data, tiny, tmp_path):
     """The head of random weights was not fitted, and they learned at the full rate."""
     torch.manual_seed(0)  # of the arms' seed: the random weights are those of the start

@@ -9,12 +9,18 @@ import pytest
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.case import read_case
-from mots_pretrained.data.layouts import CaseFiles, Collection, find_labelled
+from mots_pretrained.data.layouts import CaseFiles, Collection, Fold, find_labelled
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BRATS_REGIONS
-from mots_pretrained.training.downstream import describe, folds, own_first, split
+from mots_pretrained.training.downstream import (
+    describe,
+    folds,
+    own_first,
+    split,
+    without_left_out,
+)
 from mots_pretrained.training.recipe import Recipe
 
 WEIGHTS = Preprocessing(spacing=(4.0, 3.0, 3.0))
@@ -128,7 +134,7 @@ def test_each_case_is_held_out_by_one_fold():
 
 
 def test_folds_that_the_data_tell_are_held_out_in_their_order():
-    scans, told = scans_named(5), (("c1", "c3"), ("c0",))
+    scans, told = scans_named(5), (Fold(("c1", "c3")), Fold(("c0",)))
     parts = folds(scans, 2, 0, told=told)
     assert [[scan.name for scan in held] for _, held in parts] == [["c1", "c3"], ["c0"]]
     assert [scan.name for scan in parts[1][0]] == ["c1", "c2", "c3", "c4"]  # without a fold: c2, c4
@@ -140,9 +146,44 @@ def test_folds_that_the_data_tell_are_held_out_in_their_order():
     with pytest.raises(ValueError, match="the data tell one part to hold out, not 2 folds"):
         folds(scans, 2, 0, told=told[:1])
     with pytest.raises(KeyError, match="no case 'x' to hold out"):
-        folds(scans, 2, 0, told=(("c1",), ("x",)))
+        folds(scans, 2, 0, told=(Fold(("c1",)), Fold(("x",))))
     with pytest.raises(ValueError, match="5 of 5 cases can't be held out"):
-        split(scans, recipe(), told=([scan.name for scan in scans],))
+        split(scans, recipe(), told=(Fold(tuple(scan.name for scan in scans)),))
+
+
+def names(parts):
+    return [[scan.name for scan in part] for part in parts]
+
+
+def test_what_is_in_neither_part_of_a_split_is_left_out():
+    """It was trained on: a test set beside nnU-Net's splits leaked into the training."""
+    scans = tuple(scans_named(6))
+    told = (Fold(("c1",), ("c0", "c2")), Fold(("c0",), ("c1", "c2", "c3")))
+    parts = folds(scans, 2, 0, told=told)
+    assert [names(part) for part in parts] == [
+        [["c0", "c2"], ["c1"]],
+        [["c1", "c2", "c3"], ["c0"]],
+    ]
+    assert split(scans, recipe(), told=told) == parts[0]
+    named = recipe(validation=("c4",), train_on=("c3",))
+    assert names(split(scans, named, told=told)) == [["c3"], ["c4"]]
+    said = []
+    found = without_left_out(collection(scans), parts, said.append)
+    assert [case.name for case in found.cases] == ["c0", "c1", "c2", "c3"]
+    assert said == [
+        "3 cases are in neither part of fold 0 and left out",
+        "2 cases are in neither part of fold 1 and left out",
+    ]
+    without_left_out(collection(scans), parts[:1], said.append)
+    assert said[2:] == ["3 cases are in neither part of this split and left out"]
+    without_left_out(collection(scans), [split(scans, recipe(held_out=1))], said.append)
+    assert len(said) == 3
+    with pytest.raises(KeyError, match="no case 'x' to train on"):
+        split(scans, recipe(validation=("c4",), train_on=("x",)))
+    with pytest.raises(ValueError, match="'c4' is to be trained on and held out"):
+        recipe(validation=("c4",), train_on=("c4",))
+    with pytest.raises(ValueError, match="give validation, too"):
+        recipe(train_on=("c4",))
 
 
 def test_channels_that_differ_in_a_data_list_name_the_file(tmp_path):

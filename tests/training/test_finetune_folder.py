@@ -139,6 +139,30 @@ def test_a_data_list_s_folds_are_what_is_held_out(scratch, tmp_path):
     assert held.name == "b"
 
 
+def test_cases_that_a_split_leaves_out_are_not_prepared_nor_trained_on(scratch, tmp_path):
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:5] = 1
+    for name in "abcd":
+        pair(tmp_path, f"{name}.nii.gz", scan(shape=(8, 8, 8)), label)
+    splits = [{"train": ["a"], "val": ["b"]}, {"train": ["a", "b"], "val": ["c"]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    said, run = [], Run()
+    for recipe, trained, there in [
+        (scratch, [["a"]], "ab"),
+        (replace(scratch, folds=2), [["a"], ["a", "b"]], "abc"),
+        (replace(scratch, validation=("d",), train_on=("c", "b")), [["b", "c"]], "bcd"),
+    ]:
+        task, parts = module._plan(tmp_path, recipe, replace(run, say=said.append))
+        assert [[case.name for case in train] for train, _ in parts] == trained
+        assert "".join(scan.name for scan in task.scans) == there
+    assert said == [
+        "2 cases are in neither part of this split and left out",
+        "2 cases are in neither part of fold 0 and left out",
+        "1 cases are in neither part of fold 1 and left out",
+        "1 cases are in neither part of this split and left out",
+    ]
+
+
 def test_mri_regions_get_z_scores_their_own_spacing_and_sigmoids(tmp_path, tiny):
     label = np.zeros((32, 32, 32), np.uint8)
     label[4:20], label[8:12], label[30:] = 1, 2, 3

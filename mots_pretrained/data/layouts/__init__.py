@@ -15,7 +15,13 @@ from pathlib import Path
 from mots_pretrained.data.layouts.auto3dseg import read_input
 from mots_pretrained.data.layouts.bcv import find_bcv
 from mots_pretrained.data.layouts.brats import find_brats
-from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collection, folders_below
+from mots_pretrained.data.layouts.collection import (
+    CaseFiles,
+    Classes,
+    Collection,
+    Fold,
+    folders_below,
+)
 from mots_pretrained.data.layouts.datalist import DATALIST, find_datalist, read_datalist
 from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.layouts.kits import WANTED as KITS_WANTED
@@ -38,6 +44,7 @@ __all__ = [
     "CaseFiles",
     "Classes",
     "Collection",
+    "Fold",
     "Layout",
     "find_bare",
     "find_collections",
@@ -230,8 +237,10 @@ def _with_splits(found: Collection, path: Path) -> Collection:
         raise UserError(f"{path} and the data list both tell folds; take one away")
     folds = tuple(read_splits(path))
     names = {case.name for case in found.labelled}
-    if unknown := [name for fold in folds for name in fold if name not in names]:
-        raise UserError(f"{path} holds out {unknown[0]!r:.80}, which is no labelled case here")
+    for fold in folds:
+        for verb, part in (("holds out", fold.held_out), ("trains on", fold.train)):
+            if unknown := [name for name in part if name not in names]:
+                raise UserError(f"{path} {verb} {unknown[0]!r:.80}, which is no labelled case here")
     return dataclasses.replace(found, folds=folds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.tasks import Task
@@ -52,6 +52,18 @@ class CaseFiles:
         return tuple(self.masks[name] for name in sorted(self.masks))
 
 
+class Fold(NamedTuple):
+    """One way to part the cases of a folder.
+
+    Attributes:
+        held_out: Names of the cases to validate with.
+        train: Names of those to train on; empty: all others. What is in neither is left out.
+    """
+
+    held_out: tuple[str, ...]
+    train: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Collection:
     """The cases of one folder, and what it says of them.
@@ -65,7 +77,7 @@ class Collection:
             masks the numbers that their classes get.
         channels: Names of the input channels; None where the folder does not say.
         ignore: Label value of voxels that are to count neither way; None where there is none.
-        folds: Names of the cases that each fold holds out; empty where the folder tells none.
+        folds: The cases of each fold; empty where the folder tells none.
     """
 
     name: str
@@ -75,7 +87,7 @@ class Collection:
     classes: Classes | None = None
     channels: tuple[str, ...] | None = None
     ignore: int | None = None
-    folds: tuple[tuple[str, ...], ...] = ()
+    folds: tuple[Fold, ...] = ()
 
     @property
     def labelled(self) -> tuple[CaseFiles, ...]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.data.layouts.collection import Collection
+from mots_pretrained.data.layouts.collection import Collection, Fold
 from mots_pretrained.data.layouts.listed import listed_cases, named_apart
 from mots_pretrained.data.layouts.nnunet import DESCRIPTION, described, read_description
 from mots_pretrained.errors import UserError
@@ -87,7 +87,7 @@ def read_datalist(
         description = read_description(where)
     count = len({*numbers} - {None})
     folds = tuple(
-        tuple(case.name for case, number in zip(named, numbers, strict=True) if number == fold)
+        Fold(tuple(c.name for c, number in zip(named, numbers, strict=True) if number == fold))
         for fold in range(count)
     )
     return replace(described(folder, named, description, where=where), folds=folds)

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection, exclude_each_other
+from mots_pretrained.data.layouts.collection import (
+    CaseFiles,
+    Collection,
+    Fold,
+    exclude_each_other,
+)
 from mots_pretrained.data.layouts.labelled import tell_labelled
 from mots_pretrained.data.layouts.listed import listed_case, listed_cases, named_apart
 from mots_pretrained.data.layouts.pairs import pair_files
@@ -69,15 +74,15 @@ def described(
     return found if told is None else tell_labelled(found, _labelled(told, where), where)
 
 
-def read_splits(path: str | Path) -> list[tuple[str, ...]]:
-    """Read the cases that each fold of nnU-Net's ``splits_final.json`` holds out.
+def read_splits(path: str | Path) -> list[Fold]:
+    """Read the cases of each fold of nnU-Net's ``splits_final.json``.
 
     Args:
         path: The file, or a folder that it lies in.
 
     Raises:
         MissingFileError: If there is none.
-        UserError: If it holds no such splits.
+        UserError: If it holds no such splits, or a case is in both parts of one.
     """
     path = Path(path)
     path = path / SPLITS if path.is_dir() else path
@@ -85,12 +90,17 @@ def read_splits(path: str | Path) -> list[tuple[str, ...]]:
         raise MissingFileError(f"no such file: {path}; nnU-Net writes it beside preprocessed data")
     content = read_json(path)
     try:
-        splits = [tuple(map(str, fold["val"])) for fold in content]
-        sound = bool(splits) and all(splits)
+        splits = [Fold(*(tuple(map(str, fold[part])) for part in ("val", "train")))
+                  for fold in content]  # fmt: skip
+        sound = bool(splits) and all(fold.held_out and fold.train for fold in splits)
     except (TypeError, KeyError):
         sound = False
     if not sound:
         raise UserError(f'{path} holds no splits; it wants [{{"train": [...], "val": [...]}}, ...]')
+    for number, fold in enumerate(splits):
+        if both := sorted({*fold.held_out} & {*fold.train}):
+            raise UserError(f"{path} has {both[0]!r:.80} in both parts of fold {number}; a case "
+                            "is trained on or held out")  # fmt: skip
     return splits
 
 

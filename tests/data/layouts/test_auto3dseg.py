@@ -32,7 +32,7 @@ def read(root, *lines, listed="lists/one.json"):
 def test_paths_are_relative_to_the_data_root(root):
     found = read(root, "modality: CT", "num_epochs: 600")
     assert found.cases[0].images == (root / "data/ct/a.nii.gz",)
-    assert (identifiers(found), found.folds) == (["a"], (("a",),))
+    assert (identifiers(found), found.folds) == (["a"], ((("a",), ()),))
     assert (found.folder, found.classes, found.channels) == (root / "data", None, ("ct",))
 
 

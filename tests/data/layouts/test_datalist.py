@@ -74,8 +74,8 @@ def test_files_are_those_that_monai_reads(tmp_path):
 def test_folds_are_those_of_the_list(tmp_path):
     training = [pair("a", fold=1), pair("b", fold=0), pair("c"), pair("d", fold=1)]
     assert read_datalist(write(tmp_path / "x.json", training=training)).folds == (
-        ("b",),
-        ("a", "d"),
+        (("b",), ()),
+        (("a", "d"), ()),
     )
 
 
@@ -83,7 +83,7 @@ def test_cases_of_validation_are_the_one_part_that_is_held_out(tmp_path):
     path = write(tmp_path / "x.json", training=[pair("a"), pair("b")],
                  validation=[pair("b"), pair("c")])  # fmt: skip
     found = read_datalist(path)
-    assert (identifiers(found), found.folds) == (["a", "b", "c"], (("b", "c"),))
+    assert (identifiers(found), found.folds) == (["a", "b", "c"], ((("b", "c"), ()),))
 
 
 @pytest.mark.parametrize("validation", [[{"image": "no.nii"}], ["no.nii"], [], None])
@@ -97,7 +97,7 @@ def test_folds_come_before_a_validation_list(tmp_path):
                  validation=[pair("c")])  # fmt: skip
     with pytest.warns(UserWarning, match='1 cases of "validation" are left out'):
         found = read_datalist(path)
-    assert (identifiers(found), found.folds) == (["a", "b"], (("a",), ("b",)))
+    assert (identifiers(found), found.folds) == (["a", "b"], ((("a",), ()), (("b",), ())))
 
 
 def test_classes_and_channels_are_the_list_s_or_those_of_a_dataset_json_beside_it(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from original_layouts import files_of, touch
 
-from mots_pretrained.data.layouts import find_labelled
+from mots_pretrained.data.layouts import Fold, find_labelled
 from mots_pretrained.data.layouts.nnunet import read_splits
 
 
@@ -186,7 +186,11 @@ def test_the_splits_of_a_folder_name_its_cases(tmp_path):
     names = [f"{part}.nii.gz" for n in "ab" for part in (f"imagesTr/{n}_0000", f"labelsTr/{n}")]
     folder = describe(tmp_path, PLAIN | {"labelled": {"a": ["organ"], "b": ["tumour"]}}, *names)
     assert [case.name for case in folder.cases] == ["a", "b"]
-    assert folder.folds == (("a",), ("b",))
+    assert folder.folds == (Fold(("a",), ("b",)), Fold(("b",), ("a",)))
+    splits[1]["train"] = ["c"]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    with pytest.raises(ValueError, match="trains on 'c', which is no labelled case here"):
+        find_labelled(tmp_path)
 
 
 def test_listed_cases_whose_files_are_called_alike(tmp_path):
@@ -199,12 +203,19 @@ def test_listed_cases_whose_files_are_called_alike(tmp_path):
 def test_splits_are_read_by_fold(tmp_path):
     splits = [{"train": ["b", "c"], "val": ["a"]}, {"train": ["a"], "val": ["b", "c"]}]
     (tmp_path / "splits_final.json").write_text(json.dumps(splits))
-    assert read_splits(tmp_path) == [("a",), ("b", "c")]
-    assert read_splits(tmp_path / "splits_final.json") == [("a",), ("b", "c")]
-    for text in ("[]", "{}", '[{"train": ["a"]}]', '[{"val": []}]', "[3]"):
+    read = [Fold(("a",), ("b", "c")), Fold(("b", "c"), ("a",))]
+    assert read_splits(tmp_path) == read
+    assert read_splits(tmp_path / "splits_final.json") == read
+    wrong = ("[]", "{}", '[{"train": ["a"]}]', '[{"val": []}]', '[{"val": ["a"]}]', "[3]",
+             '[{"train": [], "val": ["a"]}]')  # fmt: skip
+    for text in wrong:
         (tmp_path / "splits_final.json").write_text(text)
         with pytest.raises(ValueError, match="holds no splits"):
             read_splits(tmp_path)
+    splits[1]["train"] = ["a", "c"]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    with pytest.raises(ValueError, match="has 'c' in both parts of fold 1"):
+        read_splits(tmp_path)
     (tmp_path / "splits_final.json").write_text("{")
     with pytest.raises(ValueError, match="is not valid JSON"):
         read_splits(tmp_path)
