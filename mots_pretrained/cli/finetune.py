@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,7 +76,7 @@ def finetune(
         str,
         typer.Option(
             help="Instead of a model a learning curve: pretrained against random weights with so "
-            "many scans, as 1,2,4,8; heads alone unless --train all"
+            "many scans, as 1,2,4,8; heads alone unless --train or the recipe says all"
         ),
     ] = "",
     seeds: Annotated[
@@ -113,8 +114,10 @@ def finetune(
             raise UserError("--add-to says what to start from and what learns; leave --from, "
                             "--train out")  # fmt: skip
         changes |= {"start": add_to, "train": "add"}
-    if train or curve:
-        changes.setdefault("train", train or "head")
+    if train:
+        changes["train"] = train
+    elif curve and not add_to and not _says_what_learns(recipe, asked):
+        changes["train"] = "head"
     if folds is not None:
         changes["folds"] = folds
     if spacing:
@@ -148,6 +151,17 @@ def finetune(
         _report_curve(found, output, json)
     elif options.is_main():
         _report(history, output, chosen, json)
+
+
+def _says_what_learns(recipe: str, settings: Sequence[str]) -> bool:
+    """Tell whether ``--set`` or a recipe file names it; what ships has it as a default alone."""
+    from mots_pretrained.parse import parse_yaml
+
+    if any(setting.partition("=")[0].strip() == "train" for setting in settings):
+        return True
+    path = Path(recipe)
+    values = parse_yaml(path.read_bytes(), recipe) if path.is_file() else {}
+    return isinstance(values, dict) and "train" in values
 
 
 def _check_head_alone(settings: Sequence[str]) -> None:

@@ -55,6 +55,9 @@ PICTURE = "curve.png"
 SETTINGS = "curve.json"
 """What all arms have in common: a curve is continued with the same alone."""
 
+UNUSED = ("validate_every", "patience", "half")
+"""Fields of a recipe that a curve has no use for."""
+
 ARMS = ("pretrained", "random")
 
 
@@ -152,6 +155,9 @@ def learning_curve(
     for order in orders.values():
         for count in counts:
             check_labelled_by(order[:count], task.classes)
+    if not any(scan.labelled is None or scan.labelled for scan in held_out):
+        raise UserError("no scan held out labels a class, so none can be scored; hold out others "
+                        "(--val)")  # fmt: skip
     with owned(output, resume=run.resume):
         _begin(output, _identity(task, pool, held_out, recipe), resume=run.resume)
         with accelerated(run, recipe.precision) as accelerator:
@@ -278,6 +284,7 @@ def _key(line: Mapping[str, str]) -> tuple[str, str, str]:
 
 def _check(recipe: Recipe, counts: Sequence[int], seeds: int) -> None:
     check_recipe(recipe)
+    recipe.needs_none_of(UNUSED, "a curve, whose networks are scored at their end and not kept")
     if not counts or counts[0] < 1 or seeds < 1:
         raise UserError(
             f"a curve needs numbers of scans and seeds from 1 on, not {counts}, {seeds}"

@@ -44,6 +44,9 @@ OF_ALL_WEIGHTS = (
 )  # fmt: skip
 """Those that have no part where a head alone is fitted, besides steps, epochs and batch."""
 
+OF_HELD_OUT = ("validate_every", "patience")
+"""Those that have no part where no case is held out."""
+
 PATCHES_A_CASE = 2
 
 AFTER_FIT = 0.3
@@ -104,6 +107,8 @@ def check_recipe(recipe: Recipe) -> None:
     recipe.needs_only(FIELDS, "fine-tuning")
     if recipe.train != "all":
         recipe.needs_none_of(OF_ALL_WEIGHTS, "fitting a head alone")
+    if recipe.held_out == 0 and not recipe.validation:
+        recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
 
 
 def prepare(
@@ -122,6 +127,8 @@ def prepare(
     Arguments as in ``finetune``, and of the trainer.
     """
     check_recipe(recipe)
+    if not validation:
+        recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
     _check(segmenter, [*cases, *validation])
     check_labelled(cases, segmenter.config.classes)
     is_complete = all(all(case.labelled) for case in cases)

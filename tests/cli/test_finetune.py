@@ -126,6 +126,7 @@ def test_one_case_only(described, capsys, words):
         (["-i", "data", "--train", "head", "--steps", "9"], "steps has no part in fitting a head"),
         (["-i", "data", "--curve", "1,2", "--set", "epochs=9"], "epochs has no part in fitting"),
         (["-i", "data", "--train", "head", "--lr", "0.5"], "rate has no part in fitting a head"),
+        (["-i", "data", "--val", "0", "--set", "patience=1"], "a training that holds no case out"),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(
@@ -255,6 +256,9 @@ def test_a_curve_is_asked_for(data, tmp_path, monkeypatch, capsys):
         return Curve((CurvePoint(4, 3, better),), complete=False, held_out=2)
 
     monkeypatch.setattr("mots_pretrained.training.curve.learning_curve", curve)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.yaml").write_text("start: transdodnet.phantom\nsteps: 9\n")
+    (tmp_path / "r.yaml").write_text("start: transdodnet.phantom\nsteps: 9\ntrain: all\n")
     words = ["finetune", "-i", str(data), "-o", str(tmp_path / "o"), "--curve", "2, 4"]
     assert main([*words, "--seeds", "5"]) == 0
     assert (seen["counts"], seen["seeds"], seen["train"]) == ((2, 4), 5, "head")
@@ -263,8 +267,15 @@ def test_a_curve_is_asked_for(data, tmp_path, monkeypatch, capsys):
         "4", "0.600", "0.400", "+0.200", "[+0.100,", "+0.300]", "3",
     ]  # fmt: skip
     assert "continue with the same command and --resume" in shown
-    assert main([*words, "--train", "all", "--json"]) == 0
+    assert main([*words, "--train", "all", "-q"]) == 0
     assert seen["train"] == "all"
+    for told, learns in ((["--set", "train=all"], "all"), (["--recipe", "r.yaml"], "all"),
+                         (["--recipe", "plain.yaml"], "head"),
+                         (["--recipe", "r.yaml", "--train", "head"], "head")):  # fmt: skip
+        assert main([*words, *told, "-q"]) == 0
+        assert seen["train"] == learns
+    capsys.readouterr()
+    assert main([*words, "--train", "all", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["points"][0]["interval"] == [0.1, 0.3]
     assert main([*words[:-1], "few"]) == 2
     assert "--curve takes numbers of scans" in capsys.readouterr().err

@@ -171,6 +171,9 @@ def test_points_are_means_over_seeds_then_paired_over_scans():
     ("changes", "options", "what"),
     [
         ({"start": None}, {}, "say which with --from"),
+        ({"train": "all", "patience": 1}, {}, "patience has no part in a curve, whose networks"),
+        ({"train": "all", "validate_every": 1}, {}, "validate_every has no part in a curve"),
+        ({"half": True}, {}, "half has no part in a curve"),
         ({"folds": 2, "validation": ()}, {}, "takes no folds"),
         ({"validation": (), "held_out": 0}, {}, "hold out 1 at least"),
         ({}, {"counts": (1, 4)}, "has 3 scans to train on beside 2 held out; the curve asks for 4"),
@@ -181,4 +184,16 @@ def test_points_are_means_over_seeds_then_paired_over_scans():
 def test_what_no_curve_can_be_made_of_is_refused(data, recipe, tmp_path, changes, options, what):
     with pytest.raises(UserError, match=what):
         learning_curve(data, tmp_path / "out", replace(recipe, **changes), **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_scans_held_out_that_label_no_class_are_refused_before_any_training(
+    data, recipe, tmp_path, trained
+):
+    rows = "".join(f"{name},{int(name not in HELD)}\n" for name in "abcde")
+    (data / "labelled.csv").write_text(f"case,class_1\n{rows}")
+    named = replace(recipe, classes=("class_1",), class_values=((1,),))
+    with pytest.raises(UserError, match="no scan held out labels a class"):
+        learning_curve(data, tmp_path / "out", named, counts=(1,), seeds=1)
+    assert not trained
     assert not (tmp_path / "out").exists()
