@@ -240,7 +240,7 @@ def _fine_tuned(
     build(SETTINGS[arguments.setting].base).save_pretrained(start)
     recipe = replace(table.fit, start=str(start), steps=steps, validation=table.material.held_out)
     if not table.material.held_out:
-        recipe = replace(recipe, held_out=0)
+        recipe = replace(recipe, held_out=0, validate_every=None)
     history = finetune_folder(table.material.folder, folder, recipe, run=Run())
     fitted = history.fitted or {"seconds": 0.0}
     return history.rows[-1].seconds / steps, fitted["seconds"]

@@ -146,7 +146,8 @@ class TransferBench:
     def _on_data(self, name: str, fit: Recipe) -> Recipe:
         """Return a row's recipe with what the data says."""
         held_out, seed = self.material.held_out, fit.seed
-        fit = replace(fit, validation=held_out) if held_out else replace(fit, held_out=0)
+        own = {"validation": held_out} if held_out else {"held_out": 0, "validate_every": None}
+        fit = replace(fit, **own)
         if self.table.kind != "brats":
             return fit
         if parts_of(name)[1] == RANDOM_STEM and fit.start is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mots_pretrained.data.split import Split
     from mots_pretrained.evaluation.metrics import Rule
     from mots_pretrained.evaluation.results import Results
+    from mots_pretrained.model.pretrained import Pretrained
     from mots_pretrained.training.score import Scoring
     from mots_pretrained.training.thresholds import Choice
 
@@ -28,7 +29,10 @@ _OF_MODELS = (
     *_OF_PREPARED,
     *_OF_PHANTOMS,
 )
-_OF_SCORES = ("everywhere", "metrics", "rule", "tolerance", "output", "paper", "against")
+_OF_SCORES = (
+    *("everywhere", "metrics", "rule", "tolerance", "postprocess"),
+    *("output", "paper", "against"),
+)
 
 
 def evaluate(
@@ -138,6 +142,7 @@ def evaluate(
         raise UserError("--truth and --labels are for files; a model is scored by its cases")
     from mots_pretrained.training.machine import best_device, prepare_machine
     from mots_pretrained.training.score import Scoring
+    from mots_pretrained.weights.fingerprint import weights_sha256
 
     wanted_seeds, wanted_split = _seeds(seeds), _split(split)
     chosen = best_device(device)
@@ -165,13 +170,21 @@ def evaluate(
             console.show(as_text(choices))
         return
     if given == PHANTOMS:
-        found = _on_phantoms(model, scoring, cases, wanted_seeds, randomise, everywhere, workers)
+        results, net = _on_phantoms(
+            model, scoring, cases, wanted_seeds, randomise, everywhere, workers
+        )
         setting.insert(0, f"{cases} phantoms, randomise {randomise:g}{', everywhere' * everywhere}")
     else:
-        found = _on_prepared(given, model, scoring, wanted_split, task)
+        results, net = _on_prepared(given, model, scoring, wanted_split, task)
         setting.insert(0, f"{given} {split}{f' {task}' if task else ''}")
-    setting.append(f"weights {found[1]}")
-    report.show(found[0], setting=setting, grid="the model's", by_group=everywhere)
+    setting.append(f"weights {weights_sha256(net.state_dict())[:12]}")
+    report.show(
+        results,
+        setting=setting,
+        grid="the model's",
+        spacing=net.config.preprocessing.spacing,
+        by_group=everywhere,
+    )
 
 
 def _refuse_what_says_nothing(values: Mapping[str, Any]) -> None:
@@ -233,12 +246,11 @@ def _on_phantoms(
     randomise: float,
     everywhere: bool,
     workers: int,
-) -> tuple[Results, str]:
-    """Return the scores, and the first digits of the hash of the model's weights."""
+) -> tuple[Results, Pretrained]:
+    """Return the scores, and the network."""
     from mots_pretrained.cli import console
     from mots_pretrained.networks import load
     from mots_pretrained.training.score import score_phantoms
-    from mots_pretrained.weights.fingerprint import weights_sha256
 
     net = load(model)
     results = score_phantoms(
@@ -251,18 +263,17 @@ def _on_phantoms(
         workers=workers,
         on_case=lambda done, of: console.say(f"case {done} of {of}"),
     )
-    return results, weights_sha256(net.state_dict())[:12]
+    return results, net
 
 
 def _on_prepared(
     folder: str, model: str, scoring: Scoring, split: Split | None, task: str
-) -> tuple[Results, str]:
-    """Return the scores, and the first digits of the hash of the model's weights."""
+) -> tuple[Results, Pretrained]:
+    """Return the scores, and the network."""
     from mots_pretrained.cli import console
     from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.networks import load
     from mots_pretrained.training.score import score_prepared
-    from mots_pretrained.weights.fingerprint import weights_sha256
 
     prepared = PreparedSet.open(folder)
     net = load(model)
@@ -274,7 +285,7 @@ def _on_prepared(
         task=task or None,
         on_case=lambda done, of: console.say(f"case {done} of {of}"),
     )
-    return results, weights_sha256(net.state_dict())[:12]
+    return results, net
 
 
 def _choose(

@@ -66,7 +66,13 @@ class ScoreReport:
             from_lines(read_lines(self.against))
 
     def show(
-        self, results: Results, *, setting: Sequence[str], grid: str, by_group: bool = False
+        self,
+        results: Results,
+        *,
+        setting: Sequence[str],
+        grid: str,
+        spacing: Sequence[float] = (),
+        by_group: bool = False,
     ) -> None:
         """Write the CSV file, and print the rest.
 
@@ -74,6 +80,7 @@ class ScoreReport:
             results: The scores.
             setting: What was scored, and how, in words.
             grid: Whose grid was scored on.
+            spacing: Its mm (D, H, W), where all cases have the same.
             by_group: Whether to print a column a domain as well.
         """
         if results.missing:
@@ -84,18 +91,20 @@ class ScoreReport:
                 stacklevel=2,
             )
         other = read_lines(self.against) if self.against else []  # which the CSV may replace
+        steps = f" of {' x '.join(f'{step:g}' for step in spacing)} mm" if spacing else ""
+        setting = [*setting, f"on {grid} grid{steps}"]
         if self.csv:
             lines = to_lines(
                 results,
                 table="evaluate",
                 row=self.name,
-                setting=", ".join([*setting, f"on {grid} grid"]),
+                setting=", ".join(setting),
                 machine=machine(),
             )
             write_lines(self.csv, lines)
         differences: tuple[Difference, ...] = ()
         if self.against:
-            self._warn_of_other_ways([*setting, f"on {grid} grid"], other)
+            self._warn_of_other_ways(setting, other)
             differences = compare(results.by_case(), from_lines(other).by_case())
         if self.json:
             console.show_json({"grid": grid, **self._json(results, differences, by_group)})
@@ -128,7 +137,8 @@ class ScoreReport:
         for part in ", ".join(setting).split(", "):
             word = part.partition(" ")[0]
             other = sorted(one for one in theirs if one.startswith(f"{word} "))
-            if word in _MUST_AGREE and other and part not in other:
+            known = {part, part.partition(" of ")[0]}  # CSVs of old tell no spacing
+            if word in _MUST_AGREE and other and known.isdisjoint(other):
                 warnings.warn(
                     f"{self.against} was scored otherwise: {', '.join(other)}, here {part}; the "
                     "differences say nothing of the models alone",

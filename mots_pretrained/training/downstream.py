@@ -199,9 +199,7 @@ def own_first(classes: Classes) -> Classes:
     return {name: found[name] for name in classes}
 
 
-def split(
-    scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Fold] = ()
-) -> Parts:
+def split(scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Fold] = ()) -> Parts:
     """Split cases into those to train on and those to validate with, as a recipe says.
 
     Where it names both, or the fold does, the cases that are in neither are left out.

@@ -31,6 +31,9 @@ from mots_pretrained.weights.checkpoint import CONFIG, fold_folders, load_config
 CANDIDATES = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.98, 0.99)
 """Thresholds that are compared."""
 
+FEWEST = 3
+"""Cases that choose a threshold, at least: fewer don't tell a gain from chance."""
+
 _MIDDLE = CANDIDATES.index(THRESHOLD)
 
 
@@ -50,7 +53,7 @@ class Choice:
     A case scores its Dice where the category is there, and where it is not 1 if nothing is
     predicted, else 0; the candidate of the largest mean over cases is chosen. It replaces 0.5 only
     if it gains more, case by case, than twice the gain's standard error: the best of so many
-    often gains once that by chance.
+    often gains once that by chance. Fewer than 3 cases choose nothing: it stays 0.5.
 
     Attributes:
         category: The category.
@@ -86,14 +89,14 @@ class Choice:
     @property
     def threshold(self) -> float:
         """The threshold chosen; of equally good ones that which is nearest to 0.5."""
-        if not self.cases:
+        if len(self.cases) < FEWEST:
             return THRESHOLD
         scores = np.stack([case.score for case in self.cases])
         means = scores.mean(axis=0)
         order = sorted(range(len(CANDIDATES)), key=lambda k: abs(k - _MIDDLE))
         best = max(order, key=lambda k: round(float(means[k]), 9))  # the first of equal ones
         gains = [float(gain) for gain in scores[:, best] - scores[:, _MIDDLE]]
-        error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+        error = stdev(gains) / len(gains) ** 0.5
         return CANDIDATES[best] if fmean(gains) > 2 * error else THRESHOLD
 
     def at(self, threshold: float) -> tuple[float | None, float | None, float | None]:
@@ -226,7 +229,10 @@ def set_thresholds(folder: str | Path, choices: list[Choice]) -> ModelConfig:
 
 
 def as_text(choices: list[Choice]) -> str:
-    """Return a table: a category a line, at 0.5 and at its own threshold."""
+    """Return a table: a category a line, at 0.5 and at its own threshold.
+
+    A last line names the categories of too few cases.
+    """
     head = ["category", "cases", "without", "threshold", "Dice", "clean", "false ml"]
     rows = [[*head, "at 0.5: Dice", "clean", "false ml"]]
     for choice in choices:
@@ -238,4 +244,6 @@ def as_text(choices: list[Choice]) -> str:
         ]
         counts = (str(len(choice.cases)), str(without), f"{choice.threshold:g}")
         rows.append([choice.category, *counts, *cells])
-    return aligned(rows)
+    few = [choice.category for choice in choices if len(choice.cases) < FEWEST]
+    told = f"\n0.5 is kept of what fewer than {FEWEST} cases label: {', '.join(few)}"
+    return f"{aligned(rows)}{told if few else ''}"

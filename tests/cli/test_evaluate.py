@@ -109,7 +109,7 @@ def test_errors_are_one_line(folders, monkeypatch, capsys, words, message):
         (
             ["-i", "phantoms", "--model", "m", "--choose-thresholds"],
             ["--everywhere", "--metrics dice", "--rule published", "--tolerance 1", "-o a.csv",
-             "--paper", "--against a.csv"],
+             "--paper", "--against a.csv", "--postprocess"],
             "is for scores, which --choose-thresholds does not give; leave it out",
         ),
     ],
@@ -215,7 +215,7 @@ def test_phantoms_of_several_seeds(model, tmp_path, capsys):
     setting = lines[0]["setting"]
     assert re.fullmatch(
         "2 phantoms, randomise 0, rule standard, tolerance 2 mm, overlap 0, weights [0-9a-f]{12}, "
-        "on the model's grid",
+        "on the model's grid of 14 x 14 x 14 mm",
         setting,
     )
     assert " cores, torch " in lines[0]["machine"]

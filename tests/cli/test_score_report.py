@@ -70,6 +70,20 @@ def test_runs_that_were_scored_otherwise_are_told(tmp_path, recwarn, setting, gr
     assert not told or f"was scored otherwise: {told}" in messages[0]
 
 
+def test_grids_of_other_spacings_are_told_and_of_unknown_ones_not(tmp_path, recwarn):
+    """Text alone was compared, which any spacing had in common."""
+    old, new, coarse = (str(tmp_path / f"{name}.csv") for name in ("old", "new", "coarse"))
+    grid = {"setting": ["rule standard"], "grid": "the model's"}
+    ScoreReport("old", csv=old).show(results(), **grid)
+    ScoreReport("new", csv=new, against=old).show(results(), **grid, spacing=(4.0, 3.0, 3.0))
+    ScoreReport("new", against=new).show(results(), **grid, spacing=(4.0, 3.0, 3.0))
+    assert not recwarn
+    report = ScoreReport("coarse", csv=coarse, against=new)
+    report.show(results(), **grid, spacing=(6.0, 6.0, 7.5))
+    (told,) = [str(one.message) for one in recwarn]
+    assert "on the model's grid of 4 x 3 x 3 mm, here on the model's grid of 6 x 6 x 7.5 mm" in told
+
+
 def test_a_csv_that_is_replaced_is_compared_with_as_it_was(tmp_path, capsys):
     """It was written first, so that a run was compared with itself: no difference."""
     path = str(tmp_path / "a.csv")

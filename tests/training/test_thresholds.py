@@ -36,13 +36,14 @@ def choice(*cases, name="spleen", voxel=0.5):
 
 
 def test_a_case_is_scored_at_every_candidate():
-    one = choice(([0.9, 0.62, 0.62, 0.3, 0.0], [1, 1, 0, 1, 0]))
+    case = ([0.9, 0.62, 0.62, 0.3, 0.0], [1, 1, 0, 1, 0])
+    one = choice(case)
     # above 0.25 four of which three are right, truth 3; above 0.5 three and two; above 0.7 one
     assert one.at(0.25) == (pytest.approx(6 / 7), None, None)
     assert one.at(0.5) == (pytest.approx(4 / 6), None, None)
     assert one.at(0.7) == (pytest.approx(2 / 4), None, None)
     assert one.at(0.95) == (0.0, None, None)
-    assert one.threshold == 0.25  # the nearest to 0.5 of 0.05 to 0.25, which are as good
+    assert choice(*[case] * 3).threshold == 0.25  # of 0.05 to 0.25, as good, the nearest to 0.5
     exact = choice(([0.5, 0.5], [1, 1]))
     assert exact.at(0.5)[0] == 0.0  # a voxel must lie above, as everywhere
     assert exact.at(0.45)[0] == 1.0
@@ -64,7 +65,18 @@ def test_one_half_stays_unless_the_gain_is_more_than_twice_its_error():
     assert choice(*[better] * 8, worse).threshold == 0.35  # mean 0.259, error 0.074
     assert choice(*[better] * 4, worse).threshold == 0.5  # mean 0.2, error 0.133
     assert choice(better, worse).threshold == 0.5
+    assert choice(*[better] * 3).threshold == 0.35
     assert Choice("spleen").threshold == 0.5
+
+
+def test_fewer_than_three_cases_choose_nothing():
+    """One case chose 0.99 for three tumours: the spread of one gain was taken for none."""
+    better = ([0.6, 0.4], [1, 1])
+    for count in (1, 2):
+        few = choice(*[better] * count)
+        assert few.threshold == 0.5
+        last = as_text([few, choice(*[better] * 3, name="liver")]).splitlines()[-1]
+        assert last == "0.5 is kept of what fewer than 3 cases label: spleen"
 
 
 class Waver:
@@ -118,7 +130,7 @@ def test_a_prepared_split_chooses_where_it_is_labelled(tiny):
         folder="there",
         tasks=tasks,
         check_contract=lambda contract: None,
-        select=lambda **how: [record],
+        select=lambda **how: [record] * 3,
         read=lambda record: case,
     )
     (one,) = choose_on_prepared(Waver(tiny, 0.4), prepared)
@@ -159,8 +171,8 @@ def test_a_tumour_that_is_a_class_of_its_own_is_none_of_its_organs(tiny):
 
 def test_they_are_written_into_the_folder_and_its_folds(tmp_path, tiny):
     METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "one")
-    better, same = choice(([0.4], [1])), choice(([0.9], [1]), name="liver")
-    set_thresholds(tmp_path / "one", [choice(([0.4], [1]), name="liver")])
+    better, same = choice(*[([0.4], [1])] * 3), choice(*[([0.9], [1])] * 3, name="liver")
+    set_thresholds(tmp_path / "one", [choice(*[([0.4], [1])] * 3, name="liver")])
     config = set_thresholds(tmp_path / "one", [better, same])
     assert config.thresholds == {"spleen": 0.35}  # liver's is 0.5 again
     assert load(tmp_path / "one").config == config
@@ -173,7 +185,7 @@ def test_they_are_written_into_the_folder_and_its_folds(tmp_path, tiny):
         set_thresholds(tmp_path, [better])
     assert "spleen" in as_text([better])
     assert as_text([better]).splitlines()[1].split() == [
-        *("spleen", "1", "0", "0.35", "1.000", "-", "-", "0.000", "-", "-")
+        *("spleen", "3", "0", "0.35", "1.000", "-", "-", "0.000", "-", "-")
     ]
 
 
