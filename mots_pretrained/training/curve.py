@@ -38,7 +38,7 @@ from mots_pretrained.training.downstream import (
 )
 from mots_pretrained.training.finetune import check_recipe, finetune
 from mots_pretrained.training.finetune_folder import new_segmenter
-from mots_pretrained.training.folder import RECORD, check_same, owned
+from mots_pretrained.training.folder import CURVE, RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.pretrain import digest_of, identity_of
 from mots_pretrained.training.recipe import Recipe, Run
@@ -51,9 +51,6 @@ TABLE = "curve.csv"
 """Every score of every arm, in the long form of results; what stands in it is not done again."""
 
 PICTURE = "curve.png"
-
-SETTINGS = "curve.json"
-"""What all arms have in common: a curve is continued with the same alone."""
 
 UNUSED = ("validate_every", "patience", "half")
 """Fields of a recipe that a curve has no use for."""
@@ -331,7 +328,7 @@ def _identity(
 
 def _begin(output: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """Say in a folder what the curve is, or refuse one that is there."""
-    path = output / SETTINGS
+    path = output / CURVE
     if (output / RECORD).exists():
         raise UserError(f"{output} holds a training; choose another folder for the curve")
     if not path.exists():
@@ -345,7 +342,7 @@ def _begin(output: Path, identity: dict[str, Any], *, resume: bool) -> None:
 
 def _check_content(output: Path, records: Sequence[CaseRecord]) -> None:
     """Add to what the curve is on which content, or refuse another than an earlier run's."""
-    path, content = output / SETTINGS, {"content": digest_of(marks_of(records))}
+    path, content = output / CURVE, {"content": digest_of(marks_of(records))}
     there = json.loads(path.read_text("utf-8"))
     if "content" in there:
         check_same(output, {"content": there["content"]}, content)

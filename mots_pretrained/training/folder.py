@@ -34,6 +34,9 @@ CHECKPOINT = "checkpoint.safetensors"
 BEFORE = "checkpoint_before.safetensors"
 """Name of the checkpoint before that one, which takes its place where it is damaged."""
 
+CURVE = "curve.json"
+"""What a learning curve's arms have in common: a curve is continued with the same alone."""
+
 _USED = (CHECKPOINT, BEFORE, "model.safetensors", "config.json", "fold_0")
 
 
@@ -74,6 +77,16 @@ def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     known = {name: value for name, value in record["identity"].items() if name in identity}
     check_same(folder, known, identity)
     return _tidied(folder, record) if record["complete"] else None
+
+
+def check_no_curve(folder: Path) -> None:
+    """Refuse a folder that holds a learning curve, for a training.
+
+    Raises:
+        UserError: If it does.
+    """
+    if (folder / CURVE).exists():
+        raise UserError(f"{folder} holds a curve; choose another folder for the training")
 
 
 def begin(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.model.stages import stage_of
 from mots_pretrained.tasks import Task
-from mots_pretrained.training.folder import begin, complete, owned
+from mots_pretrained.training.folder import begin, check_no_curve, complete, owned
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.phantoms import phantoms
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
@@ -153,6 +153,7 @@ def training_in(output: Path, recipe: Recipe, run: Run) -> Iterator[Accelerator]
 def held(output: Path, run: Run, accelerator: Accelerator) -> Iterator[None]:
     """Lock a training's folder in the main process; an error there is raised in all."""
     with ExitStack() as stack:
+        on_main(accelerator, lambda: check_no_curve(output))
         on_main(accelerator, lambda: stack.enter_context(owned(output, resume=run.resume)))
         yield
 

@@ -116,7 +116,9 @@ class Recipe:
     precision: Precision = "float32"  # arithmetic of forward passes; weights stay float32
     freeze: tuple[str, ...] = ()  # parts or stages that stay as they are: encoder, decoder.stage1
     unfreeze: int = 0  # the head alone first; one part more learns each so many steps
-    validate_every: int | None = None  # steps between validations; null: a twentieth of all
+    validate_every: int | None = (
+        None  # steps between validations, up to the next ten; null: a twentieth of all
+    )
     patience: int = 0  # end after so many validations without a better one; 0: never
     seed: int = 0  # of weights, phantoms, patches, augmentation and dropout
     half: bool = False  # store weights as float16

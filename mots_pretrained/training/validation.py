@@ -52,6 +52,9 @@ class History:
 class Watch:
     """Validates now and then, keeps the best weights, and says when to stop.
 
+    It does so with rows of the log, so that ``validate_every`` is rounded up to the log's ten
+    steps, and the end is validated in any case.
+
     Several processes share the cases; all of them come to the same scores.
 
     Args:

@@ -15,6 +15,7 @@ from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.methods import METHODS
 from mots_pretrained.training import curve as module
 from mots_pretrained.training.curve import learning_curve, points_of
+from mots_pretrained.training.finetune_folder import finetune_folder
 from mots_pretrained.training.recipe import Recipe, Run
 
 HELD = ("d", "e")
@@ -99,6 +100,9 @@ def test_what_is_done_is_not_done_again_and_more_may_be_asked_for(data, recipe, 
     assert [point.scans for point in more.points] == [1, 3]
     with pytest.raises(UserError, match="holds a curve; continue it with --resume"):
         learning_curve(data, out, recipe, counts=(1,), seeds=1)
+    for again in (Run(), resume):
+        with pytest.raises(UserError, match="holds a curve; choose another folder for the trai"):
+            finetune_folder(data, out, recipe, run=again)
     with pytest.raises(UserError, match='train "head", asked for is "all"'):
         learning_curve(data, out, replace(recipe, train="all"), counts=(1,), seeds=1, run=resume)
 

@@ -84,6 +84,18 @@ def test_the_best_and_not_the_last_weights_are_kept_and_patience_ends_it(tiny, m
     assert not torch.equal(weights[1], weights[3])
 
 
+@pytest.mark.parametrize(
+    ("steps", "every", "validated"),
+    [(30, 3, [10, 20, 30]), (45, 15, [20, 40, 45]), (30, None, [10, 20, 30])],
+)
+def test_validations_fall_on_the_log_s_ten_steps(tiny, monkeypatch, steps, every, validated):
+    net, case = Segmenter.from_scratch(tiny, classes=("a", "b")), bright_case()
+    monkeypatch.setattr(module, "score_case", lambda *given, **options: {"a": {"dice": 0.5}})
+    recipe = Recipe(steps=steps, batch=1, validate_every=every)
+    history = finetune(net, [case], recipe, validation=[case])
+    assert [step for step, _ in history.validations] == validated
+
+
 def test_where_no_case_held_out_has_a_class_the_last_weights_are_kept(tiny, monkeypatch):
     net, case = Segmenter.from_scratch(tiny, classes=("a",)), bright_case()
     case.target[case.target == 2] = 0
