@@ -10,10 +10,14 @@ import typer
 from mots_pretrained.cli import console, options
 from mots_pretrained.errors import MissingFileError, UserError
 
+CURVE = "curve.json"
+"""File by which the folder of a learning curve is known."""
+
 
 def report(
     folder: Annotated[
-        str, typer.Option("-i", "--input", help="Folder of mots predict, or of a training")
+        str,
+        typer.Option("-i", "--input", help="Folder of mots predict, of a training, or of a curve"),
     ],
     output: Annotated[
         str, typer.Option("-o", "--output", help="Page to write; report.html in it by default")
@@ -35,7 +39,8 @@ def report(
     Of a folder of mots predict: slices in three planes and 3D with the labels,
     volumes beside those of training, what speaks against each result, and for
     several scans a table that can be sorted, outliers marked. Of a folder of
-    mots pretrain or finetune: curves, scores and settings.
+    mots pretrain or finetune: curves, scores and settings, of each fold; of
+    mots finetune --curve: its picture and table.
     """
     place = Path(folder)
     if not place.is_dir():
@@ -46,11 +51,20 @@ def report(
         raise UserError(f"--size must be 16 to 512, not {size}")
     page = output or str(place / "report.html")
     title = f"{place.resolve().name}: {{}}"
-    from mots_pretrained.report.training_page import LOG, write_training_page
+    from mots_pretrained.report.training_page import (
+        is_training,
+        write_curve_page,
+        write_training_page,
+    )
 
-    if (place / LOG).is_file():
+    told: dict[str, object] = {"page": page}
+    if is_training(place):
         write_training_page(place, page, title=title.format("training"))
-        told: dict[str, object] = {"page": page}
+    elif (place / CURVE).is_file():
+        from mots_pretrained.training.curve import read_points, rows_of
+
+        rows = rows_of(read_points(place))
+        write_curve_page(place, page, title=title.format("learning curve"), rows=rows)
     else:
         from mots_pretrained.report.prediction_page import write_prediction_page
         from mots_pretrained.report.results import read_results
@@ -64,7 +78,7 @@ def report(
             most=size,
             megabytes=megabytes,
         )
-        told = {"page": page, "scans": len(results), "with_pictures": shown}
+        told |= {"scans": len(results), "with_pictures": shown}
         if shown < len(results):
             console.say(f"{shown} of {len(results)} scans have their pictures in the page")
     if json:

@@ -72,7 +72,7 @@ def read_results(folder: str | os.PathLike[str], name: str | None = None) -> lis
     """
     results = [_read(path) for path in sorted(Path(folder).glob(_FILES)) if path.name[0] != "."]
     if not results:
-        raise UserError(f"{folder} holds no results of mots predict and no log.csv of a training")
+        raise UserError(f"{folder} holds no results of mots predict, no training and no curve")
     if name is None:
         return results
     chosen = [result for result in results if result.name == name]

@@ -1,4 +1,7 @@
-"""A training's folder as one page: curves of its log, an example, scores, how it was done."""
+"""A training's folder as one page: curves of its log, an example, scores, how it was done.
+
+The page of a learning curve is here, too: its picture and its table.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,19 @@ from mots_pretrained.report.curves import draw_curves, points
 from mots_pretrained.report.example import Example, draw_example
 from mots_pretrained.report.html import checked_page, page
 
-LOG = "log.csv"
-"""File by which a training's folder is known."""
+LOG, RECORD = "log.csv", "training.json"
+"""Files by which a training's folder is known; a head that was fitted alone has no log."""
 
-_FACTS = ("training.json", "cases.json")
+_FACTS = (RECORD, "cases.json")
+_FOLDS = "fold_*"
+CURVE_PICTURE = "curve.png"
 _ACROSS = ("step", "seconds")  # columns that are no curve
 
 
 def write_training_page(
     folder: str | os.PathLike[str], path: str | os.PathLike[str], *, title: str
 ) -> None:
-    """Write the page of a training; it appears whole or not at all.
+    """Write the page of a training, of all its folds; it appears whole or not at all.
 
     Args:
         folder: What ``mots pretrain -o`` or ``mots finetune -o`` was given.
@@ -40,17 +45,56 @@ def write_training_page(
         UserError: If the log is no training's, or the page's name or folder cannot be.
     """
     path, folder = checked_page(path), Path(folder)
-    with open(folder / LOG, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    write_text(path, page(title, _body(folder, rows, title)))
+    folds = sorted(
+        (fold for fold in folder.glob(_FOLDS) if is_training(fold)),
+        key=lambda fold: (len(fold.name), fold.name),  # 2 comes before 10
+    )
+    body = [f"<h1>{escape(title)}</h1>", *_body(folder)]
+    for fold in folds:
+        body += [f"<h1>{escape(fold.name)}</h1>", *_body(fold)]
+    write_text(path, page(title, body))
 
 
-def _body(folder: Path, rows: Sequence[dict[str, str]], title: str) -> Iterator[str]:
-    yield f"<h1>{escape(title)}</h1>"
-    yield "<h2>Curves</h2>"
-    yield '<div class="curves">'
-    yield from _curves(folder / LOG, rows)
-    yield "</div>"
+def write_curve_page(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    rows: Sequence[Sequence[str]],
+) -> None:
+    """Write the page of a learning curve; it appears whole or not at all.
+
+    Args:
+        folder: What ``mots finetune --curve -o`` was given.
+        path: An ``.html`` file to write or replace.
+        title: What is shown.
+        rows: The table, its head first.
+
+    Raises:
+        UserError: If the page's name or folder cannot be.
+    """
+    path, picture = checked_page(path), Path(folder) / CURVE_PICTURE
+    body = [f"<h1>{escape(title)}</h1>"]
+    if picture.is_file():
+        body += ['<div class="curves">', _picture(picture, "mean Dice by scans"), "</div>"]
+    body += ['<div class="wide"><table><thead>', _row(rows[0], "th"), "</thead><tbody>"]
+    body += [*map(_row, rows[1:]), "</tbody></table></div>"]
+    write_text(path, page(title, body))
+
+
+def is_training(folder: Path) -> bool:
+    """Tell whether a folder is a training's."""
+    return any((folder / name).is_file() for name in (LOG, RECORD))
+
+
+def _body(folder: Path) -> Iterator[str]:
+    if (folder / LOG).is_file():
+        with open(folder / LOG, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        yield "<h2>Curves</h2>"
+        yield '<div class="curves">'
+        yield from _curves(folder / LOG, rows)
+        yield "</div>"
     yield from _example(folder)
     for name in _FACTS:
         facts = _read(folder / name)
@@ -111,10 +155,13 @@ def _list(facts: dict[str, Any], before: str = "") -> Iterator[str]:
         elif value not in (None, "", []):
             value = ", ".join(map(str, value)) if isinstance(value, list) else value
             shown = f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else value
-            cells = (escape(f"{before}{name}"), escape(str(shown)[:200]))
-            yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            yield _row((f"{before}{name}", str(shown)[:200]))
     if not before:
         yield "</tbody></table></div>"
+
+
+def _row(cells: Sequence[str], kind: str = "td") -> str:
+    return f"<tr>{''.join(f'<{kind}>{escape(cell)}</{kind}>' for cell in cells)}</tr>"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -90,15 +90,7 @@ class Curve:
 
     def as_text(self) -> str:
         """Return a table for reading."""
-        rows = [("scans", "pretrained", "random", "difference", "95 % interval", "seeds")]
-        for point in self.points:
-            d = point.difference
-            ends = "-" if np.isnan(d.low) else f"[{d.low:+.3f}, {d.high:+.3f}]"
-            rows.append(
-                (f"{point.scans}", shown(d.first), shown(d.second), f"{d.difference:+.3f}", ends,
-                 f"{point.seeds}")
-            )  # fmt: skip
-        return aligned(rows)
+        return aligned(rows_of(self.points))
 
     def as_json(self) -> dict[str, Any]:
         """Return the points for ``json.dump``; an interval that is unknown is null."""
@@ -243,6 +235,31 @@ class _Bench:
             machine=machine(),
         )
         return [line | {"seconds": f"{seconds:.1f}"} for line in lines]
+
+
+def read_points(folder: str | Path) -> tuple[CurvePoint, ...]:
+    """Return the points of a curve's folder, as far as it is done.
+
+    Raises:
+        UserError: If its table is damaged.
+    """
+    path = Path(folder) / TABLE
+    return points_of(read_lines(path)) if path.exists() else ()
+
+
+def rows_of(points: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
+    """Return points as a table for reading, its head first."""
+    rows: list[tuple[str, ...]] = [
+        ("scans", "pretrained", "random", "difference", "95 % interval", "seeds")
+    ]
+    for point in points:
+        d = point.difference
+        ends = "-" if np.isnan(d.low) else f"[{d.low:+.3f}, {d.high:+.3f}]"
+        rows.append(
+            (f"{point.scans}", shown(d.first), shown(d.second), f"{d.difference:+.3f}", ends,
+             f"{point.seeds}")
+        )  # fmt: skip
+    return rows
 
 
 def points_of(lines: Sequence[Line]) -> tuple[CurvePoint, ...]:

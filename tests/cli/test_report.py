@@ -40,7 +40,7 @@ def test_one_scan_gives_its_name_to_the_page(tmp_path, capsys):
     ("words", "message"),
     [
         (["-i", "none"], "no such folder: none; give one of mots predict or a training"),
-        (["-i", "."], "holds no results of mots predict and no log.csv"),
+        (["-i", "."], "holds no results of mots predict, no training and no curve"),
         (["-i", "run", "--scans", "none"], "no such folder: none; give the folder of the scans"),
         (["-i", "run", "--size", "4"], "--size must be 16 to 512, not 4"),
         (["-i", "run", "-o", "page.txt"], "give a name ending in .html"),
