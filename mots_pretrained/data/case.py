@@ -120,7 +120,7 @@ def make_case(
 
     Args:
         volume: The scan, in canonical orientation.
-        labels: ``(D, H, W)`` label map on the scan's grid; values of no class are background.
+        labels: ``(D, H, W)`` whole numbers on the scan's grid; values of no class are background.
         contract: What the network expects.
         classes: The label values that make up each class, in the order of the network's outputs;
             or the targets themselves.
@@ -130,6 +130,10 @@ def make_case(
             learned of the others from this case.
         name: What to call the case; the volume's name by default.
 
+    Raises:
+        UserError: If the labels have another shape than the scan or are no whole numbers, or
+            ``labelled`` names what is no class.
+
     Example:
         >>> scan = Volume.with_spacing(np.zeros((4, 4, 4), np.int16) - 1000, (1.5, 0.8, 0.8))
         >>> make_case(scan, np.ones((4, 4, 4), int), Preprocessing(), {"x": (1,)}).target.sum()
@@ -137,6 +141,8 @@ def make_case(
     """
     if not isinstance(classes, Targets):
         classes = Targets.of_classes(classes, exclusive=exclusive, ignore=ignore)
+    _check_labels(labels, volume)
+    _check_labelled_names(labelled, classes.names)
     classes = classes.labelling(labelled)
     image = preprocess(volume, contract)
     depth, height, width = image.shape[1:]
@@ -145,6 +151,24 @@ def make_case(
         inside = resample(volume.tilt.inside().astype(np.float32), (depth, height, width))
         target[:, inside < 0.5] = IGNORED
     return Case(image, target, classes.labelled, (), name or volume.name)
+
+
+def _check_labels(labels: NDArray[np.generic], volume: Volume) -> None:
+    if labels.shape != volume.shape:
+        raise UserError(
+            f"the labels have the shape {labels.shape}, {volume.name} has {volume.shape} along "
+            "(D, H, W); bring the labels to the scan's grid and its order of axes"
+        )
+    if labels.dtype.kind not in "biu" and not np.array_equal(labels, np.rint(labels)):
+        raise UserError(f"the labels of {volume.name} must be whole numbers")
+
+
+def _check_labelled_names(labelled: Collection[str] | None, classes: Sequence[str]) -> None:
+    if isinstance(labelled, str):
+        raise UserError(f"labelled must be a list of names, such as [{labelled!r}]")
+    strange = [name for name in labelled or () if name not in classes]
+    if strange:
+        raise UserError(f"labelled: {strange[0]!r} is no class; they are {', '.join(classes)}")
 
 
 def read_case(files: CaseFiles, contract: Preprocessing, targets: Targets | None) -> Case:

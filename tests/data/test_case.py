@@ -40,6 +40,29 @@ def test_classes_are_numbered_in_their_order_and_resampled_with_the_image():
     assert (case.name, case.labelled) == ("ct", (True,))
 
 
+def test_labels_must_lie_on_the_scans_grid():
+    volume = scan(shape=(8, 16, 12))
+    labels = labels_of(volume)
+    make_case(volume, labels.astype(np.float32), CONTRACT, CLASSES)
+    for wrong in (labels.T, labels[:4], labels[None]):
+        with pytest.raises(ValueError, match=r"labels have the shape .*, ct has \(8, 16, 12\)"):
+            make_case(volume, wrong, CONTRACT, CLASSES)
+    for wrong in (labels + 0.5, np.full(labels.shape, np.nan)):
+        with pytest.raises(ValueError, match="labels of ct must be whole numbers"):
+            make_case(volume, wrong, CONTRACT, CLASSES)
+
+
+def test_classes_that_a_case_labels_must_be_classes():
+    volume = scan()
+    labels = labels_of(volume)
+    case = make_case(volume, labels, CONTRACT, CLASSES, labelled=["spleen"])
+    assert case.labelled == (False, True)
+    with pytest.raises(ValueError, match="'splen' is no class; they are liver, spleen"):
+        make_case(volume, labels, CONTRACT, CLASSES, labelled=["splen"])
+    with pytest.raises(ValueError, match=r"a list of names, such as \['spleen'\]"):
+        make_case(volume, labels, CONTRACT, CLASSES, labelled="spleen")
+
+
 def test_regions_overlap_in_channels_of_their_own():
     volume = scan()
     regions = {"both": (1, 6), "one": (1,)}
