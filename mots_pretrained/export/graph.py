@@ -62,8 +62,7 @@ def export_graph(
     image = torch.zeros(shape)
     with torch.no_grad():
         image += torch.linspace(-1, 1, shape[-1])
-        outputs = graph(image)  # which refuses a size that does not divide
-    names = graph.names(outputs)
+        outputs = graph.named(image)  # which refuses a size that does not divide
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILES[format]
@@ -72,8 +71,8 @@ def export_graph(
         if format == "torch":
             torch.export.save(torch.export.export(graph, (image,), strict=False), path)
         else:
-            _write_onnx(graph, image, names, path)
-    shapes = {name: list(out.shape) for name, out in zip(names, outputs, strict=True)}
+            _write_onnx(graph, image, [*outputs], path)
+    shapes = {name: list(out.shape) for name, out in outputs.items()}
     write_json(folder / CONTRACT, _contract(network, part, shape, shapes, format))
     return path
 
@@ -86,22 +85,20 @@ class _Flat(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.named(image).values())
+
+    def named(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the outputs; of a backbone: encoder_1 .. 5, memory_1 .., bottleneck, decoder."""
         out = self.network(image)
         if isinstance(out, Tensor):
-            return (out,)
-        maps = dict(out._asdict())
-        return tuple(t for m in maps.values() for t in (m if isinstance(m, list) else [m]))
-
-    def names(self, outputs: tuple[Tensor, ...]) -> list[str]:
-        """Name the outputs; of a backbone: encoder_1 .. 5, memory_1 .., bottleneck, decoder."""
-        if len(outputs) == 1:
-            return ["logits"]
-        middle = len(outputs) - 7
-        encoder = [f"encoder_{level + 1}" for level in range(5)]
-        return [*encoder, *(f"memory_{level + 1}" for level in range(middle)), *_LAST]
-
-
-_LAST = ("bottleneck", "decoder")
+            return {"logits": out}
+        named: dict[str, Tensor] = {}
+        for field, found in out._asdict().items():
+            if isinstance(found, Tensor):
+                named[field] = found
+            elif field != "stages":  # the decoder's, of which the last one is "decoder"
+                named |= {f"{field}_{number}": x for number, x in enumerate(found, 1)}
+        return named
 
 
 def _backbone(network: Pretrained, part: str) -> nn.Module:
