@@ -20,6 +20,7 @@ from mots_pretrained.weights.checkpoint import (
     load_config,
     load_folder,
     network_folders,
+    refuse_other_network,
     save_folder,
 )
 from mots_pretrained.weights.fingerprint import (
@@ -139,6 +140,7 @@ def _write_ensemble(
     write: Callable[[Path, Path, Description], Path],
 ) -> Path:
     """Write each fold's network as a folder of its own, and a card of them all."""
+    refuse_other_network(output, [fold.name for fold in folds])
     for fold in folds:
         name = f"{said.name}, {fold.name}" if said.name else ""
         write(fold, output / fold.name, replace(said, name=name, scores={}))

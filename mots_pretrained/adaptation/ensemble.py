@@ -16,7 +16,13 @@ from mots_pretrained.files import write_text
 from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.shapes import Image, TaskLogits
-from mots_pretrained.weights.checkpoint import CARD, FOLD, fold_folders, load_folder
+from mots_pretrained.weights.checkpoint import (
+    CARD,
+    FOLD,
+    fold_folders,
+    load_folder,
+    refuse_other_network,
+)
 from mots_pretrained.weights.unfinished import (
     missing_folds,
     refuse_missing_folds,
@@ -94,11 +100,14 @@ class Ensemble(Pretrained):
         """Write each member into ``fold_0``, ``fold_1`` and so on of a folder, and a card beside.
 
         Raises:
-            UserError: If networks of its folder are missing, which the copy would not tell.
+            UserError: If networks of its folder are missing, which the copy would not tell, or
+                the folder holds another network or further folds.
         """
         check_whole(self)
-        for number, member in enumerate(self.members):
-            own = Path(folder) / FOLD.format(number)
+        names = [FOLD.format(number) for number in range(len(self.members))]
+        refuse_other_network(folder, names)
+        for name, member in zip(names, self.members, strict=True):
+            own = Path(folder) / name
             member.save_pretrained(own, half=half, card=card)  # type: ignore[operator]
         if card is not None:
             write_text(Path(folder) / CARD, card)

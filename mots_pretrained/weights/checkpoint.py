@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -54,8 +54,9 @@ def save_folder(
 
     Raises:
         ValueError: If a weight is no floating-point number, is not finite or does not fit
-            ``dtype``, or the folder is a file.
+            ``dtype``, or the folder is a file or holds folds.
     """
+    refuse_other_network(folder)
     texts = {
         **(extra or {}),
         CARD: model_card(config, Description(name=Path(folder).name)) if card is None else card,
@@ -134,6 +135,26 @@ def fold_folders(folder: str | Path) -> list[Path]:
     return sorted(with_network, key=lambda path: int(path.name[len("fold_") :]))
 
 
+def refuse_other_network(folder: str | Path, folds: Collection[str] = ()) -> None:
+    """Refuse to save into a folder with a network that would be loaded instead, or with it.
+
+    Args:
+        folder: Folder to write.
+        folds: Names of the folds to write; none of a single network.
+
+    Raises:
+        UserError: If it holds other folds, or, where folds are to be written, a single network.
+    """
+    others = [path.name for path in fold_folders(folder) if path.name not in folds]
+    if folds and (Path(folder) / CONFIG).is_file():
+        others = [CONFIG]
+    if others:
+        raise UserError(
+            f"{folder} holds another network ({', '.join(others[:3])}); save into another folder, "
+            "or remove that first"
+        )
+
+
 def network_folders(folder: str | Path) -> list[Path]:
     """Return the folders of an ensemble's networks, or the folder itself where it is none's."""
     return fold_folders(folder) or [Path(folder)]
@@ -178,6 +199,11 @@ def _required(folder: Path, name: str) -> Path:
         return path
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}; give one with {CONFIG} and {WEIGHTS}")
+    if fold_folders(folder):
+        raise MissingFileError(
+            f"{folder} holds folds, not one network; load them with mots_pretrained.load, or name "
+            f"one fold's folder, such as {fold_folders(folder)[0]}"
+        )
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".bin"))
     hint = f"; it has {pickles[0]}, which `mots convert` may read" if pickles else ""
     raise MissingFileError(f"{folder} has no {name}, so no network is stored there{hint}")

@@ -10,7 +10,8 @@ from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
 from mots_pretrained.adaptation.segmenter import Segmenter
-from mots_pretrained.networks import load
+from mots_pretrained.model.backbone import MOTSBackbone
+from mots_pretrained.networks import create_model, load
 
 X = torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -59,6 +60,34 @@ def test_folds_are_written_and_found_in_their_own_order(tmp_path: Path) -> None:
     assert not back.training
     for one, other in zip(back.members, members, strict=True):
         assert torch.equal(one.head.weight, other.head.weight)
+
+
+def test_folds_are_no_single_network(tmp_path: Path) -> None:
+    Ensemble([segmenter(0), segmenter(1)]).save_pretrained(tmp_path / "folds")
+    match = r"folds holds folds, not one network; load them with .*, such as .*fold_0"
+    for wrong in (
+        lambda: Segmenter.from_pretrained(tmp_path / "folds"),
+        lambda: MOTSBackbone.from_pretrained(tmp_path / "folds"),
+        lambda: create_model(tmp_path / "folds", pretrained=True, num_classes=3),
+    ):
+        with pytest.raises(FileNotFoundError, match=match):
+            wrong()
+    assert isinstance(create_model(tmp_path / "folds", pretrained=True), Ensemble)
+
+
+def test_a_folder_with_another_network_is_not_saved_into(tmp_path: Path) -> None:
+    two, three = (Ensemble([segmenter(seed) for seed in range(n)]) for n in (2, 3))
+    three.save_pretrained(tmp_path / "folds")
+    three.save_pretrained(tmp_path / "folds")  # in its own place
+    with pytest.raises(ValueError, match=r"folds holds another network \(fold_2\); save into"):
+        two.save_pretrained(tmp_path / "folds")
+    with pytest.raises(ValueError, match=r"folds holds another network \(fold_0, fold_1, fold_2"):
+        segmenter(5).save_pretrained(tmp_path / "folds")
+    assert len(load(tmp_path / "folds").members) == 3
+    segmenter(5).save_pretrained(tmp_path / "one")
+    with pytest.raises(ValueError, match=r"one holds another network \(config.json\)"):
+        two.save_pretrained(tmp_path / "one")
+    assert [path.name for path in tmp_path.glob("one/fold_*")] == []
 
 
 def test_a_folder_with_a_network_of_its_own_is_no_ensemble(tmp_path: Path) -> None:
