@@ -33,9 +33,7 @@ def main(steps: int = 30) -> list[float]:
 
     frozen = freeze(model, ["encoder", "transformer"])
     print(f"frozen {len(frozen)} of {len(list(model.parameters()))} tensors")
-    parts_that_stay = ("encoder", "transformer")
-    recipe = Recipe(steps=steps, batch=1, patch=(32, 64, 64), freeze=parts_that_stay)
-    history = finetune(model, cases, recipe)
+    history = finetune(model, cases, Recipe(steps=steps, batch=1, patch=(32, 64, 64)))
     losses = [row.losses["total"] for row in history.rows]
     print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f} in {steps} steps")
 

@@ -47,6 +47,16 @@ def check_name(what: str, name: str) -> None:
         )
 
 
+def check_listed(what: str, names: object) -> None:
+    """Refuse a single name where a list of them belongs, which would be taken for its letters.
+
+    Raises:
+        UserError: If it is one; ``what`` begins the message.
+    """
+    if isinstance(names, str):
+        raise UserError(f"{what} must be a list of names, such as [{names!r}], not {names!r}")
+
+
 def label_classes(labels: Mapping[str, Any], where: str) -> dict[str, tuple[int, ...]]:
     """Read which label values make up each class, as the ``labels`` of a dataset.json say it.
 

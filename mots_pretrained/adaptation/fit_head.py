@@ -21,9 +21,11 @@ from torch.nn import functional as F
 from mots_pretrained.adaptation.heads import Head, LevelsHead, LinearHead, level_maps
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case, check_labelled
+from mots_pretrained.data.stored_case import StoredCase
 from mots_pretrained.errors import UserError
 from mots_pretrained.inference.sliding_window import margins, window_starts
 from mots_pretrained.losses.marginal import marginal_cross_entropy
+from mots_pretrained.model.pretrained import refuse_adapters
 from mots_pretrained.tasks import IGNORED
 
 OnFit = Callable[[str, int, int], None]
@@ -100,7 +102,8 @@ def fit_head(
         What was done.
 
     Raises:
-        UserError: If the cases label nothing but background, or none labels some class.
+        UserError: If the cases label nothing but background, none labels some class, or one does
+            not fit the segmenter; if there is none, no step, or LoRA adapters are on.
 
     Example:
         >>> model = Segmenter.from_pretrained(
@@ -108,6 +111,10 @@ def fit_head(
         ... )
         >>> fit_head(model, cases)  # doctest: +SKIP
     """
+    refuse_adapters(segmenter, "fit its head before add_lora, or call merge_lora(network) first")
+    if steps < 1:
+        raise UserError(f"steps must be 1 or more, not {steps}")
+    check_cases(segmenter, cases)
     check_labelled(cases, segmenter.config.classes)
     device = next(segmenter.parameters()).device
     was_training = segmenter.training
@@ -125,6 +132,35 @@ def fit_head(
         segmenter.to(device)
     segmenter.head_is_new = False
     return fitted
+
+
+def check_cases(segmenter: Segmenter, cases: Sequence[Case]) -> None:
+    """Refuse cases that a segmenter cannot learn from.
+
+    Raises:
+        UserError: If there are none, or one has other channels, targets or classes.
+    """
+    if not cases:
+        raise UserError("at least one labelled case is needed")
+    config = segmenter.config
+    channels, targets = config.encoder.in_channels, 1 if config.exclusive else len(config.classes)
+    for case in cases:
+        if len(case.image) != channels:
+            raise UserError(f"{case.name} has {len(case.image)} channels, the network {channels}")
+        if len(case.target) != targets:
+            raise UserError(f"{case.name} has {len(case.target)} targets, the network {targets}")
+        highest = _highest(case)
+        if highest > (len(config.classes) if config.exclusive else 1):
+            raise UserError(
+                f"{case.name} has class {highest}; the network has {len(config.classes)} classes"
+            )
+
+
+def _highest(case: Case) -> int:
+    """Return the highest class value of a case, without reading it where that is known."""
+    if isinstance(case, StoredCase):
+        return max((present.value for present in case.classes), default=0)
+    return int(case.target.max(where=case.target != IGNORED, initial=0))
 
 
 @dataclass(frozen=True)

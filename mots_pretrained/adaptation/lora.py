@@ -12,7 +12,8 @@ from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.blocks import StandardisedConv3d
 from mots_pretrained.model.pretrained import Pretrained
-from mots_pretrained.model.stages import parts_of, stage_of
+from mots_pretrained.model.stages import is_adapter, parts_of, stage_of
+from mots_pretrained.parse import check_listed
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -46,8 +47,8 @@ def add_lora(
         The network with adapters, which computes what ``network`` itself computes from now on.
 
     Raises:
-        ValueError: If peft is not installed, there is no such part or nothing in it to adapt, or
-            it has adapters already.
+        ValueError: If peft is not installed, there is no such part or nothing in it to adapt, the
+            network is compiled or wrapped, or it has adapters already.
 
     Example:
         >>> adapted = add_lora(segmenter, ["transformer", "encoder.stage4"])  # doctest: +SKIP
@@ -59,9 +60,12 @@ def add_lora(
         raise UserError(
             "adapters need peft; install it with: pip install 'mots_pretrained[peft]'"
         ) from None
+    check_listed("parts", parts)
     if rank < 1:
         raise UserError(f"rank must be 1 or more, not {rank}")
-    if any(".lora_" in name for name in network.state_dict()):
+    if not isinstance(network, Pretrained):
+        raise UserError("put adapters on the network itself, and compile or wrap it after that")
+    if any(map(is_adapter, network.state_dict())):
         raise UserError("the network has adapters already; merge_lora makes it ordinary again")
     wanted = {stage for part in parts for stage in _stages(network, part)}
     layers = [name for name in _adaptable(network) if stage_of(f"{name}.") in wanted]

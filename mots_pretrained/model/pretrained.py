@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
-from mots_pretrained.model.stages import group_matcher
+from mots_pretrained.model.stages import group_matcher, is_adapter
 from mots_pretrained.weights.checkpoint import load_folder, plain_name, plain_names, save_folder
 from mots_pretrained.weights.download import resolve
 from mots_pretrained.weights.unfinished import warn_if_unfinished
@@ -115,6 +115,9 @@ class Pretrained(nn.Module):
             folder: Made if need be.
             half: Store float16, half the size; loading gives float32 again.
             card: Text of the model card; one made from the configuration by default.
+
+        Raises:
+            ValueError: If adapters are on, a weight is not finite, or the folder holds folds.
         """
         dtype = torch.float16 if half else None
         return save_folder(folder, self.config, self._saved_state(), dtype=dtype, card=card)
@@ -157,13 +160,12 @@ class Pretrained(nn.Module):
 
     def _saved_state(self) -> dict[str, Tensor]:
         """Return the weights to save; those of adapters would fit no network."""
-        state = self.state_dict()
-        if any(".lora_" in name for name in state):
-            raise UserError(
-                "the network has LoRA adapters on; merge_lora(network) puts them into its weights, "
-                "and save_pretrained of what add_lora returned saves them alone"
-            )
-        return state
+        refuse_adapters(
+            self,
+            "merge_lora(network) puts them into its weights, and save_pretrained of what add_lora "
+            "returned saves them alone",
+        )
+        return self.state_dict()
 
     @classmethod
     def _adapt(
@@ -171,6 +173,28 @@ class Pretrained(nn.Module):
     ) -> tuple[ModelConfig, dict[str, Tensor]]:
         """Turn what a file holds into what this class needs; here, nothing to do."""
         return config, state
+
+
+def unwrapped(network: nn.Module) -> Pretrained:
+    """Return the network inside what torch.compile, DataParallel or peft has put around it.
+
+    Raises:
+        UserError: If it is none of this package.
+    """
+    for module in network.modules():
+        if isinstance(module, Pretrained):
+            return module
+    raise UserError(f"a {type(network).__name__} is no network of this package")
+
+
+def refuse_adapters(network: nn.Module, advice: str) -> None:
+    """Refuse a network with LoRA adapters on; ``advice`` ends the message.
+
+    Raises:
+        UserError: If it has some.
+    """
+    if any(is_adapter(name) for name, _ in network.named_parameters()):
+        raise UserError(f"the network has LoRA adapters on; {advice}")
 
 
 def load_config_and_state(

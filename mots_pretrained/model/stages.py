@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from mots_pretrained.weights.checkpoint import plain_name
+
 STAGES: tuple[str, ...] = (
     "encoder.stem",
     *(f"encoder.stage{i}" for i in range(1, 5)),
@@ -35,17 +37,22 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 )
 
 
+_AROUND = re.compile(r"(?:(?:backbone|net|network|branch|(?:networks|branches)\.\d+)\.)*")
+"""What networks call the networks, backbones and decoders that they are made of."""
+
+
 def stage_of(name: str) -> str:
     """Return the stage that a parameter belongs to.
 
     Args:
-        name: As ``named_parameters`` of a backbone, a method or a segmenter gives it.
+        name: As ``named_parameters`` of a backbone, a method or a segmenter gives it, also of one
+            that is compiled or has organs added.
 
     Example:
         >>> stage_of("backbone.encoder.stages.2.0.conv1.weight"), stage_of("head.weight")
         ('encoder.stage3', 'head')
     """
-    name = name.removeprefix("backbone.")
+    name = _AROUND.sub("", plain_name(name), count=1)
     for pattern, stage in _RULES:
         if match := pattern.match(name):
             return stage(match)
@@ -73,10 +80,16 @@ def parts_of(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {part: tuple(members) for part, members in parts.items()}
 
 
+def is_adapter(name: str) -> bool:
+    """Return whether a parameter is of a LoRA adapter."""
+    return ".lora_" in name
+
+
 def group_matcher(name: str) -> int:
     """Return a parameter's place from input to output, as timm's layer-wise tools ask for it."""
     return _position(stage_of(name))
 
 
 def _position(stage: str) -> int:
+    stage = "head" if stage == "added" else stage  # heads of added organs
     return STAGES.index(stage) if stage in STAGES else len(STAGES)

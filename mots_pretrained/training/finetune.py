@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
+from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, check_cases, fit_head
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.batch import Batch
 from mots_pretrained.data.case import Case, check_labelled
 from mots_pretrained.data.sides import mirrored_classes
-from mots_pretrained.data.stored_case import StoredCase
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
 from mots_pretrained.losses import DiceCE, dice_ce
-from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.folder import has_checkpoint
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
@@ -69,6 +67,9 @@ def finetune(
 ) -> History:
     """Fine-tune a network in place; it ends in evaluation mode with its best weights.
 
+    What is frozen beforehand stays so, during and after: parts by ``freeze``, and all that LoRA
+    adapters stand on. What the recipe freezes may learn again afterwards.
+
     A new head on a pretrained backbone is fitted first, on frozen features: at random it would
     distort them. With ``train="head"`` that is all. The best weights are those of the best mean
     Dice on the validation cases; without any, or where none of them has one of the classes, the
@@ -86,7 +87,8 @@ def finetune(
         run: Where and for how long.
 
     Raises:
-        UserError: If there is no case, one does not fit the network, or none labels some class.
+        UserError: If there is no case, one does not fit the network, none labels some class, or
+            everything is frozen.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
@@ -129,7 +131,7 @@ def prepare(
     check_recipe(recipe)
     if not validation:
         recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
-    _check(segmenter, [*cases, *validation])
+    check_cases(segmenter, [*cases, *validation])
     check_labelled(cases, segmenter.config.classes)
     is_complete = all(all(case.labelled) for case in cases)
     segmenter.config = dataclasses.replace(segmenter.config, thresholds={})  # of other weights
@@ -144,7 +146,6 @@ def prepare(
         left = run.max_minutes - (time.monotonic() - begun) / 60
         run = dataclasses.replace(run, max_minutes=max(0.0, left))
     plan = unfreezing(segmenter, recipe)
-    segmenter.requires_grad_(True)  # the optimiser knows all, and passes over what has no gradient
 
     def loss(network: Segmenter, batch: Batch) -> DiceCE:
         plan.apply(network, trainer.step)
@@ -173,7 +174,6 @@ def prepare(
         folder=folder,
         identity=identity or {},
     )
-    plan.apply(segmenter, 0)
     return trainer, Watch(trainer, validation, fitted)
 
 
@@ -214,32 +214,43 @@ def _fit_first(
 def train(trainer: Trainer, watch: Watch, cases: Sequence[Case]) -> History:
     """Train what ``prepare`` has set up, or what is left of it, to its best weights."""
     segmenter, recipe = cast(Segmenter, trainer.model), trainer.recipe
-    if trainer.resume():
-        watch.resume()
-    elif watch.kept["fitted"] is not None:
-        watch.validate()
-    stream = patch_stream(segmenter, cases, recipe, workers=trainer.run.workers)
-    if watch.kept["patient"]:
-        trainer.run_on(
-            lambda start, by: stream.batches(recipe.batch, start=start, stride=by), on_log=watch
-        )
-    return watch.finish()
+    frozen = {p for p in segmenter.parameters() if not p.requires_grad}
+    try:
+        if trainer.resume():
+            watch.resume()
+        elif watch.kept["fitted"] is not None:
+            watch.validate()
+        stream = patch_stream(segmenter, cases, recipe, workers=trainer.run.workers)
+        if watch.kept["patient"]:
+            trainer.run_on(
+                lambda start, by: stream.batches(recipe.batch, start=start, stride=by),
+                on_log=watch,
+            )
+        return watch.finish()
+    finally:  # what the recipe froze may learn again
+        for parameter in segmenter.parameters():
+            parameter.requires_grad_(parameter not in frozen)
 
 
 def unfreezing(segmenter: Segmenter, recipe: Recipe) -> Unfreezing:
     """Return which parts are frozen, and the steps from which on some of them learn.
 
+    What is frozen already never learns.
+
     Raises:
-        UserError: If the network has no such part.
+        UserError: If the network has no such part, or nothing that ever learns.
     """
-    plan = Unfreezing(always=recipe.freeze)
+    kept = frozenset(n for n, value in segmenter.named_parameters() if not value.requires_grad)
+    plan = Unfreezing(always=recipe.freeze, kept=kept)
     if recipe.unfreeze:
         there = parts(segmenter)
         later = [part for part in ("decoder", "transformer", "encoder")
                  if part in there and part not in recipe.freeze]  # fmt: skip
         staged = Unfreezing.backwards(recipe.unfreeze, later)
-        plan = dataclasses.replace(staged, always=recipe.freeze)
-    plan.apply(segmenter, 0)
+        plan = dataclasses.replace(staged, always=recipe.freeze, kept=kept)
+    never = plan.never(segmenter)
+    if recipe.train == "all" and len(never) == len([*segmenter.parameters()]):
+        raise UserError("all parts are frozen, so nothing learns; leave one of them open")
     return plan
 
 
@@ -264,27 +275,3 @@ def patch_stream(
         sides=sides,
     )
     return PatchStream(Cycle(cases, recipe.seed), sampling, recipe.seed, workers)
-
-
-def _check(segmenter: Segmenter, cases: Sequence[Case]) -> None:
-    if not cases:
-        raise UserError("fine-tuning needs at least one labelled case")
-    config = segmenter.config
-    channels, targets = config.encoder.in_channels, 1 if config.exclusive else len(config.classes)
-    for case in cases:
-        if len(case.image) != channels:
-            raise UserError(f"{case.name} has {len(case.image)} channels, the network {channels}")
-        if len(case.target) != targets:
-            raise UserError(f"{case.name} has {len(case.target)} targets, the network {targets}")
-        highest = _highest(case)
-        if highest > (len(config.classes) if config.exclusive else 1):
-            raise UserError(
-                f"{case.name} has class {highest}; the network has {len(config.classes)} classes"
-            )
-
-
-def _highest(case: Case) -> int:
-    """Return the highest class value of a case, without reading it where that is known."""
-    if isinstance(case, StoredCase):
-        return max((present.value for present in case.classes), default=0)
-    return int(case.target.max(where=case.target != IGNORED, initial=0))

@@ -99,7 +99,7 @@ class Watch:
         if not trainer.tensors:
             history.best_step = step
         trainer.model.load_state_dict(trainer.tensors or trainer.result.state_dict())
-        trainer.model.requires_grad_(True).eval()
+        trainer.model.eval()
         cast(Segmenter, trainer.model).head_is_new = False
         history.rows, history.fitted = trainer.rows, self.kept["fitted"]
         return history

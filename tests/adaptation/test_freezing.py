@@ -9,7 +9,9 @@ import torch
 from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.freezing import Unfreezing, freeze, layer_decay_groups, parts
+from mots_pretrained.config import AddedConfig
 from mots_pretrained.networks import build
+from mots_pretrained.tasks import Task
 
 NETWORKS = {
     "segmenter": small("segmenter"),
@@ -142,6 +144,53 @@ def test_rates_fall_by_the_decay_from_stage_to_stage() -> None:
             assert scale[id(named[key])] == pytest.approx(0.5**distance)
     for group in groups:
         assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+
+
+def test_rates_and_parts_are_those_of_the_network_inside_wrappers() -> None:
+    network = build(NETWORKS["segmenter"])
+    plain = rates_of(network)
+    assert min(plain.values()) < 0.1 * max(plain.values())
+    for around in (torch.compile(network, backend="eager"), torch.nn.DataParallel(network)):
+        assert rates_of(around) == plain
+        assert parts(around) == parts(network)
+        freeze(around, ["encoder"])
+        assert {n for n, p in network.named_parameters() if not p.requires_grad} == {
+            *parts(network)["encoder"]
+        }
+        network.requires_grad_()
+    network.backbone.encoder = torch.compile(network.backbone.encoder, backend="eager")
+    assert rates_of(network) == plain
+    with pytest.raises(ValueError, match="a Linear is no network of this package"):
+        layer_decay_groups(torch.nn.Linear(1, 1), 1e-3)
+
+
+def rates_of(network: torch.nn.Module) -> dict[int, float]:
+    return {
+        id(p): g["lr"] for g in layer_decay_groups(network, 1e-3, decay=0.5) for p in g["params"]
+    }
+
+
+def test_rates_fall_in_each_network_of_several_and_beside_added_organs() -> None:
+    tasks = build(NETWORKS["transdodnet"])
+    config = dataclasses.replace(
+        tasks.config,
+        tasks=(*tasks.config.tasks, Task("aorta", "aorta", None, (1,))),
+        added=(AddedConfig(("aorta",)),),
+    )
+    extended = build(config)
+    rate = rates_of(extended)
+    own = {n: rate[id(p)] for n, p in extended.net.named_parameters()}
+    alone = rates_of(tasks)
+    assert own == {n: pytest.approx(alone[id(p)]) for n, p in tasks.named_parameters()}
+    assert {rate[id(p)] for p in extended.added.parameters()} == {1e-3}
+    for name in ("multi_nets", "cond_input", "cond_dec", "multi_head"):
+        network = build(small(name))
+        rate = rates_of(network)
+        found = parts(network)
+        named = dict(network.named_parameters())
+        assert {rate[id(named[n])] for n in found["head"]} == {1e-3}
+        assert {rate[id(named[n])] for n in found["decoder.stage4"]} == {0.5e-3}
+        assert max(rate[id(named[n])] for n in found["encoder.stem"]) < 1e-5
 
 
 def test_frozen_parameters_get_no_group_and_a_decay_must_be_one() -> None:

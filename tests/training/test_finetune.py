@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mots_pretrained.adaptation.fit_head import fit_head
-from mots_pretrained.adaptation.freezing import parts
+from mots_pretrained.adaptation.freezing import freeze, parts
+from mots_pretrained.adaptation.lora import add_lora
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.losses import dice_ce
@@ -64,6 +65,36 @@ def test_frozen_parts_stay_as_they_are(segmenter, freeze):
     assert moved == {"encoder", "transformer", "decoder"} - {*freeze}
     assert not torch.equal(segmenter.head.weight, before["head.weight"])
     assert all(parameter.requires_grad for parameter in segmenter.parameters())
+
+
+@pytest.mark.parametrize("recipe", [Recipe(steps=2), Recipe(steps=2, unfreeze=1)])
+def test_what_is_frozen_beforehand_stays_so_and_what_a_recipe_freezes_opens_again(
+    segmenter, recipe
+):
+    names = freeze(segmenter, ["encoder"])
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    finetune(segmenter, [case_of(0)], dataclasses.replace(recipe, freeze=("transformer",)))
+    moved = {name for name, value in segmenter.state_dict().items()
+             if not torch.equal(value, before[name])}  # fmt: skip
+    assert {n.removeprefix("backbone.").split(".")[0] for n in moved} == {"decoder", "head"}
+    assert {n for n, p in segmenter.named_parameters() if not p.requires_grad} == {*names}
+    freeze(segmenter, ["encoder", "transformer", "decoder"])
+    with pytest.raises(ValueError, match="all parts are frozen"):
+        finetune(segmenter, [case_of(0)], Recipe(steps=1, freeze=("head",)))
+
+
+def test_adapters_learn_and_what_they_stand_on_stays(segmenter):
+    add_lora(segmenter, ["transformer", "encoder"], rank=2)
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    finetune(segmenter, [case_of(0)], Recipe(steps=2, freeze=("encoder",)))
+    moved = {name for name, value in segmenter.state_dict().items()
+             if not torch.equal(value, before[name])}  # fmt: skip
+    assert any(".lora_B" in name for name in moved)
+    assert all(
+        name.startswith("head.modules_to_save.")
+        or (".lora_" in name and name.startswith("backbone.transformer."))
+        for name in moved
+    )
 
 
 @pytest.fixture
