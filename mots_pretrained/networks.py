@@ -13,7 +13,7 @@ from mots_pretrained.adaptation.extended import ExtendedNetwork, add_file
 from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.make_input import MakeInput
 from mots_pretrained.methods import METHODS
 from mots_pretrained.model.backbone import MOTSBackbone
@@ -49,9 +49,6 @@ UNPUBLISHED: dict[str, ModelConfig] = {
 def build(config: ModelConfig) -> Pretrained:
     """Build the network that a configuration describes, with random weights.
 
-    Raises:
-        KeyError: If its architecture has no class.
-
     Example:
         >>> net = build(ModelConfig())
         >>> sum(p.numel() for p in net.parameters())
@@ -63,7 +60,7 @@ def build(config: ModelConfig) -> Pretrained:
 def load(
     name: str | Path,
     *,
-    add: Sequence[str | Path] = (),
+    add: str | Path | Sequence[str | Path] = (),
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     token: str | None = None,
@@ -75,7 +72,7 @@ def load(
         name: Catalogue name such as ``"transdodnet.phantom"``, a folder, or ``"org/repo"``; one
             of folds, as ``mots finetune --folds`` leaves it, gives their ensemble.
         add: Files, or Hub repositories, of organs that were learned on these weights, as
-            ``mots finetune --add-to`` leaves them.
+            ``mots finetune --add-to`` leaves them; one or several.
         revision: Git revision of a hub repository.
         cache_dir: Where downloads are kept.
         token: Token for gated repositories.
@@ -101,7 +98,7 @@ def load(
         return Ensemble.from_folder(folder)
     warn_if_unfinished(folder)
     network = from_state(*load_folder(folder))
-    for path in add:
+    for path in [add] if isinstance(add, str | Path) else add:
         network = add_file(
             network, path, cache_dir=cache_dir, token=token, local_files_only=local_files_only
         )
@@ -195,7 +192,6 @@ def from_state(config: ModelConfig, state: dict[str, Tensor]) -> Pretrained:
     """Build the network that a configuration describes around given weights, strictly.
 
     Raises:
-        KeyError: If its architecture has no class.
         ValueError: If a weight is missing, unexpected or of another shape.
     """
     return _class_of(config).from_state(config, state)
@@ -206,10 +202,4 @@ def _class_of(config: ModelConfig) -> type[Pretrained]:
         return ExtendedNetwork
     if config.architecture == "backbone":
         return BACKBONES[config.backbone]
-    try:
-        return ARCHITECTURES[config.architecture]
-    except KeyError:
-        known = ", ".join(ARCHITECTURES)
-        raise UnknownNameError(
-            f"unknown architecture {config.architecture!r}; known are {known}"
-        ) from None
+    return ARCHITECTURES[config.architecture]

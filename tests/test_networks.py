@@ -110,7 +110,7 @@ def test_a_backbone_alone_is_of_its_own_class(name: str, kind: type, tmp_path: P
 
 
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(KeyError, match="unknown architecture 'unet'"):
+    with pytest.raises(ValueError, match=r"architecture must be one of .*, not 'unet'"):
         build(dataclasses.replace(small(), architecture="unet"))
 
 

@@ -14,7 +14,13 @@ from mots_pretrained.adaptation.heads import build_head
 from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
 from mots_pretrained.config import HeadKind, ModelConfig, Preprocessing
 from mots_pretrained.errors import UserError
-from mots_pretrained.model.pretrained import Pretrained, load_config_and_state, sized_for
+from mots_pretrained.model.pretrained import (
+    Pretrained,
+    load_config_and_state,
+    refuse_adapters,
+    sized_for,
+)
+from mots_pretrained.parse import check_listed
 from mots_pretrained.shapes import Image, TaskLogits
 
 _STEM = "backbone.encoder.stem.0.weight"
@@ -73,7 +79,7 @@ class Segmenter(Pretrained):
             classes: Names of the classes without the background; numbered by default.
 
         Raises:
-            ValueError: If neither is given, or they contradict.
+            ValueError: If neither is given, they contradict, or adapters are on.
 
         Example:
             >>> model = Segmenter.from_pretrained("transdodnet.phantom", 3)
@@ -81,6 +87,7 @@ class Segmenter(Pretrained):
             >>> model.num_classes
             14
         """
+        refuse_adapters(self, "call merge_lora(network) first")
         names = _class_names(num_classes, classes, self.config.exclusive)
         self.config = dataclasses.replace(
             self.config, classes=names, class_values=(), thresholds={}, seen_volumes=()
@@ -119,8 +126,9 @@ class Segmenter(Pretrained):
             name: Catalogue name, folder or hub repository, of any network with our backbone.
             out_channels: Channels of the new head, the background included if ``exclusive``;
                 None loads a saved segmenter with its own head.
-            in_channels: Input channels, where they differ from the weights' own; unless
-                ``preprocessing`` says otherwise they are then z-scored, as MRI needs.
+            in_channels: Input channels; by default those of ``preprocessing``, or the weights'
+                own. Where they differ from these, and no ``preprocessing`` is given, they are
+                z-scored, as MRI needs.
             channel_init: How the first convolution is widened, see
                 :func:`~mots_pretrained.adaptation.input_channels.widen_input`; ``"first"`` is the
                 paper's way.
@@ -153,10 +161,18 @@ class Segmenter(Pretrained):
                     f"{name} holds a {config.architecture}, which has no segmenter's head; "
                     "say out_channels=N to put a new one on"
                 )
-            if in_channels is not None or preprocessing is not None:
+            given = {
+                "in_channels": in_channels is not None,
+                "preprocessing": preprocessing is not None,
+                "channel_init": channel_init != "mixed",
+                "exclusive": not exclusive,
+                "head": head != "linear",
+            }
+            if any(given.values()):
+                told = ", ".join(what for what, is_given in given.items() if is_given)
                 raise UserError(
-                    f"{name} is loaded whole, with its own input; in_channels and preprocessing "
-                    "need a new head: give out_channels=N or classes=[...]"
+                    f"{name} is loaded whole, with its own input and head; {told} needs a new "
+                    "head: give out_channels=N or classes=[...]"
                 )
             whole = cls.from_state(config, state)
             whole.surgery = Surgery(kept=tuple(sorted(state)), new=(), dropped=())
@@ -201,8 +217,13 @@ class Segmenter(Pretrained):
         """
         names = _class_names(out_channels, classes, exclusive)
         contract = preprocessing or config.preprocessing
-        channels = in_channels or config.encoder.in_channels
-        if len(contract.channels) != channels:
+        channels = len(contract.channels) if in_channels is None else in_channels
+        if channels != len(contract.channels) and preprocessing is not None:
+            raise UserError(
+                f"in_channels is {channels}, but preprocessing names "
+                f"{len(contract.channels)} channels ({', '.join(contract.channels)})"
+            )
+        if channels != len(contract.channels):
             # Several channels are no CT's; MRI has no unit, so its channels are z-scored.
             numbered = tuple(f"channel_{i}" for i in range(channels))
             contract = dataclasses.replace(contract, channels=numbered, intensity="zscore")
@@ -268,13 +289,15 @@ def drop_transformer(segmenter: Segmenter) -> Segmenter:
     (Eq. 6), so the network is to be fine-tuned. Its ``surgery`` lists what was dropped.
 
     Raises:
-        ValueError: If the decoder was trained without the CNN's features (mode C of Fig. 6).
+        ValueError: If the decoder was trained without the CNN's features (mode C of Fig. 6), or
+            adapters are on.
 
     Example:
         >>> plain = drop_transformer(Segmenter.from_pretrained("transdodnet.phantom", 14))
         >>> plain.surgery.dropped[0]
         'backbone.decoder.fuse_memory.0.weight'
     """
+    refuse_adapters(segmenter, "call merge_lora(network) first")
     plain = Segmenter(_without_transformer(segmenter.config))
     state, own = segmenter.state_dict(), plain.state_dict()
     plain.load_state_dict({name: state[name] for name in own})
@@ -309,8 +332,7 @@ def _class_names(
                 f"{' (the background included)' if exclusive else ''}, not {out_channels}"
             )
         return tuple(f"class_{i + 1}" for i in range(out_channels - background))
-    if isinstance(classes, str):
-        raise UserError(f"classes must be a list of names, such as [{classes!r}], not {classes!r}")
+    check_listed("classes", classes)
     if out_channels is not None and out_channels != len(classes) + background:
         raise UserError(
             f"out_channels is {out_channels}, but {len(classes)} classes"

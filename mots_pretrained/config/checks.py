@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.parse import check_name
@@ -32,6 +33,28 @@ _LARGEST = {  # far above any sensible network, far below what exhausts memory o
 _LARGEST_VOLUME = 256**3  # voxels of a patch or window
 _LEAST_THRESHOLD = 0.001
 _LARGEST_SLAB = 1 << 14  # outputs times window depth: 16 GiB of probabilities at 512 x 512
+
+
+class Choices:
+    """A configuration whose Literal fields hold what they name and nothing else.
+
+    Raises:
+        UserError: On construction, naming the field.
+    """
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, allowed in _choices(kind).items():
+            value = getattr(self, name)
+            if value not in allowed:
+                known = ", ".join(map(str, allowed))
+                raise UserError(f"{name} must be one of {known}, not {value!r:.80}")
+
+
+@cache
+def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(cls).items()
+    return {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
 
 
 def check(config: ModelConfig) -> None:

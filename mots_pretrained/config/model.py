@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from mots_pretrained.config.checks import check
+from mots_pretrained.config.checks import Choices, check
 from mots_pretrained.errors import UserError
 from mots_pretrained.parse import from_dict, parse_json
 from mots_pretrained.tasks import MOTS_TASKS, Task
@@ -23,7 +23,7 @@ HeadKind = Literal["linear", "levels"]
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(Choices):
     """Residual CNN encoder (Eq. 4).
 
     Source of the numbers: Sec. 3.2 and the published network (it alone fixes stem and widths).
@@ -37,7 +37,7 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(Choices):
     """Transformer encoder and organ decoder (Sec. 3.3, Eqs. 7 to 13)."""
 
     width: int = 192  # d, Table 6
@@ -81,7 +81,7 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
-class NewHeadConfig:
+class NewHeadConfig(Choices):
     """A segmenter's head (Fig. 5): on the decoder's finest map, or on the maps of all levels."""
 
     kind: HeadKind = "linear"  # Fig. 5's, or one hidden layer on all levels
@@ -97,7 +97,7 @@ class AddedConfig:
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class Preprocessing(Choices):
     """The contract that a network's input must keep; enforced wherever weights meet a scan.
 
     Axes are (depth, height, width) = feet to head, front to back, patient's right to left.
@@ -156,7 +156,7 @@ Backbone = Literal["mots", "conference"]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Choices):
     """All that is needed to build a network and to feed it; stored as config.json beside weights.
 
     Attributes:
@@ -206,6 +206,7 @@ class ModelConfig:
     thresholds: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self)
 
     @property

@@ -19,6 +19,7 @@ from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import SAME_GRID, Volume
+from mots_pretrained.parse import check_listed
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
 
@@ -164,8 +165,7 @@ def _check_labels(labels: NDArray[np.generic], volume: Volume) -> None:
 
 
 def _check_labelled_names(labelled: Collection[str] | None, classes: Sequence[str]) -> None:
-    if isinstance(labelled, str):
-        raise UserError(f"labelled must be a list of names, such as [{labelled!r}]")
+    check_listed("labelled", labelled)
     strange = [name for name in labelled or () if name not in classes]
     if strange:
         raise UserError(f"labelled: {strange[0]!r} is no class; they are {', '.join(classes)}")

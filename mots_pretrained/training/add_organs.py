@@ -20,6 +20,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_bytes
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.networks import load
+from mots_pretrained.parse import check_listed
 from mots_pretrained.training.downstream import check_same_input, describe
 from mots_pretrained.training.finetune_folder import finetune_folder
 from mots_pretrained.training.recipe import Recipe, Run
@@ -57,7 +58,7 @@ def add_organs(
 
     Raises:
         UserError: If the network shares no features between tasks, a name is taken, cases do not
-            keep the contract, or classes overlap.
+            keep the contract or hold other values than ``classes``, or classes overlap.
 
     Example:
         >>> net = add_organs("transdodnet.phantom", "aortas")  # doctest: +SKIP
@@ -65,6 +66,7 @@ def add_organs(
         >>> mots.Predictor(net)("ct.nii.gz").label_values["aorta"]  # doctest: +SKIP
         (12,)
     """
+    check_listed("classes", classes)
     network = net if isinstance(net, Pretrained) else load(net)
     base, contract = check_base(network), network.config.preprocessing
     if isinstance(cases, str | Path):

@@ -213,6 +213,19 @@ def test_a_head_of_incomplete_labels_keeps_the_sampled_frequencies(monkeypatch):
     assert torch.equal(*biases)
 
 
+def test_what_cannot_be_fitted_to_is_refused():
+    for cases, steps, message in (
+        ([], 5, "at least one labelled case is needed"),
+        ([case()], 0, "steps must be 1 or more, not 0"),
+        ([case(exclusive=False)], 5, "boxes has 2 targets, the network 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            fit_head(network("linear"), cases, steps=steps)
+    one = Segmenter.from_scratch(small(), classes=("a",))
+    with pytest.raises(UserError, match="boxes has class 2; the network has 1 classes"):
+        fit_head(one, [case()], steps=5)
+
+
 def test_nothing_but_background_is_refused():
     one = case()
     one.target[:] = 0

@@ -9,8 +9,10 @@ import pytest
 import torch
 from small_networks import SIZE, small
 
+from mots_pretrained.adaptation.fit_head import fit_head
+from mots_pretrained.adaptation.freezing import freeze
 from mots_pretrained.adaptation.lora import add_lora, merge_lora
-from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.adaptation.segmenter import Segmenter, drop_transformer
 from mots_pretrained.errors import UserError
 from mots_pretrained.methods.transdodnet import TransDoDNet
 
@@ -168,6 +170,33 @@ def test_standardised_convolutions_take_none() -> None:
 def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         add_lora(segmenter(), **arguments)
+
+
+def test_freezing_leaves_what_adapters_stand_on_frozen() -> None:
+    model = segmenter()
+    add_lora(model, ["transformer"], rank=2)
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    freeze(model, ["encoder"])
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == learning
+    freeze(model, ["transformer"])
+    assert {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad} == {"head"}
+
+
+def test_a_network_with_adapters_on_gets_no_new_head_and_no_other_shape() -> None:
+    model = segmenter()
+    add_lora(model, ["transformer"], rank=2)
+    with pytest.raises(UserError, match="adapters on; fit its head before add_lora, or call merge"):
+        fit_head(model, [])
+    for change in (drop_transformer, lambda net: net.reset_classifier(4)):
+        with pytest.raises(UserError, match=r"adapters on; call merge_lora\(network\) first"):
+            change(model)
+    with pytest.raises(UserError, match=r"parts must be a list of names, such as \['encoder'\]"):
+        add_lora(segmenter(), "encoder")
+
+
+def test_a_compiled_network_takes_none() -> None:
+    with pytest.raises(ValueError, match="compile or wrap it after that"):
+        add_lora(torch.compile(segmenter(), backend="eager"))
 
 
 def test_adapters_are_put_on_once() -> None:

@@ -11,6 +11,9 @@ from mots_pretrained.adaptation.segmenter import Segmenter, drop_transformer
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.networks import build, create_model, load
 
+TWO = Preprocessing(
+    spacing=(6.0, 4.0, 4.0), intensity="zscore", channels=("t1", "t2"), patch=SIZE, window=SIZE
+)
 SOURCES = ["transdodnet", "dodnet", "backbone", "dodnet_conference"]
 
 
@@ -192,6 +195,29 @@ def test_another_contract_may_be_given(hybrid: Path) -> None:
     assert model.config.preprocessing == contract
 
 
+def test_input_channels_are_those_of_the_contract_that_is_given(hybrid: Path) -> None:
+    for model in (
+        Segmenter.from_pretrained(hybrid, out_channels=2, preprocessing=TWO),
+        Segmenter.from_scratch(small(), 2, preprocessing=TWO),
+    ):
+        assert model.config.preprocessing == TWO
+        assert model.config.encoder.in_channels == 2
+        assert model.backbone.encoder.stem[0].weight.shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"head": "levels"}, {"exclusive": False}, {"channel_init": "mean"}, {"in_channels": 1}],
+)
+def test_a_network_that_is_loaded_whole_takes_nothing_else(
+    hybrid: Path, tmp_path: Path, given: dict
+) -> None:
+    Segmenter.from_pretrained(hybrid, out_channels=2).save_pretrained(tmp_path / "whole")
+    (name,) = given
+    with pytest.raises(ValueError, match=f"loaded whole, .*; {name} needs a new head"):
+        Segmenter.from_pretrained(tmp_path / "whole", **given)
+
+
 def test_from_scratch_is_the_same_network_with_random_weights(hybrid: Path) -> None:
     pretrained = Segmenter.from_pretrained(hybrid, out_channels=3)
     scratch = Segmenter.from_scratch(load(hybrid).config, 3)
@@ -210,6 +236,12 @@ def test_from_scratch_is_the_same_network_with_random_weights(hybrid: Path) -> N
         ({"out_channels": 4, "classes": ["a", "b"]}, "2 classes and the background make 3"),
         ({"classes": ["a", "a"]}, "different from each other"),
         ({"out_channels": 2, "in_channels": 4, "channel_init": "x"}, "channel_init must be one"),
+        ({"out_channels": 2, "in_channels": 0}, "in_channels must be whole numbers of 1 to 64"),
+        ({"out_channels": 2, "head": "Linear"}, "kind must be one of linear, levels"),
+        (
+            {"out_channels": 2, "in_channels": 1, "preprocessing": TWO},
+            r"in_channels is 1, but preprocessing names 2 channels \(t1, t2\)",
+        ),
     ],
 )
 def test_contradictions_are_told(hybrid: Path, arguments: dict, message: str) -> None:

@@ -12,12 +12,30 @@ from small_networks import small
 
 from mots_pretrained.config import (
     AddedConfig,
+    EncoderConfig,
     ModelConfig,
+    NewHeadConfig,
     Preprocessing,
     SeenVolume,
     TransformerConfig,
 )
 from mots_pretrained.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Preprocessing(intensity="CT"), "intensity must be one of ct, zscore, not 'CT'"),
+        (lambda: NewHeadConfig(kind="Linear"), "kind must be one of linear, levels, not 'Linear'"),
+        (lambda: EncoderConfig(depth=49), "depth must be one of 10, 18, 34, 50, not 49"),
+        (lambda: TransformerConfig(fusion="D"), "fusion must be one of A, B, C, not 'D'"),
+        (lambda: ModelConfig(activation="gelu"), "activation must be one of relu, leaky_relu"),
+        (lambda: small("unet"), "architecture must be one of multi_nets, "),
+    ],
+)
+def test_a_misspelt_choice_is_refused_on_construction(make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make()
 
 
 @pytest.mark.parametrize(

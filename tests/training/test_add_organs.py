@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_what_cannot_be_added_is_told(base, tmp_path):
         add_organs(base, [case()])
     with pytest.raises(UserError, match="has 'liver' already"):
         add_organs(base, [case()], classes=["liver"], steps=5)
+    with pytest.raises(UserError, match=r"classes must be a list of names, such as \['box'\]"):
+        add_organs(base, [case()], classes="box")
+    two = dataclasses.replace(case(), target=case().target.repeat(2, 0), labelled=(True, True))
+    with pytest.raises(UserError, match="case 0 has 2 targets, the network 1"):
+        add_organs(base, [two], classes=["a", "b"], steps=5)
+    with pytest.raises(UserError, match="case 0 has class 2; the network has 1 classes"):
+        add_organs(base, [dataclasses.replace(case(), target=2 * case().target)], classes=["box"])
+    with pytest.raises(UserError, match=r"no such file: .*aorta\.safetensors"):
+        load(base, add=tmp_path / "aorta.safetensors")
 
 
 def test_the_verb_leaves_a_folder_that_combines_and_a_small_file(base, folder, tmp_path, capsys):
