@@ -164,7 +164,7 @@ def predict(
     here = network if engine == "local" else network.plain()
     predictor = here.predictor(chosen if engine == "local" else "cpu")
     made_by = network.made_by(predictor)
-    channels = len(predictor.config.preprocessing.channels)
+    channels = predictor.config.preprocessing.channels
     scans = find_scans(scan, channels, series=series or None)
     kinds = formats_named(formats, naming, submission, scans, output)
     check_formats(kinds, dicom=refer_to_dicom(scans))

@@ -111,7 +111,7 @@ def _inference(config: ModelConfig) -> dict[str, Any]:
         },
         "contract": "$@model_config.preprocessing",
         "datalist": "$[{'image': [*map(str, scan.images)], 'name': scan.name} for scan in "
-        "find_scans([@dataset_dir], len(@contract.channels))]",
+        "find_scans([@dataset_dir], @contract.channels)]",
         "network_def": {
             "_target_": f"{_OURS}network.ProbabilityNetwork",
             "config": "@model_config",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-import re
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -17,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.reading import read_grid
-from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
+from mots_pretrained.images.scan_files import stem
 from mots_pretrained.inference.ahead import ahead
+from mots_pretrained.inference.channel_files import check_complete, folder_scans, one_scan
 from mots_pretrained.inference.dicom_scans import (
     dicom_scans,
     listed_as,
@@ -45,8 +42,6 @@ if TYPE_CHECKING:
 Write = Callable[["Prediction", CaseFiles], dict[str, Any]]
 """Function that writes the files of a scan's prediction and returns a report of them."""
 
-_CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's naming: CASE_0000 is the first channel
-
 
 def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
     """Refuse scans that are not there, and a folder for the results that can't be one.
@@ -65,26 +60,39 @@ def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathL
 
 
 def find_scans(
-    given: Sequence[str | os.PathLike[str]], channels: int, *, series: str | None = None
+    given: Sequence[str | os.PathLike[str]],
+    channels: int | Sequence[str],
+    *,
+    series: str | None = None,
 ) -> list[CaseFiles]:
-    """Find the scans among files and folders for a model of so many channels.
+    """Find the scans among files and folders for a model of some channels.
 
     Files are the channels of one scan. Of a folder every NIfTI file is a scan, but for a model of
-    several channels the files CASE_0000, CASE_0001, ... make up the scan CASE; for one channel
-    CASE_0000 is the scan CASE where all files of the folder are named so, as nnU-Net wants. A
-    folder without NIfTI files may hold the cases of BraTS, each in a folder of its own, or DICOM
-    series, as does a zip: see `dicom_scans`. NRRD and MetaImage files count as NIfTI does.
+    several channels the files CASE_0000, CASE_0001, ... make up the scan CASE, in the order of the
+    model where a ``dataset.json`` names them; for one channel CASE_0000 is the scan CASE where all
+    files of the folder are named so, as nnU-Net wants. A folder may be that of one case of BraTS,
+    or hold several, each in a folder of its own, whose sequences come in the order of the model; or
+    DICOM series, as does a zip: see `dicom_scans`. NRRD and MetaImage files count as NIfTI does.
 
     Args:
         given: Files, or one folder.
-        channels: Channels of the model's input.
+        channels: Names of the channels of the model's input, in order; or their number alone, and
+            BraTS's sequences are t1, t1ce, t2, flair.
         series: UID, number or description of the DICOM series wanted.
+
+    Returns:
+        The scans. One that lacks the file of a channel names it nevertheless, so that it fails
+        where it is read.
 
     Raises:
         MissingFileError: If a file is missing.
         UnknownNameError: If there is no such series.
-        UserError: If a folder holds no scan or stands beside others, two scans have one name, or a
-            series is wanted of what is not DICOM.
+        UserError: If a folder holds no scan or stands beside others, two scans have one name, a
+            series is wanted of what is not DICOM, or the model's channels are not BraTS's.
+
+    Warns:
+        UserWarning: If files are named after other sequences than they are given for, or channels
+            that have no names are taken for BraTS's.
     """
     paths = [Path(path) for path in given]
     for path in paths:
@@ -98,27 +106,12 @@ def find_scans(
     if series is not None:
         raise UserError(f"{paths[0]} is no DICOM; --series chooses among DICOM series only")
     if not folders:
-        return [_one_scan(paths, channels)]
+        return [one_scan(paths, channels)]
     if len(paths) > 1:
         if all(may_be_dicom(path) for path in folders):  # a series a channel
             return [CaseFiles(stem(paths[0]), tuple(paths))]
         raise UserError(f"{folders[0]} is a folder; give one folder, or files only")
-    return _checked(_folder_scans(folders[0], channels), folders[0])
-
-
-def _folder_scans(folder: Path, channels: int) -> list[CaseFiles]:
-    files = [path for path in list_volumes(folder) if not is_seg_nrrd(path)]
-    if files:
-        return _grouped(files, channels)
-    from mots_pretrained.data.layouts.brats import find_brats
-
-    brats = find_brats(folder)
-    if brats is None:
-        raise UserError(
-            f"{folder} holds no .nii or .nii.gz file, and no NRRD, MHA or DICOM; give a folder of "
-            "scans"
-        )
-    return list(brats.cases)
+    return _checked(folder_scans(folders[0], channels), folders[0])
 
 
 def is_cohort(given: Sequence[str | os.PathLike[str]], scans: Sequence[CaseFiles]) -> bool:
@@ -190,6 +183,7 @@ def segment_scans(
         item = _InWork(scan)
 
         def work(_: object) -> Any:
+            check_complete(scan, predictor.config.preprocessing.channels)
             item.scan = dataclasses.replace(scan, state=state_of(scan))
             return _read(predictor, scan)
 
@@ -346,45 +340,6 @@ def _read(
 
     volume = read_channels(scan.images, series=scan.series)
     return predictor.prepare(dataclasses.replace(volume, name=scan.name))
-
-
-def _one_scan(files: list[Path], channels: int) -> CaseFiles:
-    """Name the scan that files given one by one make up, as it would be named in their folder."""
-    wanted = {os.path.abspath(path) for path in files}  # links stay what they are called
-    beside = list_volumes(files[0].parent) if channels == 1 else files
-    for scan in _grouped(beside, channels):
-        if {os.path.abspath(path) for path in scan.images} == wanted:
-            return CaseFiles(scan.name, tuple(files))
-    return CaseFiles(stem(files[0]), tuple(files))
-
-
-def _grouped(files: list[Path], channels: int) -> list[CaseFiles]:
-    """Join files that are channels of one scan, and name each scan."""
-    matches = {path: _CHANNEL.fullmatch(stem(path)) for path in files}
-    if channels == 1:
-        first = all(match is not None and match[2] == "0000" for match in matches.values())
-        return [CaseFiles(m[1] if first and m else stem(p), (p,)) for p, m in matches.items()]
-    groups: dict[str, dict[int, Path]] = {}
-    for path, match in matches.items():
-        if match is not None and not _holds_channels(path):
-            groups.setdefault(match[1], {})[int(match[2])] = path
-    scans, joined = [], set()
-    for case, group in groups.items():
-        if sorted(group) == list(range(channels)):
-            scans.append(CaseFiles(case, tuple(group[index] for index in range(channels))))
-            joined |= {*group.values()}
-    scans += [CaseFiles(stem(path), (path,)) for path in files if path not in joined]
-    return sorted(scans, key=lambda scan: scan.images[0].name)
-
-
-def _holds_channels(path: Path) -> bool:
-    """Whether a file holds several channels itself; what can't be read is told of later."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they come again where the file is read
-            return math.prod(read_grid(path)[0][3:]) > 1
-    except (ValueError, OSError):
-        return False
 
 
 def _checked(scans: list[CaseFiles], folder: Path) -> list[CaseFiles]:

@@ -13,6 +13,7 @@ import numpy as np
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.case import nobody_labels
 from mots_pretrained.data.layouts import CaseFiles, Classes, Collection, Fold
+from mots_pretrained.data.layouts.channels import in_order, order_of
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.survey import Facts, survey
 from mots_pretrained.errors import UnknownNameError, UserError
@@ -59,8 +60,9 @@ def describe(
 ) -> Downstream:
     """Tell what a folder asks of a network that has had another contract.
 
-    Classes, channels and modality come from the recipe, or from the folder where it names them.
-    Else the label values found are the classes, and a scan of one channel is a CT if it has CT
+    Classes, channels and modality come from the recipe, or from the folder where it names them;
+    the channels that the network has had stay in its order, and so does what it has learned. Else
+    the label values found are the classes, and a scan of one channel is a CT if it has CT
     numbers of air. No file is read twice for that, and none whose header says enough.
 
     Raises:
@@ -68,8 +70,10 @@ def describe(
             message names a file.
 
     Warns:
-        UserWarning: If the recipe gives a class other label values than the folder does.
+        UserWarning: If the recipe gives a class other label values than the folder does, or the
+            network's channels come in another order in one file.
     """
+    found = _in_order(found, contract)
     own = recipe.class_values or tuple((n,) for n in range(1, len(recipe.classes) + 1))
     named = dict(zip(recipe.classes, own, strict=True)) or found.classes
     _tell_of_other_values(named, found)
@@ -84,6 +88,19 @@ def describe(
     if recipe.spacing is not None:
         contract = dataclasses.replace(contract, spacing=recipe.spacing)
     return Downstream(found, Targets.of_classes(classes, ignore=found.ignore), contract)
+
+
+def _in_order(found: Collection, contract: Preprocessing) -> Collection:
+    """Return the cases with their files in the order of the network's channels, if it has those."""
+    ordered = in_order(found, contract.channels)
+    if ordered is None and found.channels and order_of(found.channels, contract.channels):
+        warnings.warn(
+            f"{found.cases[0].images[0]} holds its channels as {', '.join(found.channels)}, the "
+            f"network has had {', '.join(contract.channels)}: its first layer learns them anew; "
+            "give one file a channel to keep it",
+            stacklevel=3,
+        )
+    return ordered or found
 
 
 def _contract_for(

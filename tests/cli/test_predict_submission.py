@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -85,6 +86,35 @@ def test_channels_are_grouped_as_nnunet_names_them(tmp_path, capsys):
     assert main(["predict", *words, "--submission", "brats"]) == 0
     written = sorted(path.name for path in (tmp_path / "submission").iterdir())
     assert written == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_brats_folder_is_read_in_the_order_of_the_models_channels(tmp_path):
+    """Whatever the order, one scan as numbered files, in its folder and by its own folder."""
+    write_collection("brats", tmp_path / "brats", cases=1, shape=(16, 20, 20))
+    (case,) = (tmp_path / "brats" / "HGG").iterdir()
+    channels = {"flair": "flair", "t1w": "t1", "t1gd": "t1ce", "t2w": "t2"}
+    (tmp_path / "numbered").mkdir()
+    for number, kind in enumerate(channels.values()):
+        path = case / f"{case.name}_{kind}.nii.gz"
+        shutil.copy(path, tmp_path / f"numbered/{case.name}_{number:04d}.nii.gz")
+    mri = dataclasses.replace(MRI, channels=tuple(channels))
+    labels = {}
+    for place, contract in (
+        (tmp_path / "numbered", mri),
+        (tmp_path / "brats", mri),
+        (case, mri),
+        (case, MRI),
+    ):
+        number = str(len(labels))
+        model = saved(tmp_path / f"model{number}", ("a", "b", "c"), contract)
+        words = ["-i", str(place), "-o", str(tmp_path / number), "-m", model, "--no-picture", "-q"]
+        assert main(["predict", *words]) == 0
+        path = tmp_path / number / f"{case.name}_seg.nii.gz"
+        labels[number] = read_volume(path).array
+    assert len(np.unique(labels["0"])) > 1
+    for number in "12":
+        np.testing.assert_array_equal(labels[number], labels["0"])
+    assert (labels["3"] != labels["0"]).any()  # the same weights, whose channels differ
 
 
 @pytest.mark.parametrize(

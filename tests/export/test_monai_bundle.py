@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from original_layouts import touch
 from small_networks import small
 from turned_scans import smooth, write_turned
 
@@ -22,6 +23,7 @@ from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import find_scans
 from mots_pretrained.networks import build, load
 from mots_pretrained.phantom import torso
+from mots_pretrained.tasks import BRATS_MODALITIES
 from mots_pretrained.weights.card import Description, model_card
 
 REGIONS = {"whole": (2, 1, 4), "core": (1, 4), "enhancing": (4,)}
@@ -158,6 +160,25 @@ def test_what_cannot_be_a_bundle_is_refused(tmp_path):
     with pytest.raises(ValueError, match="begins with '\\$' for code: '\\$import os'"):
         export_bundle(build(small("segmenter", classes=("$import os",))), tmp_path)
     assert not (tmp_path / "models").exists()
+
+
+def test_a_bundle_reads_a_brats_folder_in_the_order_of_its_channels(tmp_path):
+    from monai.bundle import ConfigParser
+
+    base = small("segmenter")
+    channels = ("flair", "t1w", "t1gd", "t2w")
+    mri = dataclasses.replace(base.preprocessing, channels=channels, intensity="zscore")
+    encoder = dataclasses.replace(base.encoder, in_channels=4)
+    config = export_bundle(
+        build(small("segmenter", encoder=encoder, preprocessing=mri)), tmp_path / "bundle"
+    )
+    touch(tmp_path / "scans" / "A", *(f"A_{kind}.nii.gz" for kind in BRATS_MODALITIES))
+    parser = ConfigParser()
+    parser.read_config(config)
+    parser.update({"bundle_root": str(tmp_path / "bundle"), "dataset_dir": str(tmp_path / "scans")})
+    (scan,) = parser.get_parsed_content("datalist")
+    kinds = [Path(path).name for path in scan["image"]]
+    assert kinds == ["A_flair.nii.gz", "A_t1.nii.gz", "A_t1ce.nii.gz", "A_t2.nii.gz"]
 
 
 def test_by_the_command_a_bundle_has_the_card_of_its_weights(tmp_path):

@@ -65,13 +65,14 @@ def test_a_file_is_a_scan_for_a_model_of_one_channel(tmp_path, names, expected):
     assert list(named(tmp_path, names, 1)) == expected.split()
 
 
-def test_complete_groups_are_scans_for_a_model_of_several_channels(tmp_path):
+def test_groups_are_scans_for_a_model_of_several_channels(tmp_path):
     found = named(tmp_path, "a_0000 a_0001 b_0001 b_0000 lone d_0000 e_0000 e_0001 e_0002", 2)
     assert found == {
         "a": ["a_0000", "a_0001"],
         "b": ["b_0000", "b_0001"],
         "lone": ["lone"],
-        **{name: [name] for name in ("d_0000", "e_0000", "e_0001", "e_0002")},
+        "d": ["d_0000", "d_0001"],  # which is not there
+        "e": ["e_0000", "e_0001", "e_0002"],
     }
 
 
@@ -386,6 +387,30 @@ def test_channels_that_are_stored_with_a_fourth_axis_of_one_are_joined(tmp_path)
         array = np.asarray(plain.dataobj)[..., None]
         nib.save(nib.Nifti1Image(array, plain.affine), tmp_path / f"case_{number:04d}.nii.gz")
     assert [(s.name, len(s.images)) for s in find_scans([tmp_path], 2)] == [("case", 2)]
+
+
+def test_a_missing_or_surplus_channel_fails_by_name_and_the_others_go_on(tmp_path):
+    for name in ("a_0000", "a_0001", "b_0000", "c_0000", "c_0001", "c_0002"):
+        scan(tmp_path / "in" / f"{name}.nii.gz")
+    config = Fails.config
+    contract = dataclasses.replace(config.preprocessing, channels=("t1", "t2"), intensity="zscore")
+    net = Fails()
+    net.config = dataclasses.replace(
+        config, encoder=EncoderConfig(in_channels=2), preprocessing=contract
+    )
+    net.forward = lambda image: image
+    out = tmp_path / "out"
+    reports, failures = segment_scans(
+        Predictor(net), find_scans([tmp_path / "in"], contract.channels),
+        lambda found, files: {"scan": files.name}, output=out,
+    )  # fmt: skip
+    assert [report["scan"] for report in reports] == ["a"]
+    assert (out / "failures.csv").read_text().splitlines()[1:] == [
+        "b_0000.nii.gz,MissingFileError,b lacks b_0001 (t2)",
+        'c_0000.nii.gz,UserError,"c has 3 channels, the model expects 2 channels (t1, t2); give '
+        'one file a channel in that order, or one 4D file"',
+    ]
+    assert [failure.file for failure in failures] == ["b_0000.nii.gz", "c_0000.nii.gz"]
 
 
 def test_failed_series_whose_folders_have_one_name_are_told_apart(tmp_path):

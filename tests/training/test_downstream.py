@@ -220,6 +220,29 @@ def test_brats_phantoms_are_mri_with_nested_regions(tmp_path):
     assert case.image[0][brain].std() == pytest.approx(1, abs=1e-3)
 
 
+def test_channels_stay_in_the_order_of_the_network_that_has_had_them(tmp_path):
+    four = dataclasses.replace(MRI, channels=("flair", "t1w", "t1gd", "t2w"))
+    brats = collection((written(tmp_path, "x", 400, count=4),), None, ("t1", "t1ce", "t2", "flair"))
+    task = describe(brats, four, recipe(classes=("x",)))
+    assert task.contract.channels == ("flair", "t1w", "t1gd", "t2w")
+    assert [path.name for path in task.scans[0].images] == [
+        "x_3.nii.gz", "x_0.nii.gz", "x_1.nii.gz", "x_2.nii.gz",
+    ]  # fmt: skip
+    other = dataclasses.replace(MRI, channels=("a", "b", "c", "d"))
+    task = describe(brats, other, recipe(classes=("x",)))
+    assert (task.found, task.contract.channels) == (brats, ("t1", "t1ce", "t2", "flair"))
+
+
+def test_channels_of_one_file_that_are_in_another_order_are_told(tmp_path):
+    volume = Volume.with_spacing(np.full((2, 8, 8, 8), 400, np.int16), (3.0, 2.0, 1.0))
+    write_like(tmp_path / "x.nii.gz", volume.array, volume, dtype=np.int16)
+    case = CaseFiles("x", (tmp_path / "x.nii.gz",), tmp_path / "x.nii.gz")
+    contract = dataclasses.replace(MRI, channels=("t2", "t1"))
+    with pytest.warns(UserWarning, match="as t1, t2, the network has had t2, t1: its first layer"):
+        found = contract_for(collection((case,), None, ("t1", "t2")), contract)
+    assert found.channels == ("t1", "t2")
+
+
 def test_other_values_than_the_folders_are_told(tmp_path):
     """--classes tumour,organ calls 1 the tumour, whatever dataset.json says."""
     folder = collection((written(tmp_path, "b", 400),), {"organ": (1,), "tumour": (2,)}, ("ct",))

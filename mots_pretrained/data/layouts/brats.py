@@ -1,10 +1,10 @@
-"""BraTS 2018 (Sec. 4.5): four sequences a case, and label values 1, 2, 4 as nested regions."""
+"""BraTS (Sec. 4.5): four sequences a case, and label values 1, 2, 4 as nested regions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS
@@ -12,14 +12,18 @@ from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS
 GRADES = ("HGG", "LGG")
 """Folders of the training set; the sets without labels hold their cases side by side."""
 
+_LATER = ("t1n", "t1c", "t2w", "t2f")  # the same sequences, as they are called from 2023 on
+_NAMINGS = (("_", BRATS_MODALITIES), ("-", _LATER), ("_", _LATER))
+
 
 def find_brats(folder: Path) -> Collection | None:
     """Find ``[HGG|LGG/]CASE/CASE_{t1,t1ce,t2,flair,seg}.nii.gz``; None in another layout.
 
-    Cases of the validation set have no label map.
+    From 2023 on the files are called ``CASE-{t1n,t1c,t2w,t2f,seg}.nii.gz``. Cases of the validation
+    set have no label map.
 
     Raises:
-        UserError: If a case lacks one of its four sequences.
+        UserError: If a case lacks one of its four sequences, or has one twice.
     """
     places = [folder / grade for grade in GRADES if (folder / grade).is_dir()] or [folder]
     found = [
@@ -27,27 +31,48 @@ def find_brats(folder: Path) -> Collection | None:
         for path in sorted((path for place in places for path in place.iterdir()), key=_by_name)
         if path.is_dir() and not path.name.startswith(".")
     ]
-    cases = tuple(case for case in found if case is not None)
+    return _collection(folder, [case for case in found if case is not None])
+
+
+def find_brats_case(folder: Path) -> Collection | None:
+    """Find the one case of BraTS whose own folder this is; None if it is none's.
+
+    Raises:
+        UserError: As `find_brats`.
+    """
+    case = _case(folder)
+    return None if case is None else _collection(folder, [case])
+
+
+def _collection(folder: Path, cases: list[CaseFiles]) -> Collection | None:
     if not cases:
         return None
     return Collection(
-        *(folder.name, folder, cases), classes=dict(BRATS_REGIONS), channels=BRATS_MODALITIES
+        *(stem(folder), folder, tuple(cases)),
+        classes=dict(BRATS_REGIONS),
+        channels=BRATS_MODALITIES,
     )
 
 
 def _case(folder: Path) -> CaseFiles | None:
     """Read one case's folder, sequences in the order of the channels."""
-    files = {stem(path): path for path in list_volumes(folder)}
-    names = [f"{folder.name}_{modality}" for modality in BRATS_MODALITIES]
-    images = tuple(files[name] for name in names if name in files)
-    if not images:
-        return None
-    if len(images) < len(names):
-        missing = next(name for name in names if name not in files)
-        raise UserError(
-            f"{folder} lacks {missing}.nii.gz; a case of BraTS has {', '.join(BRATS_MODALITIES)}"
-        )
-    return CaseFiles(folder.name, images, files.get(f"{folder.name}_seg"))
+    case, listed = stem(folder), list_volumes(folder)
+    for mark, sequences in _NAMINGS:
+        names = [f"{case}{mark}{sequence}" for sequence in (*sequences, "seg")]
+        files: dict[str, Path] = {}
+        for path in listed:
+            if stem(path) in names:
+                add_once(files, stem(path), path)
+        label = files.pop(names.pop(), None)
+        if not files:
+            continue
+        if len(files) < len(names):
+            missing = next(name for name in names if name not in files)
+            raise UserError(
+                f"{folder} lacks {missing}.nii.gz; a case of BraTS has {', '.join(sequences)}"
+            )
+        return CaseFiles(case, tuple(files[name] for name in names), label)
+    return None
 
 
 def _by_name(path: Path) -> str:

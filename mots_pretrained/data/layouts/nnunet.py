@@ -67,7 +67,7 @@ def described(
     found = Collection(
         *(folder.name, folder, cases),
         classes=classes or None,
-        channels=_channels(description.get("channel_names", description.get("modality"))),
+        channels=channels_named(description),
         ignore=None if ignored is None else ignored[0],
     )
     told = description.get("labelled")
@@ -125,7 +125,9 @@ def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...
     return pair_files(folder / "imagesTr", folder / "labelsTr")
 
 
-def _channels(named: Any) -> tuple[str, ...] | None:
+def channels_named(description: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return what a ``dataset.json`` calls the channels, in order; None if it does not."""
+    named = description.get("channel_names", description.get("modality"))
     if isinstance(named, list) and named:
         return tuple(str(name).lower() for name in named)
     if not isinstance(named, dict) or not named:

@@ -3,7 +3,7 @@
 import pytest
 
 from mots_pretrained.data.layouts import find_labelled
-from mots_pretrained.data.layouts.brats import find_brats
+from mots_pretrained.data.layouts.brats import find_brats, find_brats_case
 from mots_pretrained.tasks import BRATS_REGIONS
 
 
@@ -51,3 +51,32 @@ def test_a_missing_sequence_is_named(tmp_path):
 def test_other_folders_are_not_taken_for_it(tmp_path):
     (tmp_path / "scans").mkdir()
     assert find_brats(tmp_path) is None
+
+
+@pytest.mark.parametrize("mark", ["-", "_"])
+def test_names_from_2023_on(tmp_path, mark):
+    folder = tmp_path / "BraTS-GLI-00000-000"
+    folder.mkdir()
+    for kind in ("seg", "t1c", "t1n", "t2f", "t2w"):
+        (folder / f"{folder.name}{mark}{kind}.nii.gz").touch()
+    (scan,) = find_brats(tmp_path).cases
+    assert [path.name[20:23] for path in scan.images] == ["t1n", "t1c", "t2w", "t2f"]
+    assert scan.label == folder / f"{folder.name}{mark}seg.nii.gz"
+    (folder / f"{folder.name}{mark}t1c.nii.gz").unlink()
+    with pytest.raises(ValueError, match=f"lacks {folder.name}{mark}t1c.nii.gz; .* t1n, t1c, t2w"):
+        find_brats(tmp_path)
+
+
+def test_the_folder_of_one_case(tmp_path):
+    case(tmp_path, "Brats18_A_1")
+    for place in (tmp_path / "Brats18_A_1", tmp_path / "Brats18_A_1" / "."):
+        (scan,) = find_brats_case(place).cases
+        assert (scan.name, len(scan.images)) == ("Brats18_A_1", 4)
+    assert find_brats_case(tmp_path) is None
+
+
+def test_a_sequence_that_is_there_twice_is_named(tmp_path):
+    case(tmp_path, "Brats18_A_1")
+    (tmp_path / "Brats18_A_1/Brats18_A_1_t2.nii").touch()
+    with pytest.raises(ValueError, match=r"_t2.nii and .*_t2.nii.gz are both Brats18_A_1_t2; keep"):
+        find_brats(tmp_path)
