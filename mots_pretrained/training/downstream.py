@@ -66,8 +66,8 @@ def describe(
     numbers of air. No file is read twice for that, and none whose header says enough.
 
     Raises:
-        UserError: If cases differ in their channels, or there is nothing but background; the
-            message names a file.
+        UserError: If cases differ in their channels, there is nothing but background, or a case
+            is said to label a class that there is not; the message names a file or the case.
 
     Warns:
         UserWarning: If the recipe gives a class other label values than the folder does, or the
@@ -84,6 +84,7 @@ def describe(
         workers=workers,
     )
     classes = own_first(named or _values_found(found, facts))
+    _check_told(found, classes)
     contract = _contract_for(found, contract, facts)
     if recipe.spacing is not None:
         contract = dataclasses.replace(contract, spacing=recipe.spacing)
@@ -346,6 +347,17 @@ def _tell_of_other_values(named: Classes | None, found: Collection) -> None:
                 f"{name} is to be {values[0]}, but {found.folder} says {values[1]}; the former is "
                 "taken, so be sure that the label maps have it so",
                 stacklevel=3,
+            )
+
+
+def _check_told(found: Collection, classes: Classes) -> None:
+    """Refuse a case that is said to label a class which neither folder nor recipe knows."""
+    known = [*dict.fromkeys((*classes, *(found.classes or ())))]
+    for case in found.cases:
+        if unknown := [name for name in case.labelled or () if name not in known]:
+            raise UserError(
+                f"{found.folder} says that {case.name} labels {unknown[0]!r:.80}; the classes are "
+                f"{', '.join(known)}: correct it, or name the classes with --classes"
             )
 
 

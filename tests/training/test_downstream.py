@@ -243,6 +243,23 @@ def test_channels_of_one_file_that_are_in_another_order_are_told(tmp_path):
     assert found.channels == ("t1", "t2")
 
 
+@pytest.mark.parametrize("classes", [None, {"liver": (1,), "spleen": (2,), "aorta": (3,)}])
+def test_a_case_that_labels_a_class_unknown_to_folder_and_recipe_is_named(tmp_path, classes):
+    """livr was not taught, unsaid; of the folder's own classes the recipe may leave some out."""
+    scans = [written(tmp_path, name, -1000) for name in "ab"]
+    one, other = (
+        dataclasses.replace(scan, labelled=names)
+        for scan, names in zip(scans, (("liver",), ("spleen", "livr")), strict=True)
+    )
+    two = recipe(classes=("liver", "spleen"), class_values=((1,), (2,)))
+    match = "data says that b labels 'livr'; the classes are liver, spleen"
+    with pytest.raises(UserError, match=match):
+        describe(collection((one, other), classes), WEIGHTS, two)
+    other = dataclasses.replace(other, labelled=("spleen", *(["aorta"] if classes else [])))
+    task = describe(collection((one, other), classes), WEIGHTS, two)
+    assert [*task.classes] == ["liver", "spleen"]
+
+
 def test_other_values_than_the_folders_are_told(tmp_path):
     """--classes tumour,organ calls 1 the tumour, whatever dataset.json says."""
     folder = collection((written(tmp_path, "b", 400),), {"organ": (1,), "tumour": (2,)}, ("ct",))
