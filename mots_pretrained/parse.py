@@ -1,8 +1,10 @@
-"""Strict reading of JSON and YAML from elsewhere: dataclasses field by field, and names."""
+"""Strict reading of JSON, YAML and CSV from elsewhere: dataclasses field by field, and names."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import re
 import types
@@ -17,6 +19,9 @@ from mots_pretrained.errors import UserError
 C = TypeVar("C")
 
 _LONGEST_NAME = 64
+
+LABELLED = "labelled.csv"
+"""Name of the table in a folder of any layout: a row a case, a column a class, 1 or 0."""
 
 
 def check_name(what: str, name: str) -> None:
@@ -87,6 +92,53 @@ def label_classes(labels: Mapping[str, Any], where: str) -> dict[str, tuple[int,
         if own and name.lower() != "background":
             classes[name] = tuple(dict.fromkeys((*classes.get(name, ()), *own)))
     return classes
+
+
+def read_labelled(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read from ``labelled.csv`` the classes that each case labels.
+
+    ::
+
+        case,liver,spleen
+        img0001,1,1
+        img0002,1,0
+
+    Raises:
+        UserError: If it is no such table; the message names the line.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no CSV table: {error}") from None
+    head = [cell.strip() for cell in rows[0]] if rows else []
+    names = head[1:]
+    if not head or head[0] != "case" or not all(names) or len({*names}) != len(names) or not names:
+        raise UserError(f"{path} must begin with a line such as case,liver,spleen")
+    told: dict[str, tuple[str, ...]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if len(cells) != len(head) or not {*cells[1:]} <= {"0", "1"}:
+            raise UserError(
+                f"{path}, line {number}: wanted are a case and {len(names)} times 1 (it labels the "
+                f"class) or 0, not {','.join(row)!r:.80}"
+            )
+        if cells[0] in told:
+            raise UserError(f"{path}, line {number}: {cells[0]!r:.80} is there twice")
+        told[cells[0]] = tuple(n for n, one in zip(names, cells[1:], strict=True) if one == "1")
+    return told
+
+
+def parse_labelled(told: Any, where: str) -> dict[str, tuple[str, ...]]:
+    """Read the same from ``labelled`` of a ``dataset.json``, ``{"img0001": ["liver"], ...}``.
+
+    Raises:
+        UserError: If it is something else; the message begins with ``where``.
+    """
+    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
+        raise UserError(f'{where}: "labelled" must be {{"CASE": ["CLASS", ...], ...}}')
+    return {str(case): tuple(map(str, names)) for case, names in told.items()}
 
 
 def _whole(value: Any) -> int | None:

@@ -13,8 +13,10 @@ from mots_pretrained.parse import (
     from_dict,
     label_classes,
     parse_json,
+    parse_labelled,
     parse_yaml,
     read_json,
+    read_labelled,
 )
 
 
@@ -131,3 +133,12 @@ def test_names_of_label_values_in_either_version(labels, classes):
 def test_what_is_no_label_value_is_named(value):
     with pytest.raises(UserError, match=r"x.json: the label 'liver': .* is no name with its"):
         label_classes({"liver": value}, "x.json")
+
+
+def test_which_classes_cases_label_is_said_by_a_table_or_by_json(tmp_path):
+    (tmp_path / "labelled.csv").write_text("case,liver,spleen\na,1,1\n\nb, 0,1\nc,0,0\n")
+    told = {"a": ("liver", "spleen"), "b": ("spleen",), "c": ()}
+    assert read_labelled(tmp_path / "labelled.csv") == told
+    assert parse_labelled({case: list(names) for case, names in told.items()}, "x") == told
+    with pytest.raises(UserError, match='"labelled" must be'):
+        parse_labelled({"a": "liver"}, "x")

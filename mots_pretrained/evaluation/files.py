@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
-from mots_pretrained.evaluation.names import LabelNames, names_beside
+from mots_pretrained.evaluation.names import LabelNames, labelled_beside, names_beside
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.reading import read_labels
 from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
@@ -33,7 +33,9 @@ def score_files(
     """Score every predicted label map against the true one of the same case.
 
     Classes meet by name, whatever their values on either side. Voxels that the truth marks as
-    ignored are scored neither way. A true label map without a prediction is one of the results'
+    ignored are scored neither way. Where a ``labelled.csv``, or ``labelled`` in a ``dataset.json``
+    or ``datalist.json``, says beside the truth (or one folder up) which classes each case labels,
+    a case is scored for these alone. A true label map without a prediction is one of the results'
     ``missing``.
 
     Args:
@@ -50,8 +52,8 @@ def score_files(
     Raises:
         MissingFileError: If a folder, or the truth of a prediction, is missing.
         UserError: If two files of a case have different grids, one has several channels, a value
-            has no name, the two sides share no class, or names that one side lends the other
-            cannot be meant.
+            has no name, the two sides share no class, names that one side lends the other cannot
+            be meant, or what says which classes cases label leaves one out or names another class.
     """
     predictions, truth = Path(predictions), Path(truth)
     pairs, missing = _pairs(predictions, truth)
@@ -69,6 +71,7 @@ def score_files(
             f"the predictions do not name {', '.join(unknown)}, which the truth does; not scored",
             stacklevel=2,
         )
+    known = _labelled(pairs, truth, theirs)
     results = Results(shared, tuple(metrics), rule, tolerance, missing=missing)
     found: tuple[set[int], set[int]] = (set(), set())
     for case, (predicted, true) in pairs.items():
@@ -87,6 +90,7 @@ def score_files(
                 tolerance=tolerance,
             )
             for name in shared
+            if name in known[case]
         }
         results.add(case, scores)
     if own is theirs and own.source and names is None and truth_names is None:
@@ -189,6 +193,38 @@ def _nested(own: LabelNames, other: LabelNames, path: Path) -> LabelNames:
             stacklevel=4,
         )
     return nested
+
+
+def _labelled(
+    pairs: Mapping[str, tuple[Path, Path]], truth: Path, names: LabelNames
+) -> dict[str, Collection[str]]:
+    """Return the classes that each case's true label map tells of; all unless a file says so."""
+    every: dict[str, Collection[str]] = dict.fromkeys(pairs, names.classes)
+    found = labelled_beside(truth)
+    if found is None:
+        return every
+    told, where = found
+    for case, own in told.items():
+        if unknown := [name for name in own if name not in names.classes]:
+            raise UserError(
+                f"{where} says that {case} labels {unknown[0]!r:.80}; the truth's classes are "
+                f"{', '.join(names.classes)}; correct it, or say with --truth-labels what they are"
+            )
+    by_key = {case_key(f"{case}.nii.gz"): own for case, own in told.items()}
+    keys = {case: case_key(true) for case, (_, true) in pairs.items()}
+    untold = [case for case, key in keys.items() if key not in by_key]
+    if len(untold) == len(pairs):
+        warnings.warn(
+            f"{where} tells which classes cases label, but of none in {truth}; all are scored for "
+            "every class",
+            stacklevel=3,
+        )
+        return every
+    if untold:
+        raise UserError(
+            f"{where} does not tell which classes {untold[0]} labels; it must tell of all cases"
+        )
+    return {case: by_key[key] for case, key in keys.items()}
 
 
 def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> None:

@@ -15,10 +15,17 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.itk import common_segments
 from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes
-from mots_pretrained.parse import label_classes, read_json
+from mots_pretrained.parse import (
+    LABELLED,
+    label_classes,
+    parse_labelled,
+    read_json,
+    read_labelled,
+)
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
+_TOLD_IN = ("dataset.json", "datalist.json")
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,33 @@ def names_beside(path: Path) -> LabelNames | None:
     values = common_segments(files)  # what 3D Slicer calls its segments
     classes = {name: (value,) for name, value in values.items()}
     return LabelNames(classes, source=f"{files[0]}") if classes else None
+
+
+def labelled_beside(path: Path) -> tuple[dict[str, tuple[str, ...]], Path] | None:
+    """Return what a file beside true label maps, or in the folder above, says that cases label.
+
+    Returns:
+        Names of the classes by the case's name, and the file: ``labelled.csv``, or a JSON file with
+        ``labelled``. None where there is neither: then every case labels all classes.
+
+    Raises:
+        UserError: If a file is damaged, or two say so.
+    """
+    folder = path.parent if path.is_file() else path
+    for place in (folder, folder.parent):
+        told = {}
+        if (place / LABELLED).is_file():
+            told[place / LABELLED] = read_labelled(place / LABELLED)
+        for file in (place / name for name in _TOLD_IN):
+            content = read_json(file) if file.is_file() else None
+            if isinstance(content, dict) and content.get("labelled") is not None:
+                told[file] = parse_labelled(content["labelled"], f"{file}")
+        if len(told) > 1:
+            both = " and ".join(map(str, told))
+            raise UserError(f"{both} both tell which classes cases label; take one away")
+        for file, cases in told.items():
+            return cases, file
+    return None
 
 
 def _content(path: Path) -> Any:

@@ -12,6 +12,7 @@ from mots_pretrained.evaluation.names import (
     NAMED,
     LabelNames,
     label_names,
+    labelled_beside,
     names_beside,
     read_label_names,
 )
@@ -159,3 +160,20 @@ def test_a_truth_of_its_own_names_is_nested_as_the_names_given_for_the_predictio
     with pytest.warns(UserWarning, match="liver are read with what lies in them"):
         results = score_files(*pair, names=given, metrics=["dice"])
     assert results.mean("liver", "dice") == results.mean("liver_tumour", "dice") == 1.0
+
+
+def test_what_cases_label_is_read_beside_them_or_one_folder_up(tmp_path):
+    folder = tmp_path / "data" / "labelsTr"
+    folder.mkdir(parents=True)
+    assert labelled_beside(folder) is None
+    description = {"labels": {"liver": 1}, "labelled": {"a": ["liver"], "b": []}}
+    above = folder.parent / "dataset.json"
+    above.write_text(json.dumps(description))
+    assert labelled_beside(folder) == ({"a": ("liver",), "b": ()}, above)
+    (folder / "a.nii").touch()
+    assert labelled_beside(folder / "a.nii") == labelled_beside(folder)
+    (folder / "labelled.csv").write_text("case,liver\na,0\n")  # the nearer one
+    assert labelled_beside(folder) == ({"a": ()}, folder / "labelled.csv")
+    (folder / "datalist.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"csv and .*datalist.json both tell which classes"):
+        labelled_beside(folder)

@@ -26,7 +26,7 @@ from mots_pretrained.data.layouts.datalist import DATALIST, find_datalist, read_
 from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.layouts.kits import WANTED as KITS_WANTED
 from mots_pretrained.data.layouts.kits import find_kits
-from mots_pretrained.data.layouts.labelled import TABLE, read_table, tell_labelled
+from mots_pretrained.data.layouts.labelled import tell_labelled
 from mots_pretrained.data.layouts.lits import WANTED as LITS_WANTED
 from mots_pretrained.data.layouts.lits import find_lits
 from mots_pretrained.data.layouts.masks import find_masks
@@ -37,6 +37,7 @@ from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.itk import common_segments
 from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes
+from mots_pretrained.parse import LABELLED, read_labelled
 from mots_pretrained.tasks import MOTS_TASKS
 
 __all__ = [
@@ -168,13 +169,13 @@ def find_labelled(data: str | os.PathLike[str]) -> Collection:
     """
     found = _found(Path(data))
     folder = found.folder
-    if (folder / TABLE).is_file():
+    if (folder / LABELLED).is_file():
         if any(case.labelled is not None and not case.masks for case in found.cases):
             raise UserError(
-                f"{folder / TABLE} and a JSON file ({DESCRIPTION}, {DATALIST}) both tell which "
+                f"{folder / LABELLED} and a JSON file ({DESCRIPTION}, {DATALIST}) both tell which "
                 "classes cases label; take one away"
             )
-        found = tell_labelled(found, read_table(folder / TABLE), folder / TABLE)
+        found = tell_labelled(found, read_labelled(folder / LABELLED), folder / LABELLED)
     if (folder / SPLITS).is_file():
         found = _with_splits(found, folder / SPLITS)
     bare = [case for case in found.cases if not case.label_files]

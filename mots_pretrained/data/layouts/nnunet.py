@@ -16,7 +16,7 @@ from mots_pretrained.data.layouts.labelled import tell_labelled
 from mots_pretrained.data.layouts.listed import listed_case, listed_cases, named_apart
 from mots_pretrained.data.layouts.pairs import pair_files
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.parse import label_classes, read_json
+from mots_pretrained.parse import label_classes, parse_labelled, read_json
 
 DESCRIPTION = "dataset.json"
 SPLITS = "splits_final.json"
@@ -71,7 +71,7 @@ def described(
         ignore=None if ignored is None else ignored[0],
     )
     told = description.get("labelled")
-    return found if told is None else tell_labelled(found, _labelled(told, where), where)
+    return found if told is None else tell_labelled(found, parse_labelled(told, f"{where}"), where)
 
 
 def read_splits(path: str | Path) -> list[Fold]:
@@ -102,12 +102,6 @@ def read_splits(path: str | Path) -> list[Fold]:
             raise UserError(f"{path} has {both[0]!r:.80} in both parts of fold {number}; a case "
                             "is trained on or held out")  # fmt: skip
     return splits
-
-
-def _labelled(told: Any, path: Path) -> dict[str, tuple[str, ...]]:
-    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
-        raise UserError(f'{path}: "labelled" must be {{"CASE": ["CLASS", ...], ...}}')
-    return {str(case): tuple(map(str, names)) for case, names in told.items()}
 
 
 def _cases(folder: Path, description: Mapping[str, Any]) -> tuple[CaseFiles, ...]:
