@@ -30,6 +30,9 @@ SAME_GRID = 0.1
 """Voxels by which the corners of one grid may differ in two files: headers round."""
 
 
+_TRIFLE = 2e-4  # radians about the world's first axis, twice and three times that about the others
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A scan or label map in canonical orientation, with the way back to its file's own grid.
@@ -171,7 +174,7 @@ def canonical(
     """
     import nibabel as nib
 
-    orientation = nib.orientations.io_orientation(affine)
+    orientation = _orientation(affine)
     transform = nib.orientations.ornt_transform(orientation, _canonical())
     affine = affine @ nib.orientations.inv_ornt_aff(transform, array.shape[:3])
     array = nib.orientations.apply_orientation(array, transform)
@@ -220,13 +223,25 @@ def spacing_of(affine: NDArray[np.float64], *, name: str = "volume") -> tuple[fl
     import nibabel as nib
 
     one = (1, 1, 1)  # the number of voxels says nothing of their distances
-    orientation = nib.orientations.io_orientation(affine)
+    orientation = _orientation(affine)
     transform = nib.orientations.ornt_transform(orientation, _canonical())
     affine = affine @ nib.orientations.inv_ornt_aff(transform, one)
     tilt = find_tilt(affine, one, _slices(orientation), name)
     steps = np.linalg.norm((affine if tilt is None else tilt.affine)[:3, :3], axis=0)
     depth, height, width = (float(step) for step in steps)
     return depth, height, width
+
+
+def _orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return nibabel's orientation of a file's axes; one at 45 degrees is named alike in all files.
+
+    It is found of a grid that is turned by a trifle, so that rounding does not decide.
+    """
+    import nibabel as nib
+
+    turned = np.eye(4)
+    turned[:3, :3] += _TRIFLE * np.array([[0, -3, 2], [3, 0, -1], [-2, 1, 0]])
+    return nib.orientations.io_orientation(turned @ affine)
 
 
 def _slices(orientation: NDArray[np.float64] | None) -> int:

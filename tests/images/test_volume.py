@@ -58,3 +58,24 @@ def test_grids_lie_apart_by_their_farthest_corners():
     expected = 0.009 * np.linalg.norm([10 * 3, 20 * 2, 30 * 1])
     assert one.apart(Volume(one.array, coarser)) == pytest.approx(expected)
     assert one.apart(Volume(one.array[1:], one.affine)) == np.inf
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize("degrees", [45, 135, 225, 315])
+def test_grids_at_45_degrees_are_one_whatever_their_rounding(tmp_path, axes, degrees):
+    """Each file's axes were named after another axis of the body, as its header was rounded."""
+    array = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    volumes = []
+    for error in (0, 1e-6, -1e-6, 1e-4, -1e-4):
+        turn = np.deg2rad(degrees) + error
+        affine = np.eye(4)
+        affine[np.ix_(axes, axes)] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+        affine = affine @ np.diag([3.0, 3.0, 4.0, 1.0])
+        path = tmp_path / "a.nii.gz"
+        nib.save(nib.Nifti1Image(array, affine), path)
+        volumes.append(read_volume(path))
+        write_like(path, volumes[-1].array, volumes[-1], dtype=np.int16)
+        np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), array)
+    for volume in volumes:
+        assert volume.apart(volumes[0]) < 0.01
+        np.testing.assert_array_equal(volume.array, volumes[0].array)
