@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.data.layouts.collection import CaseFiles, add_once
 from mots_pretrained.data.layouts.pairs import case_name
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
@@ -31,7 +31,7 @@ def listed_cases(entries: Sequence[Any], folder: Path, where: Path) -> tuple[Cas
 
     Raises:
         MissingFileError: If an image is not there.
-        UserError: If an entry is none, or has no label map.
+        UserError: If an entry is none, has no label map, or lacks a channel.
     """
     cases = []
     for number, entry in enumerate(entries, start=1):
@@ -49,7 +49,7 @@ def listed_case(images: Any, label: Any, folder: Path, *, where: Path, name: str
 
     Raises:
         MissingFileError: If an image is not there.
-        UserError: If the label map is not there, or none is listed.
+        UserError: If the label map is not there, or none is listed; if a channel is missing.
     """
     wanted = images if isinstance(images, list) else [images]
     found = [_files(folder, text) for text in wanted]
@@ -110,7 +110,26 @@ def _files(folder: Path, text: Any) -> list[Path]:
         except OSError:  # a name that is too long, or a folder that may not be read
             continue
         same = [file for file in there if stem(file) == stem(path)]
-        channel = re.compile(rf"{re.escape(stem(path))}_\d{{4}}")
-        if files := same[:1] or [file for file in there if channel.fullmatch(stem(file))]:
+        if files := same[:1] or _numbered(there, stem(path)):
             return files
     return []
+
+
+def _numbered(there: Sequence[Path], name: str) -> list[Path]:
+    """Return the files of a case's channels, ``X_0000``, ``X_0001`` and so on, none left out.
+
+    Raises:
+        UserError: If one is missing between the others, or there twice.
+    """
+    channel = re.compile(rf"{re.escape(name)}_\d{{4}}")
+    found: dict[str, Path] = {}
+    for file in there:
+        if channel.fullmatch(stem(file)):
+            add_once(found, stem(file), file)
+    wanted = [f"{name}_{number:04d}" for number in range(len(found))]
+    if missing := [each for each in wanted if each not in found]:
+        last = max(found)
+        raise UserError(
+            f"{found[last].parent} holds {last} but not {missing[0]}; a case needs all its channels"
+        )
+    return [found[each] for each in wanted]

@@ -66,3 +66,17 @@ def test_what_is_missing_is_named(tmp_path):
     for entry in ("a.nii", {}, {"label": "l.nii"}, {"image": [], "label": "l.nii"}):
         with pytest.raises(ValueError, match=r'entry 2 must be \{"image": '):
             listed_cases([{"image": "a.nii", "label": "l.nii"}, entry], tmp_path, LIST)
+
+
+def test_channels_of_one_name_are_numbered_without_a_gap(tmp_path):
+    """Of a_0000 and a_0002 the latter was taken for the second channel."""
+    touch(tmp_path, *(f"a_{number:04d}.nii" for number in (2, 0, 1)), "l.nii")
+    case = listed_case("a.nii", "l.nii", tmp_path, where=LIST)
+    assert [path.name for path in case.images] == ["a_0000.nii", "a_0001.nii", "a_0002.nii"]
+    for gone in ("a_0001", "a_0000"):
+        (tmp_path / f"{gone}.nii").unlink()
+        with pytest.raises(ValueError, match=f"holds a_0002 but not {gone}; a case needs all"):
+            listed_case("a.nii", "l.nii", tmp_path, where=LIST)
+    touch(tmp_path, "a_0000.nii", "a_0001.nii", "a_0001.nii.gz")
+    with pytest.raises(ValueError, match=r"a_0001.nii and .*a_0001.nii.gz are both a_0001; keep"):
+        listed_case("a.nii", "l.nii", tmp_path, where=LIST)
