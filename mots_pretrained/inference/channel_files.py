@@ -18,7 +18,7 @@ from mots_pretrained.data.layouts.channels import (
     reordered,
     sequence_named,
 )
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once
 from mots_pretrained.data.layouts.nnunet import DESCRIPTION, channels_named, read_description
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.reading import read_grid
@@ -31,7 +31,8 @@ def folder_scans(folder: Path, channels: int | Sequence[str]) -> list[CaseFiles]
     """Find the scans of a folder, as `cohort.find_scans` says.
 
     Raises:
-        UserError: If there is none, or the channels are not those of the cases of BraTS there.
+        UserError: If there is none, a channel is there twice, or the channels are not those of the
+            cases of BraTS there.
     """
     count = channels if isinstance(channels, int) else len(channels)
     if count > 1 and (case := find_brats_case(folder)) is not None:
@@ -56,12 +57,17 @@ def one_scan(files: list[Path], channels: int | Sequence[str]) -> CaseFiles:
     count = channels if isinstance(channels, int) else len(channels)
     if not isinstance(channels, int):
         _doubt_names(files, channels)
-    wanted = {os.path.abspath(path) for path in files}  # links stay what they are called
-    beside = list_volumes(files[0].parent) if count == 1 else files
-    for scan in _grouped(beside, count):
-        if {os.path.abspath(path) for path in scan.images} == wanted:
-            return CaseFiles(scan.name, tuple(files))
-    return CaseFiles(stem(files[0]), tuple(files))
+    name = stem(files[0])
+    if count == 1:
+        own = os.path.abspath(files[0])  # links stay what they are called
+        beside = _grouped(list_volumes(files[0].parent), 1)
+        name = next((s.name for s in beside if os.path.abspath(s.images[0]) == own), name)
+    else:
+        names = sorted(stem(path) for path in files)
+        case = names[0].removesuffix("_0000")
+        if names == [f"{case}_{number:04d}" for number in range(count)]:
+            name = case
+    return CaseFiles(name, tuple(files))
 
 
 def check_complete(scan: CaseFiles, channels: Sequence[str]) -> None:
@@ -82,6 +88,9 @@ def _grouped(files: list[Path], channels: int) -> list[CaseFiles]:
 
     A scan of several channels has a path for each of them, also for one that is not there, and
     behind them those that are too many.
+
+    Raises:
+        UserError: If a channel is there twice.
     """
     matches = {path: _CHANNEL.fullmatch(stem(path)) for path in files}
     if channels == 1:
@@ -93,14 +102,13 @@ def _grouped(files: list[Path], channels: int) -> list[CaseFiles]:
         if match is None or _holds_channels(path):
             scans.append(CaseFiles(stem(path), (path,)))
         else:
-            groups.setdefault(match[1], {})[match[2]] = path
+            add_once(groups.setdefault(match[1], {}), stem(path), path)
     for case, group in groups.items():
         one = next(iter(group.values()))
         ending = one.name[len(stem(one)) :]
-        wanted = [f"{number:04d}" for number in range(channels)]
-        missing = {n: one.with_name(f"{case}_{n}{ending}") for n in wanted if n not in group}
-        every = [group.get(n) or missing[n] for n in wanted]
-        more = [path for number, path in sorted(group.items()) if number not in wanted]
+        wanted = [f"{case}_{number:04d}" for number in range(channels)]
+        every = [group.pop(name, one.with_name(f"{name}{ending}")) for name in wanted]
+        more = [group[name] for name in sorted(group)]
         scans.append(CaseFiles(case, (*every, *more)))
     return sorted(scans, key=lambda scan: scan.images[0].name)
 
@@ -140,17 +148,19 @@ def _as_told(
     scans: list[CaseFiles], folder: Path, channels: int | Sequence[str]
 ) -> list[CaseFiles]:
     """Bring numbered channels to the model's order, where a ``dataset.json`` names them."""
+    if isinstance(channels, int):
+        return scans
     told = None
     for place in (folder, folder.parent):
         with suppress(UserError):  # there is none, or it is something else
             told = told or channels_named(read_description(place / DESCRIPTION))
-    order = None if told is None or isinstance(channels, int) else order_of(told, channels)
+    order = None if told is None else order_of(told, channels)
     if told is None or order is None or order == tuple(range(len(order))):
         return scans
     whole = [scan for scan in scans if len(scan.images) == 1]
     if whole:
         warnings.warn(
-            f"{whole[0].images[0]} is read as {', '.join(map(str, channels))}, but {DESCRIPTION} "
+            f"{whole[0].images[0]} is read as {', '.join(channels)}, but {DESCRIPTION} "
             f"names {', '.join(told)}; give one file a channel, and they are put in order",
             stacklevel=2,
         )

@@ -98,3 +98,12 @@ def test_files_that_are_named_after_other_channels_are_told(tmp_path, recwarn):
     for kind in ("flair", "T2-FLAIR"):
         with pytest.warns(UserWarning, match=f"a_{kind}.nii.gz is given as t2w; .* are t1, t2w"):
             one_scan([given[0], tmp_path / f"a_{kind}.nii.gz"], ("t1", "t2w"))
+
+
+def test_a_channel_that_is_there_twice_is_named(tmp_path):
+    touch(tmp_path, "a_0000.nii.gz", "a_0001.nii", "a_0001.nii.gz")
+    with pytest.raises(UserError, match=r"a_0001.nii and .*a_0001.nii.gz are both a_0001; keep"):
+        folder_scans(tmp_path, ("t1", "t2"))
+    files = touch(tmp_path, *(f"{kind}/a_0000.nii.gz" for kind in ("t1", "t2")))
+    given = [files / kind / "a_0000.nii.gz" for kind in ("t1", "t2")]
+    assert one_scan(given, ("t1", "t2")).images == tuple(given)  # of two folders it is no case

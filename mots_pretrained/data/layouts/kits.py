@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import task_named
@@ -21,14 +21,16 @@ def find_kits(folder: Path) -> Collection | None:
     Cases without a segmentation (``case_00210`` and on, the challenge's own test) have no label.
 
     Raises:
-        UserError: If a case has no image, or no case has a label map.
+        UserError: If a case has no image, or a file twice, or no case has a label map.
     """
     cases = []
     for path in sorted(folder.iterdir()):
         match = _CASE.fullmatch(path.name)
         if match is None or not path.is_dir():
             continue
-        files = {stem(file): file for file in list_volumes(path)}
+        files: dict[str, Path] = {}
+        for file in list_volumes(path):
+            add_once(files, stem(file), file)
         if "imaging" not in files:
             raise UserError(
                 f"{path} has no imaging.nii.gz; fetch KiTS19's images, which come apart from its "

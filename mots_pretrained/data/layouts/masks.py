@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection, numbered
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once, numbered
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 
@@ -23,7 +23,7 @@ def find_masks(folder: Path) -> Collection | None:
     lacks says that the class is not labelled there; one that is empty, that it is not there.
 
     Raises:
-        UserError: If a case has no scan or several.
+        UserError: If a case has no scan or several, or one mask twice.
     """
     cases = []
     for place in sorted(folder.iterdir()):
@@ -37,7 +37,9 @@ def find_masks(folder: Path) -> Collection | None:
                 f"{place} holds {len(scans)} scans beside {_SEGMENTATIONS}/; one is wanted, as in "
                 "ct.nii.gz"
             )
-        masks = {stem(path): path for path in list_volumes(place / _SEGMENTATIONS)}
+        masks: dict[str, Path] = {}
+        for path in list_volumes(place / _SEGMENTATIONS):
+            add_once(masks, stem(path), path)
         cases.append(CaseFiles(place.name, (scans[0],), masks=masks))
     if not cases:
         return None

@@ -59,3 +59,10 @@ def test_faults_are_named(tmp_path, scans):
     touch(tmp_path, f"b/{scans[1]}")
     with pytest.raises(ValueError, match=r"b holds 2 scans beside segmentations/; one is wanted"):
         find_labelled(tmp_path)
+
+
+def test_a_mask_that_is_there_twice_is_named(tmp_path):
+    case(tmp_path, "a", "aorta")
+    touch(tmp_path, "a/segmentations/aorta.nii")
+    with pytest.raises(ValueError, match=r"aorta.nii and .*aorta.nii.gz are both aorta; keep one"):
+        find_labelled(tmp_path)
