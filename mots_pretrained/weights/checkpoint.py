@@ -120,7 +120,7 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
     return _read_config(_required(Path(folder), CONFIG))
 
 
-def fold_folders(folder: str | Path) -> list[Path]:
+def fold_folders(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the folders of an ensemble's networks; none of a folder that holds a network itself.
 
     Example:
@@ -135,7 +135,7 @@ def fold_folders(folder: str | Path) -> list[Path]:
     return sorted(with_network, key=lambda path: int(path.name[len("fold_") :]))
 
 
-def refuse_other_network(folder: str | Path, folds: Collection[str] = ()) -> None:
+def refuse_other_network(folder: str | os.PathLike[str], folds: Collection[str] = ()) -> None:
     """Refuse to save into a folder with a network that would be loaded instead, or with it.
 
     Args:
