@@ -71,7 +71,7 @@ RANDOM_STEM = "random first layer"
 VARIANTS: dict[str, dict[str, Any]] = {
     "random head": {"fit_head": False},
     RANDOM_STEM: {},
-    **{init: {"channel_init": init} for init in ("mixed", "first_scaled", "zero_new")},
+    **{init: {"channel_init": init} for init in ("first_scaled", "zero_new")},
 }
 """What a row's fine-tuning does otherwise, by what stands in brackets after its origin."""
 
@@ -181,7 +181,7 @@ TRANSFERS = (
         rows={
             "TFS": {"dice": 85.74, "hd95": 4.74},
             "MOTS": {"dice": 86.18, "hd95": 4.39},
-            **{f"MOTS ({x})": {} for x in ("mixed", "first_scaled", "zero_new", RANDOM_STEM)},
+            **{f"MOTS ({x})": {} for x in ("first_scaled", "zero_new", RANDOM_STEM)},
         },
     ),
 )

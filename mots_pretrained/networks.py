@@ -113,7 +113,7 @@ def create_model(
     num_classes: int | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
-    channel_init: ChannelInit = "mixed",
+    channel_init: ChannelInit = "random",
 ) -> Pretrained | FeatureNet:
     """Make a network by name as timm does: whole, with a new head, or for its feature maps.
 

@@ -10,22 +10,20 @@ from torch import Tensor, nn
 
 from mots_pretrained.errors import UserError
 
-ChannelInit = Literal["mixed", "first", "mean", "first_scaled", "zero_new", "random"]
+ChannelInit = Literal["random", "first", "mean", "first_scaled", "zero_new"]
 
 
-def widen_input(weight: Tensor, channels: int, init: ChannelInit = "mixed") -> Tensor:
+def widen_input(weight: Tensor, channels: int, init: ChannelInit = "random") -> Tensor:
     """Return the first convolution's weights for another number of input channels.
 
     Args:
         weight: ``(out, in, k, k, k)``.
         channels: New number of input channels.
-        init: ``"mixed"`` copies the first channel's weights to every channel and multiplies each
-            filter's copies by normal random numbers of variance ``1 / channels``, so that filters
-            look at different mixtures of the channels; ``"first"`` copies them as they are, as in
-            the paper, so that a filter sees the channels' sum alone; ``"mean"`` copies the mean
-            over the channels; ``"first_scaled"`` divides the copies by their number, so that equal
-            channels give what one gave; ``"zero_new"`` keeps the old channels and starts the new
-            ones at zero; ``"random"`` draws all anew, as a new convolution does.
+        init: ``"random"`` draws all weights anew, as a new convolution does; ``"first"`` copies
+            the first channel's weights to every channel, as in the paper, so that a filter sees
+            the channels' sum alone; ``"mean"`` copies the mean over the channels;
+            ``"first_scaled"`` divides the copies by their number, so that equal channels give what
+            one gave; ``"zero_new"`` keeps the old channels and starts the new ones at zero.
 
     Returns:
         ``(out, channels, k, k, k)``.
@@ -44,9 +42,6 @@ def widen_input(weight: Tensor, channels: int, init: ChannelInit = "mixed") -> T
     if init == "random":
         new = weight.new_empty(len(weight), channels, *weight.shape[2:])
         return nn.init.kaiming_uniform_(new, a=math.sqrt(5))  # as of torch's convolutions
-    if init == "mixed":
-        shares = torch.randn(len(weight), channels, 1, 1, 1).to(weight) / math.sqrt(channels)
-        return weight[:, :1] * shares
     source = weight.mean(dim=1, keepdim=True) if init == "mean" else weight[:, :1]
     copies = source.repeat(1, channels, 1, 1, 1)
     return copies / channels if init == "first_scaled" else copies

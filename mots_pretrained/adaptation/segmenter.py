@@ -109,7 +109,7 @@ class Segmenter(Pretrained):
         out_channels: int | None = None,
         *,
         in_channels: int | None = None,
-        channel_init: ChannelInit = "mixed",
+        channel_init: ChannelInit = "random",
         classes: Sequence[str] | None = None,
         exclusive: bool = True,
         head: HeadKind = "linear",
@@ -164,7 +164,7 @@ class Segmenter(Pretrained):
             given = {
                 "in_channels": in_channels is not None,
                 "preprocessing": preprocessing is not None,
-                "channel_init": channel_init != "mixed",
+                "channel_init": channel_init != "random",
                 "exclusive": not exclusive,
                 "head": head != "linear",
             }

@@ -88,7 +88,7 @@ def finetune(
     channel_init: Annotated[
         str,
         typer.Option(
-            help="First layer of more channels: mixed, first, mean, first_scaled, zero_new, random"
+            help="First layer of more channels: random, first, mean, first_scaled, zero_new"
         ),
     ] = "",
     resume: options.Resume = False,

@@ -66,7 +66,7 @@ class Recipe:
     size: str = "small"  # small or paper; of a new network
     network: ModelConfig | None = None  # the network in full, in place of method and size
     start: str | None = None  # name, folder or repository of weights to start from; null: random
-    channel_init: ChannelInit = "mixed"  # how the first layer is widened; first is the paper's way
+    channel_init: ChannelInit = "random"  # how the first layer is widened; first is the paper's way
     head: HeadKind = "levels"  # a segmenter's new head: on all levels, or the paper's linear one
     fit_head: bool = True  # fit a new head on the pretrained features before all weights learn
     fit_steps: int = 2500  # steps of fitting it

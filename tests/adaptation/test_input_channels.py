@@ -28,22 +28,9 @@ def test_of_one_channel_the_mean_is_the_first() -> None:
     assert torch.equal(first, mean)
 
 
-def test_mixed_filters_keep_their_form_and_look_at_mixtures_of_their_own() -> None:
-    weight = torch.randn(400, 1, 3, 3, 3)
-    torch.manual_seed(0)
-    widened = widen_input(weight, 4)
-    shares = widened / weight
-    torch.testing.assert_close(shares, shares[..., :1, :1, :1].expand_as(shares))
-    shares = shares[..., 0, 0, 0]
-    assert shares.var().item() == pytest.approx(1 / 4, rel=0.1)
-    assert torch.corrcoef(shares.T).sub(torch.eye(4)).abs().max() < 0.15
-    torch.manual_seed(0)
-    assert torch.equal(widen_input(weight, 4), widened)
-
-
 def test_random_is_a_new_convolutions_own() -> None:
     torch.manual_seed(0)
-    widened = widen_input(torch.zeros(8, 1, 3, 3, 3), 4, "random")
+    widened = widen_input(torch.zeros(8, 1, 3, 3, 3), 4)
     torch.manual_seed(0)
     assert torch.equal(widened, nn.Conv3d(4, 8, 3, bias=False).weight)
 

@@ -100,8 +100,8 @@ def ahead_of(row: str) -> tuple[Rows, ...]:
     return tuple(Rows(TABLE9, where | {"metric": m}) for m in ("difference", "low", "high"))
 
 
-def ahead_by(pair: str) -> tuple[Rows, ...]:
-    where = {"table": "adaptation organs compared", "row": pair}
+def ahead_by(pair: str, table: str = "organs") -> tuple[Rows, ...]:
+    where = {"table": f"adaptation {table} compared", "row": pair}
     values = ("difference", "low", "high")
     return tuple(Rows("adaptation.csv", where | {"metric": m}, digits=3) for m in values)
 
@@ -272,7 +272,7 @@ FIGURES = (
         for words, where in {
             "| ` | 4, all organs": ("organs", "head levels"),
             "300 steps of one patch | 4, all organs": ("organs", "all after head levels"),
-            "head is fitted first, too | 4, all organs": ("organs", "random weights"),
+            "no fitted head, the full rate | 4, all organs": ("organs", "random weights"),
             "on random weights | 4, all organs": ("organs", "random weights, head alone"),
             "(`head=linear`) | 4, all organs": ("organs", "head linear"),
             "| ` | 8, all organs": ("incomplete", "all organs"),
@@ -293,6 +293,23 @@ FIGURES = (
         "docs/finetune.md",
         "({}, {} to {})",
         ahead_by("all after head levels - head levels"),
+    ),
+    *(
+        Figure("docs/adaptation.md", f"| {words} | {{}} |", (adapted("channels", row),))
+        for words, row in {
+            "`random`": "random first layer",
+            "`first_scaled`": "first_scaled",
+            "`first`": "first",
+            "`zero_new`": "zero_new",
+        }.items()
+    ),
+    *(
+        Figure(
+            "docs/adaptation.md",
+            f"`{way}` gave {{}} ({{}} to {{}})",
+            ahead_by(f"{way} - random first layer", "channels"),
+        )
+        for way in ("first", "first_scaled", "zero_new")
     ),
     Figure(
         "docs/adaptation.md",

@@ -114,7 +114,7 @@ def test_one_case_only(described, capsys, words):
         (["-i", "data", "--from", "none"], "img0001.nii.gz"),  # it is empty
         (["-i", "data", "--classes", "a,a"], "different names"),
         (["-i", "data", "--spacing", "4,3"], "--spacing takes three numbers"),
-        (["-i", "data", "--channel-init", "last"], "mean, first_scaled, zero_new, random"),
+        (["-i", "data", "--channel-init", "last"], "random, first, mean, first_scaled, zero_new"),
         (["-i", "data", "--set", "layer_decay=2"], "layer_decay must be 1e-12 to 1, not 2"),
         (["-i", "data", "--set", "lr=1"], "unknown name 'lr'; allowed are method"),
         (["-i", "data", "--recipe", "other"], "unknown recipe 'other'; allowed are byol3d"),

@@ -260,7 +260,7 @@ def test_a_training_is_continued_with_its_own_settings_alone(bcv, scratch, tiny,
     for changes, what in (
         ({"start": str(tmp_path / "start")}, "start null, asked for is"),
         ({"spacing": (6.0, 4.0, 4.0)}, r"spacing .*12.0.*, asked for is \[6.0, 4.0, 4.0\]"),
-        ({"channel_init": "mean"}, 'channel_init "mixed", asked for is "mean"'),
+        ({"channel_init": "mean"}, 'channel_init "random", asked for is "mean"'),
         ({"class_values": (tuple(range(2, 14)), (1,))}, "class_values"),
         ({"rate": 0.01}, "rate null, asked for is 0.01"),
         ({"held_out": 2}, "held_out null, asked for is 2"),
