@@ -30,7 +30,7 @@ def connected() -> Any:
     if not ray.is_initialized():
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        except (ConnectionError, RuntimeError) as error:
+        except Exception as error:  # Ray raises plain ones where a node does not start in time
             told = " ".join(f"{error}".split())
             raise UserError(
                 f"no Ray cluster at {os.environ.get('RAY_ADDRESS', 'this machine')} ({told:.200})"

@@ -11,6 +11,9 @@ from mots_pretrained.images import itk
 from mots_pretrained.images.itk_header import data_file
 from mots_pretrained.images.nifti_header import SUFFIXES
 
+_LABEL_FOLDERS = {
+    "labelstr", "labelsts", "labels", "label", "masks", "segmentations", "complete_labels",
+}  # fmt: skip
 _ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", *itk.SUFFIXES, ".zip")
 
 
@@ -75,3 +78,19 @@ def visible_files(root: Path) -> Iterator[Path]:
 def is_seg_nrrd(path: Path) -> bool:
     """Whether a file is 3D Slicer's label map by its name, and so no scan."""
     return path.name.lower().endswith(".seg.nrrd")
+
+
+def is_named_label_map(path: Path) -> bool:
+    """Whether a file is a label map by its name or its folder's, as of any layout that is read.
+
+    Example:
+        >>> [is_named_label_map(Path(name)) for name in ("labelsTr/x.nii", "p_seg.nii", "ct.nii")]
+        [True, True, False]
+    """
+    name = stem(path).lower()
+    return (
+        is_seg_nrrd(path)
+        or path.parent.name.lower() in _LABEL_FOLDERS
+        or name.startswith(("segmentation", "combined_labels"))
+        or name.endswith(("_seg", "-seg", "_segmentation", "_label", "_mask"))
+    )

@@ -94,7 +94,7 @@ def _of_the_body(landmarks: Landmarks | None, prediction: Prediction) -> Iterato
             spacing = " x ".join(f"{step:.3g}" for step in prediction.spacing)
             yield Doubt(
                 "spacing",
-                f"the body is {size / 10:.0f} cm {word}, adults are {limits[0] / 10:.0f} to "
+                f"the body is {size / 10:.1f} cm {word}, adults are {limits[0] / 10:.0f} to "
                 f"{limits[1] / 10:.0f} cm: is the spacing of {spacing} mm (D, H, W) right?",
             )
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -25,6 +26,16 @@ if __name__ == "__main__":
 def test_without_ray_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'mots_pretrained\[ray\]'"):
+        connected()
+
+
+def test_a_cluster_that_does_not_start_is_told_in_one_line(monkeypatch):
+    def init(**options):
+        raise Exception("The current node timed out during startup.\nIt was busy")  # as Ray's own
+
+    ray = types.SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(UserError, match=r"no Ray cluster at .* \(The current node .*startup\. It"):
         connected()
 
 

@@ -168,7 +168,7 @@ def test_any_folder_of_scans_will_do(scans, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         pretrain_byol(tmp_path / "x", tiny(2), data="/nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"holds no \.nii or \.nii\.gz file"):
+    with pytest.raises(FileNotFoundError, match=r"holds no scan at any depth"):
         pretrain_byol(tmp_path / "x", tiny(2), data=tmp_path / "empty")
     assert not (tmp_path / "x").exists()
 

@@ -36,7 +36,7 @@ from mots_pretrained.data.layouts.nnunet import DESCRIPTION, SPLITS, find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.itk import common_segments
-from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes
+from mots_pretrained.images.scan_files import is_named_label_map, is_seg_nrrd, list_volumes
 from mots_pretrained.parse import LABELLED, read_labelled
 from mots_pretrained.tasks import MOTS_TASKS
 
@@ -199,19 +199,33 @@ def find_labelled(data: str | os.PathLike[str]) -> Collection:
 
 
 def find_bare(folder: str | os.PathLike[str]) -> Collection:
-    """Find all NIfTI files below a folder, none of which needs a label.
+    """Find all NIfTI, NRRD and MetaImage scans below a folder, none of which needs a label.
 
     Raises:
         MissingFileError: If there is no such folder, or no scan in it.
+
+    Warns:
+        UserWarning: If files are label maps by their names, which are left out.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}; give a folder of NIfTI files")
     places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
     hidden = [p for p in places if any(part[0] == "." for part in p.relative_to(folder).parts)]
-    files = sorted(path for place in places if place not in hidden for path in list_volumes(place))
+    found = sorted(path for place in places if place not in hidden for path in list_volumes(place))
+    files = [path for path in found if not is_named_label_map(path)]
+    if len(files) < len(found):
+        first = next(path for path in found if is_named_label_map(path))
+        warnings.warn(
+            f"{len(found) - len(files)} of {len(found)} files below {folder} are label maps by "
+            f"their names and are left out, such as {first}",
+            stacklevel=2,
+        )
     if not files:
-        raise MissingFileError(f"{folder} holds no .nii or .nii.gz file at any depth")
+        raise MissingFileError(
+            f"{folder} holds no scan at any depth; training reads NIfTI, NRRD and MetaImage files "
+            "(.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), no DICOM"
+        )
     cases = tuple(CaseFiles(path.relative_to(folder).as_posix(), (path,)) for path in files)
     return Collection(folder.name, folder, cases)
 

@@ -49,12 +49,18 @@ def listed_case(images: Any, label: Any, folder: Path, *, where: Path, name: str
 
     Raises:
         MissingFileError: If an image is not there.
-        UserError: If the label map is not there, or none is listed; if a channel is missing.
+        UserError: If the label map is not there, or none is listed; if a channel is missing, or
+            an image is a folder.
     """
     wanted = images if isinstance(images, list) else [images]
     found = [_files(folder, text) for text in wanted]
     if not wanted or not all(found):
         missing = next((text for text, files in zip(wanted, found, strict=True) if not files), None)
+        if missing and (folder / str(missing)).is_dir():
+            raise UserError(
+                f"{where} lists {missing!s:.200}, which is a folder; training reads NIfTI, NRRD "
+                "and MetaImage files, no DICOM"
+            )
         raise MissingFileError(f"{where} lists {missing!s:.200}, which is not there")
     true = _files(folder, label)
     if not true:

@@ -56,7 +56,9 @@ def pair_files(images: Path, labels: Path) -> tuple[CaseFiles, ...]:
         if other != path:
             raise UserError(f"{other} and {path} are both of {key}; keep one of them")
     if not groups:
-        raise UserError(f"{images} holds no .nii or .nii.gz file")
+        raise UserError(
+            f"{images} holds no .nii or .nii.gz, .nrrd or .mha file; training reads no DICOM"
+        )
     _check_channels(groups)
     bare = [path for key, path in true.items() if key not in groups]
     if bare:

@@ -156,11 +156,26 @@ def test_a_folder_of_no_layout_and_a_missing_one_are_told(tmp_path):
     assert all(layout.wanted in str(caught.value) for layout in LAYOUTS.values())
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        "LiTS/segmentation-0.nii", "kits19/data/case_00000/segmentation.nii.gz",
+        "Task07_Pancreas/labelsTr/p.nii.gz", "complete_labels/p.nii.gz", "p.seg.nrrd",
+        "HGG/B_1/B_1_seg.nii.gz", "case/segmentations/aorta.nii.gz", "label/label0001.nii.gz",
+        "case/combined_labels.nii.gz",
+    ],
+)  # fmt: skip
+def test_label_maps_are_no_scans_without_labels(tmp_path, label):
+    touch(tmp_path, "imagesTr/p.nii.gz", label)
+    with pytest.warns(UserWarning, match="1 of 2 files below .* are label maps by their names"):
+        assert identifiers(find_bare(tmp_path)) == ["imagesTr/p.nii.gz"]
+
+
 def test_scans_without_labels_are_found_at_any_depth(tmp_path):
     touch(tmp_path, "b.nii", "deep/er/a.NII.GZ", "._b.nii", ".cache/c.nii", "notes.txt")
     assert identifiers(find_bare(tmp_path)) == ["b.nii", "deep/er/a.NII.GZ"]
     with pytest.raises(FileNotFoundError, match="no such folder"):
         find_bare(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"holds no .nii"):
+    with pytest.raises(FileNotFoundError, match=r"holds no scan at any depth.*no DICOM"):
         find_bare(tmp_path / "empty")
