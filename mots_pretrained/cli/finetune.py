@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -160,7 +161,7 @@ def _says_what_learns(recipe: str, settings: Sequence[str]) -> bool:
     if any(setting.partition("=")[0].strip() == "train" for setting in settings):
         return True
     path = Path(recipe)
-    values = parse_yaml(path.read_bytes(), recipe) if path.is_file() else {}
+    values = parse_yaml(path.read_bytes(), recipe) if os.path.isfile(path) else {}
     return isinstance(values, dict) and "train" in values
 
 

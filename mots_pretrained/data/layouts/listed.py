@@ -56,7 +56,7 @@ def listed_case(images: Any, label: Any, folder: Path, *, where: Path, name: str
     found = [_files(folder, text) for text in wanted]
     if not wanted or not all(found):
         missing = next((text for text, files in zip(wanted, found, strict=True) if not files), None)
-        if missing and (folder / str(missing)).is_dir():
+        if missing and os.path.isdir(folder / str(missing)):
             raise UserError(
                 f"{where} lists {missing!s:.200}, which is a folder; training reads NIfTI, NRRD "
                 "and MetaImage files, no DICOM"

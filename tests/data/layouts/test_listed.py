@@ -59,6 +59,8 @@ def test_what_is_missing_is_named(tmp_path):
     touch(tmp_path, "a.nii", "l.nii")
     with pytest.raises(FileNotFoundError, match=r"list.json lists \.\./b.nii, which is not there"):
         listed_case(["a.nii", "../b.nii"], "l.nii", tmp_path, where=LIST)
+    with pytest.raises(FileNotFoundError, match=r"lists x{200}, which is not there"):
+        listed_case("x" * 5000, "l.nii", tmp_path, where=LIST)  # longer than names may be
     (tmp_path / "series").mkdir()
     with pytest.raises(ValueError, match=r"lists series, which is a folder; .* no DICOM"):
         listed_case("series", "l.nii", tmp_path, where=LIST)
