@@ -70,7 +70,7 @@ RANDOM_STEM = "random first layer"
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "random head": {"fit_head": False},
-    RANDOM_STEM: {},
+    RANDOM_STEM: {"channel_init": "random"},
     **{init: {"channel_init": init} for init in ("first_scaled", "zero_new")},
 }
 """What a row's fine-tuning does otherwise, by what stands in brackets after its origin."""

@@ -23,7 +23,6 @@ from transfer import (
     DRAWN,
     FINETUNINGS,
     ORIGINS,
-    RANDOM_STEM,
     VARIANTS,
     Transfer,
     parts_of,
@@ -38,11 +37,9 @@ from transfer_trial import (
     name_of_fit,
     parameters_of,
     scored,
-    with_random_stem,
 )
 from trial import name_of, trained
 
-from mots_pretrained.tasks import BRATS_MODALITIES
 from mots_pretrained.training.recipe import Recipe
 
 
@@ -129,7 +126,7 @@ class TransferBench:
             pretraining, "phantom", given.setting, self.work, clock.run()
         ):
             return False
-        done = fine_tuned(self._on_data(name, fit), material, folder, clock.run())
+        done = fine_tuned(self._on_data(fit), material, folder, clock.run())
         if done is None:
             return False
         self.results.add(
@@ -143,16 +140,13 @@ class TransferBench:
         print(f"{self.table.name} {name}, seed {seed}: {done['seconds']:.1f} s", flush=True)
         return True
 
-    def _on_data(self, name: str, fit: Recipe) -> Recipe:
+    def _on_data(self, fit: Recipe) -> Recipe:
         """Return a row's recipe with what the data says."""
-        held_out, seed = self.material.held_out, fit.seed
+        held_out = self.material.held_out
         own = {"validation": held_out} if held_out else {"held_out": 0, "validate_every": None}
         fit = replace(fit, **own)
         if self.table.kind != "brats":
             return fit
-        if parts_of(name)[1] == RANDOM_STEM and fit.start is not None:
-            start = with_random_stem(fit.start, len(BRATS_MODALITIES), seed, self.work)
-            fit = replace(fit, start=start)
         shape = DRAWN[self.given.setting]["brats"].shape
         if self.given.data == "phantom" and shape is not None:
             # Weights that have four channels already would else keep the spacing of CT.

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from settings import Setting
 from transfer import CLASSES, Kind, Origin, Transfer, parts_of
 from transfer_data import Material
 from trial import name_of
 
-from mots_pretrained import Segmenter
 from mots_pretrained.evaluation.metrics import measure
 from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.files import write_json
@@ -66,19 +64,6 @@ def begun(
         own = replace(read_recipe(BYOL), network=config, seed=fit.seed,
                       steps=pretraining.steps, batch=pretraining.batch)  # fmt: skip
     return replace(fit, start=str(work / name_of(own, "phantom"))), own
-
-
-def with_random_stem(start: str, channels: int, seed: int, work: Path) -> str:
-    """Return a folder with the same weights but a random first convolution for so many channels."""
-    folder = work / f"{Path(start).name}-random-stem-{seed}"
-    if not (folder / "model.safetensors").exists():
-        model = Segmenter.from_pretrained(start, 2, in_channels=channels)
-        torch.manual_seed(seed)
-        fresh = Segmenter.from_scratch(model.config, 2)
-        stem = "backbone.encoder.stem.0.weight"
-        model.load_state_dict(model.state_dict() | {stem: fresh.state_dict()[stem]})
-        model.save_pretrained(folder)
-    return str(folder)
 
 
 def name_of_fit(recipe: Recipe, table: Transfer, data: str, row: str) -> str:

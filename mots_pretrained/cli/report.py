@@ -10,9 +10,6 @@ import typer
 from mots_pretrained.cli import console, options
 from mots_pretrained.errors import MissingFileError, UserError
 
-CURVE = "curve.json"
-"""File by which the folder of a learning curve is known."""
-
 
 def report(
     folder: Annotated[
@@ -56,6 +53,7 @@ def report(
         write_curve_page,
         write_training_page,
     )
+    from mots_pretrained.training.folder import CURVE
 
     told: dict[str, object] = {"page": page}
     if is_training(place):

@@ -194,7 +194,7 @@ def _folder(slices: Sequence[Slice]) -> Path:
 def _acquisitions(slices: list[Slice]) -> Iterator[tuple[str, list[Slice]]]:
     """Split images that lie at one place, or between each other, by acquisition or time."""
     _, doubles = without_doubles(slices)
-    for index, (what, _) in enumerate(REPEATS.items()):
+    for index, what in enumerate(REPEATS):
         parts: dict[str, list[Slice]] = {}
         for one in slices:
             parts.setdefault(one.repeat[index], []).append(one)

@@ -20,7 +20,7 @@ _MOST_MEMBERS = 200_000
 _NO_SCAN = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "PR", "KO", "SR", "REG", "FID"}
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "SeriesDescription", "Modality", "ImageType", "FrameAcquisitionNumber",
+    "SeriesNumber", "SeriesDescription", "Modality", "ImageType",
     "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PixelSpacing",
     "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
@@ -28,17 +28,15 @@ _TAGS = [
 _FRAMES = "FrameContentSequence"
 
 REPEATS = {
-    "acquisition": ("AcquisitionNumber", _FRAMES),
-    "time": ("TemporalPositionIdentifier", _FRAMES),
-    "time index": ("TemporalPositionIndex", _FRAMES),
-    "phase": ("NominalPercentageOfCardiacPhase", "CardiacSynchronizationSequence"),
-    "trigger time": ("TriggerTime", _FRAMES),
-    "echo": ("EchoNumbers", _FRAMES),
-    "b-value": ("DiffusionBValue", "MRDiffusionSequence"),
+    "acquisition": (("FrameAcquisitionNumber", "AcquisitionNumber"), _FRAMES),
+    "time": (("TemporalPositionIdentifier",), _FRAMES),
+    "time index": (("TemporalPositionIndex",), _FRAMES),
+    "phase": (("NominalPercentageOfCardiacPhase",), "CardiacSynchronizationSequence"),
+    "trigger time": (("TriggerTime",), _FRAMES),
+    "echo": (("EchoNumbers",), _FRAMES),
+    "b-value": (("DiffusionBValue",), "MRDiffusionSequence"),
 }
-"""What may tell images of one place apart, and where: an element, of frames in a sequence.
-
-The standard calls a frame's acquisition number ``FrameAcquisitionNumber``."""
+"""What may tell images of one place apart, and where: elements, of frames in a sequence."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def _header(archive: Archive, place: Place, pydicom: Any) -> Any:
             if not _looks_like_dicom(file):
                 return None
         with archive.open(place) as file:
-            wanted = [*_TAGS, *(name for name, _ in REPEATS.values())]
+            wanted = [*_TAGS, *(name for names, _ in REPEATS.values() for name in names)]
             return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
     except Exception as error:
         if place.member:
@@ -281,10 +279,9 @@ def _slice(dataset: Any, place: Place, frame: int, groups: list[Any]) -> Slice:
             raise ValueError(f"{name} has {len(numbers)} numbers instead of {count}")
         return numbers
 
-    def repeated(name: str, group: str) -> str:
-        own = value(f"Frame{name}", group) if name == "AcquisitionNumber" else None
-        found = value(name, group) if own is None else own
-        return str(found or "")
+    def repeated(names: tuple[str, ...], group: str) -> str:
+        found = (value(name, group) for name in names)
+        return str(next((one for one in found if one is not None), None) or "")
 
     slope = value("RescaleSlope", "PixelValueTransformationSequence")
     intercept = value("RescaleIntercept", "PixelValueTransformationSequence")

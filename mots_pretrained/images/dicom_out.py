@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained import __version__
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.dicom_files import Archive, Place, Slice, reason_of
+from mots_pretrained.images.dicom_files import Archive, Place, reason_of
 from mots_pretrained.images.extra import extra
 from mots_pretrained.images.volume import Volume
 
@@ -50,10 +49,10 @@ def on_slices(labels: NDArray[Any], volume: Volume) -> NDArray[Any]:
 
 
 def source_headers(volume: Volume) -> list[Any]:
-    """Make a header for every image of the scan's series, in the order of `on_slices`.
+    """Read the header of every image of the scan's series, in the order of `on_slices`.
 
     What the standard demands of any object, and anonymisation may have removed, is there but empty.
-    Each says where its image lies, frames of an enhanced file too.
+    Frames of an enhanced file share one, without what it says of frames.
 
     Raises:
         UserError: If the images lack the UIDs by which results refer to them, or share one.
@@ -77,17 +76,7 @@ def source_headers(volume: Volume) -> list[Any]:
                 f"{place} and {other} have one SOPInstanceUID, so that DICOM results can't refer "
                 "to either; choose nifti or nrrd"
             )
-    first = slices[0]
-    return [_placed(files[one.place], one, first) for one in slices]
-
-
-def _placed(header: Any, one: Slice, first: Slice) -> Any:
-    """Say where an image lies; orientation and spacing, rounded anew in each, are the first's."""
-    own = copy.deepcopy(header)
-    own.ImageOrientationPatient = [f"{number:.8f}" for number in first.orientation]
-    own.ImagePositionPatient = [f"{number:.6f}" for number in one.position]
-    own.PixelSpacing = list(first.spacing)
-    return own
+    return [files[one.place] for one in slices]
 
 
 @contextlib.contextmanager

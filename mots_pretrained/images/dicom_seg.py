@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +55,11 @@ def write_dicom_seg(
         _segment(number, name, value, algorithm)
         for number, (name, value) in enumerate(values.items(), start=1)
     ]
-    headers = source_headers(like)
+    slices = like.series.slices
+    headers = [
+        _placed(header, one, slices[0])
+        for header, one in zip(source_headers(like), slices, strict=True)
+    ]
     patient = headers[0].PatientName
     for header in headers:  # highdicom warns of names without a caret, as anonymisation leaves
         header.PatientName = f"{patient}^" if patient and "^" not in str(patient) else patient
@@ -90,6 +95,15 @@ def _numbered(found: NDArray[Any], values: Mapping[str, int]) -> NDArray[Any]:
     numbers = np.zeros(max(int(found.max()), *values.values()) + 1, dtype)
     numbers[[*values.values()]] = np.arange(1, len(values) + 1)
     return numbers[found]
+
+
+def _placed(header: Any, one: Slice, first: Slice) -> Any:
+    """Say where an image lies; orientation and spacing, rounded anew in each, are the first's."""
+    own = copy.deepcopy(header)
+    own.ImageOrientationPatient = [f"{number:.8f}" for number in first.orientation]
+    own.ImagePositionPatient = [f"{number:.6f}" for number in one.position]
+    own.PixelSpacing = list(first.spacing)
+    return own
 
 
 def _as_images(headers: list[Any], like: Volume) -> dict[str, Slice]:

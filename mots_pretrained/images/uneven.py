@@ -51,7 +51,7 @@ class EvenPlanes:
         return np.take(planes, np.rint(self.places).astype(int), axis=axis)
 
 
-def interleaved(gaps: NDArray[np.float64]) -> bool:
+def _take_turns(gaps: NDArray[np.float64]) -> bool:
     """Whether narrow and wide gaps take turns, as where two stacks were laid over each other."""
     low, high = np.minimum(gaps[1:], gaps[:-1]), np.maximum(gaps[1:], gaps[:-1])
     return len(gaps) >= _FEW and bool(np.mean(high > _TURNS[0] * low) > _TURNS[1])
@@ -85,7 +85,7 @@ def even_planes(positions: NDArray[np.float64], name: str) -> EvenPlanes | None:
             f"{name}: slices are missing: {gaps[widest]:.4g} mm lie between slices {widest + 1} "
             f"and {widest + 2} of {last + 1}, elsewhere {usual:.4g} mm; export the whole series"
         )
-    if interleaved(gaps):
+    if _take_turns(gaps):
         raise UserError(
             f"{name}: its slices lie {gaps.min():.4g} and {gaps.max():.4g} mm apart by turns, as "
             "of two series in one; part them"

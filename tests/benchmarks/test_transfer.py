@@ -146,16 +146,16 @@ def arguments(bench, module, *words: str):
     return parser.parse_args(["--setting", "evidence", *words])
 
 
+RANDOM = "random first layer"
+
+
 def test_a_random_first_layer_leaves_all_else(bench, tmp_path: Path) -> None:
     start = tmp_path / "start"
     TransDoDNet(bench("settings").SETTINGS["smoke"].base).save_pretrained(start)
-    folder = bench("transfer_trial").with_random_stem(str(start), 4, 3, tmp_path)
-    kinds = {"first": str(start), "random": folder}
+    kinds = {"first": {"channel_init": "first"}, "random": bench("transfer").VARIANTS[RANDOM]}
     states = {
-        kind: Segmenter.from_pretrained(
-            place, 3, in_channels=4 if kind == "first" else None
-        ).backbone.state_dict()
-        for kind, place in kinds.items()
+        kind: Segmenter.from_pretrained(start, 3, in_channels=4, **options).backbone.state_dict()
+        for kind, options in kinds.items()
     }
     other = {k for k, v in states["first"].items() if not torch.equal(v, states["random"][k])}
     assert other == {"encoder.stem.0.weight"}

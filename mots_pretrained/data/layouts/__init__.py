@@ -213,12 +213,12 @@ def find_bare(folder: str | os.PathLike[str]) -> Collection:
     places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
     hidden = [p for p in places if any(part[0] == "." for part in p.relative_to(folder).parts)]
     found = sorted(path for place in places if place not in hidden for path in list_volumes(place))
-    files = [path for path in found if not is_named_label_map(path)]
-    if len(files) < len(found):
-        first = next(path for path in found if is_named_label_map(path))
+    labels = [path for path in found if is_named_label_map(path)]
+    files = sorted({*found} - {*labels})
+    if labels:
         warnings.warn(
-            f"{len(found) - len(files)} of {len(found)} files below {folder} are label maps by "
-            f"their names and are left out, such as {first}",
+            f"{len(labels)} of {len(found)} files below {folder} are label maps by their names and "
+            f"are left out, such as {labels[0]}",
             stacklevel=2,
         )
     if not files:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, by_stem
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import BRATS_MODALITIES, BRATS_REGIONS
@@ -59,10 +59,7 @@ def _case(folder: Path) -> CaseFiles | None:
     case, listed = stem(folder), list_volumes(folder)
     for mark, sequences in _NAMINGS:
         names = [f"{case}{mark}{sequence}" for sequence in (*sequences, "seg")]
-        files: dict[str, Path] = {}
-        for path in listed:
-            if stem(path) in names:
-                add_once(files, stem(path), path)
+        files = by_stem(path for path in listed if stem(path) in names)
         label = files.pop(names.pop(), None)
         if not files:
             continue

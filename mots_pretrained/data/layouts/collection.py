@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mots_pretrained.errors import MissingFileError, UserError
+from mots_pretrained.images.scan_files import stem
 from mots_pretrained.tasks import Task
 
 _DEPTH = 3  # a collection lies one or two levels below the root
@@ -157,6 +158,18 @@ def add_once(found: dict[str, Path], name: str, path: Path) -> None:
     if name in found:
         raise UserError(f"{found[name]} and {path} are both {name}; keep one of them")
     found[name] = path
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files by their names without endings.
+
+    Raises:
+        UserError: If two have one; the message names both.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        add_once(found, stem(path), path)
+    return found
 
 
 def folders_below(root: Path, depth: int = _DEPTH) -> Iterator[Path]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, by_stem
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes
 from mots_pretrained.tasks import task_named
 
 WANTED = "case_NNNNN/imaging.nii.gz and segmentation.nii.gz"
@@ -28,9 +28,7 @@ def find_kits(folder: Path) -> Collection | None:
         match = _CASE.fullmatch(path.name)
         if match is None or not path.is_dir():
             continue
-        files: dict[str, Path] = {}
-        for file in list_volumes(path):
-            add_once(files, stem(file), file)
+        files = by_stem(list_volumes(path))
         if "imaging" not in files:
             raise UserError(
                 f"{path} has no imaging.nii.gz; fetch KiTS19's images, which come apart from its "

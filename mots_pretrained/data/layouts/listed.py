@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mots_pretrained.data.layouts.collection import CaseFiles, add_once
+from mots_pretrained.data.layouts.collection import CaseFiles, by_stem
 from mots_pretrained.data.layouts.pairs import case_name
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
@@ -128,10 +128,7 @@ def _numbered(there: Sequence[Path], name: str) -> list[Path]:
         UserError: If one is missing between the others, or there twice.
     """
     channel = re.compile(rf"{re.escape(name)}_\d{{4}}")
-    found: dict[str, Path] = {}
-    for file in there:
-        if channel.fullmatch(stem(file)):
-            add_once(found, stem(file), file)
+    found = by_stem(file for file in there if channel.fullmatch(stem(file)))
     wanted = [f"{name}_{number:04d}" for number in range(len(found))]
     if missing := [each for each in wanted if each not in found]:
         last = max(found)

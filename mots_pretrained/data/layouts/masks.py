@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_once, numbered
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, by_stem, numbered
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 
@@ -37,9 +37,7 @@ def find_masks(folder: Path) -> Collection | None:
                 f"{place} holds {len(scans)} scans beside {_SEGMENTATIONS}/; one is wanted, as in "
                 "ct.nii.gz"
             )
-        masks: dict[str, Path] = {}
-        for path in list_volumes(place / _SEGMENTATIONS):
-            add_once(masks, stem(path), path)
+        masks = by_stem(list_volumes(place / _SEGMENTATIONS))
         cases.append(CaseFiles(place.name, (scans[0],), masks=masks))
     if not cases:
         return None
