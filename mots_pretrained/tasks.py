@@ -102,6 +102,12 @@ BRATS_REGIONS: dict[str, tuple[int, ...]] = {
 }
 """BraTS's three nested regions as the label values that make each up (ET, TC, WT)."""
 
+BRATS_2023_REGIONS: dict[str, tuple[int, ...]] = {
+    name: tuple(3 if value == 4 else value for value in values)
+    for name, values in BRATS_REGIONS.items()
+}
+"""The same regions from 2023 on, when what enhances became 3."""
+
 
 IGNORED = 255
 """Value of a target's voxels that count neither way: no loss, no score and no patch reads them."""

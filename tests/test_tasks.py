@@ -7,6 +7,7 @@ import pytest
 from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import (
     BCV_ORGANS,
+    BRATS_2023_REGIONS,
     BRATS_MODALITIES,
     BRATS_REGIONS,
     MOTS_CATEGORIES,
@@ -53,6 +54,9 @@ def test_the_downstream_label_sets():
     assert BRATS_MODALITIES == ("t1", "t1ce", "t2", "flair")
     enhancing, core, whole = ({*values} for values in BRATS_REGIONS.values())
     assert enhancing < core < whole == {1, 2, 4}
+    assert BRATS_2023_REGIONS == {
+        "enhancing_tumour": (3,), "tumour_core": (1, 3), "whole_tumour": (1, 2, 3),
+    }  # fmt: skip
 
 
 def test_a_task_is_found_by_its_name_among_ones_own():

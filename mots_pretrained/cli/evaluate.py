@@ -49,8 +49,8 @@ def evaluate(
         str,
         typer.Option(
             help="Names of the predictions' values, and of the truth's where no file beside it "
-            "says: mots, bcv, brats, a task of MOTS, or a JSON file; by default labels.json or "
-            "dataset.json beside the files"
+            "says: mots, bcv, brats, brats-2023, a task of MOTS, or a JSON file; by default "
+            "labels.json or dataset.json beside the files"
         ),
     ] = "",
     truth_labels: Annotated[

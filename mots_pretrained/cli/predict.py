@@ -69,7 +69,7 @@ def predict(
         str, typer.Option(help="A part of the scans, to share them: 2/8 is the second of eight")
     ] = "",
     submission: Annotated[
-        str, typer.Option(help="Write only the file that an online evaluation takes: bcv or brats")
+        str, typer.Option(help="Write only an evaluation's own file: bcv, brats or brats-2023")
     ] = "",
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over eight mirror images; eight times slower")

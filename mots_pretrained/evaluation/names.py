@@ -22,7 +22,7 @@ from mots_pretrained.parse import (
     read_json,
     read_labelled,
 )
-from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS, MOTS_TASKS, Task
+from mots_pretrained.tasks import BCV_ORGANS, BRATS_2023_REGIONS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
 _TOLD_IN = ("dataset.json", "datalist.json")
@@ -87,9 +87,11 @@ NAMED: dict[str, LabelNames] = {
     **{task.name: names_of_task(task) for task in MOTS_TASKS},
     "bcv": LabelNames({name: (value,) for value, name in enumerate(BCV_ORGANS, start=1)}),
     "brats": LabelNames(BRATS_REGIONS),
+    "brats-2023": LabelNames(BRATS_2023_REGIONS),
 }
 """Names known by a word: the values that ``mots predict`` writes for the tasks of MOTS, an organ
-with all that lies in it; those of the seven collections; BCV's; and BraTS's nested regions."""
+with all that lies in it; those of the seven collections; BCV's; and BraTS's nested regions, before
+2023 and since."""
 
 
 def label_names(text: str) -> LabelNames:

@@ -12,17 +12,14 @@ import numpy as np
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.images.volume import write_like
 from mots_pretrained.inference.prediction import Prediction
-from mots_pretrained.tasks import BCV_ORGANS, BRATS_REGIONS
+from mots_pretrained.tasks import BCV_ORGANS
 
 # Inner regions are written over outer ones.
-_BRATS_VALUES = {"whole_tumour": 2, "tumour_core": 1, "enhancing_tumour": 4}
-
 SUBMISSIONS: dict[str, dict[str, int]] = {
     "bcv": {name: value for value, name in enumerate(BCV_ORGANS, start=1)},
-    "brats": {name: _BRATS_VALUES[name] for name in sorted(
-        BRATS_REGIONS, key=lambda name: -len(BRATS_REGIONS[name])
-    )},
-}  # fmt: skip
+    "brats": {"whole_tumour": 2, "tumour_core": 1, "enhancing_tumour": 4},
+    "brats-2023": {"whole_tumour": 2, "tumour_core": 1, "enhancing_tumour": 3},
+}
 """What each evaluation wants: the value of a class, in the order in which they are written."""
 
 
@@ -47,7 +44,7 @@ def save_submission(prediction: Prediction, folder: str | os.PathLike[str], kind
     """Write a prediction as an online evaluation takes it, on the scan's own grid.
 
     BCV: ``label0061.nii.gz`` for ``img0061.nii.gz``, values 0 to 13. BraTS: ``CASE.nii.gz``,
-    values 0, 1 (core that does not enhance), 2 (oedema) and 4 (enhancing).
+    values 0, 1 (core that does not enhance), 2 (oedema) and 4 (enhancing), which is 3 from 2023 on.
 
     Args:
         prediction: What was found.
@@ -73,8 +70,8 @@ def save_submission(prediction: Prediction, folder: str | os.PathLike[str], kind
 
 
 def _name(scan: str, kind: str) -> str:
-    if kind == "brats":
-        return f"{scan.removesuffix('_t1')}.nii.gz"
+    if kind.startswith("brats"):
+        return f"{re.sub('_t1$|[-_]t1n$', '', scan)}.nii.gz"
     number = re.fullmatch(r"\D*(\d{4})", scan)
     if number is None:
         raise UserError(f"{scan} has no number of four digits, as BCV's scans have: img0061")

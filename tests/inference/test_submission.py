@@ -52,11 +52,27 @@ def test_brats_writes_inner_regions_over_outer_ones(tmp_path):
     written = read_volume(path).array
     assert written[1, 2].tolist() == [4, 4, 1, 1, 2, 2]
     assert written.sum() == 14
+    later = save_submission(prediction, tmp_path / "later", "brats-2023")
+    assert read_volume(later).array[1, 2].tolist() == [3, 3, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("scan_name", ["BraTS-GLI-1-000", "BraTS-GLI-1-000-t1n"])
+def test_brats_2023_names_a_file_after_its_case(tmp_path, scan_name):
+    names = tuple(BRATS_REGIONS)
+    volume = scan(tmp_path, f"{scan_name}.nii.gz")
+    masks = Masks(names, volume.shape)
+    for name in names:
+        masks[name] = np.zeros(volume.shape, bool)
+    prediction = Prediction(
+        np.zeros(volume.shape, np.uint8), volume, dict.fromkeys(names, 1), masks
+    )
+    path = save_submission(prediction, tmp_path / "out", "brats-2023")
+    assert path == tmp_path / "out/BraTS-GLI-1-000.nii.gz"
 
 
 def test_what_a_model_lacks_is_told():
     check_submission("bcv", BCV_ORGANS)
     with pytest.raises(ValueError, match=r"to bcv needs the class 'spleen'.*it has liver"):
         check_submission("bcv", ("liver",))
-    with pytest.raises(KeyError, match="unknown submission 'kits'; allowed are bcv, brats"):
+    with pytest.raises(KeyError, match="'kits'; allowed are bcv, brats, brats-2023"):
         check_submission("kits", ("liver",))

@@ -147,7 +147,8 @@ def find_labelled(data: str | os.PathLike[str]) -> Collection:
     - Decathlon or nnU-Net: ``dataset.json``, ``imagesTr`` and ``labelsTr``; one file a channel
       (``X_0000.nii.gz``, ``X_0001.nii.gz``) or all in one.
     - BCV: ``img/imgNNNN.nii.gz`` and ``label/labelNNNN.nii.gz``, 13 organs.
-    - Plain: ``images`` and ``labels`` with the same file names.
+    - Plain: ``images`` and ``labels`` with the same file names; classes are named by the segments
+      where all label maps are 3D Slicer's ``.seg.nrrd``.
     - BraTS 2018: ``HGG/CASE/CASE_t1.nii.gz`` and so on, ``LGG`` likewise, three nested regions.
     - TotalSegmentator: ``CASE/ct.nii.gz`` and ``CASE/segmentations/ORGAN.nii.gz``.
     - KiTS and LiTS as they unpack, with the classes of their task.
@@ -187,11 +188,12 @@ def find_labelled(data: str | os.PathLike[str]) -> Collection:
             f"{bare[0].images[0]}",
             stacklevel=2,
         )
-    common_segments(
-        case.label for case in found.labelled if case.label is not None and is_seg_nrrd(case.label)
-    )  # refuses values that mean one thing here and another there
+    maps = [case.label for case in found.labelled if case.label is not None]
+    segments = common_segments(filter(is_seg_nrrd, maps))  # refuses values that differ by file
     classes = found.classes
-    if classes is None and found.task is not None:
+    if classes is None and segments and all(map(is_seg_nrrd, maps)):
+        classes = {name: (segments[name],) for name in sorted(segments, key=segments.__getitem__)}
+    elif classes is None and found.task is not None:
         task = found.task
         both = ((task.tumour, task.tumour_values), (task.organ, task.organ_values))
         classes = {name: values for name, values in both if name is not None}

@@ -4,7 +4,7 @@ import pytest
 
 from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.layouts.brats import find_brats, find_brats_case
-from mots_pretrained.tasks import BRATS_REGIONS
+from mots_pretrained.tasks import BRATS_2023_REGIONS, BRATS_REGIONS
 
 
 def case(root, path, kinds=("flair", "seg", "t1", "t1ce", "t2")):
@@ -59,7 +59,9 @@ def test_names_from_2023_on(tmp_path, mark):
     folder.mkdir()
     for kind in ("seg", "t1c", "t1n", "t2f", "t2w"):
         (folder / f"{folder.name}{mark}{kind}.nii.gz").touch()
-    (scan,) = find_brats(tmp_path).cases
+    found = find_brats(tmp_path)
+    (scan,) = found.cases
+    assert list(found.classes.values()) == [(3,), (1, 3), (1, 2, 3)]
     assert [path.name[20:23] for path in scan.images] == ["t1n", "t1c", "t2w", "t2f"]
     assert scan.label == folder / f"{folder.name}{mark}seg.nii.gz"
     (folder / f"{folder.name}{mark}t1c.nii.gz").unlink()
@@ -80,3 +82,14 @@ def test_a_sequence_that_is_there_twice_is_named(tmp_path):
     (tmp_path / "Brats18_A_1/Brats18_A_1_t2.nii").touch()
     with pytest.raises(ValueError, match=r"_t2.nii and .*_t2.nii.gz are both Brats18_A_1_t2; keep"):
         find_brats(tmp_path)
+
+
+def test_label_maps_of_both_kinds_do_not_mix(tmp_path):
+    case(tmp_path, "BraTS-GLI-00000-000", ("t1n", "t1c", "t2w", "t2f"))
+    case(tmp_path, "Brats18_A_1")
+    assert find_brats(tmp_path).classes == BRATS_REGIONS  # the labelled case's
+    (tmp_path / "BraTS-GLI-00000-000/BraTS-GLI-00000-000_seg.nii.gz").touch()
+    with pytest.raises(ValueError, match=r"BraTS-GLI-00000-000 and Brats18_A_1, .* part them"):
+        find_brats(tmp_path)
+    (tmp_path / "Brats18_A_1/Brats18_A_1_seg.nii.gz").unlink()
+    assert find_brats(tmp_path).classes == BRATS_2023_REGIONS

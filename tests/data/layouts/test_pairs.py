@@ -81,3 +81,14 @@ def test_slicer_s_label_maps_must_number_their_segments_alike(tmp_path):
         write_seg_nrrd(tmp_path / "labels" / f"{name}.seg.nrrd", labels.array, labels, values)
     with pytest.raises(ValueError, match="give its segments the same values in every file"):
         find_labelled(tmp_path)
+
+
+def test_classes_are_called_as_3d_slicer_calls_the_segments(tmp_path):
+    labels = Volume.with_spacing(np.ones((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
+    touch(tmp_path, "images/a.nii", "images/b.nii", "labels/x.txt")
+    for name, values in {"a": {"left kidney": 2, "liver": 1}, "b": {"liver": 1}}.items():
+        write_seg_nrrd(tmp_path / "labels" / f"{name}.seg.nrrd", labels.array, labels, values)
+    assert find_labelled(tmp_path).classes == {"liver": (1,), "left kidney": (2,)}
+    assert list(find_labelled(tmp_path).classes) == ["liver", "left kidney"]
+    touch(tmp_path, "images/c.nii", "labels/c.nii")  # may hold other values, which have no names
+    assert find_labelled(tmp_path).classes is None
