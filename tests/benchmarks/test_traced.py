@@ -232,9 +232,13 @@ FIGURES = (
     ),
     Figure(
         "README.md",
-        "has a mean Dice of {} after {} minutes; MONAI's DynUNet, in the shape that nnU-Net would "
-        "plan, from random weights, {} after 20 minutes",
-        (Reached("head"), minutes_to(0.5, "head"), Reached("dynunet")),
+        "has a mean Dice of {} after {} minutes. The same network from random weights reaches 0.5 "
+        "after {} minutes and has {} after 20, some 950 steps of one patch; MONAI's DynUNet, in "
+        "the shape that nnU-Net would plan, from random weights, {} after 20 minutes",
+        (
+            *(Reached("head"), minutes_to(0.5, "head")),
+            *(minutes_to(0.5, "random"), Reached("random"), Reached("dynunet")),
+        ),
     ),
     Figure(
         "README.md",
