@@ -37,6 +37,7 @@ _MOST_VOXELS = 400_000  # in memory, of all windows
 _BATCH = 4096  # voxels a fitting step
 _RATE = 3e-3  # AdamW's highest rate in one cycle
 _DECAY = 1e-2
+_CONSTANT = 1e-8  # variance up to which a feature is
 _DROPOUT = 0.2  # of the hidden layer while it is fitted
 _PRIOR = {"linear": 0.0, "levels": 0.4}
 """Share of the way from the sampled classes' frequencies to the true ones, by kind of head.
@@ -121,8 +122,6 @@ def fit_head(
     segmenter.eval()
     try:
         samples = _sample(segmenter, cases, overlap, seed, on_fit)
-        if int(samples.counts[:, 1:].sum()) == 0:
-            raise UserError("the cases label nothing but background; there is nothing to fit to")
         if prior is None:
             is_complete = bool(samples.labelled.all())
             prior = _PRIOR[segmenter.config.new_head.kind] if is_complete else 0.0
@@ -215,6 +214,8 @@ def _sample(
             if on_fit is not None:
                 on_fit("window", done, windows)
     labelled = torch.tensor([case.knows(classes) for case in cases])
+    if not counts[:, 1:].any():
+        raise UserError("the cases label nothing but background; there is nothing to fit to")
     return _Samples(torch.cat(features), torch.cat(targets), torch.cat(drawn), labelled, counts)
 
 
@@ -328,14 +329,18 @@ def _loss(logits: Tensor, target: Tensor, labelled: Tensor, exclusive: bool) -> 
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each feature; constant features are left alone."""
+    """Return mean and standard deviation of each feature.
+
+    That of a constant one is infinite, so that it gets no weight; a small one would blow it up.
+    """
     total, square = torch.zeros(x.shape[1]).double(), torch.zeros(x.shape[1]).double()
     for part in x.split(65_536):
         values = part.double()
         total += values.sum(0)
         square += values.square().sum(0)
     mean = total / len(x)
-    deviation = (square / len(x) - mean.square()).clamp(min=1e-8).sqrt()
+    variance = square / len(x) - mean.square()
+    deviation = torch.where(variance > _CONSTANT, variance, torch.inf).sqrt()
     return mean.float(), deviation.float()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +109,11 @@ def merge_lora(network: nn.Module) -> Pretrained:
         plain.set_submodule(name, base)
     head: Any = modules.get("head")
     if hasattr(head, "modules_to_save"):
-        plain.set_submodule("head", head.modules_to_save["default"])
+        trained, before = head.modules_to_save["default"], head.original_module
+        plain.set_submodule("head", trained)
+        weights = zip(trained.parameters(), before.parameters(), strict=True)
+        if not all(torch.equal(one, other) for one, other in weights):
+            cast(Any, plain).head_is_new = False
     if hasattr(plain, "peft_config"):
         del plain.peft_config
     return plain.requires_grad_()

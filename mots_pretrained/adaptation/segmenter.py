@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -247,6 +247,15 @@ class Segmenter(Pretrained):
                 preprocessing=contract,
             )
         )
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, see :meth:`Pretrained.load_state_dict`; a head that comes is not new."""
+        loaded = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        if not any(key.startswith("head.") for key in loaded.missing_keys):
+            self.head_is_new = False
+        return loaded
 
     def _receive(self, state: dict[str, Tensor], channel_init: ChannelInit) -> Segmenter:
         """Put pretrained weights into the backbone; the head stays new."""

@@ -17,6 +17,7 @@ from mots_pretrained.data.sides import mirrored_classes
 from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
 from mots_pretrained.errors import UserError
 from mots_pretrained.losses import DiceCE, dice_ce
+from mots_pretrained.model.pretrained import unwrapped
 from mots_pretrained.training.folder import has_checkpoint
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
@@ -108,7 +109,9 @@ def check_recipe(recipe: Recipe) -> None:
     """
     recipe.needs_only(FIELDS, "fine-tuning")
     if recipe.train != "all":
-        recipe.needs_none_of(OF_ALL_WEIGHTS, "fitting a head alone")
+        recipe.needs_none_of((*OF_ALL_WEIGHTS, "fit_head"), "fitting a head alone")
+    elif not recipe.fit_head:
+        recipe.needs_none_of(("fit_steps",), "a training whose head is not fitted first")
     if recipe.held_out == 0 and not recipe.validation:
         recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
 
@@ -240,7 +243,8 @@ def unfreezing(segmenter: Segmenter, recipe: Recipe) -> Unfreezing:
     Raises:
         UserError: If the network has no such part, or nothing that ever learns.
     """
-    kept = frozenset(n for n, value in segmenter.named_parameters() if not value.requires_grad)
+    own = unwrapped(segmenter).named_parameters()  # whose names are not those of adapters' wrapper
+    kept = frozenset(name for name, value in own if not value.requires_grad)
     plan = Unfreezing(always=recipe.freeze, kept=kept)
     if recipe.unfreeze:
         there = parts(segmenter)

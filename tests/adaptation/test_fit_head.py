@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -231,6 +233,9 @@ def test_nothing_but_background_is_refused():
     one.target[:] = 0
     with pytest.raises(UserError, match="nothing but background"):
         fit_head(network("linear"), [one], steps=5)
+    one.target[:] = IGNORED
+    with pytest.raises(UserError, match="nothing but background"):
+        fit_head(network("linear"), [one], steps=5)
 
 
 def test_features_at_voxels_are_those_of_the_upsampled_map():
@@ -246,4 +251,23 @@ def test_moments_are_of_all_voxels():
     x = torch.tensor([[1.0, 5.0], [3.0, 5.0]]).half()
     mean, deviation = _moments(x)
     torch.testing.assert_close(mean, torch.tensor([2.0, 5.0]))
-    torch.testing.assert_close(deviation, torch.tensor([1.0, 1e-4]))
+    assert deviation.tolist() == [1.0, torch.inf]
+
+
+@pytest.mark.parametrize("head", ["linear", "levels"])
+def test_a_feature_that_never_varied_gets_no_weight(head, monkeypatch):
+    """It kept the weight it was drawn with, times ten thousand, for scans in which it varies."""
+    net, sample = network(head), module._sample
+
+    def with_a_dead_feature(*args):
+        samples = sample(*args)
+        features = samples.features.clone()
+        features[:, 0] = 0.5
+        return dataclasses.replace(samples, features=features)
+
+    monkeypatch.setattr(module, "_sample", with_a_dead_feature)
+    fit_head(net, [case()], steps=20)
+    first = net.head if head == "linear" else net.head.levels[0]
+    strongest = first.weight.detach().abs().amax(dim=(0, 2, 3, 4))
+    assert strongest[0] == 0
+    assert strongest[1:].min() > 0

@@ -289,3 +289,15 @@ def test_weights_are_single_precision_whatever_the_default(tmp_path: Path, argum
 def test_a_single_name_is_no_list_of_classes(hybrid: Path) -> None:
     with pytest.raises(ValueError, match=r"a list of names, such as \['liver'\], not 'liver'"):
         Segmenter.from_pretrained(hybrid, classes="liver")
+
+
+def test_a_head_that_is_loaded_is_not_new():
+    """finetune() fitted another one in its place."""
+    config = small()
+    one, other = (Segmenter.from_scratch(config, classes=("a",)) for _ in range(2))
+    other.head_is_new = True
+    backbone = {k: v for k, v in one.state_dict().items() if k.startswith("backbone.")}
+    other.load_state_dict(backbone, strict=False)
+    assert other.head_is_new
+    other.load_state_dict(one.state_dict())
+    assert not other.head_is_new

@@ -11,10 +11,16 @@ from mots_pretrained.adaptation.freezing import freeze, parts
 from mots_pretrained.adaptation.lora import add_lora
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
+from mots_pretrained.errors import UserError
 from mots_pretrained.losses import dice_ce
 from mots_pretrained.methods import METHODS
 from mots_pretrained.training import finetune as module
-from mots_pretrained.training.finetune import finetune, patch_stream, unfreezing
+from mots_pretrained.training.finetune import (
+    check_recipe,
+    finetune,
+    patch_stream,
+    unfreezing,
+)
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.validation import score_case
 
@@ -95,6 +101,17 @@ def test_adapters_learn_and_what_they_stand_on_stays(segmenter):
         or (".lora_" in name and name.startswith("backbone.transformer."))
         for name in moved
     )
+
+
+def test_adapters_that_are_frozen_beforehand_stay_so_however_they_are_passed(segmenter):
+    adapted = add_lora(segmenter, ["transformer", "encoder"], rank=2)
+    freeze(segmenter, ["encoder"])
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    finetune(adapted, [case_of(0)], Recipe(steps=2))
+    moved = {name for name, value in segmenter.state_dict().items()
+             if not torch.equal(value, before[name])}  # fmt: skip
+    assert any(name.startswith("backbone.transformer.") for name in moved)
+    assert not any(name.startswith("backbone.encoder.") for name in moved)
 
 
 @pytest.fixture
@@ -274,3 +291,16 @@ def test_thresholds_decide_scores_and_end_with_the_weights_that_they_are_of(segm
     assert share[0.999] == 0.0
     finetune(segmenter, [case_of(0)], Recipe(steps=1, fit_head=False))
     assert segmenter.config.thresholds == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"train": "head", "fit_head": False}, "fit_head"),
+        ({"fit_head": False, "fit_steps": 99}, "fit_steps"),
+        ({"train": "head", "rate": 0.1}, "rate"),
+    ],
+)
+def test_what_fine_tuning_would_not_look_at_is_refused(changes, field):
+    with pytest.raises(UserError, match=f"{field} has no part in"):
+        check_recipe(Recipe(steps=1, **changes))
