@@ -38,11 +38,12 @@ from mots_pretrained.files import replacing_folder, write_json, write_text
 from mots_pretrained.networks import load
 from mots_pretrained.phantom import VERSION
 from mots_pretrained.publishing import make_publishable
+from mots_pretrained.training import byol, pretrain
 from mots_pretrained.training.folder import CHECKPOINT
 from mots_pretrained.training.log import LOG
 from mots_pretrained.training.machine import best_device, prepare_machine
 from mots_pretrained.training.phantoms import TorsoSource
-from mots_pretrained.training.recipe import Recipe, recipe_of, to_yaml
+from mots_pretrained.training.recipe import BYOL, Recipe, recipe_of, to_yaml
 from mots_pretrained.training.score import Scoring, score_phantoms
 from mots_pretrained.training.thresholds import as_text, choose_on_phantoms, set_thresholds
 from mots_pretrained.weights.card import Description
@@ -142,9 +143,12 @@ def ship(
         )
         make_publishable(run, draft, said=said, half=True)
         write_training_scans(draft, {})  # no part has seen any
-        write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None)))
+        fields = byol.FIELDS if recipe.method == BYOL else pretrain.FIELDS
+        write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None), fields))
         for number, (earlier, part) in enumerate(zip(after, parts[:-1], strict=True), 1):
-            settings = {**part.recipe, "start": None}
+            unused = {one.name for one in dataclasses.fields(Recipe)} - fields
+            own = {name: value for name, value in part.recipe.items() if name not in unused}
+            settings = {**own, "start": None}
             write_text(draft / f"recipe_{number}.yaml", yaml.safe_dump(settings, sort_keys=False))
             write_text(draft / f"log_{number}.csv", (earlier / LOG).read_text("utf-8"))
         results = None

@@ -52,7 +52,8 @@ def pretrain(
     changes = {"start": start} if start else {}
     chosen, given = options.recipe_in_force(recipe, settings or (), **changes)
     if show_recipe:
-        console.show(to_yaml(chosen).rstrip())
+        fields = byol.FIELDS if chosen.method == BYOL else methods.FIELDS
+        console.show(to_yaml(chosen, fields).rstrip())
         return
     if not output:
         raise UserError("give a folder for the weights: -o OUTPUT")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -93,13 +94,15 @@ def finetune_folder(
                 on_main(accelerator, lambda: _check_unchanged(output, task, parts))
                 on_main(accelerator, lambda: None if run.keep_cases else remove_cases(output))
                 return on_main(accelerator, lambda: _known_history(output))
+            begun = time.monotonic()
             with stage("prepare cases", cases=len(task.found.cases)):
                 prepared = prepared_beside(
                     *(task.found, output, task.contract, task.targets), accelerator, run
                 )
+            left = _with_time_left(run, begun, 1)
             folders = [output / FOLD.format(i) for i in range(recipe.folds)] or [output]
             jobs = [
-                _Job(accelerator, task, folder, recipe, run, part, prepared)
+                _Job(accelerator, task, folder, recipe, left, part, prepared)
                 for folder, part in zip(folders, parts, strict=True)
             ]
             history = _train_all(jobs, output, whole) if recipe.folds else jobs[0].train()
@@ -261,6 +264,10 @@ def _train_all(jobs: list[_Job], output: Path, identity: dict[str, Any]) -> Hist
     for number, job in enumerate(jobs):
         job.run.tell(f"Fold {number + 1} of {len(jobs)}, {len(job.parts[1])} cases held out")
         own = dataclasses.replace(job, run=_with_time_left(job.run, begun, len(jobs) - number))
+        is_over = own.run.max_minutes == 0 and number > 0
+        if on_main(job.accelerator, partial(bool, is_over)):
+            is_complete = False
+            break
         history = own.train()
         is_complete = is_complete and history.complete
         for case in [] if history.best is None else history.best.cases:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -296,9 +296,16 @@ def with_settings(recipe: Recipe, run: Run, settings: Sequence[str]) -> tuple[Re
     return recipe_of(changed, "--set"), dataclasses.replace(run, **vars(checked))
 
 
-def to_yaml(recipe: Recipe) -> str:
-    """Return a recipe as the text of a YAML file that gives it back."""
+def to_yaml(recipe: Recipe, fields: Collection[str] | None = None) -> str:
+    """Return a recipe as the text of a YAML file that gives it back.
+
+    Args:
+        recipe: The recipe.
+        fields: Those to write; all by default. What a training has no use for is better left out,
+            since a file that names an old default of it would be refused one day.
+    """
     values = _plain(dataclasses.asdict(recipe))
+    values = {name: value for name, value in values.items() if fields is None or name in fields}
     text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
     return text
 

@@ -396,5 +396,5 @@ def _made(
     except BrokenProcessPool:
         raise UserError(
             f"one of the {workers} processes that make phantoms was ended, as happens when memory "
-            "is short; run it again with fewer --workers"
+            "is short; free some and run it again"
         ) from None

@@ -236,6 +236,16 @@ def test_folds_train_apart_resume_and_predict_together(bcv, tiny, tmp_path):
     assert len(load(out).members) == 3
 
 
+def test_no_fold_is_begun_when_the_time_is_up(bcv, scratch, tmp_path):
+    """Each would fit a head and train ten steps more."""
+    recipe, out = replace(scratch, folds=3), tmp_path / "out"
+    history = finetune_folder(bcv, out, recipe, run=Run(max_minutes=1e-9))
+    assert not history.complete
+    assert [path.name for path in out.glob("fold_*")] == ["fold_0"]
+    assert finetune_folder(bcv, out, recipe, run=Run(resume=True)).complete
+    assert len(list(out.glob("fold_*/model.safetensors"))) == 3
+
+
 def test_a_folder_with_a_network_takes_no_folds(bcv, scratch, tmp_path):
     """Else the old network would predict, and not the folds that were just trained."""
     finetune_folder(bcv, tmp_path / "out", scratch)

@@ -37,7 +37,8 @@ LUNGS = (Task("left_lung", "left_lung", None), Task("right_lung", "right_lung", 
 SEEN = tuple(  # boxes of 20 and 12 voxels a side, of 12 mm; two of three cases train
     SeenVolume(name, volume, volume, 2, 0)
     for name, volume in (
-        ("liver", 13824.0), ("liver_tumour", 2986.0), ("colon_tumour", 2986.0), ("spleen", 13824.0)
+        ("liver", 13824.0), ("liver_tumour", 2985.984), ("colon_tumour", 2985.984),
+        ("spleen", 13824.0),
     )
 )  # fmt: skip
 
@@ -178,6 +179,11 @@ def test_the_transformer_may_have_a_rate_of_its_own(tiny):
     [
         ({"freeze": ("encoder",)}, "freeze has no part in pretraining"),
         ({"folds": 5}, "folds has no part in pretraining"),
+        ({"empty_size": 9.0}, "empty_size has no part in the published form of the loss"),
+        (
+            {"network": None, "method": "tal", "transformer_rate": 1e-5},
+            "transformer_rate has no part in a network without a Transformer",
+        ),
         ({"ablation": True}, "ablation has no part in a training on phantoms; give data by -i"),
         ({"balance": "balanced"}, "balance has no part in a training on phantoms"),
         ({"tasks": ("lungs",)}, "unknown task 'lungs'"),
