@@ -64,6 +64,9 @@ _SIDES: tuple[tuple[int, str, int, str], ...] = (
     (2, "hepatic_vessel", -1, "right of"),
     (2, "spleen", 1, "left of"),
 )
+TRUNK = frozenset({*HU_RANGES, *(name for order in _ORDERS for name in order[1:3])})
+"""Organs and tumours that lie in the trunk."""
+
 _OTHER_SIDE = {
     "below": "above",
     "in front of": "behind",

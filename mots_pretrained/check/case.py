@@ -15,7 +15,7 @@ from mots_pretrained.check.landmarks import Landmarks, find_landmarks, thinned
 from mots_pretrained.data.layouts import CaseFiles
 from mots_pretrained.data.partial_labels import count_values
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.content_hash import content_hash
+from mots_pretrained.images.content_hash import content_hash, values_hash
 from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.tasks import Task
@@ -62,6 +62,7 @@ class CaseCheck:
         tissue: Median HU of the body; None where no body stands out.
         voxels: Number of voxels of each category that the collection labels.
         content: The scan's `content_hash`.
+        values: Its `values_hash`.
         readings: What the anatomy says about the orientation.
         verdicts: Verdict on each axis, as `anatomy.judge` gives them.
         findings: What is wrong with this case alone.
@@ -76,6 +77,7 @@ class CaseCheck:
     tissue: float | None = None
     voxels: Mapping[str, int] = field(default_factory=dict)
     content: str | None = None
+    values: str | None = None
     readings: tuple[Reading, ...] = ()
     verdicts: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -125,6 +127,7 @@ def check_case(
         None if landmarks is None else landmarks.tissue,
         counts,
         content_hash(volume),
+        values_hash(volume),
         readings,
         judge(readings),
         tuple(replace(finding, case=case.name, collection=collection) for finding in found),

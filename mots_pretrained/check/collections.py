@@ -111,11 +111,11 @@ def _check(job: _Job, *, picture: Picture | None) -> CaseCheck:
 
 
 def _duplicates(cases: Iterable[CaseCheck], split: Mapping[str, str]) -> Iterator[Finding]:
-    """Find scans that are the same voxel for voxel."""
+    """Find scans that are the same voxel for voxel, also where a header mirrors or turns one."""
     groups: dict[str, list[CaseCheck]] = defaultdict(list)
     for check in cases:
-        if check.content is not None:
-            groups[check.content].append(check)
+        if check.values is not None:
+            groups[check.values].append(check)
     for same in groups.values():
         if len(same) == 1:
             continue
@@ -125,6 +125,7 @@ def _duplicates(cases: Iterable[CaseCheck], split: Mapping[str, str]) -> Iterato
         yield Finding(
             "duplicate",
             f"{names} are the same scan"
+            + (", mirrored or turned" if len({check.content for check in same}) > 1 else "")
             + ("; take it out of training, or the test is void" if len(parts) > 1 else ""),
             same[0].identifier,
             collections.pop() if len(collections) == 1 else "",

@@ -42,8 +42,8 @@ def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume
     return tuple(
         SeenVolume(
             name,
-            round(min(whole[name]), 1),
-            round(max(every[name]), 1),
+            round(min(whole[name]), 3),
+            round(max(every[name]), 3),
             len(every[name]),
             without[name],
         )

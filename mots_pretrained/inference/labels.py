@@ -126,6 +126,11 @@ class Masks:
         size = (len(names), *shape[:2], -(-self._width // 8))
         self._bits = (scratch or Scratch()).zeros("masks", size, np.uint8, sparse=True)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The categories."""
+        return self._names
+
     def __contains__(self, name: object) -> bool:
         return name in self._names
 

@@ -107,11 +107,11 @@ def _measures(
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     return Measures(
         volume_ml=round(int(lines[0].sum()) * voxel, 3),
-        mean=_tenth(mean),
-        median=_tenth(median),
-        sd=_tenth(sd),
-        p5=_tenth(p5),
-        p95=_tenth(p95),
+        mean=_digits(mean),
+        median=_digits(median),
+        sd=_digits(sd),
+        p5=_digits(p5),
+        p95=_digits(p95),
         centroid_mm=_point(volume.affine[:3, :3] @ middle + volume.affine[:3, 3]),
         box_mm=(_point(places.min(axis=0)), _point(places.max(axis=0))),
         border=border,
@@ -167,6 +167,11 @@ class _Values:
         count, numbers = self._counts.sum(), self._low + np.arange(len(self._counts))
         mean = float((self._counts * numbers).sum() / count)
         return mean, float(np.sqrt((self._counts * (numbers - mean) ** 2).sum() / count))
+
+
+def _digits(value: float) -> float:
+    """Round to a tenth, or where that leaves less to five digits: not all scans are in HU."""
+    return round(float(value), 1) if abs(value) >= 1000 else float(f"{value:.5g}")
 
 
 def _tenth(value: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mots_pretrained.check.anatomy import HU_RANGES, judge, read_anatomy
+from mots_pretrained.check.anatomy import HU_RANGES, TRUNK, judge, read_anatomy
 from mots_pretrained.check.landmarks import Landmarks, find_landmarks, thinned
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.hounsfield import why_not_hounsfield
@@ -19,7 +19,7 @@ from mots_pretrained.inference.prediction import Prediction
 Kind = Literal["intensity", "spacing", "orientation", "missing", "cut", "volume"]
 
 _STEP = 3.0  # mm between the voxels that anatomy is read from
-_WIDE, _DEEP = (220.0, 650.0), (120.0, 500.0)  # mm: bodies of adults, arms and couch included
+_WIDE, _DEEP = (220.0, 650.0), (120.0, 500.0)  # mm: trunks of adults, arms and couch included
 _PLAIN = 2.0  # strength from which the scan's own spine or lungs decide
 _TISSUE = (-200.0, 300.0)  # HU of a body's median
 
@@ -88,6 +88,8 @@ def _of_the_body(landmarks: Landmarks | None, prediction: Prediction) -> Iterato
     if not _TISSUE[0] <= landmarks.tissue <= _TISSUE[1]:
         text = f"the body has a median of {landmarks.tissue:.0f}: the scan is no CT in HU"
         yield Doubt("intensity", text)
+    if TRUNK.isdisjoint(prediction.names):  # it may be a head or a limb
+        return
     deep, wide = landmarks.size
     for size, limits, word in ((wide, _WIDE, "wide"), (deep, _DEEP, "deep")):
         if size is not None and not limits[0] <= size <= limits[1]:

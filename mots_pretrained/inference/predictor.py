@@ -233,6 +233,8 @@ class Predictor:
                 scratch.release()
         if self.bound is not None:
             give_back()
+        if volume.tilt is not None:  # what the straight grid adds is not the scan's
+            _keep_inside(labels, masks, volume.tilt.inside())
         if self.postprocess and masks is not None:
             postprocess(masks)
             _follow(labels, masks, self.rule)
@@ -309,6 +311,14 @@ def _device(device: str | torch.device) -> torch.device:
     if missing:
         raise UserError(f"device {device!s} is not available here; use cpu")
     return chosen
+
+
+def _keep_inside(labels: NDArray[Any], masks: Masks | None, inside: NDArray[np.bool_]) -> None:
+    """Take what was found elsewhere out of the label map and the masks."""
+    labels[~inside] = 0
+    if masks is not None:
+        for name in masks.names:
+            masks[name] &= inside
 
 
 def _follow(labels: NDArray[Any], masks: Masks, rule: LabelRule) -> None:

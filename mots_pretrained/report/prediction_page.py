@@ -153,6 +153,10 @@ def _scan(result: Result, pictures: Embedded | None, unread: str) -> dict[str, A
 def _label(result: Result, name: str, value: int, pictures: Embedded | None) -> dict[str, Any]:
     amount = float(result.told["volumes_ml"].get(name, 0.0))
     seen = result.told.get("seen_volumes_ml", {}).get(name)
+    doubted = any(
+        doubt["kind"] == "volume" and doubt["category"] == name
+        for doubt in result.told.get("doubts", [])
+    )
     trained = "" if seen is None else f"training: {seen[0]:,.4g} to {seen[1]:,.4g} ml"
     return {
         "name": name,
@@ -160,7 +164,7 @@ def _label(result: Result, name: str, value: int, pictures: Embedded | None) -> 
         "colour": colour_of(name, value),
         "ml": amount,
         "told": _ml(amount) if amount else "not found",
-        "seen": None if seen is None else seen[:2],
+        "doubted": doubted,
         "range": trained,
         "at": None if pictures is None else pictures.places.get(name),
     }

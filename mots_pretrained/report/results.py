@@ -53,9 +53,9 @@ class Result:
         return None
 
     def scan_files(self, scans: Path | None) -> list[Path]:
-        """Return the scan's files: where they were, or by their names in another folder."""
-        files = [self.folder / file for file in self.told.get("files", [])]
-        found = [file if scans is None else scans / file.name for file in files]
+        """Return the scan's files: where they were, or by the ends of their paths in a folder."""
+        files = [Path(file) for file in self.told.get("files", [])]
+        found = [self.folder / file if scans is None else _below(scans, file) for file in files]
         return found if all(file.exists() for file in found) else []
 
 
@@ -102,7 +102,12 @@ def outliers(results: Sequence[Result], category: str, measure: str) -> set[str]
         category: The category.
         measure: Name of a measure, such as ``"volume_ml"``.
     """
-    numbers = {r.name: value for r in results if (value := number(r, category, measure))}
+    numbers = {
+        r.name: value
+        for r in results
+        if (value := number(r, category, measure)) is not None
+        and (value or measure != "volume_ml")  # of no volume: not there
+    }
     if len(numbers) < _FEWEST:
         return set()
     values = np.array(list(numbers.values()))
@@ -117,6 +122,13 @@ def number(result: Result, category: str, measure: str) -> float | None:
     """Return a measure of a category; None where it is absent."""
     found = result.told.get("categories", {}).get(category, {}).get(measure)
     return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+
+
+def _below(folder: Path, file: Path) -> Path:
+    """Return the file of a folder that shares the most of another's path, from its end on."""
+    tail = [part for part in file.parts if part != ".."]
+    paths = (folder.joinpath(*tail[first:]) for first in range(file.is_absolute(), len(tail)))
+    return next((path for path in paths if path.exists()), folder / file.name)
 
 
 def _read(path: Path) -> Result:

@@ -122,8 +122,20 @@ def test_a_scan_in_training_and_in_test_is_found_whatever_its_file_looks_like(sp
     assert finding["problem"]
     assert "(train)" in finding["text"]
     assert "(test)" in finding["text"]
+    assert "mirrored" not in finding["text"]
     status, printed = check(spleens, capsys, "--split", "all-test")
     assert (status, found(printed)) == (0, [("duplicate", NAMES[0], False)])
+
+
+def test_a_scan_that_a_header_mirrors_is_the_same_scan(spleens, capsys):
+    """The voxels in canonical order differ, as do those of a scan whose header is wrong."""
+    (image, label), flipped = person(0), AFFINE.copy()
+    flipped[0, 0] *= -1
+    write(spleens, NAMES[1], image, label, flipped)
+    _, printed = check(spleens, capsys, "--split", "all-test")
+    (finding,) = [f for f in printed["findings"] if f["kind"] == "duplicate"]
+    assert finding["text"].startswith(f"{NAMES[0]} (test) and {NAMES[1]} (test) are the same scan")
+    assert finding["text"].endswith("mirrored or turned")
 
 
 def test_outliers_of_spacing_and_hu_are_worth_a_look(spleens, capsys):

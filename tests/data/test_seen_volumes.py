@@ -68,6 +68,16 @@ def test_classes_and_regions_of_stored_cases_are_read_at_their_border_alone(excl
     assert seen_volumes([partly], config) == whole[1:]
 
 
+def test_limits_are_those_of_voxels_not_of_tenths():
+    """0.072 ml, rounded to 0.1, were more than the 0.072 ml of the scan that it was measured in."""
+    contract = dataclasses.replace(CONFIG.preprocessing, spacing=(4.0, 3.0, 3.0))
+    config = dataclasses.replace(CONFIG, preprocessing=contract)
+    assert seen_volumes([case((1, 3), (1, 2))], config) == (
+        SeenVolume("liver", 0.072, 0.072, 1, 0),
+        SeenVolume("liver_tumour", 0.036, 0.036, 1, 0),
+    )
+
+
 def test_a_later_training_replaces_what_it_measures_and_keeps_the_rest():
     old = (SeenVolume("liver", 9.0, 9.5, 8, 0), SeenVolume("pancreas", 1.0, 2.0, 8, 0))
     config = dataclasses.replace(CONFIG, seen_volumes=old)

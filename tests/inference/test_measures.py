@@ -62,3 +62,14 @@ def test_the_largest_value_of_a_type_is_measured(dtype):
     volume = Volume.with_spacing(np.full(labels.shape, 40, np.int16), (1.0, 1.0, 1.0))
     found = measure(Prediction(labels, volume, {"mask": (largest,)}))["mask"]
     assert (found.volume_ml, found.mean, found.border) == (0.008, 40.0, ())
+
+
+def test_values_of_small_units_keep_their_digits():
+    """All of a scan in thousandths, as some MRI is stored, was 0.0."""
+    labels = np.ones((1, 1, 5), np.uint8)
+    scan = np.array([0.012, 0.014, 0.016, 0.018, 0.04], np.float32).reshape(1, 1, 5)
+    volume = Volume.with_spacing(scan, (1.0, 1.0, 1.0))
+    found = measure(Prediction(labels, volume, {"a": (1,)}))["a"]
+    assert (found.mean, found.median) == (0.02, 0.016)
+    assert found.sd == pytest.approx(0.0102, abs=1e-4)
+    assert found.p95 == pytest.approx(0.0356, abs=1e-6)

@@ -74,6 +74,14 @@ def test_an_offset_of_1024_is_recognised(offset, words):
     assert words in texts[0]
 
 
+def test_a_head_is_no_trunk():
+    """Every head of a segmenter of brains was told to be too narrow."""
+    found = predicted(scale=190 / 440)
+    head = Prediction(np.minimum(found.labels, 1), found.volume, {"brain": (1,)})
+    config = ModelConfig(architecture="segmenter", classes=("brain",))
+    assert "spacing" not in [d.kind for d in find_doubts(head, config, measure(head))]
+
+
 def test_a_body_19_cm_wide_is_told():
     found = doubts(scale=190 / 440)  # of this phantom's width, in mm
     texts = [d.text for d in found if d.kind == "spacing"]

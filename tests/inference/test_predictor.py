@@ -130,6 +130,23 @@ def test_a_ball_is_found_where_it_is(spacing: tuple[float, float, float]) -> Non
     assert prediction.spacing == pytest.approx(spacing)
 
 
+def test_nothing_is_found_beyond_a_tilted_scan(tmp_path: Path) -> None:
+    """Its ends are continued on the straight grid, and what was found there counted."""
+    affine = np.diag([-3.0, -3.0, 4.0, 1.0])
+    affine[1, 2] = 4.0 * np.tan(np.radians(20.0))  # each slice lies further to the front
+    scan = np.full((16, 18, 14), 100, np.int16)
+    scan[8, 9, 7] = -1000
+    nib.save(nib.Nifti1Image(scan, affine), tmp_path / "ct.nii.gz")
+    with pytest.warns(UserWarning, match="tilted by 20"):
+        prediction = Predictor(Threshold())(tmp_path / "ct.nii.gz")
+    assert prediction.labels.shape[1] > 18
+    prediction.save(tmp_path / "seg.nii.gz")
+    written = np.count_nonzero(np.asarray(nib.load(tmp_path / "seg.nii.gz").dataobj))
+    assert written in (scan.size - 1, scan.size - 2)
+    assert prediction.volumes["liver"] == pytest.approx(written * 36 / 1000)
+    assert prediction.mask_volumes["liver"] == pytest.approx(written * 36 / 1000)
+
+
 def test_window_size_and_batch_do_not_change_a_pointwise_network() -> None:
     volume = Volume.with_spacing(body(), (3.0, 2.0, 2.0))
     one = Predictor(Threshold())(volume).labels

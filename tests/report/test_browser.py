@@ -107,6 +107,37 @@ def test_it_loads_scrolls_and_switches_organs_and_scans(page):
     assert page.inner_text("#name") == "second<b>"
 
 
+def test_of_two_quick_clicks_the_last_counts(page):
+    """The second scan was shown over the first one's slices, or under its name."""
+    click = "numbers => numbers.forEach(n => document.querySelector(`[data-scan='${n}']`).click())"
+    page.evaluate(click, [1])
+    ready(page, "second<b>")
+    page.click("#views button:has-text('axial')")
+    alone = pixels(page)
+    page.evaluate(click, [0, 1, 0, 1])
+    ready(page, "second<b>")
+    page.evaluate("drawn.then(() => null)")
+    assert page.evaluate("viewer.volumes.length") == 2
+    assert page.inner_text("#name") == "second<b>"
+    assert pixels(page) == alone
+
+
+def test_a_scan_without_pictures_shows_none(page):
+    page.evaluate("data.scans[0].kept = data.scans[0].image; data.scans[0].image = null")
+    page.click("tr[data-scan='0'] td")
+    page.evaluate("drawn.then(() => null)")
+    assert page.inner_text("#message") == "This scan's pictures are not in this page."
+    assert page.inner_text("#place") == ""
+    assert page.evaluate("viewer.volumes.length") == 0
+    page.click("#labels button:has-text('spleen')")  # leads nowhere, and fails nowhere
+    page.uncheck("#labels input[aria-label='show spleen']")
+    page.check("#labels input[aria-label='show spleen']")
+    page.click("#views button:has-text('axial')")
+    page.evaluate("data.scans[0].image = data.scans[0].kept")
+    page.click("tr[data-scan='0'] td")
+    ready(page, "first")
+
+
 def test_the_table_is_sorted_by_its_headings(page):
     names = page.locator("table.sortable tbody td:first-child")
     liver = page.locator("table.sortable tbody td:nth-child(3)")

@@ -49,7 +49,7 @@ def test_a_page_holds_scan_labels_volumes_and_doubts(tmp_path, capsys):
     texts = [doubt["text"] for doubt in scan["doubts"]]
     assert any("in 140 training scans it measured 1.0 to 2.0 ml" in text for text in texts)
     spleen = scan["labels"][3]
-    assert (spleen["seen"], spleen["range"]) == ([1.0, 2.0], "training: 1 to 2 ml")
+    assert (spleen["doubted"], spleen["range"]) == (True, "training: 1 to 2 ml")
     marks, image = volume_of(scan["marks"]), volume_of(scan["image"])
     assert marks.shape == image.shape
     assert set(np.unique(marks.dataobj)) == {0, 1, 2, 3, 4}

@@ -32,6 +32,30 @@ def test_outliers_are_far_from_the_other_scans():
     assert outliers(results(*[100] * 9, 900), "liver", "volume_ml") == set()  # of no spread
 
 
+def test_a_median_of_0_is_a_number_and_a_volume_of_0_an_absence():
+    scans = results(*[100, 101, 99, 102, 98, 100, 101, 100, 0])
+    for scan, median in zip(scans, (100, 101, 99, 102, 98, 100, 101, 0, 100), strict=True):
+        scan.told["categories"]["liver"]["median"] = float(median)
+    assert outliers(scans, "liver", "median") == {"s7"}
+    assert outliers(scans, "liver", "volume_ml") == set()
+
+
+def test_scans_that_moved_are_found_by_the_ends_of_their_paths(tmp_path):
+    for place in ("case_a", "case_b"):
+        (tmp_path / "moved" / place).mkdir(parents=True)
+        (tmp_path / "moved" / place / "t1.nii.gz").touch()
+    (tmp_path / "moved/ct.nii.gz").touch()
+    for told, found in {
+        "../scans/case_b/t1.nii.gz": ["case_b/t1.nii.gz"],
+        "../scans/ct.nii.gz": ["ct.nii.gz"],
+        "/data/scans/case_a/t1.nii.gz": ["case_a/t1.nii.gz"],
+        "../scans/case_c/t1.nii.gz": [],
+    }.items():
+        result = Result(tmp_path / "out", {"files": [told]})
+        moved = tmp_path / "moved"
+        assert result.scan_files(moved) == [moved / path for path in found]
+
+
 def test_absent_and_endless_numbers_are_none():
     (one,) = results(5.5)
     assert number(one, "liver", "volume_ml") == 5.5

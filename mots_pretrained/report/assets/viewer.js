@@ -6,6 +6,7 @@ const VIEWS = { "three planes": 3, axial: 0, coronal: 1, sagittal: 2, "3D": 4 };
 const THROUGH = { axial: 2, coronal: 1, sagittal: 0 }; // axis of the voxel that a plane cuts
 const state = { scan: null, view: "three planes", hidden: new Set(), opacity: 0.5 };
 let viewer = null;
+let drawn = Promise.resolve(); // a scan's pictures come after those of the scan before
 
 function element(tag, text, attributes = {}) {
   const made = document.createElement(tag);
@@ -23,6 +24,7 @@ function channel(colour, at) {
 }
 
 function recolour() {
+  if (viewer.volumes.length < 2) return;
   const all = [{ name: "", colour: "#000000" }, ...state.scan.labels];
   const part = (at) => all.map((label) => channel(label.colour, at));
   viewer.volumes[1].setColormapLabel({
@@ -41,13 +43,14 @@ function shape() {
 
 function showSlider() {
   const axis = THROUGH[state.view];
-  find("slice").disabled = axis === undefined;
-  if (axis === undefined) return;
+  find("slice").disabled = axis === undefined || !viewer.volumes.length;
+  if (find("slice").disabled) return;
   find("slice").max = shape()[axis] - 1;
   find("slice").value = Math.round(viewer.scene.crosshairPos[axis] * shape()[axis] - 0.5);
 }
 
 function moveTo(fraction) {
+  if (!viewer.volumes.length) return;
   viewer.scene.crosshairPos = fraction;
   viewer.createOnLocationChange();
   viewer.drawScene();
@@ -86,14 +89,13 @@ function listLabels() {
     swatch.style.background = label.colour;
     const name = element("button", label.shown, { type: "button" });
     name.addEventListener("click", () => viewer && label.at && moveTo(label.at));
-    const outside = label.seen && label.ml && (label.ml < label.seen[0] || label.ml > label.seen[1]);
-    row.append(box, swatch, name, element("span", label.told, outside ? { class: "look" } : {}));
+    row.append(box, swatch, name, element("span", label.told, label.doubted ? { class: "look" } : {}));
     if (label.range) row.append(element("span", label.range, { class: "range" }));
     list.append(row);
   }
 }
 
-async function show(scan) {
+function show(scan) {
   state.scan = scan;
   find("name").textContent = scan.name;
   find("about").textContent = scan.about;
@@ -103,12 +105,22 @@ async function show(scan) {
     row.classList.toggle("shown", data.scans[row.dataset.scan] === scan);
   listLabels();
   document.body.dataset.ready = "";
-  if (!scan.image) return say("This scan's pictures are not in this page.");
-  if (!viewer) return say("This browser has no WebGL 2, which the pictures need.");
-  say("");
+  if (!scan.image) say("This scan's pictures are not in this page.");
+  else if (!viewer) say("This browser has no WebGL 2, which the pictures need.");
+  else say("");
+  drawn = drawn.then(() => viewer && draw(scan)).catch(
+    (error) => say(`The pictures could not be shown: ${error.message}`));
+  return drawn;
+}
+
+async function draw(scan) {
+  if (state.scan !== scan) return; // another was chosen meanwhile
   while (viewer.volumes.length) viewer.removeVolume(viewer.volumes[0]);
+  find("place").textContent = "";
+  if (!scan.image) return showSlider();
   await viewer.loadFromArrayBuffer(bytes(scan.image), "scan.nii.gz");
   await viewer.loadFromArrayBuffer(bytes(scan.marks), "labels.nii.gz");
+  if (state.scan !== scan) return;
   viewer.volumes[0].cal_min = 0;
   viewer.volumes[0].cal_max = 255;
   recolour();
@@ -146,7 +158,7 @@ async function start() {
   }
   find("opacity").addEventListener("input", (event) => {
     state.opacity = Number(event.target.value);
-    if (viewer) viewer.setOpacity(1, state.opacity);
+    if (viewer && viewer.volumes.length > 1) viewer.setOpacity(1, state.opacity);
   });
   find("slice").addEventListener("input", (event) => {
     const axis = THROUGH[state.view];
