@@ -131,7 +131,9 @@ def predict(
         refer_to_dicom,
         segment_scans,
     )
-    from mots_pretrained.inference.cohort_table import write_cohort
+    from mots_pretrained.inference.cohort_table import COHORT, write_cohort
+    from mots_pretrained.inference.dicom_scans import rows_of
+    from mots_pretrained.inference.failures import write_failures
     from mots_pretrained.inference.resume import part_of
 
     check_places(scan, output)
@@ -216,8 +218,11 @@ def predict(
                     on_scan=show,
                 )
     finally:
-        if folder is not None and not submission and Path(output).is_dir():
+        kept = folder is not None or (Path(output) / COHORT).is_file()
+        if kept and not submission and Path(output).is_dir():
             write_cohort(output)
+    if folder is None:
+        write_failures(output, [], [row for scan in scans for row in rows_of(scan)])
     if json:
         refused = [failure._asdict() for failure in failures]
         console.show_json(

@@ -90,6 +90,13 @@ def push(
         datasets=tuple(name.strip() for name in datasets.split(",") if name.strip()),
     )
     if Path(folder).is_file():
+        given = {
+            "-o": output, "--summary": summary, "--training": training, "--scores": scores,
+            "--dataset": dataset, "--datasets": datasets, "--trained-on": trained_on,
+            "--half": half, "--with-case-names": with_case_names,
+        }  # fmt: skip
+        if unused := [option for option, value in given.items() if value]:
+            raise UserError(f"{unused[0]} has no part in pushing added organs; leave it out")
         address = _push_organs(folder, repository, said, private=private, revision=revision)
         if json:
             console.show_json({"folder": None, "commit": address})
@@ -140,6 +147,8 @@ def _push_organs(
         repository,
         base_model=said.base_model,
         license=said.license,
+        license_name=said.license_name,
+        license_link=said.license_link,
     )
     return upload_organs(path, repository, card=card, private=private, revision=revision or None)
 

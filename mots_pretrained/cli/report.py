@@ -56,6 +56,9 @@ def report(
     from mots_pretrained.training.folder import CURVE
 
     told: dict[str, object] = {"page": page}
+    of_training = is_training(place) or (place / CURVE).is_file()
+    if of_training and (scan or scans):
+        raise UserError(f"{folder} is a training; leave out --scan and --scans")
     if is_training(place):
         write_training_page(place, page, title=title.format("training"))
     elif (place / CURVE).is_file():

@@ -120,6 +120,10 @@ def formats_named(
     kinds = tuple(kind.strip() for kind in formats.split(",") if kind.strip())
     if naming not in ("seg", "nnunet"):
         raise UserError(f"unknown naming {naming!r}; allowed are seg, nnunet")
+    if submission and (naming != "seg" or kinds != ("nifti",)):
+        raise UserError(
+            "--submission names and stores its files by itself; leave out --format and --naming"
+        )
     if naming == "nnunet":
         kinds = tuple("nnunet" if kind == "nifti" else kind for kind in kinds)
     # a link counts where it lies, not where it leads

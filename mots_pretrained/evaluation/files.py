@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
-from mots_pretrained.evaluation.names import LabelNames, labelled_beside, names_beside
+from mots_pretrained.evaluation.names import (
+    LabelNames,
+    labelled_beside,
+    names_beside,
+    parted_lesions,
+)
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.reading import read_labels
 from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
@@ -71,6 +76,7 @@ def score_files(
             f"the predictions do not name {', '.join(unknown)}, which the truth does; not scored",
             stacklevel=2,
         )
+    _warn_of_parted_lesions(own, theirs)
     known = _labelled(pairs, truth, theirs)
     results = Results(shared, tuple(metrics), rule, tolerance, missing=missing)
     found: tuple[set[int], set[int]] = (set(), set())
@@ -113,14 +119,14 @@ def case_key(path: str | os.PathLike[str]) -> str:
 
 
 def _pairs(predictions: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], tuple[str, ...]]:
-    """Pair files by case, in the order of their names; and name the truths left over."""
+    """Pair files by case, called as its truth is, whoever predicted; and name what is left over."""
     true: dict[str, Path] = {}
     for path in _label_maps(truth):
         if (first := true.setdefault(case_key(path), path)) != path:
             raise UserError(f"{first} and {path} are named as one case; leave one of them")
     predicted = _label_maps(predictions)
     if predictions.is_file() and truth.is_file():
-        return {stem(predictions): (predictions, next(iter(true.values())))}, ()
+        return {stem(truth): (predictions, truth)}, ()
     of: dict[str, Path] = {}
     for path in predicted:
         key = case_key(path)
@@ -133,7 +139,7 @@ def _pairs(predictions: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]]
         if (first := of.setdefault(key, path)) != path:
             raise UserError(f"{first} and {path} are named as one case; leave one of them")
     missing = tuple(stem(path) for key, path in true.items() if key not in of)
-    pairs = {stem(path): (path, true[key]) for key, path in of.items()}
+    pairs = {stem(true[key]): (path, true[key]) for key, path in of.items()}
     return pairs, () if predictions.is_file() else missing
 
 
@@ -193,6 +199,18 @@ def _nested(own: LabelNames, other: LabelNames, path: Path) -> LabelNames:
             stacklevel=4,
         )
     return nested
+
+
+def _warn_of_parted_lesions(own: LabelNames, theirs: LabelNames) -> None:
+    sides = (own, theirs, "predictions", "truth"), (theirs, own, "truth", "predictions")
+    for one, other, here, there in sides:
+        for name, (within, beside) in parted_lesions(one, other).items():
+            warnings.warn(
+                f"{name} is scored with the {within} that it holds in the {here}, but without the "
+                f"{beside} of the {there}; if both are the same, give them one name with --labels "
+                "or --truth-labels",
+                stacklevel=3,
+            )
 
 
 def _labelled(

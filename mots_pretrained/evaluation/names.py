@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from mots_pretrained.parse import (
 from mots_pretrained.tasks import BCV_ORGANS, BRATS_2023_REGIONS, BRATS_REGIONS, MOTS_TASKS, Task
 
 _FILES = ("labels.json", "dataset.json")
+_LESION = re.compile(r"cancer|tumou?r|lesion|carcinom|metasta", re.IGNORECASE)
 _TOLD_IN = ("dataset.json", "datalist.json")
 
 
@@ -52,6 +54,10 @@ class LabelNames:
         values = self.classes[name]
         return labels == values[0] if len(values) == 1 else np.isin(labels, values)
 
+    def holds(self, outer: str, inner: str) -> bool:
+        """Whether a class has all values of another, and more."""
+        return {*self.classes[inner]} < {*self.classes[outer]}
+
     def named(self, value: int) -> str:
         """Return the names of a value, that of the class which it stands for first."""
         own = sorted(self.classes.items(), key=lambda item: (len(item[1]), item[1][0] != value))
@@ -67,11 +73,32 @@ class LabelNames:
         classes = dict(self.classes)
         for outer in shared:
             for inner in shared:
-                holds = {*other.classes[inner]} < {*other.classes[outer]}
-                if holds and not {*self.classes[inner]} & {*self.classes[outer]}:
+                if other.holds(outer, inner) and not {*self.classes[inner]} & {
+                    *self.classes[outer]
+                }:
                     classes[outer] += self.classes[inner]
         classes = {name: tuple(dict.fromkeys(values)) for name, values in classes.items()}
         return replace(self, classes=classes)
+
+
+def parted_lesions(own: LabelNames, other: LabelNames) -> dict[str, tuple[str, str]]:
+    """Return shared classes that hold a lesion on one side which the other may have beside them.
+
+    The two lesions have names of their own, so that nothing tells whether they are the same:
+    ``{"liver": ("liver_tumour", "cancer")}`` where ``own`` has the first within its liver, and
+    ``other`` the second outside of it.
+    """
+    found = {}
+    for name in (name for name in own.classes if name in other.classes):
+        within = [inner for inner in _lesions(own, other) if own.holds(name, inner)]
+        beside = [lesion for lesion in _lesions(other, own) if not other.holds(name, lesion)]
+        if within and beside:
+            found[name] = (within[0], beside[0])
+    return found
+
+
+def _lesions(own: LabelNames, other: LabelNames) -> list[str]:
+    return [n for n in own.classes if n not in other.classes and _LESION.search(n)]
 
 
 def names_of_task(task: Task) -> LabelNames:

@@ -154,6 +154,8 @@ def organs_card(
     *,
     base_model: str = "",
     license: str = "",
+    license_name: str = "",
+    license_link: str = "",
 ) -> str:
     """Write the card of organs that were added to a network.
 
@@ -163,6 +165,8 @@ def organs_card(
         repository: Hub repository that the card is for.
         base_model: Hub repository, or catalogue name, of those weights.
         license: Of the organs' weights, by the Hub's name for it.
+        license_name: What a licence is called that is ``other`` to the Hub.
+        license_link: Where its text is.
     """
     from huggingface_hub import ModelCardData
 
@@ -171,6 +175,8 @@ def organs_card(
         base_model=base_model if on_hub else None,
         base_model_relation="adapter" if on_hub else None,
         license=license or UNKNOWN,
+        license_name=license_name or None,
+        license_link=license_link or None,
         library_name=LIBRARY_NAME,
         pipeline_tag="image-segmentation",
         tags=["medical-imaging", "3d", "segmentation", "added-organs"],

@@ -131,11 +131,11 @@ def test_two_runs_are_compared_case_by_case(folders, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"every case: {path}"
     lines = list(csv.DictReader(path.read_text().splitlines()))
     assert [(x["case"], x["category"], x["metric"], x["value"]) for x in lines] == [
-        ("a_seg", "liver", "dice", "0.5"),
-        ("a_seg", "liver", "hd", "2.0"),
-        ("a_seg", "spleen", "dice", ""),
-        ("a_seg", "spleen", "hd", ""),
-        ("a_seg", "spleen", "false_ml", "0.0"),
+        ("a", "liver", "dice", "0.5"),
+        ("a", "liver", "hd", "2.0"),
+        ("a", "spleen", "dice", ""),
+        ("a", "spleen", "hd", ""),
+        ("a", "spleen", "false_ml", "0.0"),
     ]
     assert evaluate(folders, "--against", str(path), "--json") == 0
     liver, mean = json.loads(capsys.readouterr().out)["differences"]

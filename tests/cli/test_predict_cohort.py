@@ -142,3 +142,20 @@ def test_a_run_that_was_killed_goes_on_to_the_same_results(
         assert [row["file"] for row in csv.DictReader(file)] == ["s01.nii.gz", broken.name]
     assert "2 of" in again.stderr
     assert "s03 does not look like a CT in Hounsfield units" in whole.stderr
+
+
+def test_one_scan_predicted_again_is_renewed_in_the_folder_s_lists(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    folder = scans(tmp_path / "in", 2)
+    (folder / "s02.nii.gz").write_bytes(b"broken")
+    monkeypatch.chdir(tmp_path)
+    predict(model, "-i", "in", "--no-picture", status=1)
+    assert "s02" in Path("out/failures.csv").read_text()
+    assert "s02" not in Path("out/cohort.csv").read_text()
+    save(folder / "s02.nii.gz", ct((40, 40, 20), 2))
+    predict(model, "-i", "in/s02.nii.gz", "--no-picture")
+    assert not Path("out/failures.csv").exists()
+    assert "s02" in Path("out/cohort.csv").read_text()
+    assert main(["predict", "-i", "in/s00.nii.gz", "-o", "alone", "-m", model, "-q"]) == 0
+    assert not Path("alone/cohort.csv").exists()

@@ -130,3 +130,12 @@ def test_what_does_not_fit_is_one_line(tmp_path, capsys, kind, message):
     assert message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["--format", "nrrd"], ["--naming", "nnunet"]])
+def test_a_submission_s_files_have_their_own_names_and_format(tmp_path, capsys, words):
+    write_collection("bcv", tmp_path / "bcv", cases=1, shape=(24, 32, 32))
+    model = saved(tmp_path / "model", BCV_ORGANS, CONTRACT)
+    words = ["-i", str(tmp_path / "bcv/img"), "-o", str(tmp_path / "out"), "-m", model, *words]
+    assert main(["predict", *words, "--submission", "bcv"]) == 2
+    assert "leave out --format and --naming" in capsys.readouterr().err

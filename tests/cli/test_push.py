@@ -148,3 +148,14 @@ def test_what_is_missing_is_told(tmp_path, capsys):
     (tmp_path / "s.json").write_text('{"dice": {"liver": 80}}')
     assert main(["push", str(tmp_path), "org/n", "--scores", str(tmp_path / "s.json")]) == 2
     assert "holds no scores" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["-o", "kept"], ["--summary", "x"], ["--dataset", "x"], ["--datasets", "org/d"],
+              ["--trained-on", "x"], ["--half"], ["--with-case-names"]],
+)  # fmt: skip
+def test_added_organs_take_no_options_of_whole_models(words, tmp_path, capsys):
+    """They were dropped, and the push went through."""
+    (tmp_path / "aorta.safetensors").touch()
+    assert main(["push", str(tmp_path / "aorta.safetensors"), "org/aorta", *words]) == 2
+    assert f"{words[0]} has no part in pushing added organs" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Scoring files: paired by name, named by JSON, refused with the file's name."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -41,8 +42,8 @@ def test_folders_are_paired_by_name(tmp_path):
     results = score_files(*folders(tmp_path), names=names, metrics=["dice"])
     absent = {"dice": None, "false_ml": 0.0}
     assert cases(results) == {
-        "img0001_seg": {"liver": {"dice": 1.0}, "spleen": absent},
-        "img0002_seg": {"liver": {"dice": 0.5}, "spleen": absent},
+        "label0001": {"liver": {"dice": 1.0}, "spleen": absent},
+        "label0002": {"liver": {"dice": 0.5}, "spleen": absent},
     }
     assert results.mean_dice == 0.75
     assert results.as_json()["absent_cases"] == {"liver": 0, "spleen": 2}
@@ -57,7 +58,7 @@ def test_distances_are_in_millimetres_of_the_truths_grid(tmp_path):
 def test_two_files_need_no_common_name(tmp_path):
     one, other = write(tmp_path / "a.nii.gz", LIVER), write(tmp_path / "b.nii", LIVER)
     results = score_files(one, other, metrics=["dice", "hd"])
-    assert cases(results) == {"a": {"label_1": {"dice": 1.0, "hd": 0.0}}}
+    assert cases(results) == {"b": {"label_1": {"dice": 1.0, "hd": 0.0}}}
 
 
 def test_names_lie_beside_the_truth(tmp_path):
@@ -107,7 +108,7 @@ def test_each_side_is_read_by_its_own_names(tmp_path):
     write(true / "a.nii.gz", np.array([0, 2, 1], np.uint8)[organs])
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"1": "spleen", "2": "liver"}}))
     results = score_files(predicted, true, metrics=["dice"])
-    assert cases(results) == {"a_seg": {"spleen": {"dice": 1.0}, "liver": {"dice": 1.0}}}
+    assert cases(results) == {"a": {"spleen": {"dice": 1.0}, "liver": {"dice": 1.0}}}
 
 
 def test_sides_without_a_common_class_are_refused(tmp_path):
@@ -312,7 +313,7 @@ def test_without_names_each_value_of_either_side_is_a_class(tmp_path):
     one, other = write(tmp_path / "p.nii.gz", predicted), write(tmp_path / "t.nii.gz", LIVER)
     results = score_files(one, other, metrics=["dice"])
     assert cases(results) == {
-        "p": {"label_1": {"dice": 1.0}, "label_2": {"dice": None, "false_ml": 16 * 6 / 1000}}
+        "t": {"label_1": {"dice": 1.0}, "label_2": {"dice": None, "false_ml": 16 * 6 / 1000}}
     }
 
 
@@ -330,7 +331,7 @@ def test_files_named_as_nnu_net_does_find_their_truth(tmp_path):
     write(tmp_path / "out/a_0000_seg.nii.gz", LIVER)
     write(tmp_path / "out/b.nii.gz", LIVER)
     results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
-    assert [case.name for case in results.cases] == ["a_0000_seg", "b"]
+    assert [case.name for case in results.cases] == ["a", "b"]
     write(tmp_path / "out/a_seg.nii.gz", LIVER)
     with pytest.raises(ValueError, match="are named as one case"):
         score_files(tmp_path / "out", tmp_path / "truth")
@@ -341,7 +342,7 @@ def test_names_that_end_in_four_digits_stay_apart(tmp_path):
         write(tmp_path / f"truth/{case}.nii.gz", LIVER)
         write(tmp_path / f"out/{case}_seg.nii.gz", LIVER)
     results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
-    assert [case.name for case in results.cases] == ["scan_0000_seg", "scan_0001_seg"]
+    assert [case.name for case in results.cases] == ["scan_0000", "scan_0001"]
 
 
 def test_label_values_a_rounding_off_are_read(tmp_path):
@@ -370,7 +371,7 @@ def test_a_seg_nrrd_names_its_own_segments_and_is_no_second_case(tmp_path):
     assert cases(results) == {"img0001": {"liver": {"dice": 1.0}}}
     write(tmp_path / "out/img0001_seg.nii.gz", LIVER)
     results = score_files(tmp_path / "out", tmp_path / "truth", metrics=["dice"])
-    assert cases(results) == {"img0001_seg": {"liver": {"dice": 1.0}}}
+    assert cases(results) == {"img0001": {"liver": {"dice": 1.0}}}
 
 
 def test_one_label_map_is_not_scored_against_another_cases_truth(tmp_path):
@@ -381,7 +382,7 @@ def test_one_label_map_is_not_scored_against_another_cases_truth(tmp_path):
         score_files(one, other.parent, metrics=["dice"])
     assert score_files(one, other, metrics=["dice"]).mean_dice == 1
     write(tmp_path / "truth/x.nii.gz", LIVER)
-    assert [c.name for c in score_files(one, other.parent, metrics=["dice"]).cases] == ["x_seg"]
+    assert [c.name for c in score_files(one, other.parent, metrics=["dice"]).cases] == ["x"]
 
 
 def partly_labelled(tmp_path, told):
@@ -405,7 +406,7 @@ def test_a_case_is_scored_for_the_classes_that_it_labels(tmp_path):
     sides = partly_labelled(tmp_path, {"labelled": told})
     results = score_files(*sides, metrics=["dice"])
     assert {name: [*scores] for name, scores in cases(results).items()} == {
-        "img0000_seg": ["liver", "spleen"], "img0001_seg": ["liver"], "img0002_seg": ["spleen"],
+        "label0000": ["liver", "spleen"], "label0001": ["liver"], "label0002": ["spleen"],
     }  # fmt: skip
     # the third's map has no spleen, which it labels: it is absent there, and only there
     assert results.mean("liver") == results.mean("spleen") == 1
@@ -431,7 +432,7 @@ def test_a_table_in_the_folder_says_so_too(tmp_path):
     ("told", "message"),
     [
         ({"img0000": ["livr"]}, "says that img0000 labels 'livr'; the truth's classes are liver, "),
-        ({"img0000": ["liver"]}, "does not tell which classes img0001_seg labels"),
+        ({"img0000": ["liver"]}, "does not tell which classes label0001 labels"),
     ],
 )
 def test_what_is_wrong_with_the_classes_that_cases_label_is_named(tmp_path, told, message):
@@ -445,3 +446,40 @@ def test_classes_told_of_other_cases_only_are_told(tmp_path):
     with pytest.warns(UserWarning, match="but of none in .*label; all are scored for every class"):
         results = score_files(*sides)
     assert [[*case.scores] for case in results.cases] == [["liver", "spleen"]] * 3
+
+
+def test_a_case_is_called_as_its_truth_whoever_predicted(tmp_path):
+    """mots predict's case_1_seg.nii.gz and nnU-Net's case_1.nii.gz had no case in common."""
+    write(tmp_path / "truth/case_1.nii.gz", LIVER)
+    for folder, file in {"ours": "case_1_seg.nii.gz", "theirs": "case_1.nii.gz"}.items():
+        write(tmp_path / folder / file, LIVER)
+        assert [*cases(score_files(tmp_path / folder, tmp_path / "truth"))] == ["case_1"]
+
+
+def test_lesions_of_two_names_are_told_where_one_side_alone_holds_them(tmp_path):
+    labels = LIVER.copy()
+    labels[1] = 2
+    for folder in ("out", "truth"):
+        write(tmp_path / folder / "a.nii.gz", labels)
+    nested = {"liver": (1, 2), "liver_tumour": (2,)}
+    parted = {"liver": (1,), "cancer": (2,)}
+    for own, theirs, words in (
+        (nested, parted, "liver_tumour that it holds in the predictions, but without the cancer"),
+        (parted, nested, "liver_tumour that it holds in the truth, but without the cancer"),
+    ):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            results = score_files(
+                *(tmp_path / "out", tmp_path / "truth"),
+                names=LabelNames(own),
+                truth_names=LabelNames(theirs),
+            )
+        assert [words in str(one.message) for one in told].count(True) == 1
+        assert results.mean("liver", "dice") == pytest.approx(2 / 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a bladder beside the liver is no lesion of it
+        score_files(
+            *(tmp_path / "out", tmp_path / "truth"),
+            names=LabelNames(nested),
+            truth_names=LabelNames({"liver": (1, 2)}),
+        )

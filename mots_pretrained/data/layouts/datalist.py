@@ -69,14 +69,15 @@ def read_datalist(
         )
     cases = listed_cases(training, folder, path)
     numbers = _numbers(training, path)
-    held = listed_cases(_validation(content), folder, path)
-    if held and any(number is not None for number in numbers):
+    entries = _validation(content)
+    if entries and any(number is not None for number in numbers):
         warnings.warn(
-            f'{path}: {len(held)} cases of "validation" are left out, for those of "training" have '
-            "folds",
+            f'{path}: {len(entries)} cases of "validation" are left out, for those of "training" '
+            "have folds",
             stacklevel=2,
         )
-        held = ()
+        entries = []
+    held = listed_cases(entries, folder, path)
     more = tuple(case for case in held if case not in cases)
     if held:
         numbers = [0 if case in held else None for case in (*cases, *more)]
@@ -109,8 +110,7 @@ def _numbers(training: Sequence[Mapping[str, Any]], path: Path) -> list[int | No
 
 
 def _validation(content: Mapping[str, Any]) -> list[Any]:
-    """Return the entries of cases to validate with: none where none of them has a label."""
+    """Return the entries of cases to validate with: those with a label."""
     listed = content.get("validation")
     entries = listed if isinstance(listed, list) else []
-    labelled = any(isinstance(entry, dict) and "label" in entry for entry in entries)
-    return entries if labelled else []
+    return [entry for entry in entries if isinstance(entry, dict) and "label" in entry]
