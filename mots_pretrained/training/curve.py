@@ -36,7 +36,7 @@ from mots_pretrained.training.downstream import (
     split,
     without_left_out,
 )
-from mots_pretrained.training.finetune import check_recipe, finetune
+from mots_pretrained.training.finetune import OF_FOLDERS, check_recipe, finetune
 from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import CURVE, RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
@@ -216,7 +216,9 @@ class _Bench:
         network.head_is_new = True  # of random weights, too: both arms do the same
         begun = time.monotonic()
         cases = [self.prepared.case(r) for r in self.prepared.named(s.name for s in scans)]
-        history = finetune(network, cases, recipe, run=run)
+        defaults = {one.name: one.default for one in dataclasses.fields(Recipe)}
+        own = dataclasses.replace(recipe, **{name: defaults[name] for name in OF_FOLDERS})
+        history = finetune(network, cases, own, run=run)
         if not history.complete:
             return None
         seconds = time.monotonic() - begun

@@ -43,6 +43,9 @@ OF_ALL_WEIGHTS = (
 )  # fmt: skip
 """Those that have no part where a head alone is fitted, besides steps, epochs and batch."""
 
+OF_FOLDERS = ("held_out", "validation", "train_on", "folds", "classes", "class_values", "spacing")
+"""Those that tell which cases of a folder to take and as what; `finetune` is given cases."""
+
 OF_HELD_OUT = ("validate_every", "patience")
 """Those that have no part where no case is held out."""
 
@@ -88,14 +91,15 @@ def finetune(
         run: Where and for how long.
 
     Raises:
-        UserError: If there is no case, one does not fit the network, none labels some class, or
-            everything is frozen.
+        UserError: If there is no case, one does not fit the network, none labels some class,
+            everything is frozen, or the recipe holds out or names cases, classes or a spacing.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
         >>> history = finetune(model, cases, Recipe(steps=500))  # doctest: +SKIP
     """
     recipe, run = recipe or read_recipe("finetune"), run or Run()
+    recipe.needs_none_of(OF_FOLDERS, "fine-tuning on cases that are given (validation=...)")
     with accelerated(run, recipe.precision) as accelerator:
         trainer, watch = prepare(accelerator, segmenter, cases, recipe, run, validation=validation)
         return train(trainer, watch, cases)

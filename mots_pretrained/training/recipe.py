@@ -154,11 +154,13 @@ class Recipe:
         """
         if self.start is None:
             return
-        encoder = dataclasses.replace(self.config.encoder, in_channels=config.encoder.in_channels)
+        own = self.config
+        encoder = dataclasses.replace(own.encoder, in_channels=config.encoder.in_channels)
+        others = (own.transformer, own.decoder) != (config.transformer, config.decoder)
         is_other = {
-            "method": self.config.architecture != config.architecture,
+            "method": own.architecture != config.architecture,
             "size": encoder != config.encoder,
-            "network": encoder != config.encoder,
+            "network": encoder != config.encoder or others,
         }
         for name in is_other:
             if is_other[name] and getattr(self, name) != getattr(Recipe, name):

@@ -304,3 +304,14 @@ def test_thresholds_decide_scores_and_end_with_the_weights_that_they_are_of(segm
 def test_what_fine_tuning_would_not_look_at_is_refused(changes, field):
     with pytest.raises(UserError, match=f"{field} has no part in"):
         check_recipe(Recipe(steps=1, **changes))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("held_out", 1), ("validation", ("a",)), ("folds", 2), ("classes", ("a", "b")),
+     ("spacing", (1.0, 1.0, 1.0))],
+)  # fmt: skip
+def test_what_tells_of_a_folder_is_refused_where_cases_are_given(segmenter, field, value):
+    """Who asked for a case to be held out had the last weights, unvalidated."""
+    with pytest.raises(UserError, match=f"{field} has no part in fine-tuning on cases"):
+        finetune(segmenter, [case_of(0)], Recipe(steps=1, **{field: value}))

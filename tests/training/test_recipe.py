@@ -159,6 +159,14 @@ def test_folds_and_chosen_cases_exclude_each_other(held):
         ({"method": "dodnet"}, "method"),
         ({"method": "dodnet", "size": "paper"}, "method"),
         ({"network": SIZES["paper"]}, "network"),
+        (
+            {
+                "network": replace(
+                    SIZES["small"], transformer=replace(SIZES["small"].transformer, levels=1)
+                )
+            },
+            "network",
+        ),
     ],
 )
 def test_another_network_than_that_of_the_start_is_refused(asked, name):
