@@ -114,8 +114,6 @@ def check_recipe(recipe: Recipe) -> None:
     recipe.needs_only(FIELDS, "fine-tuning")
     if recipe.train != "all":
         recipe.needs_none_of((*OF_ALL_WEIGHTS, "fit_head"), "fitting a head alone")
-    elif not recipe.fit_head:
-        recipe.needs_none_of(("fit_steps",), "a training whose head is not fitted first")
     if recipe.held_out == 0 and not recipe.validation:
         recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
 

@@ -297,7 +297,6 @@ def test_thresholds_decide_scores_and_end_with_the_weights_that_they_are_of(segm
     ("changes", "field"),
     [
         ({"train": "head", "fit_head": False}, "fit_head"),
-        ({"fit_head": False, "fit_steps": 99}, "fit_steps"),
         ({"train": "head", "rate": 0.1}, "rate"),
     ],
 )
