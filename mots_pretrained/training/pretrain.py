@@ -83,12 +83,8 @@ def pretrain(
     """
     output, recipe, run = Path(output), recipe or read_recipe("small"), run or Run()
     recipe.needs_only(FIELDS, "pretraining")
-    if recipe.form == "published":
-        recipe.needs_none_of(("empty_size",), "the published form of the loss")
     supply = phantoms(recipe, output) if data is None else prepared_cases(data, recipe)
     network, carried = network_of(recipe, supply.tasks)
-    if network.config.transformer is None:
-        recipe.needs_none_of(("transformer_rate",), "a network without a Transformer")
     stream = patches(recipe, supply, network.config, workers=run.workers)
     if carried is not None:
         run.tell(f"From {recipe.start}: {carried}")

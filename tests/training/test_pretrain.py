@@ -179,11 +179,6 @@ def test_the_transformer_may_have_a_rate_of_its_own(tiny):
     [
         ({"freeze": ("encoder",)}, "freeze has no part in pretraining"),
         ({"folds": 5}, "folds has no part in pretraining"),
-        ({"empty_size": 9.0}, "empty_size has no part in the published form of the loss"),
-        (
-            {"network": None, "method": "tal", "transformer_rate": 1e-5},
-            "transformer_rate has no part in a network without a Transformer",
-        ),
         ({"ablation": True}, "ablation has no part in a training on phantoms; give data by -i"),
         ({"balance": "balanced"}, "balance has no part in a training on phantoms"),
         ({"tasks": ("lungs",)}, "unknown task 'lungs'"),
