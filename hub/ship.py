@@ -145,8 +145,8 @@ def ship(
         write_training_scans(draft, {})  # no part has seen any
         fields = byol.FIELDS if recipe.method == BYOL else pretrain.FIELDS
         write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None), fields))
+        unused = {one.name for one in dataclasses.fields(Recipe)} - fields
         for number, (earlier, part) in enumerate(zip(after, parts[:-1], strict=True), 1):
-            unused = {one.name for one in dataclasses.fields(Recipe)} - fields
             own = {name: value for name, value in part.recipe.items() if name not in unused}
             settings = {**own, "start": None}
             write_text(draft / f"recipe_{number}.yaml", yaml.safe_dump(settings, sort_keys=False))

@@ -216,9 +216,7 @@ class _Bench:
         network.head_is_new = True  # of random weights, too: both arms do the same
         begun = time.monotonic()
         cases = [self.prepared.case(r) for r in self.prepared.named(s.name for s in scans)]
-        defaults: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(Recipe)}
-        own = dataclasses.replace(recipe, **{name: defaults[name] for name in OF_FOLDERS})
-        history = finetune(network, cases, own, run=run)
+        history = finetune(network, cases, recipe.without(OF_FOLDERS), run=run)
         if not history.complete:
             return None
         seconds = time.monotonic() - begun

@@ -167,6 +167,11 @@ class Recipe:
                 told = f"{name} asks for another network than {self.start} is; leave it out"
                 raise UserError(told)
 
+    def without(self, fields: Sequence[str]) -> Recipe:
+        """Return the recipe with the defaults of these fields."""
+        defaults = {one.name: one.default for one in dataclasses.fields(self) if one.name in fields}
+        return dataclasses.replace(self, **typing.cast(Any, defaults))
+
     def needs_only(self, fields: frozenset[str], what: str) -> None:
         """Raise a UserError if a field outside ``fields`` differs from its default."""
         for one in dataclasses.fields(self):
