@@ -262,12 +262,12 @@ def _train_all(jobs: list[_Job], output: Path, identity: dict[str, Any]) -> Hist
     together, is_complete = Results(tuple(first.task.classes)), True
     on_main(first.accelerator, lambda: begin(output, identity))
     for number, job in enumerate(jobs):
-        job.run.tell(f"Fold {number + 1} of {len(jobs)}, {len(job.parts[1])} cases held out")
         own = dataclasses.replace(job, run=_with_time_left(job.run, begun, len(jobs) - number))
         is_over = own.run.max_minutes == 0 and number > 0
         if on_main(job.accelerator, partial(bool, is_over)):
             is_complete = False
             break
+        job.run.tell(f"Fold {number + 1} of {len(jobs)}, {len(job.parts[1])} cases held out")
         history = own.train()
         is_complete = is_complete and history.complete
         for case in [] if history.best is None else history.best.cases:
