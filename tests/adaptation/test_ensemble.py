@@ -10,6 +10,7 @@ from small_networks import SIZE, small
 
 from mots_pretrained.adaptation.ensemble import Ensemble, fold_folders
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import SeenVolume
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.networks import create_model, load
 
@@ -111,3 +112,13 @@ def test_its_thresholds_are_the_means_of_theirs() -> None:
     members = [segmenter(0, thresholds={"liver": 0.8}), segmenter(1, thresholds={"spleen": 0.4})]
     assert Ensemble(members).config.thresholds == pytest.approx({"liver": 0.65, "spleen": 0.45})
     assert Ensemble([segmenter(0), segmenter(1)]).config.thresholds == {}
+
+
+def test_its_volumes_of_training_are_the_range_of_all_folds() -> None:
+    one = (SeenVolume("liver", 900.0, 1500.0, 4, 0), SeenVolume("spleen", 80.0, 300.0, 3, 1))
+    other = (SeenVolume("liver", 1100.0, 2100.0, 5, 0),)
+    members = [segmenter(seed, seen_volumes=seen) for seed, seen in enumerate((one, other))]
+    assert Ensemble(members).config.seen_volumes == (
+        SeenVolume("liver", 900.0, 2100.0, 5, 0),
+        SeenVolume("spleen", 80.0, 300.0, 3, 1),
+    )

@@ -110,6 +110,8 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
         (["models", NAME, "-o", "x"], "-o is for"),
         (["models", "verify", "--accept-licence"], "--accept-licence is for mots models download"),
         (["models", "download", NAME, "--accept-licence"], "are for weights of others"),
+        (["models", NAME, "--task", "liver"], "--task chooses among models that are listed"),
+        (["models", "search", "--available"], "leave out 'search'"),
     ],
 )
 def test_wrong_words_are_told_in_one_line(told, words, said):

@@ -22,6 +22,9 @@ def test_the_page_lies_in_the_folder_unless_another_is_named(tmp_path, capsys):
     assert main(["report", "-i", str(run), "-o", str(tmp_path / "a.html"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"page": str(tmp_path / "a.html")}
     assert (tmp_path / "a.html").read_bytes() == (run / "report.html").read_bytes()
+    for option in (["--size", "32"], ["--megabytes", "5"], ["--scan", "a"]):
+        assert main(["report", "-i", str(run), *option]) == 2
+        assert "run is a training; leave out --scan" in capsys.readouterr().err
 
 
 def test_one_scan_gives_its_name_to_the_page(tmp_path, capsys):

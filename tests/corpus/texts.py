@@ -10,38 +10,39 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 import yaml
 from corpus.entries import Entry, generator, places, require
+from corpus.text_readers import (
+    index_of_prepared,
+    read_model,
+    read_names,
+    read_training,
+    renew_card,
+    table_of_results,
+    take_dataset,
+    take_described,
+    take_recipe,
+)
 from small_networks import small
 
-from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.layouts import find_labelled
-from mots_pretrained.data.layouts.described import read_described
 from mots_pretrained.data.store import PreparedSet, read_record
-from mots_pretrained.errors import UserError
-from mots_pretrained.evaluation.names import read_label_names
-from mots_pretrained.evaluation.table import COLUMNS, from_lines, read_lines
-from mots_pretrained.images.segmentation import check_label_values
+from mots_pretrained.evaluation.table import from_lines, read_lines
 from mots_pretrained.inference.outputs import sources_of
-from mots_pretrained.networks import build, load
-from mots_pretrained.training.folder import begin, owned
+from mots_pretrained.networks import build
 from mots_pretrained.training.recipe import (
     Recipe,
     Run,
-    read_recipe,
     recipe_of,
     to_yaml,
     with_settings,
 )
 from mots_pretrained.weights.card import Description, model_card
-from mots_pretrained.weights.card_renewal import read_scores, renewed_card
+from mots_pretrained.weights.card_renewal import read_scores
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
 from mots_pretrained.weights.fingerprint import differences, fingerprint, read_fingerprint, to_text
 from mots_pretrained.weights.provenance import (
     nameless,
     read_training_scans,
-    tell_record,
     write_training_scans,
 )
 
@@ -209,7 +210,7 @@ def _kinds(folder: Path) -> Iterator[Kind]:
     def stored(name: str) -> Any:
         return json.loads((model / name).read_text())
 
-    yield "config.json", "config.json", stored("config.json"), of_model("config"), _config, 60
+    yield "config.json", "config.json", stored("config.json"), of_model("config"), read_model, 60
     scans = stored("training_scans.json")
     yield (
         "training_scans.json",
@@ -235,11 +236,11 @@ def _kinds(folder: Path) -> Iterator[Kind]:
         "recipe": {"steps": 3},
         "cases": ["a"],
     }
-    yield "training.json", "training.json", record, of_model("record"), _training, 25
+    yield "training.json", "training.json", record, of_model("record"), read_training, 25
     card = model_card(config, Description(name="m", license="mit", scores={"liver": 0.5}))
-    yield "README.md", "README.md", card, plain("card"), lambda path: _card(path, config), 0
+    yield "README.md", "README.md", card, plain("card"), lambda path: renew_card(path, config), 0
     labels = {"liver": [1, 2], "tumour": 2, "vessel": 3}
-    yield "labels.json", "labels.json", labels, plain("labels"), _labels, 25
+    yield "labels.json", "labels.json", labels, plain("labels"), read_names, 25
     yield (
         "scores",
         "scores.json",
@@ -260,13 +261,13 @@ def _kinds(folder: Path) -> Iterator[Kind]:
     yield (
         "table of results",
         "table.csv",
-        _csv(),
+        table_of_results(),
         plain("table"),
         (lambda path: from_lines(read_lines(path)).as_json()),
         0,
     )
     recipe = yaml.safe_load(to_yaml(Recipe(steps=9, network=small())))
-    yield "recipe", "recipe.yaml", recipe, plain("recipe"), _recipe, 60
+    yield "recipe", "recipe.yaml", recipe, plain("recipe"), take_recipe, 60
     described = {
         "name": "gallbladder",
         "image": "imagesTr/*.nii.gz",
@@ -278,7 +279,7 @@ def _kinds(folder: Path) -> Iterator[Kind]:
         "one.yaml",
         described,
         _with_cases(plain("described")),
-        (_described),
+        (take_described),
         40,
     )
     dataset = {
@@ -291,7 +292,7 @@ def _kinds(folder: Path) -> Iterator[Kind]:
         "dataset.json",
         dataset,
         _with_cases(plain("one")),
-        _dataset,
+        take_dataset,
         40,
     )
     dataset = {
@@ -305,10 +306,10 @@ def _kinds(folder: Path) -> Iterator[Kind]:
         "dataset.json",
         dataset,
         _with_cases(plain("two")),
-        _dataset,
+        take_dataset,
         40,
     )
-    index = _index()
+    index = index_of_prepared()
     yield (
         "prepared.json",
         "prepared.json",
@@ -341,116 +342,6 @@ def _with_cases(place: Callable[[int], Path]) -> Callable[[int], Path]:
         return home
 
     return filled
-
-
-def _config(path: Path) -> None:
-    network = load(path.parent)
-    config = network.config
-    require(ModelConfig.from_json(config.to_json()) == config, "config.json is written otherwise")
-    require(all(bool(w.isfinite().all()) for w in network.state_dict().values()), "weights lost")
-    require(isinstance(network, torch.nn.Module) and not network.training, "not ready for use")
-
-
-def _training(path: Path) -> None:
-    from mots_pretrained.weights.provenance import read_training_record
-
-    tell_record(read_training_record(path.parent))
-    nameless(path.parent)
-    with owned(path.parent, resume=True):
-        begin(path.parent, {"steps": 3, "method": "transdodnet"})
-
-
-def _card(path: Path, config: ModelConfig) -> None:
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UserError("mots push says so itself") from None
-    renewed_card(text, config, Description(), name="m", told="told", seen="seen")
-    said = Description(summary="new")
-    renewed_card(text, config, said, name="m", told="told", seen="seen")
-
-
-def _labels(path: Path) -> None:
-    names = read_label_names(path)
-    for name, values in names.classes.items():
-        require(isinstance(name, str) and bool(values), "a class without values")
-        require(all(isinstance(v, int) and v > 0 for v in values), "a value that is none")
-    try:
-        check_label_values(path.parent, {"liver": (1, 2), "tumour": (2,), "vessel": (3,)})
-    except UserError:
-        return
-
-
-def _csv() -> str:
-    line = "T,r,s,0,a,liver,dice,0.5,3,1.0,here"
-    return "\n".join([",".join(COLUMNS), line, line.replace("liver", "spleen")])
-
-
-def _recipe(path: Path) -> None:
-    recipe = read_recipe(path)
-    again = recipe_of(yaml.safe_load(to_yaml(recipe)), "again")
-    require(
-        dataclasses.asdict(again) == dataclasses.asdict(recipe), "a recipe is written otherwise"
-    )
-
-
-def _described(path: Path) -> None:
-    found = read_described(path)
-    require(all(file.is_file() for case in found.cases for file in case.images), "no such image")
-    task = found.supervises
-    require(min(*task.organ_values, *task.tumour_values, 1) > 0, "a value that is none")
-
-
-def _dataset(path: Path) -> None:
-    found = find_labelled(path.parent)
-    for case in found.cases:
-        require(all(file.is_file() for file in (*case.images, *case.label_files)), "no such file")
-    for name, values in (found.classes or {}).items():
-        require(isinstance(name, str) and bool(values), "a class without values")
-        require(all(isinstance(v, int) and v >= 0 for v in values), "a value that is none")
-
-
-def _index() -> dict[str, Any]:
-    contract = dataclasses.asdict(small().preprocessing)
-    source = {
-        "images": ["a.nii.gz"],
-        "labels": [],
-        "image_sha256": "ab" * 32,
-        "label_sha256": "",
-        "bytes": [3],
-        "mtimes_ns": [4],
-        "content_hash": "cd" * 32,
-        "shape": [4, 5, 6],
-        "spacing": [1.0, 1.0, 1.0],
-        "orientation": "LPS",
-        "affine": np.eye(4).tolist(),
-    }
-    record = {
-        "identifier": "a",
-        "collection": "liver",
-        "task": "liver",
-        "contract": contract,
-        "targets": None,
-        "version": 2,
-        "shape": [4, 5, 6],
-        "spacing": [1.0, 1.0, 1.0],
-        "labelled": [True, True],
-        "step": 1.0,
-        "foreground": [],
-        "source": source,
-        "split": "train",
-        "fold": "train",
-    }
-    return {
-        "format_version": 2,
-        "complete": True,
-        "settings": {},
-        "contract": contract,
-        "tasks": [{"name": "liver", "organ": "liver", "tumour": None, "organ_values": [1]}],
-        "records": [record],
-        "set_aside": [{"identifier": "b", "collection": "liver", "reason": "empty"}],
-        "targets": None,
-    }
 
 
 def _settings() -> Iterator[Entry]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from small_networks import SIZE, small
 
+from mots_pretrained.config import ModelConfig
+from mots_pretrained.methods import configured
 from mots_pretrained.methods.multi_head import MultiHead
 
 X = torch.randn(2, 1, *SIZE, generator=torch.Generator().manual_seed(1))
@@ -16,3 +18,10 @@ def test_a_step_reaches_the_decoders_of_its_own_tasks_only() -> None:
     reached = [any(p.grad is not None for p in part.parameters()) for part in net.branches]
     assert reached == [False, False, True, False, False, True, False]
     assert all(p.grad is not None for p in net.encoder.parameters())
+
+
+def test_its_own_configuration_is_not_halved_again() -> None:
+    base = ModelConfig()
+    once = configured("multi_head", base)
+    assert once.decoder.widths == tuple(width // 2 for width in base.decoder.widths)
+    assert configured("multi_head", once) is once

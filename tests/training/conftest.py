@@ -1,6 +1,9 @@
 """A network and a contract so small that a training takes seconds."""
 
+from dataclasses import replace
+
 import pytest
+from plain_folders import SHORT
 
 from mots_pretrained.adaptation.fit_head import fit_head
 from mots_pretrained.config import (
@@ -10,6 +13,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
+from mots_pretrained.phantom.collections import write_collection
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,18 @@ def tiny() -> ModelConfig:
             spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32)
         ),
     )
+
+
+@pytest.fixture
+def scratch(tiny):
+    return replace(SHORT, network=tiny)
+
+
+@pytest.fixture(scope="module")
+def bcv(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bcv")
+    write_collection("bcv", root, cases=3, shape=(24, 32, 32))
+    return root
 
 
 @pytest.fixture(autouse=True)

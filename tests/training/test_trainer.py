@@ -5,12 +5,11 @@ import json
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
+from doubling import Loss, batches, squared, trained, training
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,23 +25,7 @@ from mots_pretrained.training.folder import (
     finished,
     save_checkpoint,
 )
-from mots_pretrained.training.launch import accelerated
-from mots_pretrained.training.recipe import Recipe, Run
-from mots_pretrained.training.trainer import Trainer, default_rate, poly, ramp
-
-
-class Loss(NamedTuple):
-    error: torch.Tensor
-    total: torch.Tensor
-
-
-def batches(start, by):
-    """Batch k of a stream is a function of k; the task is to double the image."""
-    step = start
-    while True:
-        image = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(step))
-        yield Batch(image, 2 * image, torch.ones(2, 1, dtype=torch.bool), torch.zeros(2, 1))
-        step += by
+from mots_pretrained.training.recipe import Run
 
 
 def halves(start, by):
@@ -50,31 +33,6 @@ def halves(start, by):
     for batch in batches(start // 2, by):
         for place in range(2):
             yield Batch(*(value[place : place + 1] for value in vars(batch).values()))
-
-
-def squared(net, batch):
-    error = (net(batch.image) - batch.target).square().mean()
-    return Loss(error, error)
-
-
-@contextmanager
-def training(folder=None, *, loss=squared, identity=None, run=None, **changes):
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.Dropout(0.2), nn.Conv3d(4, 1, 1))
-    recipe = Recipe(**{"steps": 40, "ema": 0.9, "seed": 7, "rate": 1e-2, **changes})
-    run = run or Run()
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
-    with accelerated(run, recipe.precision) as accelerator:
-        yield Trainer(net, loss, recipe, run, accelerator, recipe.steps, folder=folder,
-                      identity=identity or {"a": 1})  # fmt: skip
-
-
-def trained(folder=None, *, stream=batches, stop=None, resume=False, **options):
-    with training(folder, **options) as trainer:
-        assert trainer.resume() is resume
-        trainer.run_on(stream, on_log=None if stop is None else lambda row: row.step >= stop)
-    return trainer
 
 
 def weights(trainer):
@@ -277,54 +235,6 @@ def test_a_step_waits_for_nothing():
             assert reads.count == 0
             torch.ones(1).item()
             assert reads.count == 1
-
-
-def test_poly_schedule_by_hand():
-    assert poly(0, 1000) == 1
-    assert poly(500, 1000) == pytest.approx(0.5**0.9)
-    assert poly(919, 920_000, steps_per_epoch=460) == pytest.approx((1 - 1 / 2000) ** 0.9)
-    assert [poly(step, 100, warm_up=4) for step in range(3)] == pytest.approx([0.01, 0.2575, 0.505])
-    assert poly(4, 100, warm_up=4) == pytest.approx(0.96**0.9)
-
-
-def test_rates_follow_the_schedule_group_by_group():
-    with training(steps=20, ema=None) as trainer:
-        trainer.run_on(batches)
-    assert [row.rate for row in trainer.rows] == pytest.approx(
-        [1e-2 * (1 - 9 / 20) ** 0.9, 1e-2 * (1 - 19 / 20) ** 0.9]
-    )
-    with pytest.raises(UserError, match="warm_up must be 0 to 39 of 40 epochs, not 40"):
-        trained(warm_up=40)
-
-
-def test_the_stated_decay_is_reached_in_the_first_half_of_the_recipe():
-    """The shipped recipe's 0.999 in 20,000 steps; a slower ramp ended at 0.9986."""
-    decay = ramp(0.999)
-    assert decay(1) == pytest.approx(0.1)
-    assert decay(8_990) < 0.999 <= decay(8_992)
-    assert decay(20_000) == 0.999
-
-
-def test_the_average_is_what_its_decays_make_of_the_weights():
-    seen = []
-    with training(steps=3, ema=0.15) as trainer:
-        step = trainer._stepper.step
-        begin = next(trainer.model.parameters()).detach().clone()
-        trainer._stepper.step = lambda: (
-            step(),
-            seen.append(next(trainer.model.parameters()).detach().clone()),
-        )
-        trainer.run_on(batches)
-    average = begin
-    for decay, own in zip((0.1, 0.15, 0.15), seen, strict=True):  # 1/10, then 2/11 is more
-        average = decay * average + (1 - decay) * own
-    torch.testing.assert_close(next(trainer.average.parameters()), average)
-
-
-def test_default_rate_by_size():
-    assert default_rate(nn.Linear(2, 2)) == 1e-3
-    with torch.device("meta"):
-        assert default_rate(nn.Linear(10_000, 1_000)) == 2e-4
 
 
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):

@@ -1,0 +1,195 @@
+"""The figures that README, docs and cards state, each with the lines that it is the mean of."""
+
+from __future__ import annotations
+
+import re
+
+from traced_rows import (
+    ROOT,
+    Figure,
+    MeanDice,
+    Reached,
+    Rows,
+    Seeds,
+    adapted,
+    ahead_by,
+    ahead_of,
+    cohort,
+    dice,
+    inference,
+    minutes,
+    minutes_to,
+    peak,
+    stored,
+)
+
+FIGURES = (
+    Figure("docs/cost.md", "| one `mots` over the folder | {} | {} |", cohort("one run")),
+    Figure(
+        "docs/cost.md",
+        "| one process, one scan after the other | {} | {} |",
+        cohort("one process, in turn"),
+    ),
+    Figure("docs/cost.md", "| a `mots` a scan | {} | {} |", cohort("single runs, summed")),
+    Figure(
+        "docs/cost.md",
+        "the three ways took {}, {} and {} seconds",
+        tuple(
+            cohort(how, "cohort_avx2.csv")[0]
+            for how in ("one run", "one process, in turn", "single runs, summed")
+        ),
+    ),
+    *(
+        figure
+        for network in ("shipped", "paper")
+        for figure in (
+            inference(
+                *(network, "plain loop, eight mirror images, all tasks (reckoned)", "plain loop"),
+                reckoned=True,
+            ),
+            inference(network, "MONAI's inferer, eleven masks", "monai"),
+            inference(network, "`mots`, eleven categories", "ours"),
+            inference(network, "`mots`, liver and its tumour alone", "ours, one task"),
+        )
+    ),
+    Figure(
+        "docs/cost.md",
+        "({} against {} MB for 200 x 512 x 512",
+        (stored("blosc2 store"), stored("compressed NIfTI, read whole")),
+    ),
+    Figure(
+        "README.md",
+        "{} GiB for one category and {} for eleven with the shipped networks (4 x 3 x 3 mm), "
+        "{} and {} GiB at the paper's size",
+        tuple(peak(n, c) for n in ("small", "paper") for c in ("1 category", "11 categories")),
+    ),
+    Figure(
+        "README.md",
+        "with a Dice of {}, {} and {}, pancreas and hepatic vessels with {} and {}, tumours of the "
+        "liver and beside its vessels with {} and {};",
+        tuple(
+            dice("transdodnet.phantom", name)
+            for name in (
+                *("liver", "spleen", "kidney", "pancreas", "hepatic_vessel", "liver_tumour"),
+                "hepatic_vessel_tumour",
+            )
+        ),
+    ),
+    Figure(
+        "README.md",
+        "has a mean Dice of {} after {} minutes. The same network from random weights reaches 0.5 "
+        "after {} minutes and has {} after 20, some 950 steps of one patch; MONAI's DynUNet, in "
+        "the shape that nnU-Net would plan, from random weights, {} after 20 minutes",
+        (
+            *(Reached("head"), minutes_to(0.5, "head")),
+            *(minutes_to(0.5, "random"), Reached("random"), Reached("dynunet")),
+        ),
+    ),
+    Figure(
+        "README.md",
+        "with a mean Dice of {} and is ahead of each rival: by {} of DoDNet [{}, {}], by {} of "
+        "Multi-Nets [{}, {}], whose seven networks share these steps, by {} of Cond-Dec [{}, {}]",
+        (
+            MeanDice("TransDoDNet"),
+            *(found for row in ("DoDNet", "Multi-Nets", "Cond-Dec") for found in ahead_of(row)),
+        ),
+    ),
+    *(
+        Figure(
+            "docs/methods.md",
+            f"| {row} | {{}} | {{}} | {{}} | {{}} [{{}}, {{}}] |",
+            (Seeds(row), MeanDice(row), MeanDice(row, "table09 elsewhere"), *ahead_of(row)),
+        )
+        for row in ("Multi-Nets", "TAL", "Multi-Head", "Cond-Input", "Cond-Dec", "DoDNet")
+    ),
+    Figure(
+        "docs/methods.md",
+        "| TransDoDNet | {} | {} | {} | |",
+        (
+            Seeds("TransDoDNet"),
+            MeanDice("TransDoDNet"),
+            MeanDice("TransDoDNet", "table09 elsewhere"),
+        ),
+    ),
+    Figure(
+        "docs/adaptation.md",
+        "learned the aorta to a Dice of {}",
+        (Rows("new_organ.csv", {"row": "one query", "category": "aorta", "metric": "dice"}),),
+    ),
+    *(
+        Figure("docs/finetune.md", f"{words} | {{}} |", (adapted(*where),))
+        for words, where in {
+            "| ` | 4, all organs": ("organs", "head levels"),
+            "300 steps of one patch | 4, all organs": ("organs", "all after head levels"),
+            "no fitted head, the full rate | 4, all organs": ("organs", "random weights"),
+            "as a learning curve compares | 4, all organs": (
+                *("organs", "random weights, head fitted first"),
+            ),
+            "on random weights | 4, all organs": ("organs", "random weights, head alone"),
+            "(`head=linear`) | 4, all organs": ("organs", "head linear"),
+            "| ` | 8, all organs": ("incomplete", "all organs"),
+            "| ` | 8, four organs each, drawn at random": ("incomplete", "some organs"),
+            "background | 8, four organs each": ("incomplete", "the rest as background"),
+        }.items()
+    ),
+    Figure(
+        "docs/finetune.md",
+        "gave {} more than random ones trained as a network from scratch is (paired 95 % interval "
+        "{} to {}), and {} more than random ones trained in the very same way ({} to {}): a head "
+        "fitted to random features is no help. With the head alone they gave {} more",
+        (
+            *ahead_by("all after head levels - random weights"),
+            *ahead_by("all after head levels - random weights, head fitted first"),
+            ahead_by("head levels - random weights, head alone")[0],
+        ),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "({}, {} to {})",
+        ahead_by("all after head levels - head levels"),
+    ),
+    *(
+        Figure("docs/adaptation.md", f"| {words} | {{}} |", (adapted("channels", row),))
+        for words, row in {
+            "`random`": "random first layer",
+            "`first_scaled`": "first_scaled",
+            "`first`": "first",
+            "`zero_new`": "zero_new",
+        }.items()
+    ),
+    *(
+        Figure(
+            "docs/adaptation.md",
+            f"`{way}` gave {{}} ({{}} to {{}})",
+            ahead_by(f"{way} - random first layer", "channels"),
+        )
+        for way in ("first", "first_scaled", "zero_new")
+    ),
+    Figure(
+        "docs/adaptation.md",
+        "reached a Dice of {} on six others, and the gallbladder {}",
+        tuple(
+            Rows(
+                "adaptation.csv",
+                {"row": "aorta and gallbladder", "category": name, "metric": "dice"},
+            )
+            for name in ("aorta", "gallbladder")
+        ),
+    ),
+    Figure(
+        "hub/backbone.phantom_byol3d/README.md",
+        "with an R2 of {}, off random ones with {}",
+        tuple(Rows("linear_probe.csv", {"row": x, "metric": "r2"}) for x in ("BYOL-3D", "random")),
+    ),
+    *(
+        Figure(f"hub/{name}/README.md", f"{before}{{}} minutes", (minutes(name),))
+        for name, before in {
+            "backbone.phantom_byol3d": "as random weights begin. ",
+            "dodnet.phantom": "exponential average. ",
+            "transdodnet.phantom_singlept": "exponential average. ",
+        }.items()
+        # Cards of 0.1.0 tell them.
+        if before in re.sub(r"\s+", " ", (ROOT / "hub" / name / "README.md").read_text("utf-8"))
+    ),
+)
+"""What is measured, page after page."""
