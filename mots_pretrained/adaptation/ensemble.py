@@ -11,6 +11,7 @@ from typing import NoReturn, Self
 from torch import Tensor, nn
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import SeenVolume
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.inference.sliding_window import THRESHOLD
@@ -36,7 +37,8 @@ class Ensemble(Pretrained):
     """Networks with the same outputs, whose mean probability counts.
 
     A category's threshold is the mean of theirs, so that the members' distances from their own
-    thresholds decide together.
+    thresholds decide together. Of the volumes seen in training it has the whole range of all
+    members, and the scans of the member with most, as folds share theirs.
 
     Args:
         members: Segmenters of the same classes and the same contract.
@@ -60,7 +62,9 @@ class Ensemble(Pretrained):
             for what in ("classes", "exclusive", "preprocessing"):
                 if getattr(member.config, what) != getattr(first, what):
                     raise UserError(f"the ensemble's networks differ in their {what}")
-        self.config = dataclasses.replace(first, thresholds=_mean_thresholds(members))
+        self.config = dataclasses.replace(
+            first, thresholds=_mean_thresholds(members), seen_volumes=_joint_volumes(members)
+        )
         self.members = nn.ModuleList(members)
         self.missing = ""
 
@@ -132,3 +136,19 @@ def _mean_thresholds(members: Sequence[Segmenter]) -> dict[str, float]:
     given = [member.config.thresholds for member in members]
     names = dict.fromkeys(name for one in given for name in one)
     return {name: fmean(one.get(name, THRESHOLD) for one in given) for name in names}
+
+
+def _joint_volumes(members: Sequence[Segmenter]) -> tuple[SeenVolume, ...]:
+    every = [seen for member in members for seen in member.config.seen_volumes]
+    named = {name: [s for s in every if s.category == name] for name in members[0].config.classes}
+    return tuple(
+        SeenVolume(
+            name,
+            min(one.low_ml for one in seen),
+            max(one.high_ml for one in seen),
+            max(one.scans for one in seen),
+            max(one.without for one in seen),
+        )
+        for name, seen in named.items()
+        if seen
+    )

@@ -53,6 +53,11 @@ def models(
     for option, value in given.items():
         if value and first != "download":
             raise UserError(f"{option} is for mots models download")
+    is_list = any(sign in first for sign in "*?[")
+    filters = {"--architecture": architecture, "--task": task, "--available": available}
+    for option, wanted in filters.items():
+        if wanted and not is_list:
+            raise UserError(f"{option} chooses among models that are listed; leave out {first!r}")
     if first in _ACTIONS:
         action, least, most = _ACTIONS[first]
         if not least <= len(rest) <= most:
@@ -61,7 +66,7 @@ def models(
     elif rest:
         close = get_close_matches(first, _ACTIONS, n=1) or [*_ACTIONS]
         raise UserError(f"one name or pattern, or an action: {', '.join(close)}; not {first!r}")
-    elif any(sign in first for sign in "*?["):
+    elif is_list:
         names = list_models(
             first, available=available, architecture=architecture or None, task=task or None
         )

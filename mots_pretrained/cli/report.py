@@ -10,6 +10,8 @@ import typer
 from mots_pretrained.cli import console, options
 from mots_pretrained.errors import MissingFileError, UserError
 
+_SIZE, _MEGABYTES = 160, 60.0
+
 
 def report(
     folder: Annotated[
@@ -24,11 +26,11 @@ def report(
         str, typer.Option(help="Folder of the scans, where they have been moved since")
     ] = "",
     size: Annotated[int, typer.Option(help="Voxels along any axis of the pictures, 16 to 512")] = (
-        160
+        _SIZE
     ),
     megabytes: Annotated[
         float, typer.Option(help="Pictures' size together; scans beyond it are listed without")
-    ] = 60.0,
+    ] = _MEGABYTES,
     json: options.Json = False,
 ) -> None:
     """Show results or a training as one page.
@@ -57,8 +59,11 @@ def report(
 
     told: dict[str, object] = {"page": page}
     of_training = is_training(place) or (place / CURVE).is_file()
-    if of_training and (scan or scans):
-        raise UserError(f"{folder} is a training; leave out --scan and --scans")
+    pictures = (size, megabytes) != (_SIZE, _MEGABYTES)
+    if of_training and (scan or scans or pictures):
+        raise UserError(
+            f"{folder} is a training; leave out --scan, --scans, --size and --megabytes"
+        )
     if is_training(place):
         write_training_page(place, page, title=title.format("training"))
     elif (place / CURVE).is_file():

@@ -31,7 +31,8 @@ METHODS: dict[str, type[Method]] = {
 def configured(method: str, base: ModelConfig) -> ModelConfig:
     """Return a method's configuration over the encoder-decoder of another one (Sec. 4.4).
 
-    Only TransDoDNet keeps the Transformer; the channels of Multi-Head's decoders are halved.
+    Only TransDoDNet keeps the Transformer; the channels of Multi-Head's decoders are halved. A
+    configuration of the method itself stays as it is.
 
     Raises:
         KeyError: If there is no such method; the message lists those there are.
@@ -42,6 +43,8 @@ def configured(method: str, base: ModelConfig) -> ModelConfig:
     """
     if method not in METHODS:
         raise UnknownNameError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
+    if base.architecture == method:
+        return base
     config = replace(base, architecture=cast(Architecture, method))
     if method != "transdodnet":
         config = replace(config, transformer=None)
