@@ -6,7 +6,8 @@ resolution:
 - organs: a fitted head alone, all weights after it, and both from random weights (4 scans);
 - added: aorta and gallbladder beside the network's own tasks, which must not change (4 scans);
 - incomplete: 8 scans of which each labels 4 of 13 organs, drawn by the seed, beside the same with
-  all labels, and beside taking what is not labelled for background;
+  all labels, and beside taking what is not labelled for background; also two and three of them
+  with all labels, as each organ is labelled in 2.5 of the eight;
 - channels: four MRI channels (4 scans), the ways to widen the first layer beside a random one.
 
     python benchmarks/adaptation.py --seeds 3            # all; goes on where it was stopped
@@ -154,9 +155,14 @@ def organs(
     return bench.learned(net, bench.torsos.few, bench.torsos.unseen, **recipe)
 
 
-def incomplete(bench: Bench, *, labels: str, train: str = "head") -> Outcome:
+def incomplete(
+    bench: Bench, *, labels: str, scans: int | None = None, train: str = "head"
+) -> Outcome:
     """Learn 13 organs from eight scans: all labels, some, or the rest taken for background."""
     cases = bench.torsos.more
+    if scans is not None:
+        chosen = np.random.default_rng([bench.seed, 15]).permutation(len(cases))[:scans]
+        cases = [cases[place] for place in sorted(chosen.tolist())]
     if labels != "all":
         drawn = draw_labelled(len(cases), bench.seed)
         cases = [
@@ -265,6 +271,8 @@ TABLES: dict[str, dict[str, Row]] = {
         "all organs": partial(incomplete, labels="all"),
         "some organs": partial(incomplete, labels="some"),
         "the rest as background": partial(incomplete, labels="background"),
+        "all organs of two scans": partial(incomplete, labels="all", scans=2),
+        "all organs of three scans": partial(incomplete, labels="all", scans=3),
         "all organs, all weights": partial(incomplete, labels="all", train="all"),
         "some organs, all weights": partial(incomplete, labels="some", train="all"),
         "the rest as background, all weights": partial(
@@ -299,6 +307,8 @@ PAIRS = (
     ("organs", "all after head levels", "all, head at random"),
     ("incomplete", "some organs", "all organs"),
     ("incomplete", "some organs", "the rest as background"),
+    ("incomplete", "some organs", "all organs of two scans"),
+    ("incomplete", "some organs", "all organs of three scans"),
     ("incomplete", "some organs, all weights", "all organs, all weights"),
     ("incomplete", "some organs, all weights", "the rest as background, all weights"),
     *(("channels", way, "random first layer") for way in WAYS),
