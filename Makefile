@@ -37,7 +37,9 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(RUN) -m mots_pretrained demo -o demo $(if $(INPUT),-i "$(INPUT)")
 
-test: lint test-fast
+# mypy takes one core for a minute or two, so the tests run beside it.
+test: $(READY)
+	@$(MAKE) --no-print-directory -j 2 lint test-fast
 
 test-fast: $(READY)
 	$(TEST)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -29,8 +29,7 @@ class Rows:
         if self.file.endswith(".json"):
             record = json.loads((ROOT / self.file).read_text("utf-8"))
             return f"{self.factor * record[self.where['metric']]:.{self.digits}f}"
-        with (RESULTS / self.file).open(newline="", encoding="utf-8") as file:
-            lines = [x for x in csv.DictReader(file) if self.where.items() <= x.items()]
+        lines = [x for x in lines_of(self.file) if self.where.items() <= x.items()]
         assert lines, f"{self.file} has no line of {self.where}"
         values = [float(x["value"]) for x in lines if x["value"]]  # absent organs have none
         return f"{self.factor * fmean(values):.{self.digits}f}"
@@ -180,6 +179,7 @@ def means(results: Results) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def lines_of(name: str) -> Iterator[dict[str, str]]:
+@cache
+def lines_of(name: str) -> tuple[dict[str, str], ...]:
     with (RESULTS / name).open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+        return tuple(csv.DictReader(file))

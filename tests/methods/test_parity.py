@@ -117,6 +117,7 @@ def test_transdodnet_agrees_with_the_published_code(name: str) -> None:
     hold(fixture, transdodnet_tensors(fixture))
 
 
+@pytest.mark.long
 def test_dodnet_agrees_with_the_published_code() -> None:
     fixture = stored("D1")
     hold(fixture, conference_tensors(fixture))

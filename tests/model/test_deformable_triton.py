@@ -84,10 +84,8 @@ def assert_equal_to_the_plain_form(check, **chosen):
 
 
 @TRITON
-@pytest.mark.parametrize(
-    "check",
-    [pytest.param(name, marks=[pytest.mark.long] if k else []) for k, name in enumerate(CHECKS)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("check", CHECKS)
 def test_it_equals_the_plain_form_with_all_gradients(check):
     assert_equal_to_the_plain_form(check, TRITON_INTERPRET="1")
 

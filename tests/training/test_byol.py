@@ -107,6 +107,7 @@ def _phantoms_made_once(monkeypatch):
     monkeypatch.setattr(phantoms, "torso", torso_once)
 
 
+@pytest.mark.long
 def test_it_learns_and_leaves_a_backbone_and_goes_on_to_the_same_bits(tmp_path):
     seen = []
     phantoms = {"randomise": 0.0, "patches_per_case": 16}

@@ -61,6 +61,7 @@ def trained(tmp_path: Path, name: str, *more: str) -> str:
     return hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest()
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_trainings_and_workers_give_the_same_bits(tmp_path, capsys):
     first = trained(tmp_path, "one", "--workers", "0", "--deterministic")
     assert trained(tmp_path, "two", "--workers", "2", "--deterministic") == first
