@@ -130,6 +130,8 @@ FIGURES = (
             "| ` | 8, all organs": ("incomplete", "all organs"),
             "| ` | 8, four organs each, drawn at random": ("incomplete", "some organs"),
             "background | 8, four organs each": ("incomplete", "the rest as background"),
+            "| 2 of these, all organs": ("incomplete", "all organs of two scans"),
+            "| 3 of these, all organs": ("incomplete", "all organs of three scans"),
         }.items()
     ),
     Figure(
@@ -147,6 +149,16 @@ FIGURES = (
         "docs/finetune.md",
         "({}, {} to {})",
         ahead_by("all after head levels - head levels"),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "worth those of two scans with all organs ({}, {} to {})",
+        ahead_by("some organs - all organs of two scans", "incomplete"),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "all organs (-0.011, -0.035 to 0.011), and {} less than those of three",
+        (ahead_by("some organs - all organs of three scans", "incomplete", factor=-1)[0],),
     ),
     *(
         Figure("docs/adaptation.md", f"| {words} | {{}} |", (adapted("channels", row),))

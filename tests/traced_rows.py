@@ -84,10 +84,10 @@ def ahead_of(row: str) -> tuple[Rows, ...]:
     return tuple(Rows(TABLE9, where | {"metric": m}) for m in ("difference", "low", "high"))
 
 
-def ahead_by(pair: str, table: str = "organs") -> tuple[Rows, ...]:
+def ahead_by(pair: str, table: str = "organs", *, factor: float = 1.0) -> tuple[Rows, ...]:
     where = {"table": f"adaptation {table} compared", "row": pair}
     values = ("difference", "low", "high")
-    return tuple(Rows("adaptation.csv", where | {"metric": m}, digits=3) for m in values)
+    return tuple(Rows("adaptation.csv", where | {"metric": m}, 3, factor) for m in values)
 
 
 @dataclass(frozen=True)
