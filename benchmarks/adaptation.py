@@ -324,7 +324,7 @@ def run(bench: Bench, name: str, rows: list[str], seeds: int, path: Path, thread
     """Do what is left of a table, and compare its rows."""
     what = "to see it run" if bench.quick else f"{bench.steps} steps of one patch"
     setting = f"{bench.model}, {what}, {threads} threads, portal phantoms {bench.collection}"
-    table = LongTable(path, f"adaptation {name}", setting, metrics=("dice",))
+    table = LongTable(path, f"adaptation {name}", setting, categories=(), metrics=("dice",))
     for seed in range(seeds):
         for row in (row for row in TABLES[name] if row in rows):
             if table.done(row, seed):

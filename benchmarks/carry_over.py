@@ -13,6 +13,7 @@ file. Weights of other trainings (0.1.0's, of the old anatomy) are scored beside
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,9 @@ class CarryOver:
             half=False,
         )
         self.what = f"{arguments.setting}, {steps} steps"
+        if Path(arguments.look).is_file():  # rows of other scans are others
+            looked = hashlib.sha256(Path(arguments.look).read_bytes())
+            self.what += f", scans {looked.hexdigest()[:8]}"
         path = Path(arguments.results) / f"{NAME}_{arguments.setting}.csv"
         self.results = LongTable(path, NAME, self.what)
 
@@ -99,7 +103,8 @@ class CarryOver:
             record = json.loads((folder / "training.json").read_text("utf-8"))
             if not record["complete"]:
                 return False
-            self._score(row, seed, str(folder), record["steps_done"], record["seconds"])
+            steps, seconds = record["steps_done"], record["seconds"]
+            self._score(row, seed, str(folder), steps, seconds, device=clock.device)
             return True
 
         training = Training(folder, f"{NAME} {row}", recipe)
@@ -108,14 +113,16 @@ class CarryOver:
 
     def _scored_only(self, row: str, model: str) -> Job:
         def do(clock: Clock) -> bool:
-            self._score(row, 0, model, "", 0.0)
+            self._score(row, 0, model, "", 0.0, device=clock.device)
             return True
 
         done = lambda: self.results.done(row, 0)  # noqa: E731
         return Job(NAME, row, 0, (), is_done=done, do=do)
 
-    def _score(self, row: str, seed: int, model: str, steps: int | str, seconds: float) -> None:
-        predictor = Predictor(load(model))
+    def _score(
+        self, row: str, seed: int, model: str, steps: int | str, seconds: float, *, device: str
+    ) -> None:
+        predictor = Predictor(load(model), device=device)
         shared = {"table": NAME, "row": row, "setting": self.what, "seed": str(seed)}
         shared |= {"steps": str(steps), "seconds": f"{seconds:.1f}", "machine": machine()}
         lines: list[Line] = []

@@ -87,6 +87,11 @@ def benches(arguments: argparse.Namespace) -> list[Bench]:
     transfers = {table.name: table for table in TRANSFERS}
     recipe = SETTINGS[arguments.setting].recipe
     whole = arguments.steps or (recipe.steps if recipe and recipe.steps else 0)
+    if not whole:
+        raise ValueError(
+            f"the setting {arguments.setting} has no number of steps to share out; give --steps, "
+            "or run tables.py and transfer.py"
+        )
     found: list[Bench] = []
     for part in PLAN:
         own = argparse.Namespace(**vars(arguments))
@@ -291,6 +296,9 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.setting, arguments.checkpoint_minutes = "smoke", 0.0
+    if arguments.rows or arguments.seeds > 3 or arguments.pretrain_steps:
+        parser.error("rows, seeds and steps of pretraining are those of PLAN: leave out --rows and "
+                     "--pretrain-steps, and give at most --seeds 3")  # fmt: skip
     arguments.max_minutes = arguments.max_minutes or 60 * arguments.hours
     return arguments
 

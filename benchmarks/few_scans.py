@@ -10,7 +10,7 @@ from typing import Literal
 
 import mots_pretrained as mots
 from mots_pretrained.data.case import Case, make_case
-from mots_pretrained.evaluation.compare import Difference, compare
+from mots_pretrained.evaluation.compare import Difference, compare, paired
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.reading import read_channels, read_labels
 from mots_pretrained.inference.network import Network
@@ -66,5 +66,5 @@ def scored(network: Network, cases: Sequence[Case]) -> Results:
 
 
 def difference(first: Results, second: Results) -> Difference:
-    """Compare the mean Dice of two ways over cases, of each the mean over seeds."""
-    return compare(first.by_case(), second.by_case())[-1]
+    """Compare the mean Dice of two ways over cases, of each the mean over common seeds."""
+    return compare(*paired(first, second))[-1]

@@ -120,7 +120,9 @@ def main() -> None:
             }
             for metric, value in found.items()
         ]
-    print(write(f"forward_{options.threads}threads", rows))
+    is_whole = set(options.settings) == set(SETTINGS) and tuple(options.size) == (64, 192, 192)
+    part = "" if is_whole else "_part"
+    print(write(f"forward_{options.threads}threads{part}", rows))
 
 
 if __name__ == "__main__":

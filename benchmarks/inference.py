@@ -83,7 +83,9 @@ def main() -> None:
             found = measured(options, name, precision, place)
             rows += rows_of(found, name, precision, shape, options.threads)
     if not options.quick:
-        print(write("inference", rows))
+        chosen = (*options.networks, *options.precisions), options.arms
+        is_whole = chosen == ((*NETWORKS, *PRECISIONS), None)
+        print(write("inference" if is_whole else "inference_part", rows))
 
 
 def measured(

@@ -44,7 +44,7 @@ class LongTable:
         path: The CSV file; read if it is there.
         table: Name of the table.
         setting: What all its lines share: size, data, steps.
-        categories: What is scored.
+        categories: What is scored; all that its lines name if there are none.
         metrics: How.
     """
 
@@ -139,10 +139,11 @@ class LongTable:
         self.extend(new)
 
     def extend(self, lines: Sequence[Line]) -> None:
-        """Add lines to the file, to which other processes may add theirs."""
+        """Add a row's lines to the file, unless another process has added its own of the seed."""
         with locked(self.path.parent, wait=True):  # made where missing
             self.read()
-            self._write([*self.lines, *lines])
+            there = {_place(line) for line in self.lines}
+            self._write([*self.lines, *(x for x in lines if _place(x) not in there)])
 
     def compared(self, row: str, found: Difference) -> None:
         """Write the difference of two rows, in place of an earlier one unless it is the same."""
@@ -180,7 +181,7 @@ class LongTable:
         """
         found = from_lines(line for part in parts for line in self._of(row, part=part))
         cases = [replace(case, group=case.name.split(" ")[0]) for case in found.cases]
-        return Results(self.categories, self.metrics, cases=cases)
+        return Results(self.categories or found.categories, self.metrics, cases=cases)
 
     def curve(self, row: str, seed: int | None = None) -> list[tuple[int, float, float]]:
         """Return a row's validations as step, Dice and seconds: of a seed, or means over seeds."""
@@ -196,3 +197,7 @@ class LongTable:
     def _of(self, row: str, *, part: str = "") -> Iterable[Line]:
         wanted = {"table": self.table + part, "row": row, "setting": self.setting}
         return (x for x in self.lines if all(x[key] == value for key, value in wanted.items()))
+
+
+def _place(line: Line) -> tuple[str, ...]:
+    return tuple(line[key] for key in ("table", "row", "setting", "seed"))

@@ -12,8 +12,9 @@ from settings import SETTINGS
 from tables import Row, Table
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.evaluation.compare import Difference, compare
-from mots_pretrained.evaluation.results import Results, Spread, aligned, shown
+from mots_pretrained.evaluation.compare import Difference, compare, paired
+from mots_pretrained.evaluation.metrics import METRICS
+from mots_pretrained.evaluation.results import Results, aligned, shown
 from mots_pretrained.networks import build
 from mots_pretrained.published.table9 import method_scores, table9_text
 
@@ -33,7 +34,7 @@ def table_text(table: Table, results: LongTable) -> str:
     """Return the table, a line a row that has results."""
     what = "generated" if table.generated else "M parameters"
     head = ["row", what, f"{what}, paper", "mDice", "mDice, paper", "mHD mm", "mHD, paper"]
-    head += ["missed", *FALSE_TUMOURS, f"mDice less {table.final}'s, 95 % interval"]
+    head += ["missed", *FALSE_TUMOURS, "seeds", f"mDice less {table.final}'s, 95 % interval"]
     lines = [head]
     final = results.results(table.final)
     for row in table.rows:
@@ -41,25 +42,26 @@ def table_text(table: Table, results: LongTable) -> str:
         if not found.cases:
             continue
         cells = [_count(table, row), figure_text(row.paper, "parameters")]
-        cells += [spread_text(found.spread(None, "dice"), 100), figure_text(row.paper, "dice")]
-        cells += [spread_text(found.spread(None, "hd"), 1), figure_text(row.paper, "hd")]
+        cells += [mean_text(found), figure_text(row.paper, "dice")]
+        cells += [mean_text(found, "hd"), figure_text(row.paper, "hd")]
         cells += counts_text(found, results.results(row.name, parts=("", ELSEWHERE)))
+        cells += [str(len(found.seeds))]
         lines.append([row.name, *cells, difference_text(found, final, row.name == table.final)])
     return aligned(lines)
 
 
 def counts_text(results: Results, everywhere: Results) -> list[str]:
-    """Return how many organs and tumours were missed, and what tumours were found falsely.
+    """Return how many organs and tumours a seed missed, and what tumours were found falsely.
 
     Args:
         results: Scores whose means are printed.
         everywhere: Scores of every category on every case, among them those without it.
     """
-    missed = sum(results.missed(name) for name in results.categories)
+    missed = sum(results.missed(name) for name in results.categories) / len(results.seeds)
     tumours = everywhere.of(categories=[n for n in results.categories if n.endswith("tumour")])
     volumes = tumours.false_volumes(None)
     mean = shown(fmean(volumes), 2) if volumes else "-"
-    return [str(missed), shown(tumours.clean_share(None), 2), mean]
+    return [f"{missed:.1f}", shown(tumours.clean_share(None), 2), mean]
 
 
 def elsewhere_text(table: Table, results: LongTable) -> str:
@@ -68,7 +70,7 @@ def elsewhere_text(table: Table, results: LongTable) -> str:
     for row in table.rows:
         both = [results.results(row.name, parts=(part,)) for part in ("", ELSEWHERE)]
         if both[1].cases:
-            lines.append([row.name, *(spread_text(part.spread(None), 100) for part in both)])
+            lines.append([row.name, *map(mean_text, both)])
     if len(lines) == 1:
         return ""
     whole = results.results(table.final, parts=("", ELSEWHERE))
@@ -93,12 +95,13 @@ def pairs_text(table: Table, results: LongTable) -> str:
 
 def differences(table: Table, results: LongTable) -> dict[str, Difference]:
     """Return how much more the final row's mean Dice is than each other's, by both names."""
-    final = results.results(table.final).by_case("dice")
-    others = {row.name: results.results(row.name).by_case("dice") for row in table.rows}
+    final = results.results(table.final)
+    others = {row.name: results.results(row.name) for row in table.rows if row.name != table.final}
+    pairs = {name: paired(final, found) for name, found in others.items()}
     return {
-        f"{table.final} - {name}": compare(final, scores)[-1]
-        for name, scores in others.items()
-        if name != table.final and final.keys() & scores.keys()
+        f"{table.final} - {name}": compare(*scores)[-1]
+        for name, scores in pairs.items()
+        if scores[0].keys() & scores[1].keys()
     }
 
 
@@ -111,7 +114,7 @@ def difference_text(
     factor: float = 100.0,
 ) -> str:
     """Return how much more a row scores than the final one, and the difference's interval."""
-    own, best = found.by_case(metric), final.by_case(metric)
+    own, best = paired(found, final, metric)
     if is_final or not own.keys() & best.keys():
         return ""
     mean = compare(own, best)[-1]
@@ -135,8 +138,11 @@ def figure_text(paper: Mapping[str, float], what: str) -> str:
     return f"{value:.0f}" if whole else f"{value:.2f}"
 
 
-def spread_text(spread: Spread | None, factor: float) -> str:
-    """Return mean and deviation, or a dash."""
+def mean_text(found: Results, metric: str = "dice") -> str:
+    """Return mean and deviation of a metric, and of how many categories, or a dash."""
+    spread = found.spread(None, metric)
     if spread is None:
         return "-"
-    return f"{factor * spread.mean:.2f} ± {factor * spread.deviation:.2f}"
+    factor = 1 if METRICS[metric].is_distance else 100
+    text = f"{factor * spread.mean:.2f} ± {factor * spread.deviation:.2f}"
+    return text + found.of_categories(metric)

@@ -184,9 +184,26 @@ def lines_of(points: Sequence[Point], arm: str, setting: str, seed: int) -> list
         for p in points
     ]  # fmt: skip
     for aim in AIMS:
-        reached = next((f"{p.minutes:.2f}" for p in points if p.dice >= aim), "")
+        minutes = minutes_to(aim, points)
+        reached = "" if minutes is None else f"{minutes:.2f}"
         lines.append(shared | {"metric": f"minutes_to_{aim}", "value": reached})
     return lines
+
+
+def minutes_to(aim: float, points: Sequence[Point]) -> float | None:
+    """Return when a score was reached, interpolated between the marks; None if it never was.
+
+    Example:
+        >>> minutes_to(0.5, [Point(5.0, 10, 0.4), Point(10.0, 20, 0.6)])
+        7.5
+    """
+    for before, now in zip((None, *points), points, strict=False):
+        if now.dice >= aim:
+            if before is None:
+                return now.minutes
+            share = (aim - before.dice) / (now.dice - before.dice)
+            return before.minutes + share * (now.minutes - before.minutes)
+    return None
 
 
 def report(lines: Sequence[Line], minutes: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from long_table import LongTable
-from printed import FALSE_TUMOURS, counts_text, difference_text, figure_text, spread_text
+from printed import FALSE_TUMOURS, counts_text, difference_text, figure_text, mean_text
 from transfer import FINAL, NAMES, Transfer
 from transfer_data import Material
 
@@ -52,8 +52,7 @@ def _line(
 ) -> list[str]:
     cells = []
     for metric in table.metrics:
-        factor = 1.0 if METRICS[metric].is_distance else 100.0
-        cells += [spread_text(found.spread(None, metric), factor), figure_text(paper, metric)]
+        cells += [mean_text(found, metric), figure_text(paper, metric)]
     is_final, distance = name == FINAL, table.metrics[1]
     differences = [
         difference_text(found, final, is_final),

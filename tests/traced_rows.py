@@ -24,6 +24,7 @@ class Rows:
     where: dict[str, str]
     digits: int = 2
     factor: float = 1.0
+    every: bool = False  # whether a line without a value is a fault
 
     def shown(self) -> str:
         if self.file.endswith(".json"):
@@ -32,6 +33,7 @@ class Rows:
         lines = [x for x in lines_of(self.file) if self.where.items() <= x.items()]
         assert lines, f"{self.file} has no line of {self.where}"
         values = [float(x["value"]) for x in lines if x["value"]]  # absent organs have none
+        assert not self.every or len(values) == len(lines), f"a value is missing of {self.where}"
         return f"{self.factor * fmean(values):.{self.digits}f}"
 
 
@@ -60,9 +62,25 @@ class MeanDice:
 
     row: str
     table: str = "table09"
+    metric: str = "dice"
+    digits: int = 2
 
     def shown(self) -> str:
-        return f"{fmean(means(from_lines(of_table9(self.row, self.table))).values()):.2f}"
+        results = from_lines(of_table9(self.row, self.table))
+        return f"{results.mean(None, self.metric):.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class CleanShare:
+    """Percent of tumours' absences in which a row of Table 9 finds none."""
+
+    row: str
+
+    def shown(self) -> str:
+        every = of_table9(self.row) + of_table9(self.row, "table09 elsewhere")
+        results = from_lines(every)
+        names = [name for name in results.categories if name.endswith("tumour")]
+        return f"{100 * results.of(categories=names).clean_share(None):.0f}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,7 @@ class Figure:
 
     page: str
     text: str
-    rows: tuple[Rows | Reached | MeanDice | Seeds, ...]
+    rows: tuple[Rows | Reached | MeanDice | CleanShare | Seeds, ...]
 
     def shown(self) -> str:
         return self.text.format(*(rows.shown() for rows in self.rows))
@@ -111,7 +129,8 @@ def peak(network: str, categories: str) -> Rows:
 
 
 def dice(model: str, category: str) -> Rows:
-    return Rows("models.csv", {"row": model, "category": category, "metric": "dice"})
+    where = {"table": "models", "row": model, "category": category, "metric": "dice"}
+    return Rows("models.csv", where)
 
 
 def minutes(model: str) -> Rows:
@@ -155,7 +174,7 @@ def adapted(table: str, row: str) -> Rows:
 
 def minutes_to(aim: float, arm: str) -> Rows:
     where = {"row": arm, "metric": f"minutes_to_{aim}"}
-    return Rows("time_to_quality.csv", where, digits=1)
+    return Rows("time_to_quality.csv", where, digits=1, every=True)
 
 
 def stored(how: str) -> Rows:

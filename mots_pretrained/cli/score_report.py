@@ -10,7 +10,7 @@ from typing import Any
 
 from mots_pretrained.cli import console
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.evaluation.compare import Difference, compare, comparison_text
+from mots_pretrained.evaluation.compare import Difference, compare, comparison_text, paired
 from mots_pretrained.evaluation.metrics import METRICS, Rule
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.evaluation.table import (
@@ -105,7 +105,7 @@ class ScoreReport:
         differences: tuple[Difference, ...] = ()
         if self.against:
             self._warn_of_other_ways(setting, other)
-            differences = compare(results.by_case(), from_lines(other).by_case())
+            differences = compare(*paired(results, from_lines(other)))
         if self.json:
             console.show_json({"grid": grid, **self._json(results, differences, by_group)})
             return

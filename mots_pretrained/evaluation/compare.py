@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.evaluation.results import aligned, shown
+from mots_pretrained.evaluation.results import Results, aligned, shown
 
-Method = Literal["percentile", "BCa"]
 MEAN = "mean"
 """What the mean over the categories is called among them."""
 
@@ -55,7 +54,6 @@ def compare(
     second: Mapping[tuple[str, str], float],
     *,
     level: float = 0.95,
-    method: Method = "percentile",
     resamples: int = 9999,
     seed: int = 0,
     higher_is_better: bool = True,
@@ -63,22 +61,23 @@ def compare(
     """Compare two methods on the cases that both have a score for.
 
     Cases are drawn with replacement, whole (a case's organ and tumour stay together) and within
-    the group of cases that are scored in the same categories, which a collection's are; so the
-    mean over categories keeps its weights. Cases that only one method has a score for are left out.
+    their group: cases that share a category, or are joined by others that do, as a collection's
+    are. Cases that only one method has a score for are left out. Intervals are expanded
+    percentiles, which are wide enough for few cases, too (Hesterberg 2015, Sec. 5.3): beyond the
+    quantiles of a normal distribution by as much as Student's are, and by the root of n / (n - 1).
 
     Args:
         first: Score by case and category.
         second: Likewise, of the other method.
         level: Of the intervals.
-        method: ``"percentile"``, or ``"BCa"`` (bias-corrected and accelerated).
         resamples: How many times the cases are drawn.
         seed: Of the drawing; the same seed gives the same intervals.
         higher_is_better: Whether more is better; of a distance it is not.
 
     Returns:
         One difference a category, in the order of ``first``, and the one of the mean, last. A group
-        of one case varies nothing: its category has no interval, and the mean's is too narrow for
-        it. Where all differences are the same, the interval is a point.
+        of one case varies nothing: its category has no interval. Where all differences are the
+        same, the interval is a point.
 
     Raises:
         ValueError: If the methods have no case in common, or an argument is impossible.
@@ -91,8 +90,6 @@ def compare(
     """
     if not 0 < level < 1:
         raise UserError(f"a level lies between 0 and 1, not {level}")
-    if method not in ("percentile", "BCa"):
-        raise UserError(f"unknown method {method!r}; allowed are percentile, BCa")
     keys = [key for key in first if key in second]
     if not keys:
         raise UserError("the two methods have no case and category in common")
@@ -100,9 +97,30 @@ def compare(
     groups = _groups(keys, categories, first, second)
     rows = []
     for column, name in [*enumerate(categories), (None, MEAN)]:
-        interval = _interval(groups, column, level, method, resamples, seed)
+        interval = _interval(groups, column, level, resamples, seed)
         rows.append(_difference(name, keys, (first, second), interval, higher_is_better))
     return tuple(rows)
+
+
+def paired(
+    first: Results, second: Results, metric: str = "dice"
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    """Return a metric of two results by case and category, for ``compare``.
+
+    Each is the mean over the seeds that both have, of the values that both have there; where no
+    seed is in common, over all seeds of each.
+    """
+    seeds = [seed for seed in first.seeds if seed in second.seeds]
+    if not seeds:
+        return first.by_case(metric), second.by_case(metric)
+    found: tuple[dict[tuple[str, str], list[float]], ...] = ({}, {})
+    for seed in seeds:
+        one, other = (results.of(seed=seed).by_case(metric) for results in (first, second))
+        for key in (key for key in one if key in other):
+            for scores, values in zip(found, (one, other), strict=True):
+                scores.setdefault(key, []).append(values[key])
+    ours, theirs = ({key: fmean(v) for key, v in scores.items()} for scores in found)
+    return ours, theirs
 
 
 def comparison_text(differences: Iterable[Difference], *, names: tuple[str, str]) -> str:
@@ -124,17 +142,20 @@ def _groups(
     first: Mapping[tuple[str, str], float],
     second: Mapping[tuple[str, str], float],
 ) -> list[NDArray[np.float64]]:
-    """Return ``(cases, categories)`` differences of each group of alike cases; else NaN."""
+    """Return ``(cases, categories)`` differences, else NaN, of cases joined by their categories."""
     cases: dict[str, dict[int, float]] = {}
     for case, category in keys:
         difference = first[case, category] - second[case, category]
         cases.setdefault(case, {})[categories.index(category)] = difference
-    alike: dict[frozenset[int], list[dict[int, float]]] = {}
+    groups: list[tuple[set[int], list[dict[int, float]]]] = []
     for found in cases.values():
-        alike.setdefault(frozenset(found), []).append(found)
+        joined = [group for group in groups if group[0] & found.keys()]
+        apart = [group for group in groups if not group[0] & found.keys()]
+        known = set(found).union(*(group[0] for group in joined))
+        groups = [*apart, (known, [*(one for group in joined for one in group[1]), found])]
     return [
         np.array([[found.get(c, np.nan) for c in range(len(categories))] for found in group])
-        for group in alike.values()
+        for _, group in groups
     ]
 
 
@@ -142,48 +163,30 @@ def _interval(
     groups: list[NDArray[np.float64]],
     column: int | None,
     level: float,
-    method: Method,
     resamples: int,
     seed: int,
 ) -> tuple[float, float]:
     """Return the interval of a category's mean difference, or of the mean over categories."""
-    from scipy.stats import bootstrap
+    from scipy.stats import norm, t
 
-    used = [g if column is None else g[:, column : column + 1] for g in groups]
-    used = [group for group in used if not np.isnan(group).all()]
-    drawn = [group for group in used if len(group) > 1]
-    fixed = [group for group in used if len(group) == 1]  # nothing to draw from
-
-    def statistic(*indices: NDArray[np.intp], axis: int = -1) -> NDArray[np.float64]:
-        total, count = np.zeros(used[0].shape[1]), np.zeros(used[0].shape[1])
-        for group in fixed:
-            total, count = total + np.nan_to_num(group[0]), count + ~np.isnan(group[0])
-        for group, index in zip(drawn, indices, strict=True):
-            total = total + np.nan_to_num(group)[index].sum(axis=-2)
-            count = count + (~np.isnan(group))[index].sum(axis=-2)
-        return (total / count).mean(axis=-1)
-
-    if not drawn:
+    if column is not None:
+        own = (group[:, column : column + 1] for group in groups)
+        groups = [group[~np.isnan(group[:, 0])] for group in own]
+        groups = [group for group in groups if len(group)]
+    count = sum(map(len, groups))
+    free = count - len(groups)
+    if not free:
         return float("nan"), float("nan")
-    samples = [np.arange(len(group)) for group in drawn]
-    value = float(statistic(*samples))
-    if all(np.array_equal(group, group[:1].repeat(len(group), 0), True) for group in drawn):
-        return value, value
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a degenerate BCa is NaN, and falls back below
-        result = bootstrap(
-            samples,
-            statistic,
-            n_resamples=resamples,
-            confidence_level=level,
-            method=method,
-            vectorized=True,
-            random_state=np.random.default_rng(seed),
-        )
-    low, high = result.confidence_interval
-    if np.isnan(low) or np.isnan(high):
-        tails = (1 - level) / 2, (1 + level) / 2
-        low, high = np.quantile(result.bootstrap_distribution, tails)
+    rng = np.random.default_rng(seed)
+    total = np.zeros((resamples, groups[0].shape[1]))
+    scored = np.zeros_like(total)
+    for group in groups:
+        drawn = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), size=resamples)
+        total += drawn @ np.nan_to_num(group)
+        scored += drawn @ ~np.isnan(group)
+    means = np.divide(total, scored, out=np.full_like(total, np.nan), where=scored > 0)
+    tail = norm.cdf(-t.ppf((1 + level) / 2, free) * math.sqrt(count / free))
+    low, high = np.quantile(np.nanmean(means, axis=1), (tail, 1 - tail))
     return float(low), float(high)
 
 

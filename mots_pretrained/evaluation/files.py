@@ -159,7 +159,7 @@ def _label_maps(path: Path) -> list[Path]:
 
 def _values(array: NDArray[np.integer]) -> set[int]:
     """Return the values present; counting them is many times faster than sorting them."""
-    if array.min() < 0:
+    if array.min() < 0 or array.max() > array.size:  # few large values are counted one by one
         return {int(value) for value in np.unique(array)}
     return {int(value) for value in np.flatnonzero(np.bincount(array.ravel()))}
 

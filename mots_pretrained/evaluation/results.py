@@ -299,6 +299,19 @@ class Results:
             rows.append([f"mean, {title}", *(f"{shown(mean, digits)} " for mean in means)])
         return aligned(rows)
 
+    def of_categories(self, metric: str) -> str:
+        """Return " (9 of 11)" where a metric's mean leaves out categories that others have.
+
+        A distance leaves out what was found in no case of some seed, so its mean may be the better
+        for it.
+        """
+        counts = [
+            sum(all(one._mean(name, m) is not None for one in self._by_seed()) for name in
+                self.categories)
+            for m in (metric, self.metrics[0])
+        ]  # fmt: skip
+        return f" ({counts[0]} of {counts[1]})" if counts[0] < counts[1] else ""
+
     def _by_seed(self) -> list[Results]:
         seeds = self.seeds
         return [self] if len(seeds) < 2 else [self.of(seed=seed) for seed in seeds]
@@ -324,7 +337,9 @@ class Results:
         if spread is None:
             return "-"
         mean = shown(spread.mean, digits)
-        return f"{mean} ± {shown(spread.deviation, digits)}" if len(self.seeds) > 1 else mean
+        if len(self.seeds) > 1:
+            mean += f" ± {shown(spread.deviation, digits)}"
+        return mean + self.of_categories(metric) if category is None else mean
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

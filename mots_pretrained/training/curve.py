@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from mots_pretrained.data.layouts import CaseFiles, find_labelled
 from mots_pretrained.data.store import CaseRecord, PreparedSet
 from mots_pretrained.errors import UserError
-from mots_pretrained.evaluation.compare import Difference, compare
+from mots_pretrained.evaluation.compare import Difference, compare, paired
 from mots_pretrained.evaluation.results import Results, aligned, shown
 from mots_pretrained.evaluation.table import (
     Line,
@@ -185,7 +185,10 @@ class _Bench:
         begun = time.monotonic()
         for number, (count, seed, arm, scans) in enumerate(arms, start=1):
             what = f"{count} scans, seed {seed}, {arm} weights ({number} of {len(arms)})"
-            if any(_key(line) == (f"{count} scans", f"{seed}", arm) for line in self.lines):
+            if any(
+                (line["setting"], line["seed"], line["row"]) == (f"{count} scans", f"{seed}", arm)
+                for line in self.lines
+            ):
                 continue
             run = self.run
             if run.max_minutes is not None:
@@ -267,33 +270,15 @@ def points_of(lines: Sequence[Line]) -> tuple[CurvePoint, ...]:
     settings = dict.fromkeys(line["setting"] for line in lines)
     points = []
     for setting in sorted(settings, key=lambda text: int(text.split()[0])):
-        arms = [
-            {
-                seed: from_lines(line for line in lines if _key(line) == (setting, seed, arm))
-                for seed in {line["seed"] for line in lines if line["setting"] == setting}
-            }
+        ours, theirs = (
+            from_lines(x for x in lines if (x["setting"], x["row"]) == (setting, arm))
             for arm in ARMS
-        ]
-        seeds = [s for s in sorted(arms[0]) if all(arm[s].cases for arm in arms)]
-        scores = [_mean_scores([arm[s] for s in seeds]) for arm in arms]
-        if scores[0].keys() & scores[1].keys():
+        )
+        seeds = [seed for seed in ours.seeds if seed in theirs.seeds]
+        scores = paired(ours, theirs)
+        if seeds and scores[0]:
             points.append(CurvePoint(int(setting.split()[0]), len(seeds), compare(*scores)[-1]))
     return tuple(points)
-
-
-def _mean_scores(results: Sequence[Results]) -> dict[tuple[str, str], float]:
-    """Return the Dice of every case and category, its mean over seeds."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for one in results:
-        for case in one.cases:
-            for category, scores in case.scores.items():
-                if (value := scores.get("dice")) is not None:
-                    found.setdefault((case.name, category), []).append(value)
-    return {key: float(np.mean(values)) for key, values in found.items()}
-
-
-def _key(line: Mapping[str, str]) -> tuple[str, str, str]:
-    return line["setting"], line["seed"], line["row"]
 
 
 def _check(recipe: Recipe, counts: Sequence[int], seeds: int) -> None:

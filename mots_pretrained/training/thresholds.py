@@ -32,7 +32,7 @@ CANDIDATES = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.98, 0.9
 """Thresholds that are compared."""
 
 FEWEST = 3
-"""Cases that choose a threshold, at least: fewer don't tell a gain from chance."""
+"""Cases with a category that choose its threshold, at least: fewer don't tell gain from chance."""
 
 _MIDDLE = CANDIDATES.index(THRESHOLD)
 
@@ -87,9 +87,14 @@ class Choice:
         self.cases.append(_Case(size > 0, score, predicted * voxel_ml))
 
     @property
+    def holding(self) -> int:
+        """How many cases have the category; without them nothing shows what a threshold costs."""
+        return sum(case.has_it for case in self.cases)
+
+    @property
     def threshold(self) -> float:
         """The threshold chosen; of equally good ones that which is nearest to 0.5."""
-        if len(self.cases) < FEWEST:
+        if self.holding < FEWEST:
             return THRESHOLD
         scores = np.stack([case.score for case in self.cases])
         means = scores.mean(axis=0)
@@ -244,6 +249,6 @@ def as_text(choices: list[Choice]) -> str:
         ]
         counts = (str(len(choice.cases)), str(without), f"{choice.threshold:g}")
         rows.append([choice.category, *counts, *cells])
-    few = [choice.category for choice in choices if len(choice.cases) < FEWEST]
-    told = f"\n0.5 is kept of what fewer than {FEWEST} cases label: {', '.join(few)}"
+    few = [choice.category for choice in choices if choice.holding < FEWEST]
+    told = f"\n0.5 is kept of what fewer than {FEWEST} cases hold: {', '.join(few)}"
     return f"{aligned(rows)}{told if few else ''}"

@@ -45,6 +45,23 @@ def test_the_plan_has_every_table_and_the_seeds_that_are_asked_for(bench, given)
     assert pretrained == {3000}
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rows", "TAL"], "leave out --rows"),
+        (["--seeds", "5"], "at most --seeds 3"),
+        (["--pretrain-steps", "9"], "leave out --rows and --pretrain-steps"),
+        (["--setting", "paper"], "the setting paper has no number of steps to share out"),
+    ],
+)
+def test_what_the_plan_does_not_take_is_refused(bench, monkeypatch, capsys, words, said) -> None:
+    monkeypatch.setattr("sys.argv", ["evidence.py", "--list", *words])
+    with pytest.raises(SystemExit) as ended:
+        bench("evidence").main()
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 class Stub:
     """A table of three rows that need nothing but a moment."""
 

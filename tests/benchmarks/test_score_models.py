@@ -44,3 +44,14 @@ def test_every_value_of_every_case_is_written(script, monkeypatch, tmp_path, cap
     assert own.false_volume("liver_tumour") == 1.5
     assert from_lines(read_lines(path, table="models elsewhere")).categories == ("spleen",)
     assert "clean" in capsys.readouterr().out
+    words[1] = "transdodnet.phantom"
+    monkeypatch.setattr(sys, "argv", ["score_models.py", *words, "-o", str(path)])
+    script.main()  # which leaves the other model's lines where they are
+    assert {line["row"] for line in read_lines(path)} == {"dodnet.phantom", "transdodnet.phantom"}
+
+
+def test_the_published_file_is_not_replaced_by_fewer_phantoms(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["score_models.py", "--cases", "7"])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "give -o FILE" in capsys.readouterr().err

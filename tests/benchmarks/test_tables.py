@@ -111,7 +111,8 @@ def test_a_table_is_printed_with_intervals_and_the_papers_columns(bench, tmp_pat
     assert a.split()[:5] == ["Mode-A", "39.05", "-", "65.00", "±"]
     assert "73.79" in a
     assert "18.95" in a
-    assert a.split()[-3:] == ["0", "0.50", "1.50"]  # missed, clean, false ml of 0 and 3
+    # missed, clean, false ml of 0 and 3, seeds
+    assert a.split()[-4:] == ["0.0", "0.50", "1.50", "1"]
     assert b.rstrip().endswith("-20.00 [-20.00, -20.00]*")
     elsewhere = printed.elsewhere_text(modes, again).splitlines()
     assert elsewhere[1].split() == ["Mode-A", "65.00", "±", "0.00", "25.00", "±", "0.00"]
@@ -131,6 +132,27 @@ def test_a_table_is_printed_with_intervals_and_the_papers_columns(bench, tmp_pat
     later.compared(names, replace(found, difference=0.1))
     ahead = [x["value"] for x in read(path) if x["metric"] == "difference"]
     assert ahead == ["0.1"]
+
+
+def test_rows_are_compared_by_the_seeds_that_both_have(bench, tmp_path: Path) -> None:
+    modes, printed = table(bench, 8), bench("printed")
+    results = bench("long_table").LongTable(tmp_path / "table08.csv", "table08", "here")
+    for row, seed, dice in (("Mode-A", 0, 0.6), ("Mode-A", 1, 0.9), ("Mode-B", 0, 0.4)):
+        results.add(row, seed, scores(dice), parameters=7, steps=2, seconds=1.0)
+    _, a, b = printed.table_text(modes, results).splitlines()
+    assert b.split()[-4:] == ["1", "-20.00", "[-20.00,", "-20.00]*"]
+    assert a.split()[-1] == "2"
+    [found] = printed.differences(modes, results).values()
+    assert found.difference == pytest.approx(0.2)
+
+
+def test_a_row_that_two_processes_did_is_there_once(bench, tmp_path: Path) -> None:
+    path = tmp_path / "table08.csv"
+    one, other = (bench("long_table").LongTable(path, "table08", "here") for _ in range(2))
+    for results, dice in ((one, 0.6), (other, 0.4)):
+        results.add("Mode-A", 0, scores(dice), parameters=7, steps=2, seconds=1.0)
+    assert len({x["value"] for x in read(path) if x["metric"] == "parameters"}) == 1
+    assert other.results("Mode-A").mean_dice == one.results("Mode-A").mean_dice
 
 
 def test_lines_of_two_processes_both_stay(bench, tmp_path: Path) -> None:

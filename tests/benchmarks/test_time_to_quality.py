@@ -21,12 +21,12 @@ def test_levels_are_planned_while_four_voxels_are_left(script):
     assert len(script.planned_strides((512, 512, 512))) == 6
 
 
-def test_the_first_mark_at_an_aim_counts_and_none_is_empty(script):
+def test_minutes_to_an_aim_lie_between_the_marks_and_none_is_empty(script):
     points = [script.Point(1.0, 5, 0.2), script.Point(2.0, 9, 0.45), script.Point(3.0, 12, 0.35)]
     lines = script.lines_of(points, "all", "s", 0)
     minutes = {x["metric"]: x["value"] for x in lines if x["metric"].startswith("minutes")}
     assert minutes == {
-        "minutes_to_0.3": "2.00", "minutes_to_0.4": "2.00", "minutes_to_0.5": "",
+        "minutes_to_0.3": "1.40", "minutes_to_0.4": "1.80", "minutes_to_0.5": "",
         "minutes_to_0.6": "",
     }  # fmt: skip
     scores = [(x["value"], x["seconds"], x["steps"]) for x in lines if x["metric"] == "mean_dice"]

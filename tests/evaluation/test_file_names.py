@@ -1,6 +1,7 @@
 """Scoring files: which values of either side are which class."""
 
 import json
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -229,3 +230,17 @@ def test_lesions_of_two_names_are_told_where_one_side_alone_holds_them(tmp_path)
             names=LabelNames(nested),
             truth_names=LabelNames({"liver": (1, 2)}),
         )
+
+
+def test_values_of_any_size_are_counted_without_a_table_of_them(tmp_path):
+    array = np.zeros((4, 4, 4), np.int32)
+    array[0], array[1] = 2_000_000_000, 7
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.nii.gz"
+        write_like(path, array, Volume.with_spacing(array, (3.0, 2.0, 1.0)), dtype=np.int32)
+    tracemalloc.start()
+    results = score_files(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", metrics=["dice"])
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    assert results.categories == ("label_7", "label_2000000000")
+    assert results.mean_dice == 1

@@ -182,3 +182,14 @@ def test_wrong_input_is_told():
     results.add("a", {}, seed=0)
     results.add("a", {}, seed=1)
     assert results.cases == [ScoredCase("a", {}, 0), ScoredCase("a", {}, 1)]
+
+
+def test_a_mean_that_leaves_out_categories_says_of_how_many_it_is():
+    found = Results(("liver", "vessel"), ("dice", "hd"))
+    for seed in range(2):
+        missed = {"dice": 0.0, "hd": math.inf} if seed else {"dice": 0.1, "hd": 90.0}
+        found.add("a", {"liver": {"dice": 0.9, "hd": 4.0}, "vessel": missed}, seed=seed)
+    assert found.as_text().splitlines()[-1].split()[:9] == [
+        *("mean", "0.475", "±", "0.035", "25.50", "±", "30.41", "(1", "of")
+    ]
+    assert found.of(seed=0).of_categories("hd") == ""

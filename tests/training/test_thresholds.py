@@ -50,13 +50,13 @@ def test_a_case_is_scored_at_every_candidate():
 
 
 def test_false_volumes_weigh_against_dice():
-    with_it = ([0.9, 0.6], [1, 1])  # Dice 1 up to 0.55, 2/3 up to 0.85
-    clean_above = [([0.6, 0.0], [0, 0])] * 4  # clean from 0.6 on
-    both = choice(with_it, *clean_above)
+    with_it = [([0.9, 0.6], [1, 1])] * 3  # Dice 1 up to 0.55, 2/3 up to 0.85
+    clean_above = [([0.6, 0.0], [0, 0])] * 12  # clean from 0.6 on
+    both = choice(*with_it, *clean_above)
     assert both.at(0.5) == (1.0, 0.0, 0.5)
     assert both.at(0.6) == (pytest.approx(2 / 3), 1.0, 0.0)
-    assert both.threshold == 0.6  # (2/3 + 4) / 5 is more than 1 / 5
-    assert choice(with_it).threshold == 0.5
+    assert both.threshold == 0.6  # (3 * 2/3 + 12) / 15 is more than 3 / 15
+    assert choice(*with_it).threshold == 0.5
 
 
 def test_one_half_stays_unless_the_gain_is_more_than_twice_its_error():
@@ -76,7 +76,12 @@ def test_fewer_than_three_cases_choose_nothing():
         few = choice(*[better] * count)
         assert few.threshold == 0.5
         last = as_text([few, choice(*[better] * 3, name="liver")]).splitlines()[-1]
-        assert last == "0.5 is kept of what fewer than 3 cases label: spleen"
+        assert last == "0.5 is kept of what fewer than 3 cases hold: spleen"
+
+
+def test_cases_without_the_category_alone_choose_nothing():
+    """Healthy cases chose 0.98, at which nothing shows that a lesion would be left."""
+    assert choice(*[([0.9, 0.6], [0, 0])] * 4).threshold == 0.5
 
 
 class Waver:
@@ -100,9 +105,8 @@ def test_phantoms_choose_and_scores_follow(tiny):
         assert dice == pytest.approx(plain.mean(name), nan_ok=True)
         assert clean == plain.clean_share(name)
         assert false_ml == pytest.approx(plain.false_volume(name))
-    rare = found["colon_tumour"]
-    assert rare.threshold == 0.75  # finds nothing, which most phantoms have
-    net.config = dataclasses.replace(tiny, thresholds={"colon_tumour": rare.threshold})
+    assert (found["colon_tumour"].holding, found["colon_tumour"].threshold) == (1, 0.5)
+    net.config = dataclasses.replace(tiny, thresholds={"colon_tumour": 0.75})
     after = score_phantoms(net, cases=7, seeds=(100,), everywhere=True)
     assert after.clean_share("colon_tumour") == 1.0
     assert after.mean("colon_tumour") in (None, 0.0)
