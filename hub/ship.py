@@ -190,7 +190,8 @@ def keep_scores(scored: Path, name: str, results: Results, *, setting: str, step
 def check(run: Path, record: dict[str, Any], entry: Entry) -> None:
     """Refuse a training on other data than phantoms, or of another network than the entry's."""
     known = {**record["identity"], **record}
-    data = known.get("data", "phantoms" if "generator" in known else "other data")
+    drawn = known.get("generator") is not None  # prepared data is recorded without one
+    data = known.get("data", "phantoms" if drawn else "other data")
     if data != "phantoms":
         raise UserError(f"{run} has seen {data}; what ships has seen phantoms alone")
     if (run / CONFIG).is_file():

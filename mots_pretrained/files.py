@@ -75,8 +75,13 @@ def replacing_by_name(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     with _draft(Path(path)) as draft:
         yield draft
-        with open(draft, "rb") as file:
-            os.fsync(file.fileno())
+        on_disk(draft)
+
+
+def on_disk(path: str | os.PathLike[str]) -> None:
+    """Wait until what was written to a file is on the disk, or raise what the disk says of it."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -181,12 +181,16 @@ def predict(
         scans = part_of(scans, part)
     skipped: list[str] = []
     if skip_existing:
+        every = scans
         scans, skipped = outputs.lacking(
             scans,
             list(predictor.label_values),
             made_by=made_by,
             shared=bool(part),
         )
+        left = {one.name for one in scans}
+        done = [one for one in every if one.name not in left]  # an earlier failure is outdated
+        write_failures(output, [], [row for one in done for row in rows_of(one)])
     shorter = "" if made_by["precision"] == "float32" else f" in {made_by['precision']}"
     place = chosen if engine == "local" else "a Ray cluster"
     console.say(f"Segmenting with {model} on {place}{shorter}")

@@ -99,9 +99,9 @@ class Outcome:
 def prepare_case(job: Job) -> Outcome:
     """Prepare one case; its folder appears whole or not at all, with the same bytes every time.
 
-    A case that is there already, from files of the same checksums, is left as it is. What is wrong
-    with the case is the outcome's reason. What is wrong with the machine (a full disk, say) is
-    raised.
+    A case that is there already, from files of the same checksums, is left as it is; so is one of
+    files that cannot be read now, with a warning. What is wrong with the case is the outcome's
+    reason. What is wrong with the machine (a full disk, say) is raised.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -111,6 +111,10 @@ def prepare_case(job: Job) -> Outcome:
             with _one_thread(), replacing_folder(job.place) as draft:
                 record = _write(job, draft)
         except (UserError, FileNotFoundError, PermissionError) as error:
+            away = next((path for path in job.paths if not os.access(path, os.R_OK)), None)
+            if away is not None and (kept := _earlier(job)) is not None:
+                told = f"{away} cannot be read now; what was prepared of it stays"
+                return Outcome(kept, warnings=(*_told(caught), _relative(told, job)))
             shutil.rmtree(job.place, ignore_errors=True)  # made of other files than those there now
             return Outcome(None, _relative(str(error), job), _told(caught))
     return Outcome(record, warnings=_told(caught))
@@ -132,19 +136,26 @@ def prepared_before(job: Job) -> CaseRecord | None:
 def _same_preparation(job: Job) -> CaseRecord | None:
     """Return an earlier record of files of these names and sizes, brought to the same contract."""
     try:
-        record = read_record(job.place)
         sizes, _ = job.stats()
+    except OSError:
+        return None
+    record = _earlier(job)
+    return record if record is not None and record.source.bytes == sizes else None
+
+
+def _earlier(job: Job) -> CaseRecord | None:
+    """Return an earlier record of files of these names, brought to the same contract."""
+    try:
+        record = read_record(job.place)
         if record.sums and record.sums != checksums(job.place):
             return None
     except (OSError, ValueError):
         return None
-    source = record.source
-    images, labels = _names(job)
     same = (
         record.version == PREPARING_VERSION
         and record.targets == job.targets
         and same_contract(record.contract, job.contract)
-        and (source.images, source.labels, source.bytes) == (images, labels, sizes)
+        and (record.source.images, record.source.labels) == _names(job)
     )
     return record if same else None
 
@@ -155,10 +166,11 @@ def _same_checksums(job: Job) -> CaseRecord | None:
     if record is None:
         return None
     source, count = record.source, len(job.files.images)
+    _, times = job.stats()  # before reading: a change meanwhile is seen by the next run
     found = _checksum(job.paths[:count]), _checksum(job.paths[count:])
     if found != (source.image_sha256, source.label_sha256):
         return None
-    source = dataclasses.replace(source, mtimes_ns=job.stats()[1])
+    source = dataclasses.replace(source, mtimes_ns=times)
     record = dataclasses.replace(record, source=source)
     write_record(job.place, record)
     return record

@@ -63,7 +63,7 @@ def compare(
     Cases are drawn with replacement, whole (a case's organ and tumour stay together) and within
     their group: cases that share a category, or are joined by others that do, as a collection's
     are. Cases that only one method has a score for are left out. Intervals are expanded
-    percentiles, which are wide enough for few cases, too (Hesterberg 2015, Sec. 5.3): beyond the
+    percentiles, which are wide enough for few cases, too (Hesterberg 2015): beyond the
     quantiles of a normal distribution by as much as Student's are, and by the root of n / (n - 1).
 
     Args:

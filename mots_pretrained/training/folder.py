@@ -18,6 +18,7 @@ from mots_pretrained.files import (
     LOCK,
     RUN_LOG,
     locked,
+    on_disk,
     remove_drafts,
     replacing_by_name,
     write_json,
@@ -51,17 +52,17 @@ def owned(folder: Path, *, resume: bool) -> Iterator[None]:
             not, that is not to be resumed; or a model that no training has left.
     """
     is_new = not folder.exists()
-    try:
-        with locked(folder):
+    with locked(folder):
+        try:
             record = _record_of(folder)
             if record is not None and not resume:
                 state = "a finished" if record["complete"] else "an unfinished"
                 hint = "" if record["complete"] else "continue it with --resume, or "
                 raise UserError(f"{folder} holds {state} training; {hint}choose another folder")
             yield
-    finally:
-        if is_new and {path.name for path in folder.glob("*")} in ({LOCK}, {LOCK, RUN_LOG}):
-            shutil.rmtree(folder)
+        finally:
+            if is_new and {path.name for path in folder.glob("*")} in ({LOCK}, {LOCK, RUN_LOG}):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -187,6 +188,7 @@ def save_checkpoint(folder: Path, state: Checkpoint) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
     with replacing_by_name(folder / CHECKPOINT) as draft:
         write_tensors(draft, tensors, {"training": json.dumps(state.values)})
+        on_disk(draft)
         if (folder / CHECKPOINT).exists():
             os.replace(folder / CHECKPOINT, folder / BEFORE)
 
@@ -207,7 +209,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         except UserError as error:
             if not before.is_file():
                 raise
+            found = _read_checkpoint(before)
+            last.unlink()  # or it would take the place of the sound one before
             warnings.warn(f"{error}; going on from the one before", stacklevel=2)
+            return found
     if before.is_file():
         return _read_checkpoint(before)
     raise MissingFileError(f"no checkpoint {last}; start without --resume")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ def phantoms(recipe: Recipe, output: Path) -> Supply:
         )
         if recipe.replay == 1 and recipe.phantoms is None:
             return made
-        folder = output / CASES / "phantoms"
+        drawn = hashlib.sha256(f"{PHANTOMS} {made}".encode())  # others have a place of their own
+        folder = output / CASES / "phantoms" / drawn.hexdigest()[:12]
         return Pool(made, folder, recipe.replay, recipe.phantoms, recipe.seed)
 
     scans = sum(task.train for task in chosen)

@@ -65,6 +65,16 @@ def test_parts_and_what_is_there_already(
     assert "a part is written as 2/8" in capsys.readouterr().err
 
 
+def test_what_is_there_already_is_no_failure(tmp_path, model, monkeypatch, capsys):
+    """It failed in a second run, which left the first one's results."""
+    scans(tmp_path / "in", 2)
+    monkeypatch.chdir(tmp_path)
+    predict(model, "-i", "in", "--no-picture")
+    Path("out/failures.csv").write_text("file,kind,reason\ns00.nii.gz,MemoryError,too large\n")
+    predict(model, "-i", "in", "--no-picture", "--skip-existing")
+    assert not Path("out/failures.csv").exists()
+
+
 def test_results_of_other_weights_of_the_same_name_are_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -64,8 +65,11 @@ def test_a_bad_case_is_set_aside_with_its_reason_until_mended(tmp_path, livers, 
         (3, 3, "c", False),
     ]
     # a run that finds the case spoiled after it was prepared does not keep the old one
-    prepare([livers], clean, FINE)
-    if how != "gone":
+    if how == "gone":  # as on a disk that is away
+        with pytest.warns(UserWarning, match=r"b_label.nii.gz cannot be read now; .* stays"):
+            assert len(prepare([livers], clean, FINE).records) == 3
+    else:
+        prepare([livers], clean, FINE)
         assert not (clean / "cases" / "b").exists()
     for path, content in kept.items():
         path.write_bytes(content)
@@ -74,6 +78,25 @@ def test_a_bad_case_is_set_aside_with_its_reason_until_mended(tmp_path, livers, 
     assert mended.set_aside == ()
     prepare([livers], clean, FINE)
     assert tree(clean) == tree(tmp_path / "out")
+
+
+def test_what_was_prepared_of_a_disk_that_is_away_stays(tmp_path, livers):
+    disk, links = tmp_path / "disk", livers.folder
+    disk.mkdir()
+    for path in [*links.iterdir()]:
+        path.rename(disk / path.name)
+        path.symlink_to(disk / path.name)
+    out = tmp_path / "out"
+    before = prepare([livers], out, FINE)
+    held, told = tree(out), []
+    disk.rename(tmp_path / "away")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = prepare([livers], out, FINE, on_case=lambda *words: told.append(words))
+    assert (again.records, again.set_aside) == (before.records, ())
+    assert tree(out) == held
+    (tmp_path / "away").rename(disk)
+    assert prepare([livers], out, FINE).records == before.records
 
 
 def test_what_a_killed_run_has_left_is_swept_away(tmp_path, livers):

@@ -189,6 +189,11 @@ def test_what_is_not_finished_or_not_the_entry_s_is_refused(shop, run, pins, tmp
     assert "holds no complete training" in refused(other)
     (other / "training.json").write_text(json.dumps({**record, "data": "7 scans"}))
     assert "has seen 7 scans; what ships has seen phantoms alone" in refused(other)
+    prepared = {**record, "identity": {**record["identity"], "generator": None}}
+    del prepared["data"]  # as a training on prepared cases leaves it when it is stopped
+    prepared.pop("generator", None)
+    (other / "training.json").write_text(json.dumps(prepared))
+    assert "has seen other data; what ships has seen phantoms alone" in refused(other)
 
 
 def test_until_all_is_done_nothing_is_changed(shop, run, pins, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """A training's folder: owned by one, refused where it is used, continued with its own settings."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from safetensors.torch import save_file
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import RUN_LOG, locked
 from mots_pretrained.training.folder import (
+    BEFORE,
     CHECKPOINT,
     RECORD,
     Checkpoint,
@@ -43,6 +46,34 @@ def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
     with owned(tmp_path / "kept", resume=False):
         begin(tmp_path / "kept", SETTINGS)
     assert (tmp_path / "kept" / RECORD).exists()
+
+
+def test_one_that_is_refused_leaves_the_folder_of_the_other(tmp_path, monkeypatch):
+    """Both found no folder; the other one holds nothing in it yet but its lock."""
+    folder = tmp_path / "new"
+    with owned(folder, resume=False):
+        exists = Path.exists
+        monkeypatch.setattr(Path, "exists", lambda path: path != folder and exists(path))
+        with pytest.raises(UserError, match="another run"), owned(folder, resume=False):
+            pass
+        monkeypatch.undo()
+        assert folder.is_dir()
+        with pytest.raises(UserError, match="another run"), owned(folder, resume=False):
+            pass
+
+
+def test_a_disk_that_fails_late_leaves_both_checkpoints(tmp_path, monkeypatch):
+    for number in range(2):
+        save_checkpoint(tmp_path, Checkpoint({}, {"identity": {}, "step": number}))
+    there = {name: (tmp_path / name).read_bytes() for name in (CHECKPOINT, BEFORE)}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path, Checkpoint({}, {"identity": {}, "step": 2}))
+    assert there == {name: (tmp_path / name).read_bytes() for name in there}
 
 
 def test_two_do_not_write_into_one_folder(tmp_path):

@@ -226,7 +226,7 @@ from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.trainer import Trainer
 sys.path.insert(0, sys.argv[1])
-from test_trainer import batches, squared
+from doubling import batches, squared
 rank = int(__import__("os").environ.get("RANK", "0"))
 folder = Path(sys.argv[2]) / str(rank)  # no disk is shared
 folder.mkdir(parents=True, exist_ok=True)
@@ -250,7 +250,7 @@ with accelerated(Run(), "float32") as accelerator:
 @pytest.fixture
 def resuming(tmp_path):
     (tmp_path / "run.py").write_text(RESUMING)
-    return [tmp_path / "run.py", os.path.dirname(__file__), tmp_path]
+    return [tmp_path / "run.py", os.path.dirname(os.path.dirname(__file__)), tmp_path]
 
 
 @pytest.mark.long

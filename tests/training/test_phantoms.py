@@ -1,5 +1,6 @@
 """Phantoms as cases: what they show, which come again, and what is stored of them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,24 @@ def test_phantoms_that_come_again_are_drawn_once_and_stored(tiny, tmp_path):
     first = source(0)
     assert first.name == "phantom 0"
     assert {source(i).name for i in range(2, 12)} == {"phantom 0", "phantom 1"}
-    assert sorted(x.name for x in (tmp_path / ".cases/phantoms").iterdir()) == ["000000", "000001"]
+    stored = [place.name for place in (tmp_path / ".cases/phantoms").glob("*/*")]
+    assert sorted(stored) == ["000000", "000001"]
     drawn = TorsoSource(tiny.preprocessing, randomise=0.0)(0)
     assert np.abs(np.asarray(first.image) - drawn.image).max() <= 1 / 8192
     assert np.array_equal(first.target, drawn.target)
     assert (first.labelled, first.tasks) == (drawn.labelled, drawn.tasks)
+
+
+@pytest.mark.parametrize("changes", [{"randomise": 0.0}, {"labels": "complete"}, {"seed": 1}])
+def test_what_another_training_has_stored_there_is_not_learned(tiny, tmp_path, changes):
+    """One that was stopped before its first checkpoint leaves the folder free for any other."""
+    config = ModelConfig(preprocessing=tiny.preprocessing)
+    first = Recipe(steps=1, phantoms=1)
+    phantoms(first, tmp_path).source(config)(0)
+    other = dataclasses.replace(first, **changes)
+    mixed, clean = (phantoms(other, tmp_path / at).source(config)(0) for at in ("", "new"))
+    assert np.array_equal(mixed.image, clean.image)
+    assert (mixed.labelled, mixed.tasks) == (clean.labelled, clean.tasks)
 
 
 def test_a_pool_grows_by_one_phantom_in_so_many_cases(tmp_path):

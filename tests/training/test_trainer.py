@@ -23,6 +23,7 @@ from mots_pretrained.training.folder import (
     Checkpoint,
     begin,
     finished,
+    load_checkpoint,
     save_checkpoint,
 )
 from mots_pretrained.training.recipe import Run
@@ -245,6 +246,12 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) * 3 // 4] ^= 16
     path.write_bytes(data)
+    sound = (tmp_path / BEFORE).read_bytes()
+    with pytest.warns(UserWarning, match=r"is damaged.*; going on from the one before"):
+        load_checkpoint(tmp_path)
+    assert (tmp_path / BEFORE).read_bytes() == sound
+    assert not path.exists()  # or the next checkpoint would be preceded by the damaged one
+    path.write_bytes(data)
     with pytest.warns(UserWarning, match=r"is damaged.*; going on from the one before"):
         again = trained(tmp_path, resume=True)
     for one, other in zip(weights(whole), weights(again), strict=True):
@@ -258,7 +265,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
 ENDED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
-from test_trainer import training, batches
+from doubling import training, batches
 folder = pathlib.Path(sys.argv[2])
 with training(folder) as trainer:
     trainer.resume()
@@ -270,7 +277,7 @@ print("not reached")
 
 def test_ended_by_sigterm_it_has_lost_no_step(tmp_path):
     whole, folder = trained(), tmp_path / "out"
-    words = [sys.executable, "-c", ENDED, str(Path(__file__).parent), str(folder)]
+    words = [sys.executable, "-c", ENDED, str(Path(__file__).parents[1]), str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, ""), done.stderr
     with training(folder) as trainer:  # the interval of checkpoints is 15 minutes
