@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mots_pretrained.adaptation.ensemble import check_whole
+from mots_pretrained.adaptation.extended import ExtendedNetwork
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_json
 from mots_pretrained.model.pretrained import Pretrained
@@ -106,7 +107,8 @@ def _backbone(network: Pretrained, part: str) -> nn.Module:
         raise UserError(f"unknown part {part!r}; allowed are network, backbone")
     if network.config.architecture == "backbone":
         return network
-    backbone = getattr(network, "backbone", None)
+    own = network.net if isinstance(network, ExtendedNetwork) else network
+    backbone = getattr(own, "backbone", None)
     if not isinstance(backbone, nn.Module) or network.config.backbone != "mots":
         raise UserError(f"a {network.config.architecture} has no backbone of its own to export")
     return backbone

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from added_organs import with_organs
 from safetensors.torch import load_file, save_file
 from small_networks import SIZE, small
 
 import mots_pretrained as mots
-from mots_pretrained.adaptation.extended import ExtendedNetwork, add_file, add_head
+from mots_pretrained.adaptation.extended import add_file, add_head
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import AddedConfig, ModelConfig
 from mots_pretrained.export.graph import export_graph
@@ -31,14 +32,6 @@ X = torch.randn(2, 1, *SIZE, generator=torch.Generator().manual_seed(0))
 def network(architecture="transdodnet", seed=0):
     torch.manual_seed(seed)
     return build(small(architecture)).eval()
-
-
-def with_organs(net, *organs, seed=3):
-    """Add a random head on the network's own backbone."""
-    torch.manual_seed(seed)
-    segmenter = Segmenter.from_scratch(net.config, classes=organs, head="levels")
-    segmenter.backbone = (net.net if isinstance(net, ExtendedNetwork) else net).backbone
-    return add_head(net, segmenter), segmenter.eval()
 
 
 @pytest.mark.parametrize("architecture", ["transdodnet", "dodnet", "dodnet_conference"])

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from added_organs import with_organs
 from small_networks import SIZE, small
 
 from mots_pretrained.export.graph import CONTRACT, OPSET, export_graph
@@ -66,6 +67,17 @@ def test_onnx_agrees_with_eager(tmp_path, architecture, part):
     assert found.keys() == expected.keys()
     for name, one in found.items():
         assert np.abs(one - expected[name].numpy()).max() < 1e-4
+
+
+def test_a_network_with_added_organs_has_the_backbone_of_the_one_below(tmp_path):
+    network = build(small()).eval()
+    path = export_graph(with_organs(network, "aorta")[0], tmp_path, format="torch", part="backbone")
+    expected = eager(network, "backbone")
+    found = torch.export.load(path).module()(image())
+    contract = json.loads((tmp_path / CONTRACT).read_text())
+    assert contract["outputs"] == {name: list(value.shape) for name, value in expected.items()}
+    for name, one in zip(contract["outputs"], found, strict=True):
+        torch.testing.assert_close(one, expected[name], atol=1e-4, rtol=0)
 
 
 def test_what_cannot_be_exported_is_told(tmp_path):
