@@ -15,6 +15,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing, write_json, write_text
 from mots_pretrained.inference.labels import class_rule, task_rule
 from mots_pretrained.model.pretrained import Pretrained
+from mots_pretrained.networks import from_state
 from mots_pretrained.weights.card import Description, model_card
 from mots_pretrained.weights.card_renewal import read_card
 from mots_pretrained.weights.checkpoint import CONFIG
@@ -81,7 +82,8 @@ def export_bundle(network: Pretrained, folder: str | Path, *, card: str = "") ->
     for name in (*names, *config.preprocessing.channels):
         if name.startswith(_MARKS):
             raise UserError(f"MONAI takes a name that begins with {name[0]!r} for code: {name!r}")
-    state = {f"module.{name}": value.cpu() for name, value in network._saved_state().items()}
+    whole = from_state(config, network._saved_state())  # as the bundle builds it
+    state = {f"module.{name}": value.cpu() for name, value in whole.state_dict().items()}
     folder = Path(folder)
     for part in ("configs", "models", "docs"):
         (folder / part).mkdir(parents=True, exist_ok=True)

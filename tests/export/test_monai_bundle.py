@@ -13,28 +13,34 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from added_organs import with_organs
 from original_layouts import touch
-from small_networks import small
+from small_networks import SIZE, small
 from turned_scans import smooth, write_turned
 
 from mots_pretrained.cli import DONE, main
 from mots_pretrained.export.monai_bundle import export_bundle
+from mots_pretrained.export.monai_network import ProbabilityNetwork
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import find_scans
+from mots_pretrained.inference.network import Probabilities
 from mots_pretrained.networks import build, load
 from mots_pretrained.phantom import torso
 from mots_pretrained.tasks import BRATS_MODALITIES
 from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.checkpoint import load_config
 
 REGIONS = {"whole": (2, 1, 4), "core": (1, 4), "enhancing": (4,)}
+KINDS = ["segmenter", "tasks", "regions", "organs"]
 ROOT = Path(__file__).parents[2]
 
 
 def network(kind: str) -> torch.nn.Module:
     """A random network of a kind, whose outputs are spread over its classes."""
     torch.manual_seed(0)
-    if kind == "tasks":
-        return build(small()).eval()
+    if kind in ("tasks", "organs"):
+        net = build(small()).eval()
+        return net if kind == "tasks" else with_organs(net, "aorta", "stomach")[0]
     changes = {"class_values": ((7,), (3,))}
     if kind == "regions":
         base = small("segmenter")
@@ -113,7 +119,7 @@ def test_a_bundle_has_what_the_specification_asks_for(tmp_path):
         assert name in parser.get()
 
 
-@pytest.mark.parametrize("kind", ["segmenter", "tasks", "regions"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_monai_finds_all_that_it_requires_of_a_bundle(kind, tmp_path):
     """By MONAI's own lists of properties, and what its specification asks of a tensor."""
     from monai.bundle import ConfigWorkflow
@@ -141,7 +147,7 @@ def test_monai_finds_all_that_it_requires_of_a_bundle(kind, tmp_path):
     assert meta["version"] in meta["changelog"]
 
 
-@pytest.mark.parametrize("kind", ["segmenter", "tasks", "regions"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_network_keeps_the_format_that_its_metadata_promises(kind, tmp_path):
     """By MONAI's own check: input and output of the network as metadata.json describes them."""
     from monai.bundle import verify_net_in_out
@@ -152,6 +158,17 @@ def test_the_network_keeps_the_format_that_its_metadata_promises(kind, tmp_path)
     verify_net_in_out(
         "network_def", meta_file=str(meta), config_file=str(config), bundle_root=str(bundle)
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bundles_network_gives_the_exported_ones_probabilities(kind, tmp_path):
+    net = network(kind)
+    export_bundle(net, tmp_path)
+    own = ProbabilityNetwork(load_config(tmp_path / "models")).eval()
+    own.load_state_dict(torch.load(tmp_path / "models" / "model.pt"))
+    windows = torch.randn(1, net.config.encoder.in_channels, *SIZE)
+    assert torch.equal(own(windows), Probabilities(net)(windows))
 
 
 def test_what_cannot_be_a_bundle_is_refused(tmp_path):
@@ -189,7 +206,7 @@ def test_by_the_command_a_bundle_has_the_card_of_its_weights(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["segmenter", "tasks", "regions"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_monai_runs_the_bundle_and_agrees_with_the_predictor(kind, tmp_path):
     net = network(kind)
     export_bundle(net, tmp_path / "bundle")
