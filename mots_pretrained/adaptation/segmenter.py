@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mots_pretrained.adaptation.backbones import build_backbone
 from mots_pretrained.adaptation.heads import build_head
@@ -42,7 +43,6 @@ class Segmenter(Pretrained):
 
     Attributes:
         surgery: What was kept, made new and dropped when weights were put in; None before.
-        head_is_new: Whether the head is still random on a pretrained backbone.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", out_channels=14)
@@ -59,7 +59,7 @@ class Segmenter(Pretrained):
         self.backbone = build_backbone(config)
         self.head = build_head(config, self.backbone.level_widths, out_channels(config))
         self.surgery: Surgery | None = None
-        self.head_is_new = False
+        self._head_is_new = False
 
     def forward(self, image: Image) -> TaskLogits:
         """Return logits ``(B, out_channels, D, H, W)``; channel 0 is background if exclusive.
@@ -96,6 +96,22 @@ class Segmenter(Pretrained):
         like = next(self.parameters())
         self.head = head.to(like.device, like.dtype).train(self.training)
         self.head_is_new = True
+
+    @property
+    def head_is_new(self) -> bool:
+        """Whether the head is still random on a pretrained backbone.
+
+        The copy that peft trains and loads is not, as soon as it differs from the head below.
+        """
+        if not self._head_is_new or in_use(self.head) is self.head:
+            return self._head_is_new
+        before = self.head.original_module
+        pairs = zip(in_use(self.head).parameters(), before.parameters(), strict=True)
+        return all(torch.equal(now, then) for now, then in pairs)
+
+    @head_is_new.setter
+    def head_is_new(self, is_new: bool) -> None:
+        self._head_is_new = is_new
 
     @property
     def num_classes(self) -> int:
@@ -289,6 +305,15 @@ class Segmenter(Pretrained):
             dropped=tuple(sorted(set(state) - wanted)),
         )
         return self
+
+
+def in_use(module: nn.Module) -> nn.Module:
+    """Return the module, or the copy of it that peft trains, saves and computes with."""
+    if not hasattr(module, "modules_to_save"):
+        return module
+    wrapper: Any = module
+    active = wrapper.active_adapters
+    return wrapper.modules_to_save[active[0]] if active else wrapper.original_module
 
 
 def drop_transformer(segmenter: Segmenter) -> Segmenter:

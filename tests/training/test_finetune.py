@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import peft
 import pytest
 import torch
 
@@ -124,6 +125,26 @@ def pretrained(tiny, tmp_path):
 def fresh(pretrained, head="levels"):
     torch.manual_seed(1)
     return Segmenter.from_pretrained(pretrained, classes=("box",), head=head)
+
+
+def test_adapters_that_were_saved_can_be_trained_on(pretrained, tmp_path):
+    """Their head came with them; only one that nothing has taught is to be fitted before."""
+    begun = fresh(pretrained)
+    begun.head_is_new = False
+    adapted = add_lora(begun, ["transformer"], rank=2)
+    finetune(adapted, [case_of(0)], Recipe(steps=2))
+    adapted.save_pretrained(tmp_path / "adapters")
+    torch.manual_seed(2)  # another random head below
+    model = Segmenter.from_pretrained(pretrained, classes=("box",), head="levels")
+    back = peft.PeftModel.from_pretrained(model, tmp_path / "adapters", is_trainable=True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    finetune(back, [case_of(0)], Recipe(steps=2))
+    moved = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+    assert {n.split(".")[0] for n in moved} == {"backbone", "head"}
+    assert all(".lora_" in n or n.startswith("head.modules_to_save.") for n in moved)
+    fitted_never = fresh(pretrained)
+    with pytest.raises(UserError, match="fit its head before add_lora"):
+        finetune(add_lora(fitted_never, ["transformer"], rank=2), [case_of(0)], Recipe(steps=2))
 
 
 @pytest.mark.parametrize("head", ["linear", "levels"])
