@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.adaptation.segmenter import Segmenter, in_use
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.blocks import StandardisedConv3d
 from mots_pretrained.model.pretrained import Pretrained
@@ -32,8 +32,8 @@ def add_lora(
     Adapted are linear layers and 3D convolutions of any kernel, but for those that standardise
     their weights, whose low-rank update could not be merged. Output is unchanged at first. What is
     returned is peft's: its ``save_pretrained`` writes adapters and head, and
-    ``peft.PeftModel.from_pretrained(network, folder)`` puts them onto the same weights. Needs
-    peft, an extra.
+    ``peft.PeftModel.from_pretrained(network, folder)`` puts them onto the same weights; they learn
+    on if it is given ``is_trainable=True``. Needs peft, an extra.
 
     Args:
         network: A segmenter, a method or a backbone.
@@ -85,45 +85,54 @@ def add_lora(
 
 @torch.no_grad()
 def merge_lora(network: nn.Module) -> Pretrained:
-    """Add the adapters' updates to the weights and take the adapters away, in place.
+    """Add the active adapters' updates to the weights and take all adapters away, in place.
 
     The network computes what it did with them, is an ordinary one again, and all of it may learn.
-    peft's own ``merge_and_unload`` (0.21) fails on 1x1x1 convolutions.
+    What peft's ``merge_adapter`` has put into the weights is not added again. Its own
+    ``merge_and_unload`` (0.21) fails on 1x1x1 convolutions.
 
     Args:
-        network: What :func:`add_lora` returned or was given.
+        network: What :func:`add_lora` or ``peft.PeftModel.from_pretrained`` returned or was given.
 
     Raises:
-        ValueError: If an update is not finite; nothing is changed then.
+        ValueError: If an update is not finite, or adapters are switched off or of a kind that
+            :func:`add_lora` does not make; nothing is changed then.
     """
     plain: Pretrained = network.get_base_model() if hasattr(network, "get_base_model") else network  # type: ignore[operator, assignment]
     modules = dict(plain.named_modules())
     adapted: dict[str, Any] = {name: m for name, m in modules.items() if hasattr(m, "lora_A")}
-    updates = {name: _update(layer) for name, layer in adapted.items()}
-    for name, update in updates.items():
-        if not bool(update.isfinite().all()):
-            raise UserError(f"the adapter of {name} is not finite; train again at a lower rate")
+    updates = {name: _update(name, layer) for name, layer in adapted.items()}
     for name, layer in adapted.items():
         base = layer.get_base_layer()
         base.weight += updates[name]
         plain.set_submodule(name, base)
-    head: Any = modules.get("head")
-    if hasattr(head, "modules_to_save"):
-        trained, before = head.modules_to_save["default"], head.original_module
-        plain.set_submodule("head", trained)
-        weights = zip(trained.parameters(), before.parameters(), strict=True)
-        if not all(torch.equal(one, other) for one, other in weights):
-            cast(Any, plain).head_is_new = False
+    is_new = isinstance(plain, Segmenter) and plain.head_is_new
+    for name, module in modules.items():
+        if hasattr(module, "modules_to_save"):
+            plain.set_submodule(name, in_use(module))
+    if isinstance(plain, Segmenter):
+        plain.head_is_new = is_new
     if hasattr(plain, "peft_config"):
         del plain.peft_config
-    return plain.requires_grad_()
+    return plain.requires_grad_().train(plain.training)
 
 
-def _update(layer: Any) -> Tensor:
-    """Return B A, scaled, in the shape of the layer's kernel."""
-    down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    update: Tensor = layer.scaling["default"] * (up.flatten(1) @ down.flatten(1))
-    return update.view_as(layer.get_base_layer().weight)
+def _update(name: str, layer: Any) -> Tensor:
+    """Return the sum of the active adapters' B A, scaled, in the shape of the layer's kernel."""
+    update = torch.zeros_like(layer.get_base_layer().weight)
+    if layer.disable_adapters:
+        raise UserError("the adapters are switched off; call enable_adapter_layers() first")
+    for adapter in () if layer.merged else layer.active_adapters:
+        if adapter not in layer.lora_A:
+            continue
+        if adapter in layer.lora_magnitude_vector or layer.lora_bias[adapter]:
+            raise UserError(f"the adapter of {name} is no plain LoRA (DoRA, or with a bias)")
+        down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        product = layer.scaling[adapter] * (up.flatten(1) @ down.flatten(1))
+        update = update + product.view_as(update)
+    if not bool(update.isfinite().all()):
+        raise UserError(f"the adapter of {name} is not finite; train again at a lower rate")
+    return update
 
 
 def _stages(network: Pretrained, part: str) -> set[str]:

@@ -88,6 +88,85 @@ def test_merged_layers_agree_to_1e_5_in_single_precision() -> None:
 
 
 @torch.no_grad()
+def learned(seed: int, parts: list[str], model: Segmenter | TransDoDNet) -> peft.PeftModel:
+    """A network with adapters of random values, and a head if it is a segmenter's."""
+    adapted = add_lora(model, parts, rank=2, alpha=3)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter += 0.5 * torch.randn(parameter.shape, generator=generator)
+    return adapted
+
+
+@torch.no_grad()
+def test_an_update_that_peft_has_merged_is_not_added_again() -> None:
+    adapted = learned(1, ["encoder.stem"], segmenter())  # peft fails on 1x1x1 convolutions
+    before = adapted(X)
+    adapted.merge_adapter()
+    torch.testing.assert_close(merge_lora(adapted)(X), before, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_active_one_of_two_adapters_is_merged_with_its_head(tmp_path: Path) -> None:
+    learned(1, ["encoder.stage2"], segmenter()).save_pretrained(tmp_path)
+    adapted = learned(2, ["transformer"], segmenter())
+    first = adapted(X)
+    adapted.load_adapter(tmp_path, adapter_name="second")
+    adapted.set_adapter("second")
+    before = adapted.eval()(X)
+    assert not torch.allclose(before, first)
+    torch.testing.assert_close(merge_lora(adapted)(X), before, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_adapters_that_are_active_together_are_merged_together(tmp_path: Path) -> None:
+    def net() -> TransDoDNet:
+        torch.manual_seed(0)
+        return TransDoDNet(small()).eval()
+
+    learned(1, ["transformer", "encoder.stage2"], net()).save_pretrained(tmp_path)
+    adapted = learned(2, ["transformer"], net())
+    adapted.load_adapter(tmp_path, adapter_name="second")
+    alone = adapted.eval()(X)
+    adapted.base_model.set_adapter(["default", "second"])
+    before = adapted(X)
+    assert not torch.allclose(before, alone)
+    torch.testing.assert_close(merge_lora(adapted)(X), before, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_adapters_of_any_name_are_merged(tmp_path: Path) -> None:
+    learned(1, PARTS, segmenter()).save_pretrained(tmp_path)
+    back = peft.PeftModel.from_pretrained(segmenter(), tmp_path, adapter_name="mine").eval()
+    before = back(X)
+    merged = merge_lora(back)
+    torch.testing.assert_close(merged(X), before, rtol=0, atol=1e-4)
+    assert merged.state_dict().keys() == segmenter().state_dict().keys()
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_merged_network_is_in_one_mode(is_training: bool) -> None:
+    adapted = add_lora(segmenter(), ["transformer"], rank=2).train(is_training)
+    assert {module.training for module in merge_lora(adapted).modules()} == {is_training}
+
+
+def test_what_is_off_or_no_plain_lora_is_not_merged() -> None:
+    adapted = learned(1, ["transformer"], segmenter())
+    before = adapted(X)
+    adapted.base_model.disable_adapter_layers()
+    with pytest.raises(UserError, match=r"switched off; call enable_adapter_layers\(\) first"):
+        merge_lora(adapted)
+    adapted.base_model.enable_adapter_layers()
+    assert torch.equal(adapted(X), before)
+    linear = "backbone.transformer.layers.0.feedforward.widen"
+    for change in ({"use_dora": True}, {"lora_bias": True}):
+        config = peft.LoraConfig(r=2, target_modules=[linear], **change)
+        other = peft.get_peft_model(segmenter(), config)
+        with pytest.raises(UserError, match=f"{linear} is no plain LoRA"):
+            merge_lora(other)
+
+
+@torch.no_grad()
 def test_a_broken_adapter_is_not_merged() -> None:
     model = adapted(["transformer"])
     layers = [name for name, m in model.named_modules() if hasattr(m, "lora_A")]
@@ -126,6 +205,23 @@ def test_peft_saves_adapters_and_head_and_puts_them_back(tmp_path: Path) -> None
     back = peft.PeftModel.from_pretrained(segmenter(), tmp_path / "adapters").eval()
     assert torch.equal(back(X), model(X))
     torch.testing.assert_close(merge_lora(back)(X), model(X), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["default", "mine"])
+def test_a_head_that_came_with_adapters_is_not_new(name: str, tmp_path: Path) -> None:
+    def pretrained() -> Segmenter:
+        model = segmenter()
+        model.head_is_new = True
+        return model
+
+    unlearned = add_lora(pretrained(), rank=2)
+    assert unlearned.head_is_new
+    assert merge_lora(unlearned).head_is_new
+    learned(1, ["transformer"], pretrained()).save_pretrained(tmp_path)
+    model = pretrained()
+    back = peft.PeftModel.from_pretrained(model, tmp_path, adapter_name=name, is_trainable=True)
+    assert not model.head_is_new
+    assert not merge_lora(back).head_is_new
 
 
 def test_a_network_with_adapters_on_is_not_saved_whole(tmp_path: Path) -> None:
