@@ -297,7 +297,9 @@ def _with_head(
         extended.added[number] = head
     check_state(extended.added[-1].state_dict(), tensors, what=what)
     extended.added[-1].load_state_dict(tensors)
-    return extended.to(next(base.parameters()).device).train(net.training)
+    like = next(base.parameters())
+    extended.added[-1].to(like.device, like.dtype)
+    return extended.train(net.training)
 
 
 def _against_rest(logits: TaskLogits) -> TaskLogits:

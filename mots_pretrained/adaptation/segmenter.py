@@ -319,8 +319,9 @@ def in_use(module: nn.Module) -> nn.Module:
 def drop_transformer(segmenter: Segmenter) -> Segmenter:
     """Return a plain U-shaped CNN of a segmenter's weights; the segmenter stays as it is.
 
-    Encoder, decoder and head are kept. The decoder then gets F where it was trained on F + Z
-    (Eq. 6), so the network is to be fine-tuned. Its ``surgery`` lists what was dropped.
+    Encoder, decoder and head are kept, and what of them is frozen. The decoder then gets F where
+    it was trained on F + Z (Eq. 6), so the network is to be fine-tuned. Its ``surgery`` lists what
+    was dropped.
 
     Raises:
         ValueError: If the decoder was trained without the CNN's features (mode C of Fig. 6), or
@@ -334,7 +335,9 @@ def drop_transformer(segmenter: Segmenter) -> Segmenter:
     refuse_adapters(segmenter, "call merge_lora(network) first")
     plain = Segmenter(_without_transformer(segmenter.config))
     state, own = segmenter.state_dict(), plain.state_dict()
-    plain.load_state_dict({name: state[name] for name in own})
+    plain.load_state_dict({name: state[name].clone() for name in own}, assign=True)
+    for name, parameter in plain.named_parameters():
+        parameter.requires_grad_(segmenter.get_parameter(name).requires_grad)
     dropped = tuple(sorted(set(state) - set(own)))
     plain.surgery = Surgery(kept=tuple(sorted(own)), new=(), dropped=dropped)
     plain.head_is_new = segmenter.head_is_new

@@ -54,6 +54,13 @@ def test_old_tasks_keep_every_bit_whatever_is_added(architecture):
 
 
 @torch.no_grad()
+def test_organs_have_the_precision_of_the_network_that_they_are_added_to():
+    extended, _ = with_organs(with_organs(network().bfloat16(), "aorta")[0], "stomach")
+    assert {value.dtype for value in extended.state_dict().values()} == {torch.bfloat16}
+    assert extended(X.bfloat16()).isfinite().all()
+
+
+@torch.no_grad()
 def test_an_organs_probability_is_its_share_of_the_softmax():
     extended, segmenter = with_organs(network(), "aorta", "stomach")
     expected = segmenter(X).softmax(1)[:, 1:]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_networks import SIZE, SMALLEST, small
 
+from mots_pretrained.adaptation.freezing import freeze
 from mots_pretrained.adaptation.segmenter import Segmenter, drop_transformer
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.networks import build, create_model, load
@@ -135,6 +136,16 @@ def test_dropping_the_transformer_reports_it_and_leaves_the_segmenter_alone(hybr
     assert all(torch.equal(value, before[name]) for name, value in kept.state_dict().items())
     loaded = Segmenter.from_pretrained(hybrid, out_channels=3, transformer=False)
     assert {*plain.surgery.dropped} < {*loaded.surgery.dropped}
+
+
+def test_dropping_the_transformer_keeps_what_is_frozen_and_the_precision(hybrid: Path) -> None:
+    model = Segmenter.from_pretrained(hybrid, out_channels=3).half().train()
+    frozen = freeze(model, ["encoder", "decoder.stage1"])
+    plain = drop_transformer(model)
+    assert {n for n, p in plain.named_parameters() if not p.requires_grad} == {*frozen}
+    assert not plain.backbone.encoder.training
+    assert plain.head.training
+    assert {value.dtype for value in plain.state_dict().values()} == {torch.float16}
 
 
 def test_a_decoder_that_never_saw_the_cnn_keeps_its_transformer() -> None:
