@@ -105,7 +105,7 @@ class Segmenter(Pretrained):
         """
         if not self._head_is_new or in_use(self.head) is self.head:
             return self._head_is_new
-        before = self.head.original_module
+        before: Any = self.head.original_module
         pairs = zip(in_use(self.head).parameters(), before.parameters(), strict=True)
         return all(torch.equal(now, then) for now, then in pairs)
 
