@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ MOST_TRIES = 3
 """How often a scan is tried that fails by no fault of its own: by a machine's, say."""
 
 _PATIENCE = 600.0  # seconds without an actor at work until the rest is given up
-_HIRES = 4  # actors started for a device, at most
+_MOST_STARTS = 4  # of a device's actors that are lost one after the other while they start
 
 
 def segment_scans_by_ray(
@@ -41,8 +42,9 @@ def segment_scans_by_ray(
 
     Each device has an actor with a network of its own; a scan goes to an actor that is free, and is
     told of when it is done. A scan whose machine was lost, or that failed, is tried again on
-    another actor, unless the scan itself is at fault (a UserError). A lost actor is made anew where
-    there is a device for it.
+    another device, unless the scan itself is at fault (a UserError). A lost actor is made anew
+    where there is a device for it; a device that loses four in a row before their network is loaded
+    is given up.
 
     Args:
         build: Makes the network and the writing on an actor's machine.
@@ -73,13 +75,15 @@ def segment_scans_by_ray(
                 elif end.is_final or len(one.by) >= MOST_TRIES:
                     settled.fail(one.scan, end.failure)
                 else:
+                    one.last = end.failure
                     waiting.append(one)
                 if end.is_lost:
                     lost.append(one.scan)
             if not crew.alive:
                 while waiting:
                     one = waiting.pop(0)
-                    settled.fail(one.scan, _lost(one.scan, "no machine of the cluster is left"))
+                    none = _lost(one.scan, "no machine of the cluster is left")
+                    settled.fail(one.scan, one.last or none)
     for scan in lost:  # by now its process has ended, too
         tidy(output, scan)
     places = {scan.name: number for number, scan in enumerate(scans)}
@@ -92,10 +96,11 @@ def segment_scans_by_ray(
 
 @dataclass
 class _Try:
-    """A scan, and the numbers of the actors that have tried it."""
+    """A scan, the numbers of the devices that have tried it, and what the last try failed by."""
 
     scan: CaseFiles
     by: list[int] = field(default_factory=list)
+    last: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class _End:
 
 
 class _Crew:
-    """The actors of a run.
+    """The actors of a run, one a device; the one that takes a lost actor's place has its number.
 
     Args:
         ray: Ray.
@@ -123,29 +128,28 @@ class _Crew:
         self, ray: Any, build: Build, most: int, needs: dict[str, Any], device: str
     ) -> None:
         self.ray, self.build, self.most, self.needs, self.device = ray, build, most, needs, device
-        self.number = 0
+        self.lost_starts: Counter[int] = Counter()
         self.free: dict[int, Any] = {}
         self.starting: dict[Any, tuple[int, Any]] = {}
         self.at_work: dict[Any, tuple[int, Any, _Try]] = {}
 
     @property
     def alive(self) -> set[int]:
-        """Numbers of the actors that work, wait for work or start."""
+        """Numbers of the devices whose actors work, wait for work or start."""
         starting = {number for number, _ in self.starting.values()}
         return {*self.free, *starting, *(number for number, _, _ in self.at_work.values())}
 
     def hire(self, count: int) -> None:
-        """Start so many actors; each is free once its network is loaded."""
-        made = self.ray.remote(**self.needs)(_Actor)
-        for _ in range(count):
-            if self.number >= _HIRES * self.most:  # they do nothing but fail
-                return
-            actor = made.remote(self.build, self.device, os.getcwd())
-            self.starting[actor.ready.remote()] = self.number, actor
-            self.number += 1
+        """Start an actor on so many devices; each is free once its network is loaded."""
+        for number in range(count):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        actor = self.ray.remote(**self.needs)(_Actor).remote(self.build, self.device, os.getcwd())
+        self.starting[actor.ready.remote()] = number, actor
 
     def assign(self, waiting: list[_Try]) -> None:
-        """Give every free actor a scan that it has not tried, or one that all have tried."""
+        """Give every free actor a scan that its device has not tried, or one that all have."""
         for number in [*self.free]:
             alive = self.alive
             fits = [one for one in waiting if number not in one.by or alive <= {*one.by}]
@@ -176,7 +180,7 @@ class _Crew:
         try:
             end = self.ray.get(ready[0])
         except self.ray.exceptions.RayError as error:
-            self.hire(1)
+            self._start(number)
             told = " ".join(f"{error}".split())
             lost = _lost(one.scan, f"its machine was lost: {told:.100}")
             return [(one, _End(lost, is_lost=True))]
@@ -188,10 +192,13 @@ class _Crew:
         try:
             failed = self.ray.get(ready)
         except self.ray.exceptions.RayError:
-            self.hire(1)
+            self.lost_starts[number] += 1
+            if self.lost_starts[number] < _MOST_STARTS:
+                self._start(number)
             return
         if failed is not None:
             raise failed
+        self.lost_starts[number] = 0
         self.free[number] = actor
 
 

@@ -1,4 +1,4 @@
-"""A folder of scans on a Ray cluster of two nodes, one of which is killed in the middle."""
+"""A folder of scans on a Ray cluster: of two nodes, one of which is killed, and of a stand-in."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from small_networks import small
 
+from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.inference import ray_cohort
+from mots_pretrained.inference.ray_cohort import segment_scans_by_ray
 from mots_pretrained.networks import build
 from mots_pretrained.phantom.collections import write_collection
 
@@ -143,3 +149,99 @@ def test_without_ray_the_engine_says_what_to_install(tmp_path, monkeypatch, caps
     assert "unknown engine 'dask'; allowed are local, ray" in capsys.readouterr().err
     assert main([*words[:2], str(tmp_path / "in" / "a.nii.gz"), *words[3:], "--engine", "ray"]) == 2
     assert "shares out the scans of a folder" in capsys.readouterr().err
+
+
+class LostActorError(Exception):
+    """In place of RayError."""
+
+
+class StandIn:
+    """Ray as ray_cohort uses it, in this process: machines of one core, whose actors may die.
+
+    Args:
+        machines: Their number.
+        is_deadly: Whether an actor dies at what it is asked: a scan's name, or ``"ready"``.
+    """
+
+    def __init__(self, machines: int, is_deadly: Callable[[str], bool]) -> None:
+        self.machines, self.is_deadly, self.started = machines, is_deadly, 0
+        self.exceptions = SimpleNamespace(RayError=LostActorError)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 1.0}}] * self.machines
+
+    def remote(self, **needs: Any) -> Callable[[type], Any]:
+        return lambda kind: SimpleNamespace(remote=lambda *given: self._actor(kind(*given)))
+
+    def _actor(self, actor: Any) -> Any:
+        self.started += 1
+
+        def method(name: str) -> Any:
+            def call(*given: CaseFiles) -> Callable[[], Any]:
+                if self.is_deadly(given[0].name if given else name):
+                    return self._lost
+                return lambda: getattr(actor, name)(*given)
+
+            return SimpleNamespace(remote=call)
+
+        return SimpleNamespace(ready=method("ready"), segment=method("segment"))
+
+    def _lost(self) -> None:
+        raise LostActorError("out of memory")
+
+    def get(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+    def wait(self, calls: list[Any], timeout: float | None = None) -> tuple[list[Any], list[Any]]:
+        return calls[:1], calls[1:]
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Segment scans of given names on a stand-in's machines; return it, the done, the failed."""
+
+    def run(names, machines, is_deadly, reads=lambda scan: None):
+        ray = StandIn(machines, is_deadly)
+        monkeypatch.setattr(ray_cohort, "connected", lambda: ray)
+
+        def segment_scans(predictor, scans, write):
+            reads(scans[0].name)
+            return [{"scan": scans[0].name}], []
+
+        monkeypatch.setattr(ray_cohort, "segment_scans", segment_scans)
+        scans = [CaseFiles(name, (tmp_path / f"{name}.nii.gz",)) for name in names]
+        done, failed = segment_scans_by_ray(
+            lambda device: (None, None), scans, output=tmp_path / "out", device="cpu"
+        )
+        return ray, [one["scan"] for one in done], {one.file: one.reason for one in failed}
+
+    return run
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_scans_that_cost_their_actors_cost_no_other_scan(cluster, machines):
+    deadly, good = [f"big{i}" for i in range(9)], [f"good{i}" for i in range(3)]
+    ray, done, failed = cluster([*deadly, *good], machines, lambda what: what in deadly)
+    assert done == good
+    assert [*failed] == [f"{name}.nii.gz" for name in deadly]
+    assert all("its machine was lost: out of memory" in reason for reason in failed.values())
+    assert machines + 3 * len(deadly) - 1 <= ray.started <= machines + 3 * len(deadly)
+
+
+def test_a_device_on_which_no_actor_starts_is_given_up(cluster):
+    ray, done, failed = cluster(["a", "b"], 1, lambda what: what == "ready")
+    assert (ray.started, done) == (4, [])
+    assert {*failed.values()} == {"no machine of the cluster is left"}
+
+
+def test_a_scan_keeps_its_own_reason_when_the_last_machine_is_gone(cluster):
+    asked = []
+
+    def is_deadly(what):
+        asked.append(what)
+        return what == "big" or (what == "ready" and "big" in asked)
+
+    _, done, failed = cluster(["big", "good"], 1, is_deadly)
+    assert done == []
+    assert failed["big.nii.gz"] == "its machine was lost: out of memory"
+    assert failed["good.nii.gz"] == "no machine of the cluster is left"
