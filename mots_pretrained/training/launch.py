@@ -123,7 +123,8 @@ def cores_a_process(cores: int, environment: Mapping[str, str]) -> int:
     """Return how many of the cores that a process may run on are its own.
 
     Processes that torchrun started share them. To a task of ``srun`` Slurm binds the cores of
-    ``--cpus-per-task``, unless the cluster binds none.
+    srun's own ``--cpus-per-task``, unless the cluster binds none. Since Slurm 22.05 that is one
+    core where neither srun nor ``SRUN_CPUS_PER_TASK`` says more, whatever the batch script does.
 
     Args:
         cores: Cores that this process may run on.
