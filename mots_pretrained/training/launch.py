@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TIMEOUT = timedelta(hours=2)  # of processes that wait for another
+_TIMEOUT = timedelta(hours=2)  # of processes that exchange something
+_LOOK_EVERY = 0.2  # seconds, of processes that wait for the main one's work
+_turns = count()  # of waiting for the main process
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -31,6 +35,7 @@ def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
     Raises:
         UserError: If the device can't compute in this precision, or ``accelerate launch --cpu``
             was asked for several processes, of which it starts one without MPI.
+        ConnectionError: If another of the processes has ended before its time.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
@@ -57,9 +62,16 @@ def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
     )
     try:
         yield accelerator
-    except BaseException:
+    except BaseException as error:
+        lost = accelerator.num_processes > 1 and _is_lost_contact(error)
         if cpu:  # closes the connections that others wait at; NCCL's would have to be waited for
             accelerator.end_training()
+        if lost:
+            told = " ".join(f"{error}".split())
+            raise ConnectionError(
+                "another process of this training has ended, or is out of reach; what it told says "
+                f"why ({told:.200})"
+            ) from error
         raise
     else:
         accelerator.end_training()
@@ -68,8 +80,17 @@ def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def _is_lost_contact(error: BaseException) -> bool:
+    """Whether an error is that of NCCL, of gloo or of the store at which the processes met."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return type(error) is RuntimeError and "gloo" in f"{error}"
+
+
 def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
     """Do something in the main process, and return what it gave in all of them.
+
+    The others wait as long as it takes, or until the main process has ended.
 
     Raises:
         Exception: What the work raised, in every process.
@@ -87,10 +108,27 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
             failure = error
             kind = UserError if isinstance(error, UserError) else RuntimeError
             outcome[1] = kind(f"{error}")
+    _await_main(accelerator)
     broadcast_object_list(outcome)
     if outcome[1] is not None:
         raise failure or outcome[1]
     return cast(T, outcome[0])
+
+
+def _await_main(accelerator: Accelerator) -> None:
+    """Wait until the main process comes here, too: a broadcast would end by its time limit.
+
+    Looking is an exchange with the store, which the main process holds and which ends with it;
+    where torchrun holds it, torchrun ends the other processes.
+    """
+    store = torch.distributed.distributed_c10d._get_default_store()
+    if store is None:  # of MPI, which has no time limit
+        return
+    key = f"mots_pretrained/on_main/{next(_turns)}"  # all processes come here equally often
+    if accelerator.is_main_process:
+        store.set(key, "done")
+    while not store.check([key]):
+        time.sleep(_LOOK_EVERY)
 
 
 def join_slurm(environment: MutableMapping[str, str]) -> None:
@@ -101,15 +139,15 @@ def join_slurm(environment: MutableMapping[str, str]) -> None:
     Args:
         environment: The process's variables, changed in place.
     """
-    count = environment.get("SLURM_STEP_NUM_TASKS", "1")
-    if count == "1" or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if tasks == "1" or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
         return
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     first = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)  # gpu[003-005,8] begins with gpu003
     job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "0")) or "0"
     found = {
         "RANK": environment["SLURM_PROCID"],
-        "WORLD_SIZE": count,
+        "WORLD_SIZE": tasks,
         "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
         "LOCAL_WORLD_SIZE": str(_tasks_a_node(environment)),
         "MASTER_ADDR": "".join(part or "" for part in first.groups()) if first else "127.0.0.1",

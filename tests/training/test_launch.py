@@ -218,6 +218,48 @@ def test_two_processes_fine_tune_as_one(tiny, tmp_path):
     assert not (tmp_path / "two" / ".cases").exists()
 
 
+ON_MAIN = """
+import os, signal, sys, time
+from datetime import timedelta
+from torch.distributed import distributed_c10d
+from mots_pretrained.cli.frame import guarded
+from mots_pretrained.training import launch
+from mots_pretrained.training.recipe import Run
+
+def work(words):
+    with launch.accelerated(Run(), "float32") as accelerator:
+        distributed_c10d._set_pg_timeout(timedelta(seconds=3))
+        print(launch.on_main(accelerator, lambda: time.sleep(5) or "done"))
+        launch.on_main(accelerator, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+if __name__ == "__main__":
+    sys.exit(guarded(work, []))
+"""
+
+
+@pytest.fixture(scope="module")
+def on_main_of_two(tmp_path_factory):
+    """What two processes show and their statuses; the main one is killed in the end."""
+    script = tmp_path_factory.mktemp("on_main") / "run.py"
+    script.write_text(ON_MAIN)
+    ranks = together([script], GLOO_SOCKET_IFNAME="lo")
+    shown = [rank.communicate(timeout=60) for rank in ranks]
+    return shown, [rank.returncode for rank in ranks]
+
+
+def test_the_main_process_is_waited_for_beyond_any_time_limit(on_main_of_two):
+    shown, _ = on_main_of_two
+    assert [out.splitlines()[0] for out, _ in shown] == ["done", "done"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
+def test_a_main_process_that_was_killed_ends_the_others_with_a_line(on_main_of_two):
+    shown, statuses = on_main_of_two
+    assert statuses == [-9, 1]
+    assert "failed: ConnectionError: another process of this training has ended" in shown[1][1]
+    assert "Traceback" not in shown[1][1]
+
+
 RESUMING = """
 import sys, torch
 from pathlib import Path
