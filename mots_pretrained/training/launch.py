@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -93,7 +94,8 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
     The others wait as long as it takes, or until the main process has ended.
 
     Raises:
-        Exception: What the work raised, in every process.
+        Exception: What the work raised, in every process; where that can't be sent, an error of
+            the same text.
     """
     if accelerator.num_processes == 1:
         return work()
@@ -106,13 +108,23 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
             outcome[0] = work()
         except Exception as error:
             failure = error
-            kind = UserError if isinstance(error, UserError) else RuntimeError
-            outcome[1] = kind(f"{error}")
+            outcome[1] = _sendable(error)
     _await_main(accelerator)
     broadcast_object_list(outcome)
     if outcome[1] is not None:
         raise failure or outcome[1]
     return cast(T, outcome[0])
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error as it comes out of pickle, or one of its text where it does not come out."""
+    try:
+        sent: Exception = pickle.loads(pickle.dumps(error))
+        if type(sent) is type(error) and f"{sent}" == f"{error}":
+            return sent
+    except Exception:  # an error's own constructor may take other arguments than it keeps
+        pass
+    return (UserError if isinstance(error, UserError) else RuntimeError)(f"{error}")
 
 
 def _await_main(accelerator: Accelerator) -> None:

@@ -223,13 +223,26 @@ import os, signal, sys, time
 from datetime import timedelta
 from torch.distributed import distributed_c10d
 from mots_pretrained.cli.frame import guarded
+from mots_pretrained.errors import UserError
 from mots_pretrained.training import launch
 from mots_pretrained.training.recipe import Run
+
+class OddError(UserError):
+    def __init__(self, name, number):
+        super().__init__(f"{name} {number}")
+
+def odd():
+    raise OddError("case", 3)
 
 def work(words):
     with launch.accelerated(Run(), "float32") as accelerator:
         distributed_c10d._set_pg_timeout(timedelta(seconds=3))
         print(launch.on_main(accelerator, lambda: time.sleep(5) or "done"))
+        for wrong in (lambda: open("/nowhere/file"), lambda: odd()):
+            try:
+                launch.on_main(accelerator, wrong)
+            except Exception as error:
+                print(repr(error), getattr(error, "filename", None))
         launch.on_main(accelerator, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 if __name__ == "__main__":
@@ -250,6 +263,14 @@ def on_main_of_two(tmp_path_factory):
 def test_the_main_process_is_waited_for_beyond_any_time_limit(on_main_of_two):
     shown, _ = on_main_of_two
     assert [out.splitlines()[0] for out, _ in shown] == ["done", "done"]
+
+
+def test_an_error_of_the_main_process_is_the_same_in_all(on_main_of_two):
+    """Its kind and file decide on the exit status and on what is told."""
+    shown, _ = on_main_of_two
+    missing = "FileNotFoundError(2, 'No such file or directory') /nowhere/file"
+    odd, sent = "OddError('case 3') None", "UserError('case 3') None"
+    assert [out.splitlines()[1:] for out, _ in shown] == [[missing, odd], [missing, sent]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
