@@ -96,16 +96,13 @@ def pretrain_byol(
     output, recipe, run = Path(output), recipe or read_recipe("byol3d"), run or Run()
     recipe.needs_only(FIELDS, "a training by byol3d, which learns from scans alone")
     config = dataclasses.replace(recipe.config, architecture="backbone")
-    supply = None
-    if data is None:
-        supply = phantoms(recipe, output)
-    elif (Path(data) / "prepared.json").is_file():
-        supply = prepared_cases(data, recipe)
-    else:
-        found = find_bare(data)
     with training_in(output, recipe, run) as accelerator:
-        if supply is None:
-            contract = config.preprocessing
+        if data is None:
+            supply = phantoms(recipe, output)
+        elif on_main(accelerator, (Path(data) / "prepared.json").is_file):
+            supply = prepared_cases(data, recipe)
+        else:
+            found, contract = find_bare(data), config.preprocessing
             prepared = prepared_beside(found, output, contract, None, accelerator, run)
             supply = bare_scans(prepared, recipe)
         identity = identity_of(

@@ -145,7 +145,8 @@ def prepare(
     if is_fitted and recipe.rate is None:
         recipe = dataclasses.replace(recipe, rate=AFTER_FIT * default_rate(segmenter))
     fitted = None
-    if is_fitted and not (folder is not None and has_checkpoint(folder)):
+    is_begun = on_main(accelerator, lambda: folder is not None and has_checkpoint(folder))
+    if is_fitted and not is_begun:
         fitted = _fit_first(accelerator, segmenter, cases, recipe, run)
     if run.max_minutes is not None:
         left = run.max_minutes - (time.monotonic() - begun) / 60

@@ -174,6 +174,14 @@ def test_any_folder_of_scans_will_do(scans, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_the_main_process_tells_whether_a_folder_is_prepared(tmp_path, monkeypatch):
+    """Another node may see it otherwise; processes that part ways wait for each other."""
+    monkeypatch.setattr(byol, "on_main", lambda accelerator, work: not work())
+    with pytest.raises(UserError, match="mots prepare"):
+        pretrain_byol(tmp_path / "out", tiny(1), data=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

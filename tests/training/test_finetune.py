@@ -20,8 +20,10 @@ from mots_pretrained.training.finetune import (
     check_recipe,
     finetune,
     patch_stream,
+    prepare,
     unfreezing,
 )
+from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.validation import score_case
 
@@ -186,6 +188,22 @@ def test_a_new_head_is_fitted_before_all_weights_learn_and_an_old_one_is_not(
     finetune(fresh(pretrained), [case_of(0)], Recipe(steps=1, batch=1, fit_head=False))
     finetune(segmenter, [case_of(0)], Recipe(steps=1, batch=1))  # from random weights
     assert fitted == [net]
+
+
+def test_the_main_process_tells_whether_a_head_was_fitted_before(pretrained, tmp_path, monkeypatch):
+    """Another node may not see its checkpoint yet; processes that part ways wait for each other."""
+    seen = []
+
+    def on_main(accelerator, work):
+        seen.append(work())
+        return True
+
+    monkeypatch.setattr(module, "on_main", on_main)
+    cases, recipe, run = [case_of(0)], Recipe(steps=2), Run()
+    with accelerated(run, "float32") as accelerator:
+        _, watch = prepare(accelerator, fresh(pretrained), cases, recipe, run, folder=tmp_path)
+    assert seen == [False]
+    assert watch.kept["fitted"] is None
 
 
 def test_the_same_seed_gives_the_same_weights(tiny):
