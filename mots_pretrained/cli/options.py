@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mots_pretrained.cli import console
+from mots_pretrained.training.processes import rank_and_count
 
 if TYPE_CHECKING:
     from mots_pretrained.training.log import LogRow
@@ -103,7 +104,7 @@ def on_this_machine(
 
 def is_main() -> bool:
     """Return whether this is the one of several processes that writes and shows."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank_and_count(os.environ)[0] == 0
 
 
 @contextmanager

@@ -18,18 +18,22 @@ from typing import Any
 
 from mots_pretrained import __version__
 from mots_pretrained.cli import DONE, FAILED, INTERRUPTED, WRONG_INPUT, console
+from mots_pretrained.cli.options import is_main
 from mots_pretrained.files import RUN_LOG
 from mots_pretrained.stages import LOGGER, peak_memory_mb
 
 LOGGED = ("prepare", "pretrain", "finetune", "predict")
 """The verbs that leave a run.log in their output folder; ``predict`` does so over a folder."""
 
+_TOGETHER = ("pretrain", "finetune")  # whose processes share an output; others' are on their own
+
 PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "accelerate", "timm", "blosc2",
             "safetensors", "huggingface_hub", "batchgeneratorsv2")  # fmt: skip
 
 _TOLD = re.compile(
     r"OMP_NUM_THREADS|MKL_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|HF_HUB_OFFLINE"
-    r"|(LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|SLURM_(JOB_ID|PROCID|NTASKS|NNODES|LOCALID)"
+    r"|(LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)"
+    r"|SLURM_(JOB_ID|PROCID|NTASKS|STEP_NUM_TASKS|NNODES|LOCALID)|(PMI|OMPI_COMM_WORLD)_(RANK|SIZE)"
     r"|PYTHONHASHSEED|NCCL_[A-Z_]+|TORCH_[A-Z_]+"
 )
 """The variables of the environment that are told; no other is, as they may hold secrets."""
@@ -143,7 +147,9 @@ class _Shown(logging.Handler):
 
 
 def _is_logged(verb: str, options: Mapping[str, Any]) -> bool:
-    if verb not in LOGGED or not options.get("output") or os.environ.get("RANK", "0") != "0":
+    if verb not in LOGGED or not options.get("output"):
+        return False
+    if verb in _TOGETHER and not is_main():
         return False
     if options.get("submission"):  # its folder holds what is handed in, and no more
         return False

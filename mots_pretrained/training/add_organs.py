@@ -23,6 +23,7 @@ from mots_pretrained.networks import load
 from mots_pretrained.parse import check_listed
 from mots_pretrained.training.downstream import check_same_input, describe
 from mots_pretrained.training.finetune_folder import finetune_folder
+from mots_pretrained.training.processes import rank_and_count
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.validation import History
 from mots_pretrained.weights.addition import ORGANS_FILE
@@ -112,7 +113,7 @@ def add_organs_folder(
         return finetune_folder(data, output, recipe, run=run)
     if output.exists():
         raise UserError(f"{output} is there already; choose another file, or remove it")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if rank_and_count(os.environ)[1] > 1:
         raise UserError("several processes share a folder; give one in place of a file")
     if run is not None and run.resume:
         raise UserError("a single file is learned in one go; give a folder to resume")

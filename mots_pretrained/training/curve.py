@@ -41,6 +41,7 @@ from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import CURVE, RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
 from mots_pretrained.training.pretrain import digest_of, identity_of
+from mots_pretrained.training.processes import rank_and_count
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.sources import marks_of, prepared_beside, remove_cases
 from mots_pretrained.training.validation import score_case
@@ -294,8 +295,8 @@ def _check(recipe: Recipe, counts: Sequence[int], seeds: int) -> None:
         raise UserError("a curve takes no folds, and adds no organs; leave those options out")
     if recipe.held_out == 0 and not recipe.validation:
         raise UserError("a curve is scored on scans that are held out; hold out 1 at least (--val)")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("a curve is made by one process; start it without torchrun")
+    if rank_and_count(os.environ)[1] > 1:
+        raise UserError("a curve is made by one process; start it without torchrun, mpirun or srun")
 
 
 def _parted(

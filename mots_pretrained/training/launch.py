@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import count
+from itertools import count as counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.inference.precision import choose_precision
+from mots_pretrained.training.processes import rank_and_count
 from mots_pretrained.training.recipe import Run
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 _TIMEOUT = timedelta(hours=2)  # of processes that exchange something
 _LOOK_EVERY = 0.2  # seconds, of processes that wait for the main one's work
-_turns = count()  # of waiting for the main process
+_turns = counter()  # of waiting for the main process
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -44,7 +45,7 @@ def accelerated(run: Run, precision: str) -> Iterator[Accelerator]:
 
     cpu = run.device == "cpu"
     choose_precision(precision, torch.device(run.device))
-    is_alone = not {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & {*os.environ}
+    is_alone = "WORLD_SIZE" not in os.environ and rank_and_count(os.environ) == (0, 1)
     if is_alone and "MASTER_PORT" in os.environ and os.environ.get("ACCELERATE_USE_CPU") == "True":
         raise UserError(
             "accelerate launch --cpu starts several processes only by MPI; use torchrun "
@@ -146,7 +147,8 @@ def _await_main(accelerator: Accelerator) -> None:
 def join_slurm(environment: MutableMapping[str, str]) -> None:
     """Give the processes that ``srun`` started the variables that torchrun would set.
 
-    A step of one task, or one that torchrun or ``accelerate launch`` has set up, is left as it is.
+    A step of one task is left as it is, and so is one in which torchrun, ``accelerate launch`` or
+    mpirun has started its own.
 
     Args:
         environment: The process's variables, changed in place.
@@ -154,11 +156,14 @@ def join_slurm(environment: MutableMapping[str, str]) -> None:
     tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if tasks == "1" or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
         return
+    rank, count = rank_and_count(environment)
+    if count != int(tasks):
+        return
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     first = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)  # gpu[003-005,8] begins with gpu003
     job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "0")) or "0"
     found = {
-        "RANK": environment["SLURM_PROCID"],
+        "RANK": str(rank),
         "WORLD_SIZE": tasks,
         "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
         "LOCAL_WORLD_SIZE": str(_tasks_a_node(environment)),

@@ -52,7 +52,8 @@ def test_deterministic_kernels_are_asked_for(monkeypatch):
 
 def test_of_several_processes_the_main_one_alone_shows(monkeypatch, capsys):
     assert is_main()
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     assert not is_main()
     asked_for = {"device": "cpu", "workers": 0, "resume": False, "max_minutes": 0.0}
     with on_this_machine(Run(), **asked_for) as run:

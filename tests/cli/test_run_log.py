@@ -118,3 +118,18 @@ def test_trainings_and_preparations_leave_one(tmp_path, capsys):
     assert events[0] == "start"
     assert events[-1] == "end"
     assert "train" in events
+
+
+@pytest.mark.parametrize("srun", [True, False])
+def test_of_the_processes_of_a_training_the_main_one_alone_keeps_a_log(srun, monkeypatch):
+    """Before anything has joined them; those that predict share no output, or parts of one."""
+    from mots_pretrained.cli.run_log import _is_logged
+
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS") if srun else ("PMI_RANK", "PMI_SIZE")
+    monkeypatch.setenv(names[1], "2")
+    options = {"output": "out"}
+    for rank, logged in (("0", True), ("1", False)):
+        monkeypatch.setenv(names[0], rank)
+        assert _is_logged("pretrain", options) is logged
+        assert _is_logged("finetune", options) is logged
+        assert _is_logged("prepare", options)

@@ -55,6 +55,7 @@ def test_srun_tells_what_torchrun_would():
         {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"},  # a batch script that starts one process
         STEP | {"SLURM_STEP_NUM_TASKS": "1"},
         STEP | {"WORLD_SIZE": "2", "RANK": "1"},  # torchrun within a step
+        STEP | {"OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_RANK": "9"},  # mpirun's, by srun
         {},
     ],
 )
