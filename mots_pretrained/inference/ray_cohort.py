@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +61,9 @@ def segment_scans_by_ray(
 
     Raises:
         UserError: If Ray is not installed, or the cluster has no such device.
+
+    Warns:
+        UserWarning: Whatever reading, segmenting or writing a scan has warned of on its machine.
     """
     ray = connected()
     settled = Settled(output, on_scan)
@@ -70,6 +75,8 @@ def segment_scans_by_ray(
         while waiting or crew.at_work:
             crew.assign(waiting)
             for one, end in crew.wait():
+                for text in end.warnings:
+                    warnings.warn(text, stacklevel=2)
                 if end.failure is None:
                     settled.done(one.scan, end.report)
                 elif end.is_final or len(one.by) >= MOST_TRIES:
@@ -105,12 +112,17 @@ class _Try:
 
 @dataclass(frozen=True)
 class _End:
-    """How a try has ended: a report; or a failure, the scan's own and final or its machine's."""
+    """How a try has ended: a report; or a failure, the scan's own and final or its machine's.
+
+    Attributes:
+        warnings: What the try has warned of, each text once.
+    """
 
     failure: Failure | None
     report: dict[str, Any] = field(default_factory=dict)
     is_final: bool = False
     is_lost: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class _Crew:
@@ -219,7 +231,14 @@ class _Actor:
         return self.failed
 
     def segment(self, scan: CaseFiles) -> _End:
-        """Segment a scan and write its results."""
+        """Segment a scan and write its results; what it warns of is told by the driver."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            end = self._end_of(scan)
+        texts = dict.fromkeys(str(warning.message) for warning in caught)
+        return dataclasses.replace(end, warnings=tuple(texts))
+
+    def _end_of(self, scan: CaseFiles) -> _End:
         try:
             reports, _ = segment_scans(self.predictor, [scan], self.write)
         except Exception as error:

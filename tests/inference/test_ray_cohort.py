@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ import pytest
 from small_networks import small
 
 from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.errors import UserError
 from mots_pretrained.inference import ray_cohort
 from mots_pretrained.inference.ray_cohort import segment_scans_by_ray
 from mots_pretrained.networks import build
@@ -245,3 +247,17 @@ def test_a_scan_keeps_its_own_reason_when_the_last_machine_is_gone(cluster):
     assert done == []
     assert failed["big.nii.gz"] == "its machine was lost: out of memory"
     assert failed["good.nii.gz"] == "no machine of the cluster is left"
+
+
+def test_what_a_scan_warns_of_on_its_machine_is_told_here(cluster):
+    def reads(scan):
+        for _ in range(2):
+            warnings.warn(f"{scan}: its slices are tilted", stacklevel=2)
+        if scan == "bad":
+            raise UserError("no scan at all")
+
+    with pytest.warns(UserWarning, match="are tilted") as caught:
+        _, done, failed = cluster(["bad", "good"], 1, lambda what: False, reads)
+    assert (done, failed) == (["good"], {"bad.nii.gz": "no scan at all"})
+    texts = [str(one.message) for one in caught]
+    assert texts == ["bad: its slices are tilted", "good: its slices are tilted"]
