@@ -15,6 +15,11 @@ ACROSS = {
     "cli/test_predict_cohort.py": "mots predict over a folder of scans",
     "cli/test_predict_submission.py": "mots predict --submission",
     "data/layouts/test_all_layouts.py": "what all layouts have in common, and telling them apart",
+    "data/test_prepare_again.py": "prepared folders that are taken up again or refused",
+    "evaluation/test_file_names.py": "scoring files: names of label values",
+    "evaluation/test_labelled_cases.py": "scoring files: cases that label some classes",
+    "inference/test_cohort_failures.py": "runs over folders in which scans fail",
+    "inference/test_predictor_networks.py": "predicting with any kind of network",
     "methods/test_parity.py": "all published networks, number for number",
     "methods/test_work.py": "the work that all methods do for a task",
     "phantom/test_shapes.py": "shapes of all organs, beside those of people",
@@ -36,13 +41,15 @@ ACROSS = {
     "test_wheel.py": "the built wheel",
     "training/test_determinism.py": "docs/determinism.md",
     "training/test_incomplete_labels.py": "folders whose cases label different classes",
+    "training/test_finetune_again.py": "fine-tunings that are taken up again or refused",
+    "training/test_rates.py": "rates and averages of every step",
     "training/test_elastic.py": "torchrun's restart of a training that lost a process",
     "training/test_real_brain.py": "from a real brain's files to a step of training",
     "training/test_several_processes.py": "training in several processes",
     "weights/test_hub.py": "loading and pushing by the real huggingface_hub client",
     "weights/test_untrusted.py": "folders from elsewhere",
 }
-"""Test files that are about several modules together, and what they are about."""
+"""Test files about several modules together or a part of a large one, and what they are about."""
 
 _OF_OTHER_TREES = {"benchmarks", "corpus", "examples", "faults", "hub"}
 """Folders of tests whose subject lies outside the package, or is all of it."""
