@@ -12,7 +12,7 @@ import torch
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.networks import from_state
-from mots_pretrained.weights.card import Description
+from mots_pretrained.weights.card import Description, renamed
 from mots_pretrained.weights.card_renewal import check_card, renewed_card
 from mots_pretrained.weights.checkpoint import (
     CARD,
@@ -108,13 +108,15 @@ def _write_network(
     if half:  # the fingerprint is of what loads later
         state = {name: value.half().float() for name, value in state.items()}
     printed = fingerprint(from_state(config, state), config, state)
-    known = _training_scans(source, scans)
-    own, record = source / CARD, read_training_record(source)
+    known, record = _training_scans(source, scans), read_training_record(source)
+    if known is not None and not with_case_names:
+        known = known.without_identifiers([task.name for task in config.tasks])
+    name = said.name or output.resolve().name
     card = renewed_card(
-        own.read_text("utf-8") if own.is_file() else None,
+        _own_card(source, name),
         config,
         said,
-        name=output.resolve().name,
+        name=name,
         told=tell_record(record),
         base_model=base_repository(record),
         seen="" if known is None else known.statement,
@@ -127,8 +129,10 @@ def _write_network(
         extra[TRAINING_SCANS] = known.to_text(printed["weights_sha256"])
     dtype = torch.float16 if half else None
     save_folder(output, config, state, dtype=dtype, card=card, extra=extra)
-    for name, text in ({} if with_case_names else nameless(output)).items():
-        write_text(output / name, text)
+    if not with_case_names:
+        (output / CASES).unlink(missing_ok=True)  # of an earlier call
+        for name, text in nameless(output).items():
+            write_text(output / name, text)
     return output
 
 
@@ -144,17 +148,18 @@ def _write_ensemble(
     for fold in folds:
         name = f"{said.name}, {fold.name}" if said.name else ""
         write(fold, output / fold.name, replace(said, name=name, scores={}))
-    own, record = source / CARD, read_training_record(folds[0])
+    name = said.name or output.resolve().name
+    own, record = _own_card(source, name), read_training_record(folds[0])
     known = [find_training_scans(output / fold.name) for fold in folds]
     seen = known[0]
     for other in known[1:]:
         seen = None if seen is None else seen.and_those_of(other)
     count = f"An ensemble of {len(folds)} networks, one a fold: the mean of their probabilities."
     card = renewed_card(
-        own.read_text("utf-8") if own.is_file() else None,
+        own,
         load_config(folds[0]),
-        said if said.summary or own.is_file() else replace(said, summary=count),
-        name=output.resolve().name,
+        said if said.summary or own is not None else replace(said, summary=count),
+        name=name,
         told=tell_record(record),
         base_model=base_repository(record),
         seen="" if seen is None else seen.statement,
@@ -222,6 +227,12 @@ def _verified(folder: Path, precisions: tuple[str, ...], device: str) -> Verific
         {p: deviation(network, config, stored, precision=p, device=device) for p in precisions},
         {p: float(stored["tolerances"][p]) for p in precisions},
     )
+
+
+def _own_card(source: Path, name: str) -> str | None:
+    """Return the card that lies beside weights, under the name that they are published by."""
+    path = source / CARD
+    return renamed(path.read_text("utf-8"), name) if path.is_file() else None
 
 
 def _training_scans(source: Path, further: Mapping[str, str] | None) -> TrainingScans | None:

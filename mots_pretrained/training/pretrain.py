@@ -183,9 +183,10 @@ def digest_of(cases: Sequence[str]) -> str:
 
 def outcome(trainer: Trainer) -> dict[str, Any]:
     """Return what every training.json says of how a training went."""
+    recipe = trainer.recipe
     return {
-        "recipe": dataclasses.asdict(trainer.recipe),
-        "rate": trainer.recipe.rate or default_rate(trainer.model),
+        "recipe": dataclasses.asdict(recipe) | {"start": recorded_start(recipe.start)},
+        "rate": recipe.rate or default_rate(trainer.model),
         "steps": trainer.steps,
         "steps_done": trainer.step,
         "complete": trainer.done,

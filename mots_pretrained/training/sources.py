@@ -131,13 +131,13 @@ def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
     unused = ("randomise", "tumours", "phantoms", "replay", "balance", "ablation")
     recipe.needs_none_of(unused, "a training on bare scans")
     records = prepared.records
-    hashes = {record.source.content_hash: record.identifier for record in records}
 
     def source(config: ModelConfig) -> Source:
         return Cycle(Opened(records, prepared.case), recipe.seed)
 
     per_case = recipe.patches_per_case or 4
     what, marks = f"{len(records)} scans", marks_of(records)
+    hashes = prepared.hashes(records)
     return Supply((), len(records), per_case, source, what, hashes=hashes, marks=marks)
 
 

@@ -143,8 +143,27 @@ def loading(name: str) -> str:
     return f'network = mots.load("{name}")  # or the path of this folder'
 
 
-LOADED = re.compile(re.escape(loading("NAME")).replace("NAME", r"[^\n]*?"))
-"""That line, with any name."""
+_LOADED = re.compile(re.escape(loading("NAME")).replace("NAME", r"([^\n]*?)"))  # with any name
+
+
+def renamed(card: str, name: str, *, title: str = "") -> str:
+    """Return a card of ours for weights of another name, such as a repository's.
+
+    A title stays where it is not the name in the line that loads the network: somebody wrote it.
+
+    Args:
+        card: Its text.
+        name: What loads the network now.
+        title: In place of the name as title.
+    """
+    found = _LOADED.search(card)
+    if found is None:
+        return card
+    old, title = re.escape(found[1]), title or name
+    card = _LOADED.sub(lambda _: loading(name), card)
+    for before in ("# ", "- name: "):  # the title, and the header's results
+        card = re.sub(rf"(?m)^{before}{old}$", lambda _, b=before: f"{b}{title}", card, count=1)
+    return card
 
 
 def organs_card(

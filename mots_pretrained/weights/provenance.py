@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import write_text
+from mots_pretrained.tasks import MOTS_TASKS
 from mots_pretrained.weights.catalog import CATALOG
 from mots_pretrained.weights.checkpoint import load_folder, network_folders
 from mots_pretrained.weights.download import REPOSITORY
@@ -23,6 +24,9 @@ RECORD = "training.json"
 
 CASES = "cases.json"
 """Name of the file beside the weights that names the cases of a training; never sent unasked."""
+
+_PUBLIC = {"BCV", "BraTS", *(name for task in MOTS_TASKS for name in (task.name, task.source))}
+"""Collections that anybody may name; others are called after a folder of the user's."""
 
 _VERSION = 2  # 1 did not say which weights it was about
 _DIGITS = frozenset("0123456789abcdef")
@@ -47,8 +51,9 @@ class TrainingScans:
         """The same in words."""
         if not self.scans and self.complete:
             return "Procedural phantoms only; no scan of anybody was seen."
-        names = dict.fromkeys(n.split("/")[0] for n in self.scans.values() if "/" in n)
-        of = f" of {', '.join(names)}" if names else ""
+        names = dict.fromkeys(n.partition("/")[0] for n in self.scans.values() if "/" in n)
+        others = " and others" if any("/" not in n for n in self.scans.values()) else ""
+        of = f" of {', '.join(names)}{others}" if names else ""
         told = f"{len(self.scans)} training scan{'s' if len(self.scans) != 1 else ''}{of}"
         if not self.complete:
             told += ", and what the weights had seen that training began from: not recorded"
@@ -60,10 +65,18 @@ class TrainingScans:
             return TrainingScans(self.scans, complete=False)
         return TrainingScans({**other.scans, **self.scans}, self.complete and other.complete)
 
-    def without_identifiers(self) -> TrainingScans:
-        """Return them with the collection alone as the name of each scan."""
-        scans = {key: "".join(name.partition("/")[:2]) for key, name in self.scans.items()}
-        return TrainingScans({k: n if "/" in n else "" for k, n in scans.items()}, self.complete)
+    def without_identifiers(self, tasks: Collection[str] = ()) -> TrainingScans:
+        """Return them with the collection alone as the name of each scan, if it may be named.
+
+        Args:
+            tasks: Names of the network's tasks, after which collections of pretraining are called.
+                Collections of MOTS, BCV and BraTS are named too. A folder's name is left out.
+        """
+        public, scans = {*_PUBLIC, *tasks}, {}
+        for key, name in self.scans.items():
+            collection, slash, _ = name.partition("/")
+            scans[key] = collection + slash if slash and collection in public else ""
+        return TrainingScans(scans, self.complete)
 
     def seen(self, hashes: Mapping[str, str]) -> dict[str, str]:
         """Return those of the given scans that were trained on.
@@ -185,7 +198,7 @@ def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nameless(folder: str | Path) -> dict[str, str]:
-    """Return the texts of a folder's training.json and training_scans.json without cases' names.
+    """Return a folder's training.json and training_scans.json without names of cases and folders.
 
     Raises:
         ValueError: If one is damaged, or the scans are not those of the weights.
@@ -194,8 +207,9 @@ def nameless(folder: str | Path) -> dict[str, str]:
     if record := read_training_record(folder):
         texts[RECORD] = json.dumps(public_record(record), indent=2) + "\n"
     if (Path(folder) / TRAINING_SCANS).is_file():
-        scans = read_training_scans(folder).without_identifiers()
-        texts[TRAINING_SCANS] = scans.to_text(weights_sha256(load_folder(folder)[1]))
+        config, state = load_folder(folder)
+        scans = read_training_scans(folder).without_identifiers([t.name for t in config.tasks])
+        texts[TRAINING_SCANS] = scans.to_text(weights_sha256(state))
     return texts
 
 

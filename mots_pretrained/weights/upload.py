@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.weights.addition import ORGANS_FILE, ORGANS_KIND, Addition
-from mots_pretrained.weights.card import LOADED, Description, loading, model_card
+from mots_pretrained.weights.card import Description, model_card, renamed
 from mots_pretrained.weights.checkpoint import CARD, fold_folders, load_config
 from mots_pretrained.weights.download import FILES, LIBRARY, plain_hub_errors
 from mots_pretrained.weights.provenance import CASES, nameless
@@ -28,8 +28,8 @@ def upload_folder(
 
     Of another network that the repository holds, files by names that a network's folder may have
     are taken away in the same commit; other files stay. Names of cases are often those of
-    patients: training.json and training_scans.json are sent without them, unless asked for. The
-    line of our cards that loads the network says the repository's name.
+    patients: training.json and training_scans.json are sent without them, unless asked for. Our
+    cards get the repository's name as title, unless somebody wrote another, and to load by.
 
     Args:
         folder: As ``save_folder`` writes it, or an ensemble's with a folder a fold; only files
@@ -63,7 +63,7 @@ def upload_folder(
     else:
         contents = _contents(folder, with_case_names)
     cards = [name for name in contents if Path(name).name == CARD]
-    contents |= {name: _naming(repository, contents[name]) for name in cards}
+    contents |= {name: _naming(repository, name, contents[name]) for name in cards}
     what = f"an ensemble of {len(folds)}" if folds else f"a {config.architecture}"
     message = f"Upload {what} with mots_pretrained"
     return _commit(contents, repository, message, token, private, revision, owns=_is_a_networks)
@@ -118,10 +118,11 @@ def _ensemble_card(folder: Path, config: ModelConfig, count: int) -> str:
     return model_card(config, Description(name=folder.name, summary=summary))
 
 
-def _naming(repository: str, card: bytes | Path) -> bytes:
-    """Return a card of ours with the repository in the line that loads the network."""
+def _naming(repository: str, name: str, card: bytes | Path) -> bytes:
+    """Return a card of ours under the repository's name, and the fold's if it is one's."""
     text = (card.read_bytes() if isinstance(card, Path) else card).decode()
-    return LOADED.sub(lambda line: loading(repository), text).encode()
+    title = ", ".join([repository, *Path(name).parts[:-1]])
+    return renamed(text, repository, title=title).encode()
 
 
 def _is_a_networks(name: str) -> bool:

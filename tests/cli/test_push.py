@@ -82,7 +82,7 @@ def test_names_of_cases_are_not_sent_unasked(run, tmp_path, capsys):
     assert not (output / "cases.json").exists()
     record = json.loads((output / "training.json").read_text())
     assert (record["train"], record["validation"], record["recipe"]["rate"]) == (3, 1, 0.001)
-    assert read_training_scans(output).scans == {ONE: "own/"}
+    assert read_training_scans(output).scans == {ONE: ""}
     assert main(["push", str(run), "-o", str(tmp_path / "all"), "--with-case-names"]) == DONE
     assert (tmp_path / "all" / "cases.json").is_file()
     assert (tmp_path / "all" / "training.json").read_text() == (run / "training.json").read_text()
@@ -102,7 +102,7 @@ def test_the_card_says_how_a_network_was_fine_tuned(words, run, tmp_path):
         "Fine-tuned from weights in a folder on 3 cases, 1 held out. 7 steps in 2 min on cpu."
         in told
     )
-    assert "Seen in training: 1 training scan of own." in told
+    assert "Seen in training: 1 training scan." in told
     assert "None" not in card
     assert "no patient" not in card.lower()
     assert "no scan of anybody" not in card

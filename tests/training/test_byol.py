@@ -155,7 +155,7 @@ def scans(tmp_path):
 def test_any_folder_of_scans_will_do(scans, tmp_path):
     pretrain_byol(tmp_path / "out", tiny(2), data=scans)
     seen = read_training_scans(tmp_path / "out")
-    assert {*seen.scans.values()} == {"one.nii.gz", "deeper/two.nii"}
+    assert {*seen.scans.values()} == {"scans/one.nii.gz", "scans/deeper/two.nii"}
     assert json.loads((tmp_path / "out" / "training.json").read_text())["scans"] == 2
     array = np.random.default_rng(1).integers(-900, 900, (60, 50, 40)).astype(np.int16)
     nib.save(nib.Nifti1Image(array, np.diag([4.0, 4.0, 5.0, 1.0])), f"{scans}/one.nii.gz")

@@ -65,10 +65,29 @@ def test_a_list_of_other_weights_is_refused(model):
 
 
 def test_identifiers_can_be_left_out():
-    named = TrainingScans({ONE: "Hospital/DOE_JANE", TWO: "b"})
+    named = TrainingScans({ONE: "liver/DOE_JANE", TWO: "b"})
     plain = named.without_identifiers()
-    assert plain.statement == named.statement == "2 training scans of Hospital."
+    assert plain.statement == named.statement == "2 training scans of liver and others."
     assert "DOE" not in plain.to_text("0")
+    assert plain.without_identifiers() == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("hepatic_vessel/a", "hepatic_vessel/"),
+        ("BCV/img0001", "BCV/"),
+        ("gallbladder/gallbladder_1", "gallbladder/"),  # a described collection, and so a task
+        ("DOE_JANE/a", ""),  # a folder
+        ("DOE_JANE/", ""),
+        ("a", ""),
+    ],
+)
+def test_collections_are_named_but_no_folders(name, kept):
+    plain = TrainingScans({ONE: name}).without_identifiers(["gallbladder"])
+    assert plain.scans == {ONE: kept}
+    of = f" of {kept[:-1]}" if kept else ""
+    assert plain.statement == f"1 training scan{of}."
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def find_bcv(folder: Path) -> Collection | None:
     if not ((folder / "img").is_dir() and (folder / "label").is_dir()):
         return None
     cases = pair_files(folder / "img", folder / "label")
-    return Collection(folder.name, folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))
+    return Collection("BCV", folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))
 
 
 def split_bcv(seed: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -63,7 +63,7 @@ def _collection(folder: Path, found: list[_Case]) -> Collection | None:
             "enhancing tumour is 4 and 3 in the label maps; part them"
         )
     return Collection(
-        *(stem(folder), folder, tuple(case for case, _ in found)),
+        *("BraTS", folder, tuple(case for case, _ in found)),
         classes=dict(classes),
         channels=BRATS_MODALITIES,
     )

@@ -70,7 +70,8 @@ class Collection:
     """The cases of one folder, and what it says of them.
 
     Attributes:
-        name: Name of the task that it supervises, e.g. ``"hepatic_vessel"``; else the folder's.
+        name: Name of the task that it supervises, e.g. ``"hepatic_vessel"``; or BCV or
+            BraTS; else the folder's.
         folder: The folder that holds all its files.
         cases: Its cases by name, those without labels included.
         task: What its label values mean for pretraining; None where it is none of MOTS's kind.
