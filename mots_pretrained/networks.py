@@ -13,7 +13,7 @@ from mots_pretrained.adaptation.extended import ExtendedNetwork, add_file
 from mots_pretrained.adaptation.input_channels import ChannelInit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.errors import UserError
+from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.images.make_input import MakeInput
 from mots_pretrained.methods import METHODS
 from mots_pretrained.model.backbone import MOTSBackbone
@@ -178,14 +178,20 @@ def get_preprocessing(model: str | Path | Pretrained | FeatureNet) -> MakeInput:
 
 
 def config_named(name: str | Path) -> ModelConfig:
-    """Return the configuration of a network by name; that of one whose weights are not here too.
+    """Return the configuration of the network that :func:`load` gives.
+
+    That of UNPUBLISHED stands in for weights that are not here.
 
     Raises:
         KeyError: If the name is unknown.
     """
-    if name in UNPUBLISHED:
+    try:
+        folder = resolve(name)
+    except UnknownNameError:
+        if str(name) not in UNPUBLISHED:
+            raise
         return UNPUBLISHED[str(name)]
-    return load_config(network_folders(resolve(name))[0])
+    return load_config(network_folders(folder)[0])
 
 
 def from_state(config: ModelConfig, state: dict[str, Tensor]) -> Pretrained:

@@ -27,6 +27,18 @@ from mots_pretrained.published.conference import ConferenceDoDNet
 NAME = "transdodnet.phantom"
 
 
+@pytest.mark.parametrize("name", ["transdodnet.mots", "dodnet.mots", "dodnet.mots_conference"])
+def test_a_name_whose_weights_a_user_has_stands_for_those(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOTS_CACHE", str(tmp_path))
+    paper = mots.get_preprocessing(name).contract
+    assert paper.spacing != small().preprocessing.spacing
+    mine = build(small("dodnet")).save_pretrained(tmp_path / name)
+    assert mots.load(name).config == build(small("dodnet")).config
+    assert mots.get_preprocessing(name).contract == mots.load(name).config.preprocessing
+    assert mots.create_model(name).config == mots.load(mine).config
+    assert mots.create_model(name, num_classes=3).config.encoder == small().encoder
+
+
 def test_features_only_gives_the_pretrained_maps_of_more_channels():
     net = mots.create_model(
         NAME, pretrained=True, in_chans=4, num_classes=14, features_only=True, out_indices=(0, 1, 2)
