@@ -158,24 +158,36 @@ def _download(words: list[str], options: _Options) -> None:
     for part in network_folders(folder):
         load_folder(part)  # so that what is carried away is sound
     if options.output:
-        import shutil
-
-        from mots_pretrained.files import remove_drafts, replacing_by_name
-
-        target = Path(options.output)
-        for part in {folder, *network_folders(folder)}:
-            own = target / part.relative_to(folder)
-            own.mkdir(parents=True, exist_ok=True)
-            remove_drafts(own)
-            for file in FILES:
-                if (part / file).is_file():
-                    with replacing_by_name(own / file) as draft:
-                        shutil.copyfile(part / file, draft)
-        folder = target
+        folder = _copied(folder, Path(options.output))
     if options.json:
         console.show_json({"name": name, "folder": str(folder)})
     else:
         console.show(f"{name} lies in {folder}; load it by that path, or by name here")
+
+
+def _copied(folder: Path, target: Path) -> Path:
+    """Copy a model's files into a folder, and remove those there of a model before it."""
+    import shutil
+
+    from mots_pretrained.files import remove_drafts, replacing_by_name
+    from mots_pretrained.weights.checkpoint import fold_folders, refuse_other_network
+    from mots_pretrained.weights.provenance import CASES
+
+    folds = fold_folders(folder)
+    refuse_other_network(target, [fold.name for fold in folds])
+    for part in (folder, *folds):
+        own = target / part.relative_to(folder)
+        own.mkdir(parents=True, exist_ok=True)
+        remove_drafts(own)
+        if own.samefile(part):
+            continue
+        for file in (*FILES, CASES):
+            if file in FILES and (part / file).is_file():
+                with replacing_by_name(own / file) as draft:
+                    shutil.copyfile(part / file, draft)
+            else:
+                (own / file).unlink(missing_ok=True)
+    return target
 
 
 def _convert_once(name: str, checkpoint: Checkpoint, options: _Options) -> None:

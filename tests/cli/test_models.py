@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from small_networks import small
 
+from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.cli import DONE, WRONG_INPUT, main
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.volume import Volume, write_like
+from mots_pretrained.networks import build, load
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
 from mots_pretrained.weights.provenance import write_training_scans
 
@@ -55,6 +58,29 @@ def test_a_download_is_a_folder_that_loads(told, tmp_path):
     assert told("verify", folder, "--json")["sound"]
     (verified,) = told("models", "verify", NAME, "--json")["verified"]
     assert verified["sha256"] == verified["expected"]
+
+
+def test_a_download_over_another_model_leaves_no_mixture(told, tmp_path):
+    """An ensemble beside a single network was never loaded; files of the old one stayed."""
+    single, folds, shared = tmp_path / "single", tmp_path / "folds", tmp_path / "shared"
+    network = build(small("segmenter"))
+    extra = dict.fromkeys(("fingerprint.json", "training.json", "cases.json"), "{}")
+    save_folder(single, network.config, network.state_dict(), extra={**extra, "mine.json": "{}"})
+    Ensemble([build(small("segmenter")) for _ in range(3)]).save_pretrained(folds)
+    Ensemble([build(small("segmenter")) for _ in range(2)]).save_pretrained(shared)
+    for given, target in ((folds, single), (single, folds), (shared, folds)):
+        err = told("models", "download", str(given), "-o", str(target), status=WRONG_INPUT)
+        assert "holds another network" in err
+    plain = save_folder(tmp_path / "plain", network.config, network.state_dict())
+    told("models", "download", str(plain), "-o", str(single))
+    assert {path.name for path in single.iterdir()} == {
+        *("config.json", "model.safetensors", "README.md", "mine.json"),
+    }
+    told("models", "download", str(folds), "-o", str(tmp_path / "new"))
+    told("models", "download", str(folds), "-o", str(tmp_path / "new"))
+    assert len(load(tmp_path / "new").members) == 3
+    told("models", "download", str(single), "-o", str(single))  # onto itself
+    assert load(single).config == network.config
 
 
 def test_which_scans_a_model_has_seen(told, tmp_path):
