@@ -259,43 +259,32 @@ def _verify(words: list[str], options: _Options) -> None:
 
 def _overlap(words: list[str], options: _Options) -> None:
     """Say which of the user's scans a model was trained on."""
-    from mots_pretrained.images.nifti_header import SUFFIXES
-    from mots_pretrained.images.scan_files import visible_files
+    from mots_pretrained.inference.seen_scans import find_seen
+    from mots_pretrained.weights.checkpoint import load_config, network_folders
     from mots_pretrained.weights.provenance import read_training_scans
 
     name, root = words
     if not Path(root).is_dir():
-        raise MissingFileError(f"no such folder: {root}; give one with scans (.nii, .nii.gz)")
-    known = read_training_scans(resolve(name))
-    paths = sorted(p for p in visible_files(Path(root)) if p.name.lower().endswith(SUFFIXES))
-    hashes, unread = _hashes(paths) if known.scans else ({}, [])
-    seen = known.seen(hashes)
+        raise MissingFileError(f"no such folder: {root}; give one with scans")
+    folder = resolve(name)
+    known = read_training_scans(folder)
+    channels = load_config(network_folders(folder)[0]).preprocessing.channels
+    found = find_seen(root, known, channels)
     if options.json:
         values = {"name": name, "statement": known.statement, "complete": known.complete}
-        console.show_json({**values, "files": len(paths), "seen": seen, "unread": unread})
+        console.show_json({**values, **dataclasses.asdict(found)})
         return
-    for path, identifier in seen.items():
+    for path, identifier in found.seen.items():
         console.show(f"{path}: seen in training{f', as {identifier}' if identifier else ''}")
-    for path in unread:
-        console.show(f"{path}: not readable, so nobody knows")
+    for path, reason in found.unread.items():
+        console.show(f"{path}: not readable, so nobody knows ({reason})")
+    if found.left_out:
+        count = f"{len(found.left_out)} file{'s' if len(found.left_out) > 1 else ''}"
+        what = "not looked at, as label maps by their names or of other kinds"
+        console.show(f"{count} {what}, such as {found.left_out[0]}; --json lists all")
     console.say(f"{name} was trained on: {known.statement}")
     rest = "" if known.complete else "; of the others nobody knows, the list has gaps"
-    console.show(f"{len(seen)} of {len(paths)} files were seen in training{rest}")
-
-
-def _hashes(paths: list[Path]) -> tuple[dict[str, str], list[str]]:
-    """Hash the voxels of scans; a file that cannot be read keeps nobody from the others."""
-    from mots_pretrained.images.content_hash import content_hash
-    from mots_pretrained.images.reading import read_volume
-
-    hashes: dict[str, str] = {}
-    unread: list[str] = []
-    for path in paths:
-        try:
-            hashes[str(path)] = content_hash(read_volume(path))
-        except (ValueError, OSError):
-            unread.append(str(path))
-    return hashes, unread
+    console.show(f"{len(found.seen)} of {found.scans} scans were seen in training{rest}")
 
 
 _ACTIONS: dict[str, tuple[Callable[[list[str], _Options], None], int, int]] = {

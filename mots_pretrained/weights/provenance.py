@@ -78,16 +78,20 @@ class TrainingScans:
             scans[key] = collection + slash if slash and collection in public else ""
         return TrainingScans(scans, self.complete)
 
-    def seen(self, hashes: Mapping[str, str]) -> dict[str, str]:
+    def seen(self, hashes: Mapping[str, Collection[str]]) -> dict[str, str]:
         """Return those of the given scans that were trained on.
 
         Args:
-            hashes: Hash by name of the scan.
+            hashes: Hashes by name of the scan: its own, and of several channels those of each.
 
         Returns:
             The identifier that the scan had in training, by its name here.
         """
-        return {name: self.scans[key] for name, key in hashes.items() if key in self.scans}
+        found = {
+            name: [self.scans[key] for key in keys if key in self.scans]
+            for name, keys in hashes.items()
+        }
+        return {name: identifiers[0] for name, identifiers in found.items() if identifiers}
 
     def to_text(self, weights: str) -> str:
         """Return the text of training_scans.json.

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 import torch
 from small_networks import small
 
@@ -11,7 +13,7 @@ from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.cli import DONE, WRONG_INPUT, main
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.content_hash import content_hash
-from mots_pretrained.images.reading import read_volume
+from mots_pretrained.images.reading import read_channels, read_volume
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.networks import build, load
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
@@ -96,9 +98,10 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
         "name": NAME,
         "statement": "Procedural phantoms only; no scan of anybody was seen.",
         "complete": True,
-        "files": 3,
+        "scans": 3,
         "seen": {},
-        "unread": [],
+        "unread": {},
+        "left_out": [],
     }
     model = tmp_path / "model"
     told("models", "download", NAME, "-o", str(model))
@@ -106,8 +109,8 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     write_training_scans(model, {hashed: "LiTS/liver_7"})
     found = told("models", "overlap", str(model), str(scans), "--json")
     assert found["seen"] == {str(scans / "b.nii.gz"): "LiTS/liver_7"}
-    assert found["unread"] == [str(scans / "c.NII.GZ")]
-    assert "1 of 3 files were seen" in told("models", "overlap", str(model), str(scans))
+    assert [*found["unread"]] == [str(scans / "c.NII.GZ")]
+    assert "1 of 3 scans were seen" in told("models", "overlap", str(model), str(scans))
     folds = tmp_path / "folds"
     for number, seen in enumerate((scans / "a.nii.gz", scans / "b.nii.gz")):
         told("models", "download", NAME, "-o", str(folds / f"fold_{number}"))
@@ -124,6 +127,36 @@ def test_which_scans_a_model_has_seen(told, tmp_path):
     save_folder(model, config, {name: value + 1 for name, value in state.items()})
     said = told("models", "overlap", str(model), str(scans), status=WRONG_INPUT)
     assert "is not about the weights beside it" in said
+
+
+def test_scans_of_several_channels_and_other_formats_are_looked_at(told, tmp_path):
+    """Each file was hashed alone, and only NIfTI files: scans that were seen were called unseen."""
+    scans, rng = tmp_path / "scans", np.random.default_rng(0)
+    scans.mkdir()
+    for name in ("a_0000", "a_0001", "b"):
+        volume = Volume.with_spacing(rng.integers(-99, 99, (4, 5, 6)).astype("int16"), (2, 1, 1))
+        write_like(scans / f"{name}.nii.gz", volume.array, volume, dtype="int16")
+    sitk.WriteImage(sitk.ReadImage(scans / "b.nii.gz"), scans / "b.nrrd")
+    both = [scans / "a_0000.nii.gz", scans / "a_0001.nii.gz"]
+    seen = {
+        content_hash(read_channels(both)): "own/a",
+        content_hash(read_volume(scans / "b.nrrd")): "",
+    }
+    (scans / "b.nii.gz").unlink()
+    (scans / "notes.txt").touch()
+    config = ModelConfig()
+    contract = dataclasses.replace(config.preprocessing, channels=("t1", "t2"), intensity="zscore")
+    encoder = dataclasses.replace(config.encoder, in_channels=2)
+    config = dataclasses.replace(config, encoder=encoder, preprocessing=contract)
+    model = save_folder(tmp_path / "model", config, {"w": torch.zeros(1)})
+    write_training_scans(model, seen)
+    found = told("models", "overlap", str(model), str(scans))
+    assert f"{both[0]}: seen in training, as own/a\n{scans / 'b.nrrd'}: seen in training\n" in found
+    assert (
+        f"1 file not looked at, as label maps by their names or of other kinds, such as {scans}"
+        in found
+    )
+    assert "2 of 2 scans were seen in training" in found
 
 
 @pytest.mark.parametrize(

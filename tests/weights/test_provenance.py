@@ -35,7 +35,9 @@ def test_round_trip_and_what_was_seen(model):
     known = write_training_scans(folder, {ONE: "LiTS/liver_1"})
     assert read_training_scans(folder) == known == TrainingScans({ONE: "LiTS/liver_1"})
     assert known.statement == "1 training scan of LiTS."
-    assert known.seen({"mine.nii.gz": ONE, "yours.nii.gz": TWO}) == {"mine.nii.gz": "LiTS/liver_1"}
+    assert known.seen({"mine.nii.gz": [TWO, ONE], "yours.nii.gz": [TWO]}) == {
+        "mine.nii.gz": "LiTS/liver_1"
+    }
 
 
 def test_scans_of_the_weights_begun_from_are_added(model):
