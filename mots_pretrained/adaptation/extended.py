@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -82,12 +82,19 @@ class ExtendedNetwork(Method):
         """Segment each image for tasks of its own; see :meth:`Method.task_logits`."""
         return self(image)[torch.arange(len(task), device=task.device)[:, None], task]
 
-    def save_organs(self, path: str | os.PathLike[str], organ: str | None = None) -> Path:
+    def save_organs(
+        self,
+        path: str | os.PathLike[str],
+        organ: str | None = None,
+        *,
+        scans: Collection[str] | None = None,
+    ) -> Path:
         """Write a head that was added as a small file, which :func:`add_file` takes.
 
         Args:
             path: File to write, such as ``"aorta.safetensors"``.
             organ: One of its organs; of the head that was added last by default.
+            scans: ``content_hash`` of each scan that it was learned from; None: not recorded.
 
         Raises:
             KeyError: If no such organ was added.
@@ -103,10 +110,13 @@ class ExtendedNetwork(Method):
         own = {n: v for n, v in self.config.thresholds.items() if n in one.classes}
         facts |= {"thresholds": own} if own else {}  # earlier versions know none
         tensors = head.state_dict()
-        if 4 * sum(value.numel() for value in tensors.values()) > LARGEST_FILE:
+        told = None if scans is None else tuple(scans)
+        size = 4 * sum(value.numel() for value in tensors.values()) + 70 * len(told or ())
+        if size > LARGEST_FILE:
             tensors = {name: value.half() for name, value in tensors.items()}
         base = weights_sha256(self.net.state_dict())
-        return Addition(ORGANS_KIND, base, facts, tensors).save(path)
+        channels = self.config.preprocessing.channels
+        return Addition(ORGANS_KIND, base, facts, tensors, told, channels).save(path)
 
     def push_organs(
         self,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from mots_pretrained.config import Preprocessing
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.weights.catalog import CATALOG, Checkpoint, Entry, entry_named, list_models
 from mots_pretrained.weights.download import FILES, checksum, resolve
+
+if TYPE_CHECKING:
+    from mots_pretrained.weights.provenance import TrainingScans
 
 
 def models(
@@ -260,15 +263,11 @@ def _verify(words: list[str], options: _Options) -> None:
 def _overlap(words: list[str], options: _Options) -> None:
     """Say which of the user's scans a model was trained on."""
     from mots_pretrained.inference.seen_scans import find_seen
-    from mots_pretrained.weights.checkpoint import load_config, network_folders
-    from mots_pretrained.weights.provenance import read_training_scans
 
     name, root = words
     if not Path(root).is_dir():
         raise MissingFileError(f"no such folder: {root}; give one with scans")
-    folder = resolve(name)
-    known = read_training_scans(folder)
-    channels = load_config(network_folders(folder)[0]).preprocessing.channels
+    known, channels = _trained_on(name)
     found = find_seen(root, known, channels)
     if options.json:
         values = {"name": name, "statement": known.statement, "complete": known.complete}
@@ -285,6 +284,22 @@ def _overlap(words: list[str], options: _Options) -> None:
     console.say(f"{name} was trained on: {known.statement}")
     rest = "" if known.complete else "; of the others nobody knows, the list has gaps"
     console.show(f"{len(found.seen)} of {found.scans} scans were seen in training{rest}")
+
+
+def _trained_on(name: str) -> tuple[TrainingScans, tuple[str, ...]]:
+    """Return the training scans of a model, or of a file of added organs, and their channels."""
+    from mots_pretrained.weights.addition import ORGANS_KIND, Addition
+    from mots_pretrained.weights.checkpoint import load_config, network_folders
+    from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
+
+    if Path(name).is_file():
+        added = Addition.load(name, kind=ORGANS_KIND)
+        if added.scans is None:
+            raise UserError(f"{name} does not say which scans it was learned from; ask its author")
+        return TrainingScans(dict.fromkeys(added.scans, ""), complete=False), added.channels
+    folder = resolve(name)
+    channels = load_config(network_folders(folder)[0]).preprocessing.channels
+    return read_training_scans(folder), channels
 
 
 _ACTIONS: dict[str, tuple[Callable[[list[str], _Options], None], int, int]] = {

@@ -145,6 +145,7 @@ def _push_organs(
         [str(name) for name in found.facts.get("classes", ())],
         found.base,
         repository,
+        scans=None if found.scans is None else len(found.scans),
         base_model=said.base_model,
         license=said.license,
         license_name=said.license_name,

@@ -101,7 +101,8 @@ def add_organs_folder(
     Args:
         data: As of :func:`finetune_folder`.
         output: Folder for the extended network with its records, and in it the small file
-            ``organs.safetensors``; or a file ``NAME.safetensors``, which then is all.
+            ``organs.safetensors``; or a file ``NAME.safetensors``, which then is all. Either
+            file holds the hashes of the scans that it was learned from.
         recipe: With ``train="add"`` and the network to add to as ``start``.
         run: Where and for how long.
 

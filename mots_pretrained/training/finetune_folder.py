@@ -226,18 +226,19 @@ class _Job:
         history = train(trainer, watch, cases)
         if accelerator.is_main_process:
             segmenter.config = with_seen_volumes(segmenter.config, cases)
+            scans = self.prepared.hashes(records[0])
             if recipe.train == "add":
                 extended = add_head(load(cast(str, recipe.start)), segmenter.cpu())
                 old, new = extended.config, segmenter.config
                 extended.config = dataclasses.replace(
                     old, seen_volumes=(*old.seen_volumes, *new.seen_volumes)
                 )
-                extended.save_organs(output / ORGANS_FILE)
+                extended.save_organs(output / ORGANS_FILE, scans=scans)
                 extended.save_pretrained(output)
             else:
                 segmenter.save_pretrained(output, half=recipe.half)
             earlier = None if recipe.start is None else resolve(recipe.start)
-            write_training_scans(output, self.prepared.hashes(records[0]), earlier=earlier)
+            write_training_scans(output, scans, earlier=earlier)
             write_json(output / CASES, {"train": names[0], "validation": names[1],
                                         "scores": _scores(history.best)})  # fmt: skip
             facts = {

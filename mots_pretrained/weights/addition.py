@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ ORGANS_FILE = "organs.safetensors"
 ORGANS_KIND = "organs"
 """Kind of the files that hold added organs."""
 
+_SCANS = "training_scans"  # key of the metadata, which versions that know no scans pass over
+
 FORMAT_VERSION = 1
 """Version of the files that this package writes, and the newest that it reads."""
 
@@ -35,12 +38,16 @@ class Addition:
         base: ``weights_sha256`` of the weights that it was learned on.
         facts: What else is needed to put it to use, as JSON has it.
         tensors: The learned values, by name.
+        scans: Hashes of the voxels of the scans that it was learned from; None: not recorded.
+        channels: Names of the channels of these scans.
     """
 
     kind: str
     base: str
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
+    scans: tuple[str, ...] | None = None
+    channels: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the file, whole or not at all; its folder is made if need be."""
@@ -52,6 +59,8 @@ class Addition:
             "base_sha256": self.base,
             "facts": json.dumps(self.facts),
         }
+        if self.scans is not None:
+            metadata |= {_SCANS: json.dumps({"channels": self.channels, "hashes": self.scans})}
         tensors = {n: t.detach().cpu().contiguous().clone() for n, t in self.tensors.items()}
         with replacing_by_name(path) as draft:
             write_tensors(draft, tensors, metadata)
@@ -77,7 +86,8 @@ class Addition:
                 f"{path} has format_version {version}, this package reads up to "
                 f"{FORMAT_VERSION}; upgrade with: pip install -U mots_pretrained"
             )
-        return cls(kind, metadata.get("base_sha256", ""), _facts(path, metadata), tensors)
+        facts, (scans, channels) = _facts(path, metadata), _training_scans(path, metadata)
+        return cls(kind, metadata.get("base_sha256", ""), facts, tensors, scans, channels)
 
     def check_base(self, found: str, what: str | os.PathLike[str]) -> None:
         """Raise a ValueError if the weights at hand are not those that it was learned on.
@@ -145,3 +155,20 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise UserError(f"{path} does not say what it holds; copy or download it again")
     return facts
+
+
+def _training_scans(
+    path: Path, metadata: Mapping[str, str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the hashes of the scans and the names of their channels."""
+    if _SCANS not in metadata:
+        return None, ()
+    try:
+        told = json.loads(metadata[_SCANS])
+        hashes, channels = tuple(told["hashes"]), tuple(map(str, told["channels"]))
+        sound = bool(channels) and all(re.fullmatch("[0-9a-f]{64}", one) for one in hashes)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        sound = False
+    if not sound:
+        raise UserError(f"{path}: its list of training scans is damaged; get the file again")
+    return hashes, channels

@@ -171,6 +171,7 @@ def organs_card(
     base_sha256: str,
     repository: str,
     *,
+    scans: int | None = None,
     base_model: str = "",
     license: str = "",
     license_name: str = "",
@@ -182,6 +183,7 @@ def organs_card(
         organs: Their names.
         base_sha256: Hash of the weights that they were learned on.
         repository: Hub repository that the card is for.
+        scans: Number of the scans that they were learned from; None: not recorded.
         base_model: Hub repository, or catalogue name, of those weights.
         license: Of the organs' weights, by the Hub's name for it.
         license_name: What a licence is called that is ``other`` to the Hub.
@@ -190,6 +192,8 @@ def organs_card(
     from huggingface_hub import ModelCardData
 
     on_hub = "/" in base_model
+    count = f"{scans} scan{'' if scans == 1 else 's'}, whose hashes the file holds, beside those of"
+    seen = "" if scans is None else f"{count} the network."
     header = ModelCardData(
         base_model=base_model if on_hub else None,
         base_model_relation="adapter" if on_hub else None,
@@ -216,6 +220,8 @@ net = mots.load("{base_model or "the network that they were learned on"}", add=[
 ```
 
 They are refused on other weights than those with SHA-256 {base_sha256}.
+
+{seen_line(seen)}
 
 ## Source
 

@@ -9,6 +9,7 @@ from small_networks import small
 from mots_pretrained.cli import DONE, WRONG_INPUT, main
 from mots_pretrained.networks import build
 from mots_pretrained.publishing import verify
+from mots_pretrained.weights.addition import Addition
 from mots_pretrained.weights.card import Description, model_card
 from mots_pretrained.weights.checkpoint import load_config, save_folder
 from mots_pretrained.weights.provenance import (
@@ -159,3 +160,25 @@ def test_added_organs_take_no_options_of_whole_models(words, tmp_path, capsys):
     (tmp_path / "aorta.safetensors").touch()
     assert main(["push", str(tmp_path / "aorta.safetensors"), "org/aorta", *words]) == 2
     assert f"{words[0]} has no part in pushing added organs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scans", "seen"),
+    [
+        (None, "not recorded."),
+        ((ONE,), "1 scan, whose hashes the file holds, beside those of the network."),
+        ((ONE, TWO), "2 scans, whose hashes the file holds, beside those of the network."),
+    ],
+)
+def test_the_card_of_added_organs_says_what_they_were_learned_from(
+    scans, seen, tmp_path, monkeypatch
+):
+    cards = []
+    monkeypatch.setattr(
+        "mots_pretrained.weights.upload.upload_organs",
+        lambda path, repository, *, card, **options: cards.append(card) or "address",
+    )
+    added = Addition("organs", "a" * 64, {"classes": ["aorta"]}, {}, scans, ("ct",))
+    path = added.save(tmp_path / "aorta.safetensors")
+    assert main(["push", str(path), "org/aorta"]) == DONE
+    assert f"\nSeen in training: {seen}\n" in cards[0]

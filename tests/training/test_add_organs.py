@@ -20,6 +20,8 @@ from mots_pretrained.networks import load
 from mots_pretrained.tasks import MOTS_TASKS
 from mots_pretrained.training.add_organs import add_organs
 from mots_pretrained.training.pretrain import network_from
+from mots_pretrained.weights.addition import Addition
+from mots_pretrained.weights.provenance import read_training_scans
 
 
 @pytest.fixture
@@ -109,6 +111,16 @@ def test_the_verb_leaves_a_folder_that_combines_and_a_small_file(base, folder, t
     alone, beside = load_file(file), load_file(out / "organs.safetensors")
     assert all(torch.equal(value, beside[name]) for name, value in alone.items())
     assert not list(tmp_path.glob(".*safetensors*"))
+    seen = read_training_scans(out).scans
+    assert [*seen.values()] in (["data/a"], ["data/b"])
+    assert Addition.load(file, kind="organs").scans == tuple(seen)
+    assert b"data/" not in file.read_bytes()  # what is published names nobody
+    capsys.readouterr()
+    assert main(["models", "overlap", str(file), str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (name,) = (identifier.removeprefix("data/") for identifier in seen.values())
+    assert found["seen"] == {str(folder / "images" / f"{name}.nii.gz"): ""}
+    assert (found["scans"], found["complete"]) == (2, False)
     record = json.loads((out / "training.json").read_text())
     assert (record["complete"], record["classes"]) == (True, {"box": [7]})
     combined, added = load(out), load(base, add=[file])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -20,6 +22,11 @@ def test_a_file_holds_what_was_saved(tmp_path):
     assert (found.kind, found.base, found.facts) == (ONE.kind, ONE.base, ONE.facts)
     assert found.tensors.keys() == {"weight"}
     assert torch.equal(found.tensors["weight"], ONE.tensors["weight"])
+    assert found.scans is None  # not recorded
+    for scans in ((), ("b" * 64, "c" * 64)):
+        again = dataclasses.replace(ONE, scans=scans, channels=("ct",)).save(path)
+        found = Addition.load(again, kind=ORGANS_KIND)
+        assert (found.scans, found.channels) == (scans, ("ct",))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +37,10 @@ def test_a_file_holds_what_was_saved(tmp_path):
         ({"format_version": "2"}, "format_version 2, this package reads up to 1"),
         ({"facts": "[1]"}, "does not say what it holds"),
         ({"facts": "{"}, "does not say what it holds"),
+        ({"training_scans": "{"}, "its list of training scans is damaged"),
+        ({"training_scans": '{"channels": ["ct"], "hashes": ["x"]}'}, "training scans is damaged"),
+        ({"training_scans": '{"channels": [], "hashes": []}'}, "training scans is damaged"),
+        ({"training_scans": "[]"}, "training scans is damaged"),
     ],
 )
 def test_what_is_no_such_file_is_told(tmp_path, changes, message):
