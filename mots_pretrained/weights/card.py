@@ -162,7 +162,8 @@ def renamed(card: str, name: str, *, title: str = "") -> str:
     old, title = re.escape(found[1]), title or name
     card = _LOADED.sub(lambda _: loading(name), card)
     for before in ("# ", "- name: "):  # the title, and the header's results
-        card = re.sub(rf"(?m)^{before}{old}$", lambda _, b=before: f"{b}{title}", card, count=1)
+        line = f"{before}{title}".replace("\\", r"\\")
+        card = re.sub(rf"(?m)^{before}{old}$", line, card, count=1)
     return card
 
 
