@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mots_pretrained.training.finetune import AFTER_FIT
+from mots_pretrained.training.recipe import read_recipe
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 
@@ -25,6 +28,15 @@ def test_each_cell_of_code_follows_a_sentence_and_holds_no_output(name):
             assert "".join(before["source"]).rstrip().endswith((".", "?", ":"))
             assert cell["outputs"] == []
             assert cell["execution_count"] is None
+
+
+def test_sentences_tell_what_the_recipe_does():
+    """They told of copied filters and of equal terms, where the layer is drawn anew."""
+    texts = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in NOTEBOOKS}
+    assert read_recipe("finetune").channel_init == "random"
+    assert "for one channel of CT, is drawn anew for four" in texts["finetune_brats.ipynb"]
+    assert f"where the pretrained ones learn at {AFTER_FIT} of it" in texts["finetune_bcv.ipynb"]
+    assert not any("equal terms" in text for text in texts.values())
 
 
 @pytest.mark.long
