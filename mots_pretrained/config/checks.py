@@ -12,6 +12,9 @@ from mots_pretrained.parse import check_name
 if TYPE_CHECKING:
     from mots_pretrained.config.model import ModelConfig, Preprocessing, TransformerConfig
 
+LARGEST_LABEL = 65535
+"""Largest label value that a class may have; label maps are written with 16 bits at most."""
+
 _LARGEST = {  # far above any sensible network, far below what exhausts memory on building
     "in_channels": 64,
     "extra_blocks": 16,
@@ -181,8 +184,8 @@ def _check_class_values(classes: tuple[str, ...], values: tuple[tuple[int, ...],
     if len({own for own, *_ in values}) != len(classes):
         raise UserError("class_values: the first value of each class must be its own")
     for value in (value for group in values for value in group):
-        if not 1 <= value <= 65535:
-            raise UserError(f"class_values must be 1 to 65535, not {value}")
+        if not 1 <= value <= LARGEST_LABEL:
+            raise UserError(f"class_values must be 1 to {LARGEST_LABEL}, not {value}")
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.config.checks import LARGEST_LABEL
 from mots_pretrained.data.case import nobody_labels
 from mots_pretrained.data.layouts import CaseFiles, Classes, Collection, Fold
 from mots_pretrained.data.layouts.channels import in_order, order_of
@@ -66,8 +67,9 @@ def describe(
     numbers of air. No file is read twice for that, and none whose header says enough.
 
     Raises:
-        UserError: If cases differ in their channels, there is nothing but background, or a case
-            is said to label a class that there is not; the message names a file or the case.
+        UserError: If cases differ in their channels, there is nothing but background, a class has
+            a label value that none can have, or a case is said to label a class that there is
+            not; the message names a file, the folder or the case.
 
     Warns:
         UserWarning: If the recipe gives a class other label values than the folder does, or the
@@ -77,13 +79,16 @@ def describe(
     own = recipe.class_values or tuple((n,) for n in range(1, len(recipe.classes) + 1))
     named = dict(zip(recipe.classes, own, strict=True)) or found.classes
     _tell_of_other_values(named, found)
+    if named:
+        named = own_first(named)
+        _check_values(named, "--classes" if recipe.classes else f"{found.folder}")
     facts = survey(
         found,
         intensities=3 if found.channels is None else 0,
         values=named is None,
         workers=workers,
     )
-    classes = own_first(named or _values_found(found, facts))
+    classes = named or _values_found(found, facts)
     _check_told(found, classes)
     contract = _contract_for(found, contract, facts)
     if recipe.spacing is not None:
@@ -361,7 +366,25 @@ def _check_told(found: Collection, classes: Classes) -> None:
             )
 
 
+def _check_values(classes: Classes, where: str) -> None:
+    """Refuse label values that no label map is written with, before any case is prepared."""
+    for name, value in ((name, value) for name, values in classes.items() for value in values):
+        if not 1 <= value <= LARGEST_LABEL:
+            raise UserError(
+                f"{where} gives {name} the label value {value}; allowed are 1 to {LARGEST_LABEL}"
+            )
+
+
 def _values_found(found: Collection, facts: Mapping[str, Facts]) -> Classes:
+    """Return a class for each label value there is."""
+    for case in found.cases:
+        for value in facts[case.name].values or ():
+            if value != found.ignore and not 0 <= value <= LARGEST_LABEL:
+                raise UserError(
+                    f"{case.label} holds label value {value}, and a class has one of 1 to "
+                    f"{LARGEST_LABEL}: correct the file, or, if such voxels count neither way, "
+                    f"name {value} as ignore in a dataset.json of nnU-Net"
+                )
     values = sorted({v for known in facts.values() for v in known.values or ()} - {0, found.ignore})
     if not values:
         raise UserError(f"{found.cases[0].label} and all others hold nothing but background")

@@ -260,6 +260,30 @@ def test_a_case_that_labels_a_class_unknown_to_folder_and_recipe_is_named(tmp_pa
     assert [*task.classes] == ["liver", "spleen"]
 
 
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_a_label_value_that_no_class_can_have_names_the_label_map(tmp_path, value):
+    """It was refused when every case was prepared, and without the file."""
+    scans = []
+    for name, odd in (("one", 1), ("odd", value)):
+        labels = np.ones((8, 8, 8), np.float32)
+        labels[0] = odd
+        path = tmp_path / f"{name}.nii.gz"
+        write_like(path, labels, Volume.with_spacing(labels, (3.0, 2.0, 1.0)), dtype=np.float32)
+        scans.append(dataclasses.replace(written(tmp_path, name, -1000), label=path))
+    found = collection(tuple(scans))
+    match = rf"odd.nii.gz holds label value {value}, .* name {value} as ignore in a dataset.json"
+    with pytest.raises(UserError, match=match):
+        describe(found, WEIGHTS, recipe())
+    ignoring = dataclasses.replace(found, ignore=value)
+    assert describe(ignoring, WEIGHTS, recipe()).classes == {"class_1": (1,)}
+    named = collection(tuple(scans), {"liver": (1,), "rest": (value,)})
+    with pytest.raises(UserError, match=f"^data gives rest the label value {value}; allowed are 1"):
+        describe(named, WEIGHTS, recipe())
+    asked = recipe(classes=("rest",), class_values=((value,),))
+    with pytest.raises(UserError, match=f"^--classes gives rest the label value {value}; "):
+        describe(found, WEIGHTS, asked)
+
+
 def test_other_values_than_the_folders_are_told(tmp_path):
     """--classes tumour,organ calls 1 the tumour, whatever dataset.json says."""
     folder = collection((written(tmp_path, "b", 400),), {"organ": (1,), "tumour": (2,)}, ("ct",))
