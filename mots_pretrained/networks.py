@@ -10,7 +10,7 @@ from torch import Tensor
 from mots_pretrained.adaptation.backbones import BACKBONES
 from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.adaptation.extended import ExtendedNetwork, add_file
-from mots_pretrained.adaptation.input_channels import ChannelInit
+from mots_pretrained.adaptation.input_channels import ChannelInit, check_channel_init
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UnknownNameError, UserError
@@ -143,6 +143,7 @@ def create_model(
         >>> create_model("transdodnet.phantom", in_chans=4, num_classes=3).num_classes
         3
     """
+    check_channel_init(channel_init)
     if out_indices is not None and not features_only:
         raise UserError("out_indices choose feature maps; give features_only=True too")
     if num_classes is None and not features_only:

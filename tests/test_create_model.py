@@ -91,6 +91,8 @@ def test_without_pretrained_the_same_network_is_random():
         ({"in_chans": 4}, "give num_classes"),
         ({"features_only": True, "out_indices": (9,)}, "numbers of maps, 0 to 8"),
         ({"num_classes": 1}, "must be at least 2"),
+        ({"channel_init": "frist"}, "channel_init must be one of random, first"),
+        ({"num_classes": 3, "channel_init": "frist"}, "not 'frist'"),
     ],
 )
 def test_arguments_that_contradict_each_other(options, told):

@@ -13,6 +13,18 @@ from mots_pretrained.errors import UserError
 ChannelInit = Literal["random", "first", "mean", "first_scaled", "zero_new"]
 
 
+def check_channel_init(init: str) -> None:
+    """Refuse a name that is no way to widen, also where nothing is widened.
+
+    Raises:
+        UserError: Naming the ways there are.
+    """
+    if init not in get_args(ChannelInit):
+        raise UserError(
+            f"channel_init must be one of {', '.join(get_args(ChannelInit))}, not {init!r:.80}"
+        )
+
+
 def widen_input(weight: Tensor, channels: int, init: ChannelInit = "random") -> Tensor:
     """Return the first convolution's weights for another number of input channels.
 
@@ -31,8 +43,7 @@ def widen_input(weight: Tensor, channels: int, init: ChannelInit = "random") -> 
     Raises:
         ValueError: If ``init`` is unknown or ``channels`` is not positive.
     """
-    if init not in get_args(ChannelInit):
-        raise UserError(f"channel_init must be one of {get_args(ChannelInit)}, not {init!r}")
+    check_channel_init(init)
     if channels < 1:
         raise UserError(f"in_channels must be at least 1, not {channels}")
     if init == "zero_new":

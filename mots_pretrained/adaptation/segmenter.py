@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from mots_pretrained.adaptation.backbones import build_backbone
 from mots_pretrained.adaptation.heads import build_head
-from mots_pretrained.adaptation.input_channels import ChannelInit, widen_input
+from mots_pretrained.adaptation.input_channels import (
+    ChannelInit,
+    check_channel_init,
+    widen_input,
+)
 from mots_pretrained.config import HeadKind, ModelConfig, Preprocessing
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.pretrained import (
@@ -164,6 +168,7 @@ class Segmenter(Pretrained):
             KeyError: If the name is unknown.
             ValueError: If the weights have no such backbone, or the arguments contradict.
         """
+        check_channel_init(channel_init)
         config, state = load_config_and_state(
             name,
             revision=revision,

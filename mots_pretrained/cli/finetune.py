@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +102,7 @@ def finetune(
     """Teach the pretrained backbone new labels, and leave a folder that mots predict takes."""
     from mots_pretrained.training.add_organs import add_organs_folder
     from mots_pretrained.training.curve import learning_curve
-    from mots_pretrained.training.finetune_folder import finetune_folder
+    from mots_pretrained.training.finetune_folder import check_widened, finetune_folder
 
     changes: dict[str, Any] = {**_classes(classes), **_held_out(val, data)}
     short = {"steps": steps, "epochs": epochs, "batch": batch, "rate": lr, "seed": seed}
@@ -128,8 +128,13 @@ def finetune(
     if seeds is not None and not curve:
         raise UserError("--seeds says how many a --curve has; for one training say --seed N")
     chosen, given = options.recipe_in_force(recipe, asked, **changes)
+    told = {setting.partition("=")[0].strip() for setting in asked}
     if chosen.train != "all":
-        _check_head_alone(asked)
+        _check_head_alone(told)
+    elif "fit_steps" in told and not (chosen.fit_head and chosen.start):
+        raise UserError("fit_steps has no part where no head is fitted; leave it out")
+    if channel_init or "channel_init" in told:
+        check_widened(data, chosen)
     with options.on_this_machine(
         given,
         device=device,
@@ -165,10 +170,10 @@ def _says_what_learns(recipe: str, settings: Sequence[str]) -> bool:
     return isinstance(values, dict) and "train" in values
 
 
-def _check_head_alone(settings: Sequence[str]) -> None:
+def _check_head_alone(told: Collection[str]) -> None:
     """Refuse lengths that only a training of all weights has; a recipe needs one in any case."""
-    for name in (setting.partition("=")[0].strip() for setting in settings):
-        if name in ("steps", "epochs", "batch"):
+    for name in ("steps", "epochs", "batch"):
+        if name in told:
             raise UserError(f"{name} has no part in fitting a head alone, whose steps are "
                             "--set fit_steps=N; leave it out")  # fmt: skip
 

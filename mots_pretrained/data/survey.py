@@ -57,12 +57,16 @@ def survey(
     return {case.name: found[case.name] for case in cases}
 
 
+def count_channels(case: CaseFiles) -> int:
+    """Return the channels of a scan, over all its files, by their headers."""
+    shapes = [read_grid(path)[0] for path in case.images]
+    return sum(shape[3] if len(shape) > 3 else 1 for shape in shapes)
+
+
 def _look(job: tuple[CaseFiles, bool], *, values: bool) -> Facts:
     case, with_voxels = job
-    shapes = [read_grid(path)[0] for path in case.images]
-    channels = sum(shape[3] if len(shape) > 3 else 1 for shape in shapes)
     lowest = float(read_volume(case.images[0]).array.min()) if with_voxels else None
     present: tuple[int, ...] | None = None
     if values and case.label is not None:
         present = tuple(sorted(count_values(read_labels(case.label).array)))
-    return Facts(channels, read_spacing(case.images[0]), lowest, present)
+    return Facts(count_channels(case), read_spacing(case.images[0]), lowest, present)

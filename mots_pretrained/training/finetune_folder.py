@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.prepare import folder_jobs
 from mots_pretrained.data.seen_volumes import with_seen_volumes
 from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.survey import count_channels
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.files import write_json
 from mots_pretrained.networks import load
@@ -109,6 +112,30 @@ def finetune_folder(
             if history.complete and not run.keep_cases and accelerator.is_main_process:
                 remove_cases(output)
     return history
+
+
+def check_widened(data: str | Path, recipe: Recipe) -> None:
+    """Refuse a ``channel_init`` that was asked for where the first layer stays as it is.
+
+    A recipe may hold one for all data; who says it for these would believe that it is in force.
+
+    Raises:
+        UserError: Saying why it stays.
+    """
+    if recipe.start is None:
+        raise UserError("channel_init has no part in training random weights; leave it out")
+    if recipe.train == "add":
+        raise UserError("channel_init has no part in adding organs, whose input is that of the "
+                        "tasks; leave it out")  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the training tells them
+        first = find_labelled(data).cases[0]
+        channels = count_channels(first)
+    if channels == load_config(resolve(recipe.start)).encoder.in_channels:
+        raise UserError(
+            f"channel_init has no part here, as {recipe.start} takes {channels} channel(s), as "
+            f"many as {first.images[0]} has; leave it out"
+        )
 
 
 def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[Parts]]:

@@ -57,8 +57,9 @@ SIZES: dict[str, ModelConfig] = {
 class Recipe:
     """All that determines a training's weights: equal ones on equal data give equal weights.
 
-    One class serves pretraining, BYOL-3D, fine-tuning and new organs. A field that the training at
-    hand has no use for is refused where it differs from its default, rather than passed over.
+    One class serves pretraining, BYOL-3D, fine-tuning and new organs. A field that trainings of a
+    kind have no use for is refused where it differs from its default, rather than passed over; one
+    that another field or the data switches off may stand in a recipe that serves several.
     """
 
     # The network

@@ -245,6 +245,7 @@ def test_from_scratch_is_the_same_network_with_random_weights(hybrid: Path) -> N
         ({"out_channels": 4, "classes": ["a", "b"]}, "2 classes and the background make 3"),
         ({"classes": ["a", "a"]}, "different from each other"),
         ({"out_channels": 2, "in_channels": 4, "channel_init": "x"}, "channel_init must be one"),
+        ({"out_channels": 2, "channel_init": "frist"}, "channel_init must be one of random, fir"),
         ({"out_channels": 2, "in_channels": 0}, "in_channels must be whole numbers of 1 to 64"),
         ({"out_channels": 2, "head": "Linear"}, "kind must be one of linear, levels"),
         (

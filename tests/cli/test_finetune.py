@@ -112,6 +112,10 @@ def test_one_case_only(described, capsys, words):
         (["-i", "nowhere"], "no such folder: nowhere"),
         (["-i", "data", "--from", "nobody/nothing/x"], "nobody/nothing/x"),
         (["-i", "data", "--from", "none"], "img0001.nii.gz"),  # it is empty
+        (["-i", "data", "--from", "none", "--channel-init", "mean"], "in training random weights"),
+        (["-i", "data", "--from", "none", "--set", "fit_steps=9"], "where no head is fitted"),
+        (["-i", "data", "--set", "fit_head=false", "--set", "fit_steps=9"], "where no head is"),
+        (["-i", "data", "--add-to", "x", "--set", "channel_init=mean"], "no part in adding organs"),
         (["-i", "data", "--classes", "a,a"], "different names"),
         (["-i", "data", "--spacing", "4,3"], "--spacing takes three numbers"),
         (["-i", "data", "--channel-init", "last"], "random, first, mean, first_scaled, zero_new"),
@@ -158,7 +162,7 @@ def called(monkeypatch):
 def test_options_reach_the_training(data, tmp_path, called, capsys):
     words = (
         "--from none --classes liver,spleen --val 2 --device cpu --json --spacing 4,3,3 --resume "
-        "--max-minutes 2 --channel-init mean --workers 3 --epochs 9 --batch 1 --lr 0.003 --seed 4"
+        "--max-minutes 2 --workers 3 --epochs 9 --batch 1 --lr 0.003 --seed 4"
     )
     sets = ["size=paper", "freeze=encoder", "patience=3", "accumulate=4",
             "precision=bfloat16", "recompute=true"]  # fmt: skip
@@ -168,14 +172,32 @@ def test_options_reach_the_training(data, tmp_path, called, capsys):
     assert (result["best_step"], result["mean_dice"], result["complete"]) == (7, 0.5, True)
     expected = replace(
         read_recipe("finetune"), start=None, size="paper", classes=("liver", "spleen"),
-        class_values=((1,), (2,)), held_out=2, spacing=(4.0, 3.0, 3.0), channel_init="mean",
-        steps=None, epochs=9, batch=1, rate=0.003, seed=4, freeze=("encoder",), patience=3,
-        accumulate=4, precision="bfloat16",
+        class_values=((1,), (2,)), held_out=2, spacing=(4.0, 3.0, 3.0), steps=None, epochs=9,
+        batch=1, rate=0.003, seed=4, freeze=("encoder",), patience=3, accumulate=4,
+        precision="bfloat16",
     )  # fmt: skip
     assert called["recipe"] == expected
     run = called["run"]
     assert (run.resume, run.max_minutes, run.device, run.workers) == (True, 2.0, "cpu", 3)
     assert run.recompute
+
+
+@pytest.mark.parametrize(
+    "words", [["--channel-init", "zero_new"], ["--set", "channel_init=zero_new"]]
+)
+def test_a_way_to_widen_is_refused_where_nothing_is_widened(described, called, capsys, words):
+    """It did nothing, unsaid; a recipe that holds one for several data sets does."""
+    line = refused(capsys, described, *words)
+    assert "transdodnet.phantom takes 1 channel(s), as many as" in line
+    assert "imagesTr/a_0000.nii.gz has; leave it out" in line
+    (described / "r.yaml").write_text("start: transdodnet.phantom\nsteps: 9\nchannel_init: mean\n")
+    own = ["finetune", "-i", str(described), "-o", f"{described}_out", "--device", "cpu"]
+    assert main([*own, "--recipe", str(described / "r.yaml")]) == 0
+    assert called["recipe"].channel_init == "mean"
+    for name in ("a", "b"):
+        write(described / f"imagesTr/{name}_0001.nii.gz", 40)
+    assert main([*own, *words]) == 0
+    assert called["recipe"].channel_init == "zero_new"
 
 
 def test_common_settings_have_options_of_their_own(data, tmp_path, called):
