@@ -312,7 +312,9 @@ def _parted(
         )
     found = without_left_out(found, [(pool, held_out)], run.tell)
     contract = load_config(resolve(str(recipe.start))).preprocessing
-    return describe(found, contract, recipe, workers=run.workers), pool, held_out
+    task = describe(found, contract, recipe, workers=run.workers)
+    run.tell(task.told)
+    return task, pool, held_out
 
 
 def _order(scans: Sequence[CaseFiles], seed: int) -> list[CaseFiles]:

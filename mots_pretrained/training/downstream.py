@@ -18,12 +18,11 @@ from mots_pretrained.data.layouts.channels import in_order, order_of
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.survey import Facts, survey
 from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.training.input_contract import LOOKED_AT, asked_input
 from mots_pretrained.training.recipe import Recipe
 
 Parts = tuple[list[CaseFiles], list[CaseFiles]]
 """Cases to train on and cases to validate with."""
-
-_AIR = -200  # HU; what has voxels below is a CT, for MRI hardly knows numbers below 0
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,13 @@ class Downstream:
         found: The folder's labelled cases.
         targets: What their label values become, in the order of the network's outputs.
         contract: What the network's input has to keep.
+        told: One line for the user: what scans were taken for, why, and at which spacing.
     """
 
     found: Collection
     targets: Targets
     contract: Preprocessing
+    told: str = ""
 
     @property
     def scans(self) -> tuple[CaseFiles, ...]:
@@ -84,16 +85,15 @@ def describe(
         _check_values(named, "--classes" if recipe.classes else f"{found.folder}")
     facts = survey(
         found,
-        intensities=3 if found.channels is None else 0,
+        intensities=LOOKED_AT if found.channels is None else 0,
         values=named is None,
         workers=workers,
     )
     classes = named or _values_found(found, facts)
     _check_told(found, classes)
-    contract = _contract_for(found, contract, facts)
-    if recipe.spacing is not None:
-        contract = dataclasses.replace(contract, spacing=recipe.spacing)
-    return Downstream(found, Targets.of_classes(classes, ignore=found.ignore), contract)
+    asked = asked_input(found, contract, facts, recipe)
+    targets = Targets.of_classes(classes, ignore=found.ignore)
+    return Downstream(found, targets, asked.contract, asked.told)
 
 
 def _in_order(found: Collection, contract: Preprocessing) -> Collection:
@@ -107,44 +107,6 @@ def _in_order(found: Collection, contract: Preprocessing) -> Collection:
             stacklevel=3,
         )
     return ordered or found
-
-
-def _contract_for(
-    found: Collection, contract: Preprocessing, facts: Mapping[str, Facts]
-) -> Preprocessing:
-    """Return the contract for a folder's scans: the weights' own for CT, z-scores for MRI.
-
-    MRI keeps its own spacing, the median over the cases, unless the weights are MRI's, too; patch
-    and window stay as they are.
-    """
-    first = found.cases[0]
-    count = facts[first.name].channels
-    for scan in found.cases:
-        if facts[scan.name].channels != count:
-            raise UserError(
-                f"{scan.images[0]}: case {scan.name} has {facts[scan.name].channels} channel(s), "
-                f"{first.name} has {count}"
-            )
-    names = found.channels or tuple(f"channel_{i}" for i in range(count))
-    if len(names) != count:
-        raise UserError(
-            f"{first.images[0]} has {count} channel(s), wanted are {len(names)} "
-            f"({', '.join(names)})"
-        )
-    if found.channels is not None:
-        ct = all(name.split("_")[0] == "ct" for name in names)
-    else:
-        looked = [known.lowest for known in facts.values() if known.lowest is not None]
-        ct = count == 1 and any(lowest < _AIR for lowest in looked)
-    if ct:
-        names = names if found.channels else ("ct",)
-        return dataclasses.replace(contract, intensity="ct", channels=names)
-    spacing = contract.spacing
-    if contract.intensity == "ct":
-        spacings = [known.spacing for known in facts.values()]
-        depth, height, width = np.median(spacings, axis=0).tolist()
-        spacing = depth, height, width
-    return dataclasses.replace(contract, intensity="zscore", channels=names, spacing=spacing)
 
 
 def check_same_input(task: Downstream, contract: Preprocessing) -> None:

@@ -150,6 +150,7 @@ def _plan(data: str | Path, recipe: Recipe, run: Run) -> tuple[Downstream, list[
         parts = [split(scans, recipe, told=told)]
     found = without_left_out(found, parts, run.tell)
     task = describe(found, config.preprocessing, recipe, workers=run.workers)
+    run.tell(task.told)
     for part, _ in parts:
         check_labelled_by(part, task.classes)
     if recipe.train == "add":

@@ -76,6 +76,7 @@ def test_both_arms_learn_from_the_same_scans_and_are_scored_on_the_held_out(
     assert {line["setting"] for line in lines} == {"1 scans", "2 scans"}
     assert curve.complete
     assert [(p.scans, p.seeds, p.difference.cases) for p in curve.points] == [(1, 2, 2), (2, 2, 2)]
+    assert said[0].startswith("Taken for CT, as there are numbers of air")
     assert "2 scans, seed 1, random weights (8 of 8)" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".lock", "curve.csv", "curve.json", "curve.png",
