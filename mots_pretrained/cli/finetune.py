@@ -86,6 +86,13 @@ def finetune(
     spacing: Annotated[
         str, typer.Option(help="mm to work at, as 4,3,3 (D,H,W); default: the data's or model's")
     ] = "",
+    intensity: Annotated[
+        str,
+        typer.Option(
+            help="What scans are: ct, clipped CT numbers, or zscore, as MRI; default: as the "
+            "channels' names tell, or numbers of air"
+        ),
+    ] = "",
     channel_init: Annotated[
         str,
         typer.Option(
@@ -123,6 +130,8 @@ def finetune(
         changes["folds"] = folds
     if spacing:
         changes["spacing"] = _spacing(spacing)
+    if intensity:
+        changes["intensity"] = intensity
     if channel_init:
         changes["channel_init"] = channel_init
     if seeds is not None and not curve:

@@ -62,7 +62,7 @@ def describe(
 ) -> Downstream:
     """Tell what a folder asks of a network that has had another contract.
 
-    Classes, channels and modality come from the recipe, or from the folder where it names them;
+    Classes and modality come from the recipe, or from the folder where it names them or channels;
     the channels that the network has had stay in its order, and so does what it has learned. Else
     the label values found are the classes, and a scan of one channel is a CT if it has CT
     numbers of air. No file is read twice for that, and none whose header says enough.
@@ -85,7 +85,7 @@ def describe(
         _check_values(named, "--classes" if recipe.classes else f"{found.folder}")
     facts = survey(
         found,
-        intensities=LOOKED_AT if found.channels is None else 0,
+        intensities=LOOKED_AT if found.channels is None and recipe.intensity is None else 0,
         values=named is None,
         workers=workers,
     )
@@ -119,7 +119,8 @@ def check_same_input(task: Downstream, contract: Preprocessing) -> None:
         raise UserError(
             f"{task.found.folder} asks for another input than the network's ("
             f"{', '.join(task.contract.channels)}, {task.contract.intensity}, at "
-            f"{task.contract.spacing} mm); fine-tune without --add-to"
+            f"{task.contract.spacing} mm); fine-tune without --add-to, or say what the scans are "
+            "(--intensity, --spacing)"
         )
     if not task.exclusive:
         raise UserError(

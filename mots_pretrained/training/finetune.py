@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 FIELDS = frozenset((
     "method", "size", "network", "start", "channel_init", "head", "fit_head", "fit_steps", "train",
-    "classes", "class_values", "spacing", "held_out", "validation", "train_on", "folds",
-    "patch", "patches_per_case", "foreground", "augmentation", "steps", "epochs", "batch",
+    "classes", "class_values", "spacing", "intensity", "held_out", "validation", "train_on",
+    "folds", "patch", "patches_per_case", "foreground", "augmentation", "steps", "epochs", "batch",
     "accumulate", "rate", "layer_decay", "weight_decay", "clip", "warm_up", "ema", "precision",
     "freeze", "unfreeze", "validate_every", "patience", "seed", "half",
 ))  # fmt: skip
@@ -43,7 +43,10 @@ OF_ALL_WEIGHTS = (
 )  # fmt: skip
 """Those that have no part where a head alone is fitted, besides steps, epochs and batch."""
 
-OF_FOLDERS = ("held_out", "validation", "train_on", "folds", "classes", "class_values", "spacing")
+OF_FOLDERS = (
+    "held_out", "validation", "train_on", "folds", "classes", "class_values", "spacing",
+    "intensity",
+)  # fmt: skip
 """Those that tell which cases of a folder to take and as what; `finetune` is given cases."""
 
 OF_HELD_OUT = ("validate_every", "patience")
@@ -92,7 +95,8 @@ def finetune(
 
     Raises:
         UserError: If there is no case, one does not fit the network, none labels some class,
-            everything is frozen, or the recipe holds out or names cases, classes or a spacing.
+            everything is frozen, or the recipe holds out or names cases, classes, a spacing or
+            an intensity.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))

@@ -10,6 +10,7 @@ import numpy as np
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts import Collection
+from mots_pretrained.data.layouts.channels import channel_key, sequence_named
 from mots_pretrained.data.survey import Facts
 from mots_pretrained.errors import UserError
 from mots_pretrained.training.recipe import Recipe
@@ -18,6 +19,7 @@ LOOKED_AT = 3
 """Scans whose voxels say whether they are CT, where channels have no names."""
 
 _AIR = -200  # HU; what has voxels below is a CT, for MRI hardly knows numbers below 0
+_MRI = ("mr", "mri")  # what channels are called beside their sequences
 _SAME_MM = 0.01  # share by which the spacing of scans may differ without a word
 
 
@@ -45,16 +47,18 @@ def asked_input(
     Args:
         found: The cases, their files in the order of the network's channels if it has those.
         contract: What the network has had.
-        facts: As of ``survey``, with intensities where the channels have no names.
-        recipe: Says the spacing, if somebody chose it.
+        facts: As of ``survey``, with intensities where neither names of channels nor the recipe say
+            what the scans are.
+        recipe: Says spacing and intensity, where somebody chose them.
 
     Raises:
-        UserError: If cases differ in their channels, or have others than the folder names.
+        UserError: If cases differ in their channels, or have others than the folder names; if MRI
+            is to be CT.
     """
     names = _channel_names(found, facts)
-    is_ct, why = _modality(found, names, facts)
-    if is_ct:
-        names = names if found.channels else ("ct",)
+    is_ct, why = _modality(found, names, facts, recipe)
+    if is_ct and found.channels is None and len(names) == 1:
+        names = ("ct",)
     depth, height, width = np.median([known.spacing for known in facts.values()], axis=0).tolist()
     own = depth, height, width
     if recipe.spacing is not None:
@@ -95,9 +99,17 @@ def _channel_names(found: Collection, facts: Mapping[str, Facts]) -> tuple[str, 
 
 
 def _modality(
-    found: Collection, names: tuple[str, ...], facts: Mapping[str, Facts]
+    found: Collection, names: tuple[str, ...], facts: Mapping[str, Facts], recipe: Recipe
 ) -> tuple[bool, str]:
     """Return whether scans are CT, and by what that was told."""
+    if recipe.intensity is not None:
+        mri = [name for name in names if sequence_named(name) or channel_key(name) in _MRI]
+        if recipe.intensity == "ct" and mri:
+            raise UserError(
+                f"{found.folder} has a channel {mri[0]}, and MRI has no CT numbers; leave out "
+                "intensity=ct (--intensity), or correct the name"
+            )
+        return recipe.intensity == "ct", "as intensity says"
     if found.channels is not None:
         is_ct = all(name.split("_")[0] == "ct" for name in names)
         return is_ct, f"by the folder's names of channels ({', '.join(names)})"
@@ -107,7 +119,10 @@ def _modality(
     low = min(looked)
     if low < _AIR:
         return True, f"as there are numbers of air (down to {low:g})"
-    return False, f"as nothing lies below {_AIR} in {len(looked)} scan(s) (the lowest is {low:g})"
+    return False, (
+        f"as nothing lies below {_AIR} in {len(looked)} scan(s) (the lowest is {low:g}; if they "
+        "are CT, --intensity ct)"
+    )
 
 
 def _mm(spacing: tuple[float, float, float]) -> str:

@@ -75,6 +75,7 @@ class Recipe:
     classes: tuple[str, ...] = ()  # names of a segmenter's classes; by default what the data says
     class_values: tuple[tuple[int, ...], ...] = ()  # label values of each class, its own first
     spacing: tuple[float, float, float] | None = None  # mm (D, H, W); null: the data's or model's
+    intensity: Literal["ct", "zscore"] | None = None  # what scans are; null: as names or air tell
 
     # Cases and patches
     tasks: tuple[str, ...] = ()  # tasks to learn; by default all that the data supervises
@@ -90,9 +91,7 @@ class Recipe:
     train_on: tuple[str, ...] = ()  # names of those to train on, beside validation; by default all
     folds: int = 0  # networks, each with another part of the cases held out; 0: one network
     patch: tuple[int, int, int] | None = None  # voxels (D, H, W); null: the contract's
-    patches_per_case: int | None = (
-        None  # patches cut each time that a case comes; null: by the kind
-    )
+    patches_per_case: int | None = None  # patches cut whenever a case comes; null: by the kind
     foreground: float = 0.5  # probability that a patch is centred on something labelled
     augmentation: Literal["default", "paper", "published", "none"] = "default"
 
@@ -351,14 +350,15 @@ def _check(recipe: Recipe) -> None:
     """Raise a UserError if a value is none that its field can have."""
     for name, hint in typing.get_type_hints(Recipe).items():
         value = getattr(recipe, name)
-        allowed = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+        optional = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        if optional and value is None:
+            continue
+        kind = typing.get_args(hint)[0] if optional else hint
+        allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
         if allowed and value not in allowed:
             raise UserError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
-        optional = typing.get_origin(hint) in (types.UnionType, typing.Union)
         low, high = _RANGES.get(name, (None, None))
-        if low is None or (optional and value is None):
-            continue
-        if not (low <= value <= high):
+        if low is not None and not (low <= value <= high):
             raise UserError(f"{name} must be {low:g} to {high:g}, not {value:g}")
     if (recipe.steps is None) == (recipe.epochs is None):
         raise UserError("a recipe needs either steps or epochs")

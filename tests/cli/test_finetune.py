@@ -119,6 +119,7 @@ def test_one_case_only(described, capsys, words):
         (["-i", "data", "--add-to", "x", "--set", "channel_init=mean"], "no part in adding organs"),
         (["-i", "data", "--classes", "a,a"], "different names"),
         (["-i", "data", "--spacing", "4,3"], "--spacing takes three numbers"),
+        (["-i", "data", "--intensity", "CT"], "intensity must be one of ct, zscore, not 'CT'"),
         (["-i", "data", "--channel-init", "last"], "random, first, mean, first_scaled, zero_new"),
         (["-i", "data", "--set", "layer_decay=2"], "layer_decay must be 1e-12 to 1, not 2"),
         (["-i", "data", "--set", "lr=1"], "unknown name 'lr'; allowed are method"),
@@ -163,7 +164,7 @@ def called(monkeypatch):
 def test_options_reach_the_training(data, tmp_path, called, capsys):
     words = (
         "--from none --classes liver,spleen --val 2 --device cpu --json --spacing 4,3,3 --resume "
-        "--max-minutes 2 --workers 3 --epochs 9 --batch 1 --lr 0.003 --seed 4"
+        "--max-minutes 2 --intensity zscore --workers 3 --epochs 9 --batch 1 --lr 0.003 --seed 4"
     )
     sets = ["size=paper", "freeze=encoder", "patience=3", "accumulate=4",
             "precision=bfloat16", "recompute=true"]  # fmt: skip
@@ -173,9 +174,9 @@ def test_options_reach_the_training(data, tmp_path, called, capsys):
     assert (result["best_step"], result["mean_dice"], result["complete"]) == (7, 0.5, True)
     expected = replace(
         read_recipe("finetune"), start=None, size="paper", classes=("liver", "spleen"),
-        class_values=((1,), (2,)), held_out=2, spacing=(4.0, 3.0, 3.0), steps=None, epochs=9,
-        batch=1, rate=0.003, seed=4, freeze=("encoder",), patience=3, accumulate=4,
-        precision="bfloat16",
+        class_values=((1,), (2,)), held_out=2, spacing=(4.0, 3.0, 3.0), intensity="zscore",
+        steps=None, epochs=9, batch=1, rate=0.003, seed=4, freeze=("encoder",), patience=3,
+        accumulate=4, precision="bfloat16",
     )  # fmt: skip
     assert called["recipe"] == expected
     run = called["run"]

@@ -15,6 +15,7 @@ from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.phantom.collections import write_collection
 from mots_pretrained.tasks import BRATS_REGIONS
 from mots_pretrained.training.downstream import (
+    check_same_input,
     describe,
     folds,
     own_first,
@@ -77,6 +78,16 @@ def test_mri_has_the_median_spacing_unless_the_weights_are_mris(tmp_path):
     assert contract_for(folder, MRI).spacing == WEIGHTS.spacing
     chosen = describe(folder, WEIGHTS, recipe(classes=("x",), spacing=(6.0, 4.0, 4.0)))
     assert chosen.contract.spacing == (6.0, 4.0, 4.0)
+
+
+def test_intensity_says_what_scans_are(tmp_path):
+    clipped = collection((written(tmp_path, "clipped", -175),))
+    assert contract_for(clipped, WEIGHTS).intensity == "zscore"
+    task = describe(clipped, WEIGHTS, recipe(classes=("x",), intensity="ct"))
+    assert task.contract == WEIGHTS
+    check_same_input(task, WEIGHTS)
+    with pytest.raises(UserError, match=r"or say what the scans are \(--intensity, --spacing\)"):
+        check_same_input(describe(clipped, WEIGHTS, recipe(classes=("x",))), WEIGHTS)
 
 
 def test_the_classes_say_whether_they_exclude_each_other(tmp_path):

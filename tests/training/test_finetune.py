@@ -347,7 +347,7 @@ def test_what_fine_tuning_would_not_look_at_is_refused(changes, field):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("held_out", 1), ("validation", ("a",)), ("folds", 2), ("classes", ("a", "b")),
-     ("spacing", (1.0, 1.0, 1.0))],
+     ("spacing", (1.0, 1.0, 1.0)), ("intensity", "ct")],
 )  # fmt: skip
 def test_what_tells_of_a_folder_is_refused_where_cases_are_given(segmenter, field, value):
     """Who asked for a case to be held out had the last weights, unvalidated."""

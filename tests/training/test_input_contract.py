@@ -8,6 +8,7 @@ import pytest
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts import CaseFiles, Collection
 from mots_pretrained.data.survey import Facts
+from mots_pretrained.errors import UserError
 from mots_pretrained.training.input_contract import asked_input
 from mots_pretrained.training.recipe import Recipe
 
@@ -51,8 +52,9 @@ def test_scans_of_mri_at_the_spacing_of_weights_of_mri_are_told():
         (
             [Facts(1, (3.0, 1.0, 1.0), -175.0), Facts(1, (3.0, 1.0, 1.0))],
             {}, (3.0, 1.0, 1.0),
-            "Taken for MRI, as nothing lies below -200 in 1 scan(s) (the lowest is -175): z-scored "
-            "over what is not 0, at 3 x 1 x 1 mm, the scans' median",
+            "Taken for MRI, as nothing lies below -200 in 1 scan(s) (the lowest is -175; "
+            "if they are CT, --intensity ct): z-scored over what is not 0, at 3 x 1 x 1 mm, the "
+            "scans' median",
         ),
         (
             [Facts(2, (3.0, 1.0, 1.0), -1024.0)],
@@ -65,3 +67,22 @@ def test_scans_of_mri_at_the_spacing_of_weights_of_mri_are_told():
 def test_one_line_says_what_was_taken_for_what_and_why(facts, options, spacing, told):
     found = asked(*facts, **options)
     assert (found.told, found.contract.spacing) == (told, spacing)
+
+
+def test_intensity_counts_for_more_than_numbers_and_names():
+    """CT that was clipped to -175 was z-scored, and nothing could say what it is."""
+    clipped = Facts(1, (3.0, 1.0, 1.0), -175.0)
+    found = asked(clipped, intensity="ct")
+    assert found.contract == CT
+    assert found.told.startswith("Taken for CT, as intensity says: clipped to -325 to 325 HU, at")
+    assert asked(Facts(2, (3.0, 1.0, 1.0)), intensity="ct").contract.channels == (
+        "channel_0", "channel_1",
+    )  # fmt: skip
+    scored = asked(Facts(1, (3.0, 1.0, 1.0)), channels=("ct",), intensity="zscore").contract
+    assert (scored.intensity, scored.channels, scored.spacing) == ("zscore", ("ct",), (3, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["t1", "FLAIR", "MRI"])
+def test_mri_cannot_be_ct(name):
+    with pytest.raises(UserError, match=f"data has a channel {name}, and MRI has no CT numbers"):
+        asked(Facts(1, (3.0, 1.0, 1.0)), channels=(name,), intensity="ct")

@@ -93,11 +93,12 @@ def test_unknown_names_and_missing_files_are_told():
 
 def test_values_are_set_by_name_and_typed_as_yaml():
     words = ["rate=1e-4", "steps=500", "ema=null", "tasks=liver, colon", "freeze=[encoder]",
-             "half=true", "spacing=[4, 3, 3]", "recompute=yes", "checkpoint_minutes=5"]  # fmt: skip
+             "half=true", "spacing=[4, 3, 3]", "intensity=ct", "recompute=yes",
+             "checkpoint_minutes=5"]  # fmt: skip
     recipe, run = with_settings(read_recipe("paper"), Run(), words)
     assert (recipe.rate, recipe.steps, recipe.epochs, recipe.ema) == (1e-4, 500, None, None)
     assert (recipe.tasks, recipe.freeze, recipe.half) == (("liver", "colon"), ("encoder",), True)
-    assert recipe.spacing == (4.0, 3.0, 3.0)
+    assert (recipe.spacing, recipe.intensity) == ((4.0, 3.0, 3.0), "ct")
     assert (run.recompute, run.checkpoint_minutes, run.tensorboard) == (True, 5.0, False)
     assert with_settings(recipe, Run(), ["epochs=3"])[0].steps is None
 
@@ -119,6 +120,7 @@ def test_values_are_set_by_name_and_typed_as_yaml():
         ("randomise=2", "randomise must be 0 to 1"),
         ("labels=all", "labels must be one of partial, complete, not 'all'"),
         ("precision=float8", "precision must be one of float32, bfloat16, float16"),
+        ("intensity=CT", "intensity must be one of ct, zscore, not 'CT'"),
         ("size=huge", "unknown size 'huge'; allowed are small, paper"),
         ("method=unet", "unknown method 'unet'"),
         ("recompute=2", "recompute must be bool, not 2"),
