@@ -14,6 +14,7 @@ UNTESTED: dict[str, str] = {}
 ACROSS = {
     "cli/test_predict_cohort.py": "mots predict over a folder of scans",
     "cli/test_predict_submission.py": "mots predict --submission",
+    "cli/test_push_names.py": "names that mots push keeps to itself",
     "data/layouts/test_all_layouts.py": "what all layouts have in common, and telling them apart",
     "data/test_prepare_again.py": "prepared folders that are taken up again or refused",
     "evaluation/test_file_names.py": "scoring files: names of label values",

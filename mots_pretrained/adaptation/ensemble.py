@@ -140,7 +140,8 @@ def _mean_thresholds(members: Sequence[Segmenter]) -> dict[str, float]:
 
 def _joint_volumes(members: Sequence[Segmenter]) -> tuple[SeenVolume, ...]:
     every = [seen for member in members for seen in member.config.seen_volumes]
-    named = {name: [s for s in every if s.category == name] for name in members[0].config.classes}
+    names = dict.fromkeys(seen.category for seen in every)
+    named = {name: [seen for seen in every if seen.category == name] for name in names}
     return tuple(
         SeenVolume(
             name,
@@ -150,5 +151,4 @@ def _joint_volumes(members: Sequence[Segmenter]) -> tuple[SeenVolume, ...]:
             max(one.without for one in seen),
         )
         for name, seen in named.items()
-        if seen
     )

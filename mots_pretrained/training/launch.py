@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -95,8 +94,8 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
     The others wait as long as it takes, or until the main process has ended.
 
     Raises:
-        Exception: What the work raised, in every process; where that can't be sent, an error of
-            the same text.
+        Exception: What the work raised; in the other processes the same error of the system, or
+            of the user's input, or else a RuntimeError of the same text.
     """
     if accelerator.num_processes == 1:
         return work()
@@ -118,14 +117,12 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an error as it comes out of pickle, or one of its text where it does not come out."""
-    try:
-        sent: Exception = pickle.loads(pickle.dumps(error))
-        if type(sent) is type(error) and f"{sent}" == f"{error}":
-            return sent
-    except Exception:  # an error's own constructor may take other arguments than it keeps
-        pass
-    return (UserError if isinstance(error, UserError) else RuntimeError)(f"{error}")
+    """Return the system's error as it is; else one of the same text that can always be sent."""
+    if isinstance(error, UserError):
+        return UserError(f"{error}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, error.strerror, error.filename)
+    return RuntimeError(f"{error}")
 
 
 def _await_main(accelerator: Accelerator) -> None:
