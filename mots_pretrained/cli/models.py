@@ -169,27 +169,39 @@ def _download(words: list[str], options: _Options) -> None:
 
 
 def _copied(folder: Path, target: Path) -> Path:
-    """Copy a model's files into a folder, and remove those there of a model before it."""
+    """Copy a model's files into a folder, and remove those there of a model before it.
+
+    Raises:
+        UserError: If the folder holds a training, or a network that would be loaded instead.
+    """
     import shutil
 
     from mots_pretrained.files import remove_drafts, replacing_by_name
-    from mots_pretrained.weights.checkpoint import fold_folders, refuse_other_network
+    from mots_pretrained.weights.checkpoint import (
+        CONFIG,
+        WEIGHTS,
+        fold_folders,
+        refuse_other_network,
+    )
     from mots_pretrained.weights.provenance import CASES
 
     folds = fold_folders(folder)
     refuse_other_network(target, [fold.name for fold in folds])
+    if (target / CASES).exists() and not target.samefile(folder):
+        raise UserError(f"{target} holds a training ({CASES}); choose another folder")
     for part in (folder, *folds):
         own = target / part.relative_to(folder)
         own.mkdir(parents=True, exist_ok=True)
         remove_drafts(own)
         if own.samefile(part):
             continue
-        for file in (*FILES, CASES):
-            if file in FILES and (part / file).is_file():
+        if (own / CONFIG).is_file() and (own / WEIGHTS).is_file():  # of a model before it
+            for file in (WEIGHTS, *FILES):
+                (own / file).unlink(missing_ok=True)
+        for file in sorted(FILES, key=lambda name: name == WEIGHTS):  # which come last
+            if (part / file).is_file():
                 with replacing_by_name(own / file) as draft:
                     shutil.copyfile(part / file, draft)
-            else:
-                (own / file).unlink(missing_ok=True)
     return target
 
 

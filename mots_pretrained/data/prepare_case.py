@@ -33,7 +33,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
 from mots_pretrained.images.reading import read_channels, read_grid
-from mots_pretrained.images.scan_files import parts
+from mots_pretrained.images.scan_files import data_file, parts
 from mots_pretrained.images.volume import Volume
 
 
@@ -76,6 +76,13 @@ class Job:
         names = [name for name, is_known in known if is_known and name in files.masks]
         return (*files.images, *(files.masks[name] for name in names))
 
+    def files_told(self) -> Iterator[Path]:
+        """Yield every file, and those of voxels that headers name, also where they are away."""
+        for path in self.paths:
+            yield path
+            if os.access(path, os.R_OK) and (apart := data_file(path)) is not None:
+                yield apart
+
     def stats(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return size and time of change of every file, as ``Provenance`` holds them."""
         found = [part.stat() for path in self.paths for part in parts(path)]
@@ -111,11 +118,12 @@ def prepare_case(job: Job) -> Outcome:
             with _one_thread(), replacing_folder(job.place) as draft:
                 record = _write(job, draft)
         except (UserError, FileNotFoundError, PermissionError) as error:
-            away = next((path for path in job.paths if not os.access(path, os.R_OK)), None)
-            if away is not None and (kept := _earlier(job)) is not None:
+            away = next((path for path in job.files_told() if not os.access(path, os.R_OK)), None)
+            if away is None:
+                shutil.rmtree(job.place, ignore_errors=True)  # of other files than those there now
+            elif (kept := _of_files_away(job)) is not None:
                 told = f"{away} cannot be read now; what was prepared of it stays"
                 return Outcome(kept, warnings=(*_told(caught), _relative(told, job)))
-            shutil.rmtree(job.place, ignore_errors=True)  # made of other files than those there now
             return Outcome(None, _relative(str(error), job), _told(caught))
     return Outcome(record, warnings=_told(caught))
 
@@ -141,6 +149,17 @@ def _same_preparation(job: Job) -> CaseRecord | None:
         return None
     record = _earlier(job)
     return record if record is not None and record.source.bytes == sizes else None
+
+
+def _of_files_away(job: Job) -> CaseRecord | None:
+    """Return an earlier record if the files that can be read are those that it was made of."""
+    record = _earlier(job)
+    if record is None:
+        return None
+    known = {*zip(record.source.bytes, record.source.mtimes_ns, strict=True)}
+    there = (path.stat() for path in job.files_told() if os.access(path, os.R_OK))
+    is_same = all((one.st_size, one.st_mtime_ns) in known for one in there)
+    return record if is_same else None
 
 
 def _earlier(job: Job) -> CaseRecord | None:

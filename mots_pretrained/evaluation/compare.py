@@ -62,9 +62,9 @@ def compare(
 
     Cases are drawn with replacement, whole (a case's organ and tumour stay together) and within
     their group: cases that share a category, or are joined by others that do, as a collection's
-    are. Cases that only one method has a score for are left out. Intervals are expanded
-    percentiles, which are wide enough for few cases, too (Hesterberg 2015): beyond the
-    quantiles of a normal distribution by as much as Student's are, and by the root of n / (n - 1).
+    are. Cases that only one method has a score for are left out. An interval is Student's, with
+    the bootstrap's standard error times the root of n / (n - 1), which it is too small by
+    (Hesterberg 2015); so it is wide enough for few cases, too.
 
     Args:
         first: Score by case and category.
@@ -76,8 +76,8 @@ def compare(
 
     Returns:
         One difference a category, in the order of ``first``, and the one of the mean, last. A group
-        of one case varies nothing: its category has no interval. Where all differences are the
-        same, the interval is a point.
+        of one case varies nothing: its category has no interval, and the mean's is too narrow for
+        it. Where all differences are the same, the interval is a point.
 
     Raises:
         ValueError: If the methods have no case in common, or an argument is impossible.
@@ -167,7 +167,7 @@ def _interval(
     seed: int,
 ) -> tuple[float, float]:
     """Return the interval of a category's mean difference, or of the mean over categories."""
-    from scipy.stats import norm, t
+    from scipy.stats import t
 
     if column is not None:
         own = (group[:, column : column + 1] for group in groups)
@@ -184,10 +184,12 @@ def _interval(
         drawn = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), size=resamples)
         total += drawn @ np.nan_to_num(group)
         scored += drawn @ ~np.isnan(group)
-    means = np.divide(total, scored, out=np.full_like(total, np.nan), where=scored > 0)
-    tail = norm.cdf(-t.ppf((1 + level) / 2, free) * math.sqrt(count / free))
-    low, high = np.quantile(np.nanmean(means, axis=1), (tail, 1 - tail))
-    return float(low), float(high)
+    every = np.concatenate(groups)
+    known = np.nanmean(every, axis=0)  # which a category keeps in draws without a case of it
+    means = np.divide(total, scored, out=known + np.zeros_like(total), where=scored > 0)
+    error = means.mean(axis=1).std() * math.sqrt(count / free)
+    half = float(t.ppf((1 + level) / 2, free) * error)
+    return float(known.mean()) - half, float(known.mean()) + half
 
 
 def _difference(

@@ -300,17 +300,23 @@ class Results:
         return aligned(rows)
 
     def of_categories(self, metric: str) -> str:
-        """Return " (9 of 11)" where a metric's mean leaves out categories that others have.
+        """Return " (9 of 11)" where a metric's mean leaves out categories that were scored.
 
-        A distance leaves out what was found in no case of some seed, so its mean may be the better
+        A distance leaves out what a seed found in none of its cases, so its mean may be the better
         for it.
         """
-        counts = [
-            sum(all(one._mean(name, m) is not None for one in self._by_seed()) for name in
-                self.categories)
-            for m in (metric, self.metrics[0])
-        ]  # fmt: skip
-        return f" ({counts[0]} of {counts[1]})" if counts[0] < counts[1] else ""
+
+        def is_scored(one: Results, name: str) -> bool:
+            return any(case.scores.get(name, {}).get(metric) is not None for case in one.cases)
+
+        scored = [name for name in self.categories if is_scored(self, name)]
+        left_out = {
+            name
+            for one in self._by_seed()
+            for name in scored
+            if is_scored(one, name) and one._mean(name, metric) is None
+        }
+        return f" ({len(scored) - len(left_out)} of {len(scored)})" if left_out else ""
 
     def _by_seed(self) -> list[Results]:
         seeds = self.seeds

@@ -35,6 +35,9 @@ CHECKPOINT = "checkpoint.safetensors"
 BEFORE = "checkpoint_before.safetensors"
 """Name of the checkpoint before that one, which takes its place where it is damaged."""
 
+DAMAGED = "checkpoint_damaged.safetensors"
+"""Name of a last checkpoint that could not be read, and is kept until the training is complete."""
+
 CURVE = "curve.json"
 """What a learning curve's arms have in common: a curve is continued with the same alone."""
 
@@ -141,7 +144,7 @@ def complete(folder: Path, record: dict[str, Any]) -> None:
 
 def _tidied(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Remove what a complete training has no use for, and return its record."""
-    for name in (CHECKPOINT, BEFORE):
+    for name in (CHECKPOINT, BEFORE, DAMAGED):
         (folder / name).unlink(missing_ok=True)
     remove_drafts(folder)
     return record
@@ -210,7 +213,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             if not before.is_file():
                 raise
             found = _read_checkpoint(before)
-            last.unlink()  # or it would take the place of the sound one before
+            os.replace(last, folder / DAMAGED)  # or it would take the place of the sound one
             warnings.warn(f"{error}; going on from the one before", stacklevel=2)
             return found
     if before.is_file():

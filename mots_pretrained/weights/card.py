@@ -163,7 +163,7 @@ def renamed(card: str, name: str, *, title: str = "") -> str:
     card = _LOADED.sub(lambda _: loading(name), card)
     for before in ("# ", "- name: "):  # the title, and the header's results
         line = f"{before}{title}".replace("\\", r"\\")
-        card = re.sub(rf"(?m)^{before}{old}$", line, card, count=1)
+        card = re.sub(rf"(?m)^{before}(['\"]?){old}\1$", line, card, count=1)
     return card
 
 

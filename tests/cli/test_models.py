@@ -66,7 +66,7 @@ def test_a_download_over_another_model_leaves_no_mixture(told, tmp_path):
     """An ensemble beside a single network was never loaded; files of the old one stayed."""
     single, folds, shared = tmp_path / "single", tmp_path / "folds", tmp_path / "shared"
     network = build(small("segmenter"))
-    extra = dict.fromkeys(("fingerprint.json", "training.json", "cases.json"), "{}")
+    extra = dict.fromkeys(("fingerprint.json", "training.json"), "{}")
     save_folder(single, network.config, network.state_dict(), extra={**extra, "mine.json": "{}"})
     Ensemble([build(small("segmenter")) for _ in range(3)]).save_pretrained(folds)
     Ensemble([build(small("segmenter")) for _ in range(2)]).save_pretrained(shared)
@@ -78,6 +78,14 @@ def test_a_download_over_another_model_leaves_no_mixture(told, tmp_path):
     assert {path.name for path in single.iterdir()} == {
         *("config.json", "model.safetensors", "README.md", "mine.json"),
     }
+    own = tmp_path / "project"
+    own.mkdir()
+    (own / "recipe.yaml").write_text("mine: 1")  # of no model: it stays
+    told("models", "download", str(plain), "-o", str(own))
+    assert (own / "recipe.yaml").read_text() == "mine: 1"
+    (own / "cases.json").write_text("{}")
+    err = told("models", "download", str(plain), "-o", str(own), status=WRONG_INPUT)
+    assert "holds a training (cases.json); choose another folder" in err
     told("models", "download", str(folds), "-o", str(tmp_path / "new"))
     told("models", "download", str(folds), "-o", str(tmp_path / "new"))
     assert len(load(tmp_path / "new").members) == 3

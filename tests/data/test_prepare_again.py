@@ -99,6 +99,20 @@ def test_what_was_prepared_of_a_disk_that_is_away_stays(tmp_path, livers):
     assert prepare([livers], out, FINE).records == before.records
 
 
+def test_a_label_map_that_was_corrected_is_no_disk_that_is_away(tmp_path, livers):
+    out, image = tmp_path / "out", livers.folder / "b_image.nii.gz"
+    prepare([livers], out, FINE)
+    kept = image.rename(tmp_path / "kept")
+    image.symlink_to(tmp_path / "nowhere")
+    write(tmp_path, "other", np.ones((6, 10, 16), np.uint8))
+    (tmp_path / "other_label.nii.gz").replace(livers.folder / "b_label.nii.gz")
+    found = prepare([livers], out, FINE)
+    assert [one.identifier for one in found.set_aside] == ["b"]
+    image.unlink()
+    kept.rename(image)
+    assert len(prepare([livers], out, FINE).records) == 3
+
+
 def test_what_a_killed_run_has_left_is_swept_away(tmp_path, livers):
     prepare([livers], tmp_path / "clean", FINE)
     out = tmp_path / "out"

@@ -193,3 +193,6 @@ def test_a_mean_that_leaves_out_categories_says_of_how_many_it_is():
         *("mean", "0.475", "±", "0.035", "25.50", "±", "30.41", "(1", "of")
     ]
     assert found.of(seed=0).of_categories("hd") == ""
+    far = Results(found.categories, ("hd", "dice"), cases=found.cases)  # whatever comes first
+    assert far.of_categories("hd") == " (1 of 2)"
+    assert far.of_categories("dice") == ""

@@ -19,6 +19,7 @@ from mots_pretrained.files import _beside, write_json
 from mots_pretrained.training.folder import (
     BEFORE,
     CHECKPOINT,
+    DAMAGED,
     RECORD,
     Checkpoint,
     begin,
@@ -251,7 +252,8 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
         load_checkpoint(tmp_path)
     assert (tmp_path / BEFORE).read_bytes() == sound
     assert not path.exists()  # or the next checkpoint would be preceded by the damaged one
-    path.write_bytes(data)
+    assert (tmp_path / DAMAGED).read_bytes() == data
+    (tmp_path / DAMAGED).rename(path)
     with pytest.warns(UserWarning, match=r"is damaged.*; going on from the one before"):
         again = trained(tmp_path, resume=True)
     for one, other in zip(weights(whole), weights(again), strict=True):

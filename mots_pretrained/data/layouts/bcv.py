@@ -37,7 +37,9 @@ def find_bcv(folder: Path) -> Collection | None:
     if not ((folder / "img").is_dir() and (folder / "label").is_dir()):
         return None
     cases = pair_files(folder / "img", folder / "label")
-    return Collection("BCV", folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))
+    # only its own scans are called by its name, which what is published tells
+    name = "BCV" if {case.name for case in cases} <= {*BCV_SCANS} else folder.name
+    return Collection(name, folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))
 
 
 def split_bcv(seed: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -62,8 +62,9 @@ def _collection(folder: Path, found: list[_Case]) -> Collection | None:
             f"{folder} holds {first.name} and {other.name}, of BraTS before and after 2023, whose "
             "enhancing tumour is 4 and 3 in the label maps; part them"
         )
+    is_own = all(case.name.lower().startswith("brats") for case, _ in found)
     return Collection(
-        *("BraTS", folder, tuple(case for case, _ in found)),
+        *("BraTS" if is_own else folder.name, folder, tuple(case for case, _ in found)),
         classes=dict(classes),
         channels=BRATS_MODALITIES,
     )
