@@ -89,8 +89,13 @@ def test_collections_that_everybody_knows_are_not_called_after_their_folder(tmp_
         path.touch()
     assert find_labelled(tmp_path / "SMITH").name == "BCV"
     for kind in ("t1", "t1ce", "t2", "flair", "seg"):
-        path = tmp_path / "brains" / "A" / f"A_{kind}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    assert find_labelled(tmp_path / "brains").name == "BraTS"
+        for case in ("BraTS20_Training_001", "A"):
+            path = tmp_path / f"brains {case}" / case / f"{case}_{kind}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert find_labelled(tmp_path / "brains BraTS20_Training_001").name == "BraTS"
+    assert find_labelled(tmp_path / "brains A").name == "brains A"  # not of it, by its name
+    for path in (*(tmp_path / "SMITH").glob("*/*0001.nii.gz"),):
+        path.rename(path.with_name(path.name.replace("0001", "0099")))
+    assert find_labelled(tmp_path / "SMITH").name == "SMITH"
     assert find_bare(tmp_path / "SMITH" / "img").name == "img"  # published without it

@@ -113,7 +113,7 @@ def test_text():
         *("category", "a", "b", "difference", "interval", "better", "worse", "cases")
     ]
     assert lines[1].split() == [
-        *("liver", "0.700", "0.500", "+0.200", "[+0.082,", "+0.318]*", "2", "0", "2")
+        *("liver", "0.700", "0.500", "+0.200", "[+0.073,", "+0.327]*", "2", "0", "2")
     ]
 
 

@@ -50,7 +50,7 @@ def test_cases_of_brats_are_joined_in_the_models_order(channels, tmp_path):
     for number, kind in enumerate((*BRATS_MODALITIES, "seg")):
         write(root / "A" / f"A_{kind}.nii.gz", number)
     found = find_seen(tmp_path, trained_on(root, tmp_path / ".prepared", channels), channels)
-    assert found.seen == {str(root / "A" / f"A_{channels[0]}.nii.gz"): "BraTS/A"}
+    assert found.seen == {str(root / "A" / f"A_{channels[0]}.nii.gz"): "brats/A"}
     assert (found.scans, found.unread) == (1, {})
     assert found.left_out == [str(root / "A" / "A_seg.nii.gz")]
 

@@ -76,7 +76,7 @@ def test_a_learning_curve_shows_its_picture_and_table(tmp_path, capsys):
     lines = [
         {"setting": "2 scans", "seed": "0", "row": arm, "case": case, "category": "box",
          "metric": "dice", "value": value}
-        for arm, values in (("pretrained", ("0.75", "0.5")), ("random", ("0.5", "0.5")))
+        for arm, values in (("pretrained", ("0.75", "0.5")), ("random", ("0.625", "0.375")))
         for case, value in zip("xy", values, strict=True)
     ]  # fmt: skip
     write_lines(folder / "curve.csv", lines)
@@ -85,7 +85,7 @@ def test_a_learning_curve_shows_its_picture_and_table(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"page": f"{folder}/report.html"}
     text = (folder / "report.html").read_text("utf-8")
     assert 'src="data:image/png;base64,iVBORw=="' in text
-    row = ("2", "0.625", "0.500", "+0.125", "[+0.000, +0.250]", "1")
+    row = ("2", "0.625", "0.500", "+0.125", "[+0.125, +0.125]", "1")
     assert f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" in text
     assert "a&lt;b&gt;: learning curve" in text
 
