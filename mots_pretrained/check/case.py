@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from mots_pretrained.check.anatomy import HU_RANGES, Reading, judge, read_anatomy
 from mots_pretrained.check.landmarks import Landmarks, find_landmarks, thinned
 from mots_pretrained.data.layouts import CaseFiles
-from mots_pretrained.data.partial_labels import count_values
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.content_hash import content_hash, values_hash
-from mots_pretrained.images.reading import read_channels, read_labels
+from mots_pretrained.images.reading import count_values, read_channels, read_labels
 from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.tasks import Task
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts.collection import CaseFiles
-from mots_pretrained.data.partial_labels import Targets, count_values
+from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.preprocess import preprocess
-from mots_pretrained.images.reading import read_channels, read_labels
+from mots_pretrained.images.reading import count_values, read_channels, read_labels
 from mots_pretrained.images.resample import resample
 from mots_pretrained.images.volume import SAME_GRID, Volume
 from mots_pretrained.parse import check_listed

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.data.layouts.collection import Classes, exclude_each_other
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.reading import WIDEST
 from mots_pretrained.images.resample import resample_labels
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED, Task
@@ -160,31 +161,11 @@ class Targets:
         return target
 
 
-def count_values(labels: NDArray[np.integer]) -> dict[int, int]:
-    """Count the voxels of every value of a label map, slice by slice.
-
-    Example:
-        >>> count_values(np.array([[[0, 2]], [[2, -1]]]))
-        {-1: 1, 0: 1, 2: 2}
-    """
-    low, high = int(labels.min()), int(labels.max())
-    if high - low > _WIDEST:
-        found, counts = np.unique(labels, return_counts=True)
-        return dict(zip(found.tolist(), counts.tolist(), strict=True))
-    total = np.zeros(high - low + 1, np.int64)
-    for plane in labels:
-        total += np.bincount((plane.astype(np.intp) - low).ravel(), minlength=len(total))
-    return {int(at) + low: int(total[at]) for at in np.flatnonzero(total)}
-
-
-_WIDEST = 1 << 16  # values beyond which a table costs more than sorting
-
-
 def _coded(labels: NDArray[np.integer], codes: Mapping[int, int]) -> NDArray[np.uint8]:
     """Replace label values by codes, those without one by 0."""
     low, high = int(labels.min()), int(labels.max())
     result = np.zeros(labels.shape, np.uint8)
-    if high - low > _WIDEST:
+    if high - low > WIDEST:
         for value, code in codes.items():
             result[labels == value] = code
         return result

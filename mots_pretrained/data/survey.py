@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from mots_pretrained.data.layouts import CaseFiles, Collection
-from mots_pretrained.data.partial_labels import count_values
 from mots_pretrained.data.workers import work_off
-from mots_pretrained.images.reading import read_grid, read_labels, read_spacing, read_volume
+from mots_pretrained.images.reading import (
+    count_values,
+    read_grid,
+    read_labels,
+    read_spacing,
+    read_volume,
+)
 
 
 @dataclass(frozen=True)

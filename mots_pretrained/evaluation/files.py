@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.evaluation.metrics import METRICS, TOLERANCE, Rule, measure
@@ -20,7 +19,7 @@ from mots_pretrained.evaluation.names import (
     parted_lesions,
 )
 from mots_pretrained.evaluation.results import Results
-from mots_pretrained.images.reading import read_labels
+from mots_pretrained.images.reading import count_values, read_labels
 from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
 from mots_pretrained.images.volume import SAME_GRID, Volume
 
@@ -157,16 +156,9 @@ def _label_maps(path: Path) -> list[Path]:
     return found
 
 
-def _values(array: NDArray[np.integer]) -> set[int]:
-    """Return the values present; counting them is many times faster than sorting them."""
-    if array.min() < 0 or array.max() > array.size:  # few large values are counted one by one
-        return {int(value) for value in np.unique(array)}
-    return {int(value) for value in np.flatnonzero(np.bincount(array.ravel()))}
-
-
 def _names_in(paths: Iterable[Path]) -> LabelNames:
     """Make each value found a class of its own."""
-    values = sorted(set().union(*(_values(read_labels(path).array) for path in paths)) - {0})
+    values = sorted(set().union(*(count_values(read_labels(path).array) for path in paths)) - {0})
     if not values:
         raise UserError("all label maps hold nothing but background; there is nothing to score")
     return LabelNames({f"label_{value}": (value,) for value in values})
@@ -260,7 +252,7 @@ def _check_grids(one: Volume, other: Volume, predicted: Path, true: Path) -> Non
 
 def _named_values(volume: Volume, path: Path, names: LabelNames, option: str) -> set[int]:
     """Return the values of a label map; refuse one without a name."""
-    values = _values(volume.array)
+    values = set(count_values(volume.array))
     if strange := sorted(values - names.known):
         listed = (f"{' '.join(map(str, v))} {name}" for name, v in names.classes.items())
         raise UserError(

@@ -17,6 +17,9 @@ from mots_pretrained.images.nifti import cast_exactly, header_of, read_nifti, re
 from mots_pretrained.images.scan_files import kind_of, stem
 from mots_pretrained.images.volume import SAME_GRID, Volume, canonical, spacing_of, straightened
 
+WIDEST = 1 << 16
+"""Span of label values beyond which a table of them costs more than sorting."""
+
 
 def read_volume(
     path: str | os.PathLike[str],
@@ -123,6 +126,23 @@ def read_labels(path: str | os.PathLike[str], *, digest: Any = None) -> Volume:
     if volume.array.ndim != 3:
         raise UserError(f"{path} has {volume.channels} channels; a label map has one")
     return volume
+
+
+def count_values(labels: NDArray[np.integer]) -> dict[int, int]:
+    """Count the voxels of every value of a label map, slice by slice.
+
+    Example:
+        >>> count_values(np.array([[[0, 2]], [[2, -1]]]))
+        {-1: 1, 0: 1, 2: 2}
+    """
+    low, high = int(labels.min()), int(labels.max())
+    if high - low > WIDEST:
+        found, counts = np.unique(labels, return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    total = np.zeros(high - low + 1, np.int64)
+    for plane in labels:
+        total += np.bincount((plane.astype(np.intp) - low).ravel(), minlength=len(total))
+    return {int(at) + low: int(total[at]) for at in np.flatnonzero(total)}
 
 
 def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mots_pretrained.data.partial_labels import Targets, count_values
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.images.reading import count_values
 from mots_pretrained.tasks import BRATS_REGIONS, IGNORED, task_named
 
 EXPECTED = {  # what label values 0, 1, 2 become: organ channel, tumour channel, annotated

@@ -64,7 +64,7 @@ def _collection(folder: Path, found: list[_Case]) -> Collection | None:
         )
     is_own = all(case.name.lower().startswith("brats") for case, _ in found)
     return Collection(
-        *("BraTS" if is_own else folder.name, folder, tuple(case for case, _ in found)),
+        *("BraTS" if is_own else stem(folder), folder, tuple(case for case, _ in found)),
         classes=dict(classes),
         channels=BRATS_MODALITIES,
     )
