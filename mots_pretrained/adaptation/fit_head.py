@@ -79,11 +79,11 @@ def fit_head(
 ) -> FittedHead:
     """Fit a segmenter's head to labelled cases in place; the backbone stays as it is.
 
-    The backbone runs once over the windows that prediction would see. From each, voxels are
-    sampled class by class; their features are standardised, the head is fitted to them by AdamW
-    over one cycle of the rate, and the standardisation is folded into its first layer. Since
-    rare classes are sampled more often than they occur, the last bias of a head on all levels is
-    moved a part of the way towards the true frequencies; a linear head loses by that.
+    The backbone runs once, in its own type, over the windows that prediction would see. Voxels of
+    each class are sampled; their features are standardised, the head is fitted to
+    them by AdamW over one cycle of the rate, and the standardisation is folded into its first
+    layer. Since rare classes are sampled more often than they occur, the last bias of a head on all
+    levels is moved a part of the way towards the true frequencies; a linear head loses by that.
 
     Cases may label different classes; what one does not label is merged with the background there
     (``losses.marginal``), or, as a region, left out.
@@ -187,7 +187,8 @@ def _sample(
     segmenter: Segmenter, cases: Sequence[Case], overlap: float, seed: int, on_fit: OnFit | None
 ) -> _Samples:
     """Run the backbone over all windows and sample voxels of each class."""
-    device = next(segmenter.parameters()).device
+    like = next(segmenter.backbone.parameters())
+    is_deep = isinstance(segmenter.head, LevelsHead)
     window = segmenter.config.preprocessing.window
     layout = [_starts(case, window, overlap) for case in cases]
     windows = sum(len(starts) for starts in layout)
@@ -203,8 +204,8 @@ def _sample(
             counts[number] += _count(target, 1 + classes, segmenter.config.exclusive)
             chosen = _choose(target, most, rng, segmenter.config.exclusive)
             if len(chosen):
-                out = segmenter.backbone(torch.from_numpy(image)[None].to(device))
-                maps = level_maps(out) if isinstance(segmenter.head, LevelsHead) else [out.decoder]
+                out = segmenter.backbone(torch.from_numpy(image)[None].to(like))
+                maps = level_maps(out) if is_deep else [out.decoder]
                 at = np.stack(np.unravel_index(chosen, window), axis=1)
                 features.append(_features_at(maps, torch.from_numpy(at), window).half().cpu())
                 flat = target.reshape(len(target), -1)[:, chosen].T
@@ -273,14 +274,11 @@ def _choose(
 def _features_at(maps: Sequence[Tensor], at: Tensor, window: tuple[int, int, int]) -> Tensor:
     """Interpolate maps ``(1, C, ...)`` trilinearly at voxels ``(n, 3)``; return ``(n, C)``."""
     size = torch.tensor(window)
-    place = ((2 * at + 1) / size - 1).flip(1).to(maps[0])[None, :, None, None]
-    return torch.cat(
-        [
-            F.grid_sample(x, place, padding_mode="border", align_corners=False)[0, :, :, 0, 0].T
-            for x in maps
-        ],
-        dim=1,
+    place = ((2 * at + 1) / size - 1).flip(1).to(maps[0].device)[None, :, None, None]
+    found = (
+        F.grid_sample(x.float(), place, padding_mode="border", align_corners=False) for x in maps
     )
+    return torch.cat([x[0, :, :, 0, 0].T for x in found], dim=1)
 
 
 @torch.enable_grad()

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
+
 from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, check_cases, fit_head
 from mots_pretrained.adaptation.freezing import Unfreezing, layer_decay_groups, parts
 from mots_pretrained.adaptation.segmenter import Segmenter
@@ -95,8 +97,8 @@ def finetune(
 
     Raises:
         UserError: If there is no case, one does not fit the network, none labels some class,
-            everything is frozen, or the recipe holds out or names cases, classes, a spacing or
-            an intensity.
+            everything is frozen, all weights are to learn and are not in float32, or the recipe
+            holds out or names cases, classes, a spacing or an intensity.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
@@ -141,6 +143,8 @@ def prepare(
     if not validation:
         recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
     check_cases(segmenter, [*cases, *validation])
+    if recipe.train == "all":
+        _check_type(segmenter)
     check_labelled(cases, segmenter.config.classes)
     is_complete = all(all(case.labelled) for case in cases)
     segmenter.config = dataclasses.replace(segmenter.config, thresholds={})  # of other weights
@@ -185,6 +189,17 @@ def prepare(
         identity=identity or {},
     )
     return trainer, Watch(trainer, validation, fitted)
+
+
+def _check_type(segmenter: Segmenter) -> None:
+    """Refuse weights in another type than float32 for training all of them."""
+    for value in segmenter.parameters():
+        if value.dtype != torch.float32:
+            raise UserError(
+                f"the network is in {str(value.dtype).removeprefix('torch.')}, and all weights are "
+                "trained in float32: call network.float() first; the recipe's precision says what "
+                "to compute in"
+            )
 
 
 def _fit_first(

@@ -59,6 +59,18 @@ def test_a_fitted_head_finds_what_it_was_fitted_to(head, exclusive):
         assert overlap > {"levels": 0.8, "linear": 0.3}[head]  # random features of 4 channels
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_a_network_in_half_precision_gets_a_head_of_its_own_type(dtype):
+    net, one = network("levels").to(dtype), case()
+    fit_head(net, [one], steps=200)
+    assert {value.dtype for value in net.parameters()} == {dtype}
+    found = net.eval()(torch.from_numpy(one.image)[None].to(dtype))[0].argmax(0).numpy()
+    for number in (1, 2):
+        mask, truth = found == number, one.target[0] == number
+        assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.8
+
+
 @pytest.mark.parametrize("shape", [(16, 33, 64), (7, 21, 40), (5, 32, 64)])
 def test_a_case_smaller_than_a_window_lies_in_it_as_in_prediction(shape):
     """Features depend on the place: fitted elsewhere, a head finds nothing in its own scans."""
@@ -245,6 +257,8 @@ def test_features_at_voxels_are_those_of_the_upsampled_map():
     at = torch.tensor([[0, 0, 0], [7, 15, 15], [3, 8, 5]])
     found = _features_at([x], at, (8, 16, 16))
     torch.testing.assert_close(found, up[0][:, at[:, 0], at[:, 1], at[:, 2]].T)
+    short = _features_at([x.bfloat16()], at, (8, 16, 16))  # places are exact in any type
+    torch.testing.assert_close(short, found, atol=0.02, rtol=0.02)
 
 
 def test_moments_are_of_all_voxels():

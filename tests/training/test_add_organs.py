@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mots_pretrained.adaptation.extended import add_file
 from mots_pretrained.cli import main
 from mots_pretrained.data.case import Case
 from mots_pretrained.errors import UserError
@@ -74,6 +75,21 @@ def test_an_organ_is_found_and_the_old_tasks_keep_every_bit(base):
     more = add_organs(extended, [case(0)], classes=["other"], steps=20)
     assert [one.classes for one in more.config.added] == [("box",), ("other",)]
     assert torch.equal(more(image)[:, :8], after)
+
+
+@torch.no_grad()
+def test_organs_are_added_to_a_network_in_bfloat16(base, tmp_path):
+    net = load(base).bfloat16()
+    image = torch.from_numpy(case(5).image)[None].bfloat16()
+    before = net(image)
+    extended = add_organs(net, [case(0), case(1)], classes=["box"], steps=300)
+    after = extended(image)
+    assert torch.equal(after[:, :7], before)
+    assert {value.dtype for value in extended.parameters()} == {torch.bfloat16}
+    found, truth = (after[0, 7, 0] > 0).numpy(), case(5).target[0] == 1
+    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
+    extended.save_organs(tmp_path / "box.safetensors")
+    assert torch.equal(add_file(net, tmp_path / "box.safetensors")(image), after)
 
 
 def test_a_folder_may_be_given(base, folder):

@@ -353,3 +353,15 @@ def test_what_tells_of_a_folder_is_refused_where_cases_are_given(segmenter, fiel
     """Who asked for a case to be held out had the last weights, unvalidated."""
     with pytest.raises(UserError, match=f"{field} has no part in fine-tuning on cases"):
         finetune(segmenter, [case_of(0)], Recipe(steps=1, **{field: value}))
+
+
+def test_a_network_in_bfloat16_gets_a_head_and_is_not_trained_whole(segmenter):
+    segmenter.bfloat16()
+    history = finetune(
+        segmenter, [case_of(0)], Recipe(steps=1, train="head"), validation=[case_of(1)]
+    )
+    assert history.best.mean_dice > 0
+    assert {value.dtype for value in segmenter.parameters()} == {torch.bfloat16}
+    with pytest.raises(UserError, match=r"the network is in bfloat16, .* call network.float\(\)"):
+        finetune(segmenter, [case_of(0)], Recipe(steps=1))
+    finetune(segmenter.float(), [case_of(0)], Recipe(steps=1))
