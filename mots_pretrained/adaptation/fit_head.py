@@ -33,7 +33,8 @@ OnFit = Callable[[str, int, int], None]
 
 _VOXELS = 256  # of each class a window
 _BACKGROUND = 2048  # of the background a window
-_MOST_VOXELS = 400_000  # in memory, of all windows
+_MOST_VOXELS = 400_000  # of all windows where each holds background and four classes
+_MOST_BYTES = 2_500_000_000  # of their features, of any number of classes; joined, twice as much
 _BATCH = 4096  # voxels a fitting step
 _RATE = 3e-3  # AdamW's highest rate in one cycle
 _DECAY = 1e-2
@@ -80,7 +81,7 @@ def fit_head(
     """Fit a segmenter's head to labelled cases in place; the backbone stays as it is.
 
     The backbone runs once, in its own type, over the windows that prediction would see. Voxels of
-    each class are sampled; their features are standardised, the head is fitted to
+    each class are sampled; their features, 2.5 GB at most, are standardised, the head is fitted to
     them by AdamW over one cycle of the rate, and the standardisation is folded into its first
     layer. Since rare classes are sampled more often than they occur, the last bias of a head on all
     levels is moved a part of the way towards the true frequencies; a linear head loses by that.
@@ -194,6 +195,8 @@ def _sample(
     windows = sum(len(starts) for starts in layout)
     share = min(1.0, _MOST_VOXELS / (windows * (_BACKGROUND + 4 * _VOXELS)))
     most = (max(1, round(share * _BACKGROUND)), max(1, round(share * _VOXELS)))
+    width = sum(segmenter.backbone.level_widths[: None if is_deep else 1])
+    bound = max(1, _MOST_BYTES // (2 * width * windows))
     rng = np.random.default_rng([seed, 7])
     classes = len(segmenter.config.classes)
     features, targets, drawn = [], [], []
@@ -203,6 +206,7 @@ def _sample(
         for image, target in _windows(case, starts, window):
             counts[number] += _count(target, 1 + classes, segmenter.config.exclusive)
             chosen = _choose(target, most, rng, segmenter.config.exclusive)
+            chosen = chosen if len(chosen) <= bound else rng.choice(chosen, bound, replace=False)
             if len(chosen):
                 out = segmenter.backbone(torch.from_numpy(image)[None].to(like))
                 maps = level_maps(out) if is_deep else [out.decoder]

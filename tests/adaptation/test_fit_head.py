@@ -250,6 +250,29 @@ def test_nothing_but_background_is_refused():
         fit_head(network("linear"), [one], steps=5)
 
 
+@pytest.mark.parametrize("head", ["linear", "levels"])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_features_of_many_classes_keep_the_bound_of_memory(head, exclusive, monkeypatch):
+    """It was one of voxels, for four classes: of a hundred, nine times as many were kept."""
+    count = 100 if exclusive else 12
+    names = tuple(f"class_{n}" for n in range(count))
+    torch.manual_seed(1)
+    net = Segmenter.from_scratch(small(), classes=names, exclusive=exclusive, head=head).eval()
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, *SIZE)).astype(np.float32)
+    target = rng.integers(0, count + 1, (1, *SIZE), np.uint8)
+    if not exclusive:
+        target = np.stack([target[0] >= n for n in range(1, count + 1)]).astype(np.uint8)
+    one = Case(image, target, (True,) * len(target))
+    widths = net.backbone.level_widths if head == "levels" else [net.backbone.out_channels]
+    most = 2 * sum(widths) * 2000
+    monkeypatch.setattr(module, "_MOST_BYTES", most, raising=False)
+    samples = module._sample(net, [one], 0.5, 0, None)
+    assert samples.features.nbytes == most
+    assert len(samples.features) == len(samples.targets) == len(samples.case)
+    assert len(np.unique(samples.targets, axis=0)) > 0.9 * count  # some of each class
+
+
 def test_features_at_voxels_are_those_of_the_upsampled_map():
     torch.manual_seed(0)
     x = torch.randn(1, 3, 4, 4, 4)
