@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,6 +18,8 @@ from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED, Task
 
 Form = Literal["task", "classes", "regions"]
+
+_TOLD = 16  # classes that a message lists
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,29 @@ class Targets:
         strange = sorted(value for value in counts if value not in known)
         if strange:
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            way = "name it, or correct the file"
+            if self.form != "task":
+                way = f"correct the file, or name it by --classes FILE.json, {self._and(strange)}"
             raise UserError(
                 f"{where} holds label value {strange[0]}{more}, which is in no class; known are "
-                f"{', '.join(map(str, known))}: name it, or correct the file"
+                f"{', '.join(map(str, known))}: {way}"
             )
+
+    def _and(self, values: Sequence[int]) -> str:
+        """Return as JSON the classes, and one for each further value; of many the first and last.
+
+        Example:
+            >>> Targets.of_classes({"organ": (1, 2), "tumour": (2,)})._and([4])
+            '{"organ": [1, 2], "tumour": 2, "class_4": 4}'
+        """
+        named = self.classes | {f"class_{value}": (value,) for value in values}
+        told = [
+            f"{json.dumps(name)}: {json.dumps(own if len(own) > 1 else own[0])}"
+            for name, own in named.items()
+        ]
+        if len(told) > _TOLD:
+            told[_TOLD - 1 : -1] = ["..."]
+        return "{" + ", ".join(told) + "}"
 
     def target(self, labels: NDArray[np.integer], size: Size) -> NDArray[np.uint8]:
         """Make a target of a label map, resampled to ``size``.

@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ Part = tuple[Split, Fold | None]
 
 OnCase = Callable[[int, int, str, str], None]
 """Callback that receives how many cases are done, of how many, the last one's identifier, and why
-it was set aside (empty if it was not)."""
+it was set aside (empty if it was not). What it raises ends the run, which can be taken up again."""
 
 
 @dataclass(frozen=True)
@@ -237,16 +238,17 @@ def _work(
     done = len(known) - missing
     if on_case is not None and done:
         on_case(done, len(known), "", "")
-    for job, outcome in outcomes:
-        done += 1
-        name = job.files.name
-        known[name] = outcome.record
-        if outcome.record is None:
-            reasons[name] = outcome.reason
-        for message in outcome.warnings:
-            warnings.warn(f"{name}: {message}", stacklevel=4)
-        if on_case is not None:
-            on_case(done, len(known), name, outcome.reason)
+    with closing(outcomes):  # type: ignore[type-var]  # on_case may end it, and the workers then
+        for job, outcome in outcomes:
+            done += 1
+            name = job.files.name
+            known[name] = outcome.record
+            if outcome.record is None:
+                reasons[name] = outcome.reason
+            for message in outcome.warnings:
+                warnings.warn(f"{name}: {message}", stacklevel=4)
+            if on_case is not None:
+                on_case(done, len(known), name, outcome.reason)
     return reasons
 
 

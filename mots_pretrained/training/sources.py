@@ -164,25 +164,25 @@ def prepared_beside(
     Resumable: what an interrupted run has prepared is not prepared again.
 
     Raises:
-        UserError: If a case can't be prepared; the message names the file.
+        UserError: With the first case that can't be prepared; the message names the file.
     """
 
     def prepare() -> None:
         told = [0]
 
         def on_case(done: int, of: int, name: str, reason: str) -> None:
+            if reason:  # now, and not once hours have gone into all others
+                raise UserError(f"{found.folder}: {reason}")
             if done == of or done >= told[0] + of / 10:
                 told[0] = done
                 run.tell(f"Prepared {done} of {of} cases")
 
-        prepared = prepare_folder(
+        prepare_folder(
             *(found, output / CASES, contract, targets),
             workers=run.workers,
             on_case=on_case,
             replace=True,
         )
-        if prepared.set_aside:
-            raise UserError(f"{found.folder}: {prepared.set_aside[0].reason}")
 
     on_main(accelerator, prepare)
     return PreparedSet.open(output / CASES)

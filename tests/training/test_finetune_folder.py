@@ -86,6 +86,23 @@ def test_plain_folders_learn_the_values_that_are_there(scratch, tmp_path):
     assert config.label_values == {"liver": (3,), "spleen": (7,)}
 
 
+def test_a_value_that_no_class_names_ends_it_with_its_case(scratch, tmp_path):
+    """It was told when all other cases had been prepared, and without the classes' names."""
+    label = np.zeros((16, 16, 16), np.uint8)
+    for name in "abc":
+        label[2:5] = 7 if name == "a" else 2
+        pair(tmp_path, f"{name}.nii.gz", scan(shape=label.shape), label)
+    named = replace(scratch, classes=("liver", "spleen"), class_values=((1,), (2,)))
+    wanted = (
+        rf"{tmp_path}: labels/a.nii.gz holds label value 7, which is in no class; known are 0, 1, "
+        r'2: correct the file, or name it by --classes FILE.json, {"liver": 1, "spleen": 2, '
+        r'"class_7": 7}$'
+    )
+    with pytest.raises(UserError, match=wanted):
+        finetune_folder(tmp_path, tmp_path / "out", named)
+    assert not list((tmp_path / "out" / ".cases").glob("cases/[!.]*"))
+
+
 def test_a_data_list_s_folds_are_what_is_held_out(scratch, tmp_path):
     label = np.zeros((8, 8, 8), np.uint8)
     label[2:5] = 7
