@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
+from mots_pretrained.cli.finetune import _classes
+from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.case import read_case
+from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.layouts.bcv import BCV_VALIDATION
 from mots_pretrained.evaluation.compare import Difference
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.curve import Curve, CurvePoint
+from mots_pretrained.training.downstream import describe
 from mots_pretrained.training.recipe import read_recipe
 from mots_pretrained.training.validation import History
 
@@ -50,7 +55,7 @@ def refused(capsys, folder, *words):
     """Run the command on what is wrong; return its one line."""
     assert main(["finetune", "-i", str(folder), "-o", f"{folder}_out", *SHORT, *words]) == 2
     error = capsys.readouterr().err
-    told = ("Fine-tuning", "Taken for CT")
+    told = ("Fine-tuning", "Taken for")
     lines = [line for line in error.splitlines() if not line.startswith(told)]
     assert len(lines) == 1
     assert "Traceback" not in error
@@ -303,3 +308,26 @@ def test_a_curve_is_asked_for(data, tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["points"][0]["interval"] == [0.1, 0.3]
     assert main([*words[:-1], "few"]) == 2
     assert "--curve takes numbers of scans" in capsys.readouterr().err
+
+
+def test_a_fifth_value_of_brats_is_refused_with_the_classes_that_take_it(tmp_path, capsys):
+    """As the resection cavity of 2024, which nothing but the label maps tells of."""
+    root, name = tmp_path / "BraTS", "BraTS-GLI-00005-100"
+    array = np.arange(8 * 8 * 8).reshape(8, 8, 8) % 5
+    volume = Volume.with_spacing(array, (1.0, 1.0, 1.0))
+    (root / name).mkdir(parents=True)
+    for kind in ("t1n", "t1c", "t2w", "t2f", "seg"):
+        write_like(root / name / f"{name}-{kind}.nii.gz", array, volume, dtype=np.int16)
+    error = refused(capsys, root, "--val", "0")
+    told, _, names = error.partition(" name it by --classes FILE.json, ")
+    assert told.endswith("holds label value 4, which is in no class; known are 0, 1, 2, 3: "
+                         "correct the file, or")  # fmt: skip
+    assert json.loads(names) == {
+        "enhancing_tumour": 3, "tumour_core": [1, 3], "whole_tumour": [2, 1, 3], "class_4": 4,
+    }  # fmt: skip
+    (tmp_path / "names.json").write_text(names)
+    recipe = replace(read_recipe("finetune"), **_classes(f"{tmp_path / 'names.json'}"))
+    task = describe(find_labelled(root), Preprocessing(), recipe)
+    found = read_case(task.scans[0], task.contract, task.targets).target
+    for channel, values in zip(found, ([3], [1, 3], [1, 2, 3], [4]), strict=True):
+        assert np.array_equal(channel == 1, np.isin(array, values))

@@ -26,7 +26,9 @@ def find_brats(folder: Path) -> Collection | None:
     """Find ``[HGG|LGG/]CASE/CASE_{t1,t1ce,t2,flair,seg}.nii.gz``; None in another layout.
 
     From 2023 on the files are called ``CASE-{t1n,t1c,t2w,t2f,seg}.nii.gz``, and label value 3 is
-    what 4 was. Cases of the validation set have no label map.
+    what 4 was. From 2024 on there may be another 4, of which names say nothing: the resection
+    cavity in adults after treatment. Who has it names the classes. Cases of the validation set have
+    no label map.
 
     Raises:
         UserError: If a case lacks one of its four sequences or has one twice, or cases with labels
