@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.data.case import Case
 from mots_pretrained.evaluation.metrics import Scores, measure
 from mots_pretrained.evaluation.results import Results
@@ -23,6 +24,9 @@ from mots_pretrained.report.example import Example
 from mots_pretrained.tasks import IGNORED
 from mots_pretrained.training.log import LogRow
 from mots_pretrained.training.trainer import Trainer
+
+OnFound = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None]
+"""Callback that receives a case's image, its first channel, and its target and prediction."""
 
 
 @dataclass
@@ -101,6 +105,7 @@ class Watch:
         trainer.model.load_state_dict(trainer.tensors or trainer.result.state_dict())
         trainer.model.eval()
         cast(Segmenter, trainer.model).head_is_new = False
+        self._renew_example()
         history.rows, history.fitted = trainer.rows, self.kept["fitted"]
         return history
 
@@ -115,23 +120,10 @@ class Watch:
         own = range(accelerator.process_index, len(self.cases), accelerator.num_processes)
         scores: list[Any] = []
         examples: list[Example] = []
-
-        def keep(*arrays: NDArray[Any]) -> None:
-            config = network.config
-            if not examples:  # one is enough
-                examples.append(
-                    Example.of(
-                        *arrays,
-                        exclusive=config.exclusive,
-                        spacing=config.preprocessing.spacing,
-                        names=config.classes,
-                        step=step,
-                    )
-                )
-
         for index in own:
+            on_found = None if examples else _keeper(examples, network.config, step)
             found = score_case(
-                network, self.cases[index], overlap=0.25, precision=precision, on_found=keep
+                network, self.cases[index], overlap=0.25, precision=precision, on_found=on_found
             )
             scores.append((index, found))
         if accelerator.num_processes > 1:
@@ -154,9 +146,46 @@ class Watch:
             if self.trainer.folder is not None and accelerator.is_main_process:
                 examples[0].save(self.trainer.folder)
 
+    def _renew_example(self) -> None:
+        """Show what the best weights find, where the folder's example is of another step.
+
+        A stop is validated after the last checkpoint: what resumes may never call that the best.
+        """
+        trainer, folder, examples = self.trainer, self.trainer.folder, list[Example]()
+        if folder is None or not self.cases or not trainer.accelerator.is_main_process:
+            return
+        kept, step = Example.read(folder), self.history.best_step
+        if kept is None or kept.step != step:
+            network = cast(Segmenter, trainer.model)
+            score_case(
+                network,
+                self.cases[0],
+                overlap=0.25,
+                precision=trainer.recipe.precision,
+                on_found=_keeper(examples, network.config, step),
+            )
+            examples[0].save(folder)
+
     def _since_best(self) -> int:
         steps = [done for done, _ in self.history.validations]
         return len(steps) - 1 - steps.index(self.history.best_step)
+
+
+def _keeper(examples: list[Example], config: ModelConfig, step: int) -> OnFound:
+    """Return a callback of `score_case` that adds an example."""
+
+    def keep(*arrays: NDArray[Any]) -> None:
+        examples.append(
+            Example.of(
+                *arrays,
+                exclusive=config.exclusive,
+                spacing=config.preprocessing.spacing,
+                names=config.classes,
+                step=step,
+            )
+        )
+
+    return keep
 
 
 def score_case(
@@ -165,7 +194,7 @@ def score_case(
     *,
     overlap: float = 0.5,
     precision: Precision = "float32",
-    on_found: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None = None,
+    on_found: OnFound | None = None,
 ) -> dict[str, Scores]:
     """Return the Dice of every class on a case, at the contract's resolution, and false volumes.
 
@@ -174,7 +203,7 @@ def score_case(
         case: A labelled case; classes that it does not label get no score.
         overlap: Share of a window that the next one covers again.
         precision: What the network computes in, as `Predictor` takes it.
-        on_found: Callback that receives the image's first channel, target and prediction.
+        on_found: Called when the case has been predicted.
     """
     config, predict = network.config, Probabilities(network, precision=precision)
     image, target = np.asarray(case.image), np.asarray(case.target)  # of a stored case, read now

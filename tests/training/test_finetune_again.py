@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from killed_trainings import whole_and_killed
 from plain_folders import SHORT, pair, scan
 
@@ -15,7 +16,8 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.files import locked
 from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.methods import METHODS
-from mots_pretrained.training import finetune
+from mots_pretrained.report.example import Example
+from mots_pretrained.training import finetune, validation
 from mots_pretrained.training import finetune_folder as module
 from mots_pretrained.training.finetune_folder import finetune_folder
 from mots_pretrained.training.recipe import Run, to_yaml
@@ -48,6 +50,30 @@ def test_a_training_is_continued_with_its_own_settings_alone(bcv, scratch, tiny,
             finetune_folder(bcv, out, replace(recipe, **changes), run=Run(resume=True))
     assert (out / "training.json").read_text() == record
     assert finetune_folder(bcv, out, recipe, run=Run(resume=True)).complete
+
+
+def test_the_example_of_a_resumed_training_is_what_its_best_weights_find(
+    bcv, tiny, tmp_path, monkeypatch
+):
+    """It stayed that of the stop, whose validation is in no checkpoint."""
+    METHODS["transdodnet"](tiny).save_pretrained(tmp_path / "start")
+    dice = iter([0.5, 0.9, 0.4, 0.3])  # of the fitted head, the stop, and steps 20 and 30
+    weights, truly = [], validation.score_case
+
+    def score(network, case, **options):
+        weights.append(network.head.last.weight.detach().clone())
+        truly(network, case, **options)
+        return {"spleen": {"dice": next(dice, None)}}
+
+    monkeypatch.setattr(validation, "score_case", score)
+    recipe = replace(SHORT, start=str(tmp_path / "start"), steps=30, validate_every=20, held_out=1)
+    out = tmp_path / "out"
+    first = finetune_folder(bcv, out, recipe, run=Run(max_minutes=1e-9))
+    assert (first.best_step, first.complete, Example.read(out).step) == (10, False, 10)
+    history = finetune_folder(bcv, out, recipe, run=Run(resume=True))
+    assert (history.best_step, history.complete, Example.read(out).step) == (0, True, 0)
+    assert len(weights) == 5
+    assert torch.equal(weights[4], weights[0])
 
 
 def test_a_refused_resumption_leaves_the_prepared_cases(bcv, scratch, tmp_path):
