@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -33,7 +34,8 @@ def add_organs(
     net: str | Path | Pretrained,
     cases: str | Path | Sequence[Case],
     *,
-    classes: Sequence[str] = (),
+    classes: Sequence[str] | Classes = (),
+    intensity: Literal["ct", "zscore"] | None = None,
     steps: int = 2500,
     seed: int = 0,
     on_fit: OnFit | None = None,
@@ -49,7 +51,9 @@ def add_organs(
         cases: Folder of labelled scans in a layout of ``find_labelled``, a data list of MONAI, or
             cases on the network's contract with one target channel of class values.
         classes: Names of the organs: of cases needed, in the order of their values; of a folder
-            that names them not.
+            that names them not. Or a dict of their label values, ``{"aorta": (7,)}``.
+        intensity: What the scans of a folder are, clipped CT numbers or z-scores; told by the
+            folder by default.
         steps: Fitting steps.
         seed: Random seed for voxels and fitting.
         on_fit: Callback as of :func:`fit_head`.
@@ -59,7 +63,8 @@ def add_organs(
 
     Raises:
         UserError: If the network shares no features between tasks, a name is taken, cases do not
-            keep the contract or hold other values than ``classes``, or classes overlap.
+            keep the contract or hold other values than ``classes``, or classes overlap; if
+            ``intensity`` is given with cases, which keep the contract already.
 
     Example:
         >>> net = add_organs("transdodnet.phantom", "aortas")  # doctest: +SKIP
@@ -70,14 +75,21 @@ def add_organs(
     check_listed("classes", classes)
     network = net if isinstance(net, Pretrained) else load(net)
     base, contract = check_base(network), network.config.preprocessing
+    given = dict(classes) if isinstance(classes, Mapping) else numbered(tuple(classes))
+    values: Classes = given
     if isinstance(cases, str | Path):
-        recipe = Recipe(steps=1, classes=tuple(classes), class_values=_values(classes))
+        recipe = Recipe(
+            steps=1,
+            classes=tuple(given),
+            class_values=tuple(given.values()),
+            intensity=intensity,
+        )
         task = describe(find_labelled(cases), contract, recipe)
         check_same_input(task, contract)
-        values: Classes = task.classes
+        values = task.classes
         cases = [read_case(scan, contract, task.targets) for scan in task.scans]
-    else:
-        values = numbered(tuple(classes))
+    elif intensity is not None:
+        raise UserError("intensity says what a folder's scans are; with cases leave it out")
     if not values:
         raise UserError("say what the classes of the cases are called: classes=[...]")
     with torch.random.fork_rng(devices=[]):
@@ -123,7 +135,3 @@ def add_organs_folder(
         output.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(output, (Path(scratch) / "out" / ORGANS_FILE).read_bytes())
     return history
-
-
-def _values(classes: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    return tuple((n,) for n in range(1, len(classes) + 1))

@@ -98,6 +98,20 @@ def test_a_folder_may_be_given(base, folder):
     assert extended.config.tasks[-1].organ_values == (7,)
 
 
+def test_a_folder_s_values_may_be_named_and_its_scans_called_ct(base, folder):
+    """As by --classes FILE.json and --intensity."""
+    for path in (folder / "images").iterdir():
+        scan = read_volume(path)
+        write_like(path, scan.array.clip(-175, 250), scan, dtype=np.int16)  # no air is left
+    with pytest.raises(UserError, match=r"asks for another input .* \(--intensity, --spacing\)"):
+        add_organs(base, folder, steps=5)
+    with pytest.warns(UserWarning, match="does not look like a CT in Hounsfield units"):
+        extended = add_organs(base, folder, classes={"box": (7,)}, intensity="ct", steps=5)
+    assert (extended.config.tasks[-1].name, extended.config.tasks[-1].organ_values) == ("box", (7,))
+    with pytest.raises(UserError, match="what a folder's scans are; with cases leave it out"):
+        add_organs(base, [case()], classes=["box"], intensity="ct")
+
+
 def test_what_cannot_be_added_is_told(base, tmp_path):
     with pytest.raises(UserError, match="say what the classes"):
         add_organs(base, [case()])
