@@ -109,6 +109,11 @@ BRATS_2023_REGIONS: dict[str, tuple[int, ...]] = {
 """The same regions from 2023 on, when what enhances became 3."""
 
 
+PUBLIC_COLLECTIONS: frozenset[str] = frozenset(
+    {"BCV", "BraTS", *(name for task in MOTS_TASKS for name in (task.name, task.source))}
+)
+"""Names of collections that anybody may publish; no folder of a user's is called so."""
+
 IGNORED = 255
 """Value of a target's voxels that count neither way: no loss, no score and no patch reads them."""
 

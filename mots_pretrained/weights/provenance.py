@@ -10,7 +10,7 @@ from typing import Any
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import write_text
-from mots_pretrained.tasks import MOTS_TASKS
+from mots_pretrained.tasks import PUBLIC_COLLECTIONS
 from mots_pretrained.weights.catalog import CATALOG
 from mots_pretrained.weights.checkpoint import load_folder, network_folders
 from mots_pretrained.weights.download import REPOSITORY
@@ -24,9 +24,6 @@ RECORD = "training.json"
 
 CASES = "cases.json"
 """Name of the file beside the weights that names the cases of a training; never sent unasked."""
-
-_PUBLIC = {"BCV", "BraTS", *(name for task in MOTS_TASKS for name in (task.name, task.source))}
-"""Collections that anybody may name; others are called after a folder of the user's."""
 
 _VERSION = 2  # 1 did not say which weights it was about
 _DIGITS = frozenset("0123456789abcdef")
@@ -72,7 +69,7 @@ class TrainingScans:
             tasks: Names of the network's tasks, after which collections of pretraining are called.
                 Collections of MOTS, BCV and BraTS are named too. A folder's name is left out.
         """
-        public, scans = {*_PUBLIC, *tasks}, {}
+        public, scans = {*PUBLIC_COLLECTIONS, *tasks}, {}
         for key, name in self.scans.items():
             collection, slash, _ = name.partition("/")
             scans[key] = collection + slash if slash and collection in public else ""

@@ -14,9 +14,10 @@ from mots_pretrained.cli import DONE, main
 from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts import find_bare, find_labelled
 from mots_pretrained.networks import build
+from mots_pretrained.tasks import PUBLIC_COLLECTIONS
 from mots_pretrained.weights import upload
 from mots_pretrained.weights.card import Description, model_card, renamed
-from mots_pretrained.weights.provenance import read_training_scans
+from mots_pretrained.weights.provenance import TrainingScans, read_training_scans
 
 SECRET = "SMITH"
 
@@ -99,3 +100,34 @@ def test_collections_that_everybody_knows_are_not_called_after_their_folder(tmp_
         path.rename(path.with_name(path.name.replace("0001", "0099")))
     assert find_labelled(tmp_path / "SMITH").name == "SMITH"
     assert find_bare(tmp_path / "SMITH" / "img").name == "img"  # published without it
+
+
+OWN = {
+    "pairs": ("images/a.nii.gz", "labels/a.nii.gz"),
+    "nnunet": ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz", "dataset.json"),
+    "bcv": ("img/img0099.nii.gz", "label/label0099.nii.gz"),
+    "brats": tuple(f"A/A_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair", "seg")),
+    "masks": ("A/ct.nii.gz", "A/segmentations/aorta.nii.gz"),
+    "bare": ("a.nii.gz",),
+}  # layouts whose collection is called after its folder
+
+
+@pytest.mark.parametrize("layout", OWN)
+def test_a_folder_called_like_a_public_collection_is_not_published_as_one(layout, tmp_path):
+    for name in sorted(PUBLIC_COLLECTIONS):
+        for file in OWN[layout]:
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"labels": {"background": 0, "organ": 1}}))
+        found = (find_bare if layout == "bare" else find_labelled)(tmp_path / name)
+        seen = TrainingScans({"1" * 64: f"{found.name}/{found.cases[0].name}"})
+        assert [*seen.without_identifiers().scans.values()] == [""], name
+
+
+def test_a_collection_known_by_its_layout_is_published_whatever_its_folder_is_called(tmp_path):
+    for file in ("volume-0.nii", "segmentation-0.nii"):
+        (tmp_path / SECRET).mkdir(exist_ok=True)
+        (tmp_path / SECRET / file).touch()
+    found = find_labelled(tmp_path / SECRET)
+    seen = TrainingScans({"1" * 64: f"{found.name}/{found.cases[0].name}"})
+    assert [*seen.without_identifiers().scans.values()] == ["liver/"]

@@ -20,6 +20,7 @@ from mots_pretrained.data.layouts.collection import (
     Classes,
     Collection,
     Fold,
+    after_folder,
     folders_below,
 )
 from mots_pretrained.data.layouts.datalist import DATALIST, find_datalist, read_datalist
@@ -229,7 +230,7 @@ def find_bare(folder: str | os.PathLike[str]) -> Collection:
             "(.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), no DICOM"
         )
     cases = tuple(CaseFiles(path.relative_to(folder).as_posix(), (path,)) for path in files)
-    return Collection(folder.name, folder, cases)
+    return Collection(after_folder(folder.name), folder, cases)
 
 
 def _found(data: Path) -> Collection:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mots_pretrained.data.layouts.collection import Collection, numbered
+from mots_pretrained.data.layouts.collection import Collection, after_folder, numbered
 from mots_pretrained.data.layouts.pairs import pair_files
 from mots_pretrained.tasks import BCV_ORGANS
 
@@ -38,7 +38,7 @@ def find_bcv(folder: Path) -> Collection | None:
         return None
     cases = pair_files(folder / "img", folder / "label")
     # only its own scans are called by its name, which what is published tells
-    name = "BCV" if {case.name for case in cases} <= {*BCV_SCANS} else folder.name
+    name = "BCV" if {case.name for case in cases} <= {*BCV_SCANS} else after_folder(folder.name)
     return Collection(name, folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Classes, Collection, by_stem
+from mots_pretrained.data.layouts.collection import (
+    CaseFiles,
+    Classes,
+    Collection,
+    after_folder,
+    by_stem,
+)
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import BRATS_2023_REGIONS, BRATS_MODALITIES, BRATS_REGIONS
@@ -65,8 +71,9 @@ def _collection(folder: Path, found: list[_Case]) -> Collection | None:
             "enhancing tumour is 4 and 3 in the label maps; part them"
         )
     is_own = all(case.name.lower().startswith("brats") for case, _ in found)
+    name = "BraTS" if is_own else after_folder(stem(folder))
     return Collection(
-        *("BraTS" if is_own else stem(folder), folder, tuple(case for case, _ in found)),
+        *(name, folder, tuple(case for case, _ in found)),
         classes=dict(classes),
         channels=BRATS_MODALITIES,
     )

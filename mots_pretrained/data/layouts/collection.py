@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import stem
-from mots_pretrained.tasks import Task
+from mots_pretrained.tasks import PUBLIC_COLLECTIONS, Task
 
 _DEPTH = 3  # a collection lies one or two levels below the root
 
@@ -71,7 +71,7 @@ class Collection:
 
     Attributes:
         name: Name of the task that it supervises, e.g. ``"hepatic_vessel"``; or BCV or
-            BraTS; else the folder's.
+            BraTS; else the folder's, as `after_folder` gives it.
         folder: The folder that holds all its files.
         cases: Its cases by name, those without labels included.
         task: What its label values mean for pretraining; None where it is none of MOTS's kind.
@@ -109,6 +109,16 @@ class Collection:
                 "give that with --collection"
             )
         return self.task
+
+
+def after_folder(name: str) -> str:
+    """Return what to call a collection after its folder: never as a public one, if it is none.
+
+    Example:
+        >>> after_folder("clinic"), after_folder("BCV")
+        ('clinic', 'BCV (folder)')
+    """
+    return f"{name} (folder)" if name in PUBLIC_COLLECTIONS else name
 
 
 def numbered(names: Sequence[str]) -> Classes:

@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection, by_stem, numbered
+from mots_pretrained.data.layouts.collection import (
+    CaseFiles,
+    Collection,
+    after_folder,
+    by_stem,
+    numbered,
+)
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 
@@ -48,7 +54,7 @@ def find_masks(folder: Path) -> Collection | None:
     ]
     kinds = {stem(case.images[0]).lower() for case in cases}
     return Collection(
-        *(folder.name, folder, tuple(cases)),
+        *(after_folder(folder.name), folder, tuple(cases)),
         classes=numbered(names),
         channels=("ct",) if kinds == {"ct"} else None,
     )

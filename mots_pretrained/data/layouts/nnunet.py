@@ -10,6 +10,7 @@ from mots_pretrained.data.layouts.collection import (
     CaseFiles,
     Collection,
     Fold,
+    after_folder,
     exclude_each_other,
 )
 from mots_pretrained.data.layouts.labelled import tell_labelled
@@ -65,7 +66,7 @@ def described(
     if not exclude_each_other(classes):
         classes = dict(sorted(classes.items(), key=lambda item: len(item[1])))
     found = Collection(
-        *(folder.name, folder, cases),
+        *(after_folder(folder.name), folder, cases),
         classes=classes or None,
         channels=channels_named(description),
         ignore=None if ignored is None else ignored[0],

@@ -6,7 +6,7 @@ import re
 import warnings
 from pathlib import Path
 
-from mots_pretrained.data.layouts.collection import CaseFiles, Collection
+from mots_pretrained.data.layouts.collection import CaseFiles, Collection, after_folder
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 
@@ -22,7 +22,7 @@ def find_pairs(folder: Path) -> Collection | None:
     for images, labels in _PLAIN:
         if (folder / images).is_dir() and (folder / labels).is_dir():
             cases = pair_files(folder / images, folder / labels)
-            return Collection(folder.name, folder, cases)
+            return Collection(after_folder(folder.name), folder, cases)
     return None
 
 
