@@ -123,6 +123,24 @@ def ship(
     Raises:
         UserError: If the training is not complete, or the network not what the entry says.
     """
+    recipe, parts = trained(run, entry, after)
+    phantoms = phantoms if entry.tasks else Phantoms(0, (), 0, 0, ())  # a backbone decides nothing
+    said = description(entry, parts, summary, notes)
+    with replacing_folder(hub / entry.name) as draft:
+        make_publishable(run, draft, said=said, half=True)
+        write_training_scans(draft, {})  # no part has seen any
+        write_recipes(draft, recipe, after, parts)
+        measure(draft, recipe, phantoms, workers=workers)
+        results = score(draft, phantoms, device=device, workers=workers)
+        pin = finish(draft, said, results, phantoms.dataset)
+    write_json(pins, {**json.loads(pins.read_text("utf-8")), entry.name: pin})
+    if results is not None:
+        keep_scores(scored, entry.name, results, dataset=phantoms.dataset, parts=parts)
+    return hub / entry.name
+
+
+def trained(run: Path, entry: Entry, after: Sequence[Path]) -> tuple[Recipe, list[Part]]:
+    """Return the recipe of a complete training, and all its parts; other trainings are refused."""
     record = read_training_record(run)
     if not record.get("complete") or "recipe" not in record:
         raise UserError(f"{run} holds no complete training ({RECORD}); finish it with --resume")
@@ -131,57 +149,57 @@ def ship(
         raise UserError(f"{run} began from {recipe.start or 'random weights'}; --after says where")
     if len(after) > EARLIER_PARTS:
         raise UserError(f"at most {EARLIER_PARTS} earlier parts can be shipped, not {len(after)}")
-    parts = [part_of(folder, entry) for folder in (*after, run)]
-    phantoms = phantoms if entry.tasks else Phantoms(0, (), 0, 0, ())  # a backbone decides nothing
-    folder = hub / entry.name
-    with replacing_folder(folder) as draft:
-        said = Description(
-            name=entry.name,
-            summary=summary or entry.summary + ".",
-            training="\n\n".join(part for part in (told(parts), notes.strip()) if part),
-            license=entry.weights_licence.lower(),
-        )
-        make_publishable(run, draft, said=said, half=True)
-        write_training_scans(draft, {})  # no part has seen any
-        fields = byol.FIELDS if recipe.method == BYOL else pretrain.FIELDS
-        write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None), fields))
-        unused = {one.name for one in dataclasses.fields(Recipe)} - fields
-        for number, (earlier, part) in enumerate(zip(after, parts[:-1], strict=True), 1):
-            own = {name: value for name, value in part.recipe.items() if name not in unused}
-            settings = {**own, "start": None}
-            write_text(draft / f"recipe_{number}.yaml", yaml.safe_dump(settings, sort_keys=False))
-            write_text(draft / f"log_{number}.csv", (earlier / LOG).read_text("utf-8"))
-        results = None
-        if entry.tasks:
-            measure(draft, recipe, phantoms, workers=workers)
-            results = score(draft, phantoms, device=device, workers=workers)
-        scores = {} if results is None else mean_dice(results)
-        if results is not None:
-            said = dataclasses.replace(
-                said, scores=scores, dataset=phantoms.dataset, absent=absent(results)
-            )
-        make_publishable(draft, draft, said=said, half=True, with_case_names=True)  # it has none
-        weights = draft / "model.safetensors"
-        megabytes = round(weights.stat().st_size / 1e6, 1)
-        if megabytes > LARGEST:
-            raise UserError(f"weights of {megabytes} MB are too large to ship; {LARGEST} MB are")
-        pin = {
-            "sha256": checksum(weights),
-            "megabytes": megabytes,
-            "dataset": phantoms.dataset if results is not None else "",
-            "scores": {name: round(score, 3) for name, score in scores.items()},
-        }
-    known = json.loads(pins.read_text("utf-8"))
-    write_json(pins, {**known, entry.name: pin})
+    return recipe, [part_of(folder, entry) for folder in (*after, run)]
+
+
+def description(entry: Entry, parts: Sequence[Part], summary: str, notes: str) -> Description:
+    """Return what the card says before anything is measured."""
+    return Description(
+        name=entry.name,
+        summary=summary or entry.summary + ".",
+        training="\n\n".join(part for part in (told(parts), notes.strip()) if part),
+        license=entry.weights_licence.lower(),
+    )
+
+
+def write_recipes(
+    draft: Path, recipe: Recipe, after: Sequence[Path], parts: Sequence[Part]
+) -> None:
+    """Write the recipe, and of the earlier parts theirs and their logs, without folders' names."""
+    fields = byol.FIELDS if recipe.method == BYOL else pretrain.FIELDS
+    write_text(draft / RECIPE, to_yaml(dataclasses.replace(recipe, start=None), fields))
+    unused = {one.name for one in dataclasses.fields(Recipe)} - fields
+    for number, (earlier, part) in enumerate(zip(after, parts[:-1], strict=True), 1):
+        own = {name: value for name, value in part.recipe.items() if name not in unused}
+        settings = {**own, "start": None}
+        write_text(draft / f"recipe_{number}.yaml", yaml.safe_dump(settings, sort_keys=False))
+        write_text(draft / f"log_{number}.csv", (earlier / LOG).read_text("utf-8"))
+
+
+def finish(draft: Path, said: Description, results: Results | None, dataset: str) -> dict[str, Any]:
+    """Write the card with the scores, and return what is pinned of the folder."""
+    scores = {} if results is None else mean_dice(results)
     if results is not None:
-        setting, steps = f"{phantoms.dataset}, generator {VERSION}", sum(p.steps for p in parts)
-        keep_scores(scored, entry.name, results, setting=setting, steps=steps)
-    return folder
+        said = dataclasses.replace(said, scores=scores, dataset=dataset, absent=absent(results))
+    make_publishable(draft, draft, said=said, half=True, with_case_names=True)  # it has none
+    weights = draft / "model.safetensors"
+    megabytes = round(weights.stat().st_size / 1e6, 1)
+    if megabytes > LARGEST:
+        raise UserError(f"weights of {megabytes} MB are too large to ship; {LARGEST} MB are")
+    return {
+        "sha256": checksum(weights),
+        "megabytes": megabytes,
+        "dataset": said.dataset,
+        "scores": {name: round(score, 3) for name, score in scores.items()},
+    }
 
 
-def keep_scores(scored: Path, name: str, results: Results, *, setting: str, steps: int) -> None:
+def keep_scores(
+    scored: Path, name: str, results: Results, *, dataset: str, parts: Sequence[Part]
+) -> None:
     """Write the scores of a model's cases in place of its earlier ones; those of others stay."""
     there = read_lines(scored) if scored.exists() else []
+    setting, steps = f"{dataset}, generator {VERSION}", sum(part.steps for part in parts)
     told = {"table": "models", "row": name, "setting": setting, "steps": str(steps)}
     own = to_lines(results, **told, machine=machine())
     write_lines(scored, [*(one for one in there if one["row"] != name), *own])
