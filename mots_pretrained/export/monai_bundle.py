@@ -200,7 +200,7 @@ def _metadata(config: ModelConfig, said: Description) -> dict[str, Any]:
             "nibabel": version("nibabel"),
             "pytorch-ignite": _version_of("pytorch-ignite", "0.5.0"),
         },
-        "name": said.name,
+        "name": said.title or said.name,
         "task": f"Segmentation of {', '.join(names)}",
         "description": " ".join(said.summary.split()) or _summary(config),
         "authors": "As docs/README.md says of the weights; code: the mots_pretrained developers",
@@ -274,7 +274,7 @@ def _readme(config: ModelConfig, said: Description, card: str) -> str:
     body = text.split("---\n", 2)[-1].lstrip() if text.startswith("---\n") else text
     values = ", ".join(f"{value} {name}" for value, name in _labels(config).items())
     return _README.format(
-        name=said.name,
+        name=said.title or said.name,
         summary=said.summary or _summary(config) + ".",
         version=__version__,
         values=values,

@@ -28,7 +28,7 @@ from mots_pretrained.data.stream import PatchStream, Sampling
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE, feature_widths
 from mots_pretrained.shapes import Size
-from mots_pretrained.training.folder import begin, complete
+from mots_pretrained.training.folder import begin, complete, written_card
 from mots_pretrained.training.launch import on_main
 from mots_pretrained.training.phantoms import phantoms
 from mots_pretrained.training.pretrain import identity_of, outcome, training_in
@@ -143,7 +143,8 @@ def pretrain_byol(
                 f"{COLLAPSED}); try a lower rate, or an ema nearer 1"
             )
         if accelerator.is_main_process:
-            backbone.cpu().eval().save_pretrained(output, half=recipe.half)
+            card = written_card(output, backbone.config)
+            backbone.cpu().eval().save_pretrained(output, half=recipe.half, card=card)
             write_training_scans(output, supply.hashes)
             facts = {"trained": TRAINED, "data": supply.summary, "scans": supply.scans}
             complete(output, facts | outcome(trainer))

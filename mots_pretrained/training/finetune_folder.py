@@ -38,7 +38,14 @@ from mots_pretrained.training.downstream import (
     without_left_out,
 )
 from mots_pretrained.training.finetune import check_recipe, prepare, train
-from mots_pretrained.training.folder import RECORD, begin, check_same, complete, finished
+from mots_pretrained.training.folder import (
+    RECORD,
+    begin,
+    check_same,
+    complete,
+    finished,
+    written_card,
+)
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.pretrain import digest_of, held, identity_of, outcome
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
@@ -262,9 +269,10 @@ class _Job:
                     old, seen_volumes=(*old.seen_volumes, *new.seen_volumes)
                 )
                 extended.save_organs(output / ORGANS_FILE, scans=scans)
-                extended.save_pretrained(output)
+                extended.save_pretrained(output, card=written_card(output, extended.config))
             else:
-                segmenter.save_pretrained(output, half=recipe.half)
+                card = written_card(output, segmenter.config)
+                segmenter.save_pretrained(output, half=recipe.half, card=card)
             earlier = None if recipe.start is None else resolve(recipe.start)
             write_training_scans(output, scans, earlier=earlier)
             write_json(output / CASES, {"train": names[0], "validation": names[1],

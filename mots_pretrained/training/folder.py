@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import (
     LOCK,
@@ -24,6 +25,8 @@ from mots_pretrained.files import (
     write_json,
 )
 from mots_pretrained.parse import parse_json
+from mots_pretrained.weights.card import Description, loaded, model_card, renamed
+from mots_pretrained.weights.checkpoint import CARD, CONFIG
 from mots_pretrained.weights.tensors import read_tensors, write_tensors
 
 RECORD = "training.json"
@@ -133,6 +136,31 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
             "another folder"
         )
     return dict(record)
+
+
+def written_card(folder: Path, config: ModelConfig) -> str | None:
+    """Return the README.md that somebody wrote in a training's folder; None if it is ours.
+
+    Args:
+        folder: The training's, before its network is written.
+        config: The network's configuration.
+
+    Warns:
+        UserWarning: If there is one, for it may speak of another state of the weights.
+    """
+    path, name = folder / CARD, folder.name or "model"
+    if not path.is_file():
+        return None
+    text = path.read_text("utf-8", errors="replace")
+    is_of_another = bool(loaded(text)) and not (folder / CONFIG).is_file()  # which is gone
+    if is_of_another or renamed(text, name) == model_card(config, Description(name=name)):
+        return None
+    warnings.warn(
+        f"{path} stays as somebody wrote it; see that what it says of training and scores is of "
+        "these weights",
+        stacklevel=2,
+    )
+    return text
 
 
 def complete(folder: Path, record: dict[str, Any]) -> None:

@@ -23,7 +23,13 @@ from mots_pretrained.methods import METHODS, Method
 from mots_pretrained.model.pretrained import load_config_and_state
 from mots_pretrained.model.stages import stage_of
 from mots_pretrained.tasks import Task
-from mots_pretrained.training.folder import begin, check_no_curve, complete, owned
+from mots_pretrained.training.folder import (
+    begin,
+    check_no_curve,
+    complete,
+    owned,
+    written_card,
+)
 from mots_pretrained.training.launch import accelerated, on_main
 from mots_pretrained.training.phantoms import phantoms
 from mots_pretrained.training.recipe import Recipe, Run, read_recipe
@@ -126,7 +132,8 @@ def pretrain(
         result = cast(Method, trainer.result).requires_grad_().eval()
         if accelerator.is_main_process:
             result.config = with_seen_volumes(result.config, supply.cases(result.config))
-            result.save_pretrained(output, half=recipe.half)
+            card = written_card(output, result.config)
+            result.save_pretrained(output, half=recipe.half, card=card)
             earlier = None if recipe.start is None else resolve(recipe.start)
             write_training_scans(output, supply.hashes, earlier=earlier)
             facts = {

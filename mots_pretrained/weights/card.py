@@ -21,6 +21,9 @@ ABSENT = "| category | Dice | clean without it | false ml |"
 
 NOT_RECORDED = "Not recorded."
 
+NO_DATASET = "not recorded"
+"""Name in the header of the data of scores where none is given, for the Hub wants one."""
+
 LIMITS = """\
 Research software, not a medical device. Scores hold for the data that they were measured on; no
 accuracy on patients is claimed.
@@ -43,7 +46,7 @@ class Description:
     """What a card says besides the configuration; all may be left out.
 
     Attributes:
-        name: The model's name.
+        name: The model's name, by which it is loaded.
         summary: One or two sentences on what it is.
         training: What it was trained on and how, with the command if there is one.
         scores: Mean Dice, 0 to 1, by category, as measured on ``dataset``.
@@ -56,6 +59,7 @@ class Description:
         license_statements: Who says what of the licence, a sentence each.
         base_model: Hub repository of the weights that the training began from.
         datasets: Hub repositories of the data that it was trained on.
+        title: What the card is headed with in place of the name.
     """
 
     name: str = ""
@@ -70,6 +74,7 @@ class Description:
     license_statements: tuple[str, ...] = ()
     base_model: str = ""
     datasets: tuple[str, ...] = ()
+    title: str = ""
 
 
 def model_card(config: ModelConfig, said: Description | None = None, *, seen: str = "") -> str:
@@ -95,7 +100,7 @@ def model_card(config: ModelConfig, said: Description | None = None, *, seen: st
             _header(config, name, said),
             "---",
             "",
-            f"# {name}",
+            f"# {said.title or name}",
             "",
             said.summary or f"A {config.architecture} network stored by mots_pretrained.",
             "",
@@ -143,26 +148,34 @@ def loading(name: str) -> str:
     return f'network = mots.load("{name}")  # or the path of this folder'
 
 
+def loaded(card: str) -> str:
+    """Return the name that a card of ours loads the network by; empty of another card."""
+    found = _LOADED.search(card)
+    return "" if found is None else found[1]
+
+
 _LOADED = re.compile(re.escape(loading("NAME")).replace("NAME", r"([^\n]*?)"))  # with any name
 
 
 def renamed(card: str, name: str, *, title: str = "") -> str:
     """Return a card of ours for weights of another name, such as a repository's.
 
-    A title stays where it is not the name in the line that loads the network: somebody wrote it.
+    A title stays where it is neither the name in the line that loads the network nor that of a
+    fold: somebody wrote it.
 
     Args:
         card: Its text.
         name: What loads the network now.
         title: In place of the name as title.
     """
-    found = _LOADED.search(card)
-    if found is None:
+    known, title = loaded(card), title or name
+    if not known:
         return card
-    old, title = re.escape(found[1]), title or name
+    whole = re.escape(re.sub(r"/fold_\d+$", "", known))
+    old = rf"(?:{re.escape(known)}|{whole}, fold_\d+)"
     card = _LOADED.sub(lambda _: loading(name), card)
-    for before in ("# ", "- name: "):  # the title, and the header's results
-        line = f"{before}{title}".replace("\\", r"\\")
+    for before, new in (("# ", title), ("- name: ", name)):  # the title, and the header's results
+        line = f"{before}{new}".replace("\\", r"\\")
         card = re.sub(rf"(?m)^{before}(['\"]?){old}\1$", line, card, count=1)
     return card
 
@@ -247,7 +260,7 @@ def thresholds_line(config: ModelConfig) -> list[str]:
 def _header(config: ModelConfig, name: str, said: Description) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    source = said.dataset or "not recorded"
+    source = said.dataset or NO_DATASET
     results = [
         EvalResult(
             task_type="image-segmentation",

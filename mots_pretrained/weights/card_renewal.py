@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
 from mots_pretrained.weights.card import (
     ABSENT,
+    NO_DATASET,
     NOT_RECORDED,
     THRESHOLDS,
     Description,
+    loaded,
     model_card,
     seen_line,
     thresholds_line,
@@ -39,7 +42,8 @@ def renewed_card(
             scans, a training that was not recorded, and the licence if there is a new one.
         config: The network's configuration.
         said: What is to be said anew; with more than a licence, the card is written anew with
-            this and with what ``own`` says besides.
+            this and with what ``own`` says besides, as far as it can be read. Its title is for a
+            card that has none of its own.
         name: The model's name where nothing else gives one.
         told: What training.json says of the training, in words.
         seen: Statement on the scans that the weights were trained on.
@@ -47,12 +51,15 @@ def renewed_card(
 
     Raises:
         ValueError: If the header of ``own`` is not valid.
+
+    Warns:
+        UserWarning: If somebody wrote into ``own`` what the new card leaves out.
     """
     if own is None:
         known = Description(name=name, training=told, base_model=base_model)
     else:
         check_card(own)
-        if said == Description(name=said.name, license=said.license):
+        if said == Description(name=said.name, title=said.title, license=said.license):
             own = _refreshed(own, license=said.license, told=told, seen=seen, base_model=base_model)
             return _with_thresholds(own, config)
         known = read_card(own)
@@ -60,13 +67,22 @@ def renewed_card(
             known, training=known.training or told, base_model=known.base_model or base_model
         )
     given = {key: value for key, value in vars(said).items() if value}
+    if known.title:
+        given.pop("title", None)
     if said.license not in ("", known.license):  # what was said of the old one is not said of it
         known = replace(known, license_name="", license_link="", license_statements=())
     if "scores" in given and "dataset" not in given:
         given["dataset"] = ""  # the old scores' is not theirs
     if "scores" in given:
         given.setdefault("absent", {})
-    return model_card(config, replace(known, **given), seen=seen)
+    card = model_card(config, replace(known, **given), seen=seen)
+    if own is not None and (left := _left_out(own, config, card)):
+        warnings.warn(
+            f"the card is written anew without what somebody wrote into it, such as {left!r:.80}; "
+            "write it into the new one, or leave out --summary, --scores and the like",
+            stacklevel=2,
+        )
+    return card
 
 
 def read_card(text: str) -> Description:
@@ -75,18 +91,21 @@ def read_card(text: str) -> Description:
 
     data: Any = ModelCard(text).data
     results = data.eval_results or []
+    dataset = results[0].dataset_name if results else ""
     title = re.search(r"^# (.+)$\s*^((?:.|\n)*?)\s*^```python$", text, re.MULTILINE)
     training = re.search(
         r"^## Training\s+((?:.|\n)*?)\s*^(?:Seen in training:|## )", text, re.MULTILINE
     )
     stated = re.search(r"^## Licence of the weights\s+((?:- .*\n)*)", text, re.MULTILINE)
     told = training[1] if training else ""
+    headed = title[1] if title else ""
+    name = loaded(text) or headed
     return Description(
-        name=title[1] if title else "",
+        name=name,
         summary=title[2] if title else "",
         training="" if told == NOT_RECORDED else told,
         scores={r.metric_name.removeprefix("Dice, "): r.metric_value for r in results},
-        dataset=results[0].dataset_name if results else "",
+        dataset="" if dataset == NO_DATASET else dataset,
         absent=_read_absent(text),
         license=str(data.license or ""),
         license_name=str(data.license_name or ""),
@@ -94,6 +113,7 @@ def read_card(text: str) -> Description:
         license_statements=tuple(re.findall(r"(?m)^- (.+)$", stated[1] if stated else "")),
         base_model=data.base_model if isinstance(data.base_model, str) else "",
         datasets=tuple([data.datasets] if isinstance(data.datasets, str) else data.datasets or ()),
+        title="" if headed == name else headed,
     )
 
 
@@ -101,6 +121,29 @@ def _read_absent(text: str) -> dict[str, tuple[float, float]]:
     table = text.partition(f"{ABSENT}\n")[2].partition("\n\n")[0]
     rows = re.findall(r"(?m)^\| (.+?) \| [\d.-]+ \| ([\d.]+) \| ([\d.]+) \|$", table)
     return {category: (float(share), float(volume)) for category, share, volume in rows}
+
+
+def _left_out(own: str, config: ModelConfig, card: str) -> str:
+    """Return the first that a card says and could not be read of it; empty if there is nothing.
+
+    Args:
+        own: The card.
+        config: The network's configuration.
+        card: The new one, which has what was given anew.
+    """
+    from huggingface_hub import ModelCard
+
+    known = read_card(own)
+    again = model_card(config, known)
+    header: Any = ModelCard(again).data.to_dict()
+    for key, value in ModelCard(own).data.to_dict().items():
+        if header.get(key) != value:
+            return f"{key}: {value}"
+    rows = [f"| {category} | " for category in (*known.scores, *known.absent)]
+    filled = ("Seen in training: ", THRESHOLDS, *rows)  # from what lies beside the card
+    kept = {line.strip() for text in (again, card) for line in text.splitlines()}
+    lines = [line.strip() for line in ModelCard(own).text.splitlines()]
+    return next((one for one in lines if one not in kept and not one.startswith(filled)), "")
 
 
 def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str) -> str:

@@ -89,6 +89,7 @@ def test_a_bundle_has_what_the_specification_asks_for(tmp_path):
         small("segmenter"),
         Description("Spleens", "Finds spleens.", license="other", license_statements=("A: B.",)),
     )
+    card = card.replace("# Spleens", "# All spleens")  # somebody wrote it
     config = export_bundle(network("segmenter"), tmp_path / "b", card=card)
     assert {str(p.relative_to(tmp_path / "b")) for p in (tmp_path / "b").rglob("*.*")} == {
         "configs/inference.json",
@@ -100,7 +101,7 @@ def test_a_bundle_has_what_the_specification_asks_for(tmp_path):
     licence = (tmp_path / "b" / "LICENSE").read_text()
     assert "Licence of the weights in models/: other\n- A: B.\n" in licence
     readme = (tmp_path / "b" / "docs" / "README.md").read_text()
-    assert readme.startswith("# Spleens\n\nFinds spleens.")
+    assert readme.startswith("# All spleens\n\nFinds spleens.")
     assert "0 background, 7 spleen, 3 liver" in readme
     meta = json.loads((tmp_path / "b" / "configs" / "metadata.json").read_text())
     asked = {
@@ -108,6 +109,7 @@ def test_a_bundle_has_what_the_specification_asks_for(tmp_path):
         *("required_packages_version", "authors", "copyright", "network_data_format", "schema"),
     }
     assert asked <= {*meta}
+    assert meta["name"] == "All spleens"
     assert meta["network_data_format"]["outputs"]["pred"]["channel_def"] == {
         "0": "background",
         "7": "spleen",

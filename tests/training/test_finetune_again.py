@@ -76,6 +76,17 @@ def test_the_example_of_a_resumed_training_is_what_its_best_weights_find(
     assert torch.equal(weights[4], weights[0])
 
 
+def test_a_title_that_somebody_wrote_stays_when_the_training_is_resumed(bcv, scratch, tmp_path):
+    recipe, card = replace(scratch, steps=11), tmp_path / "out" / "README.md"
+    finetune_folder(bcv, tmp_path / "out", recipe, run=Run(max_minutes=1e-9))
+    mine = card.read_text().replace("\n# out\n", "\n# My own\n")
+    card.write_text(mine)
+    with pytest.warns(UserWarning, match=r"README\.md stays as somebody wrote it"):
+        assert finetune_folder(bcv, tmp_path / "out", recipe, run=Run(resume=True)).complete
+    assert "\n# My own\n" in mine
+    assert card.read_text() == mine
+
+
 def test_a_refused_resumption_leaves_the_prepared_cases(bcv, scratch, tmp_path):
     recipe = replace(scratch, steps=11)
     finetune_folder(bcv, tmp_path / "out", recipe, run=Run(max_minutes=1e-9))

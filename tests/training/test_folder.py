@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import RUN_LOG, locked
 from mots_pretrained.training.folder import (
@@ -22,7 +23,9 @@ from mots_pretrained.training.folder import (
     load_checkpoint,
     owned,
     save_checkpoint,
+    written_card,
 )
+from mots_pretrained.weights.card import Description, model_card
 
 SETTINGS = {"rate": 0.1, "sizes": (1, 2)}
 
@@ -156,3 +159,21 @@ def test_what_is_no_checkpoint_is_told(tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(json.dumps({}).encode())
     with pytest.raises(UserError, match="is not a readable checkpoint"):
         load_checkpoint(tmp_path)
+
+
+def test_a_card_that_somebody_wrote_stays_where_a_training_ends(tmp_path):
+    """Of ours only the one of the network that lies there, which a stopped training has left."""
+    config, folder = ModelConfig(), tmp_path / "out"
+    folder.mkdir()
+    assert written_card(folder, config) is None
+    own = model_card(config, Description(name="out"))
+    for text in (own, own.replace('"out"', '"other"'), own.replace("# out", "# My own")):
+        (folder / "README.md").write_text(text)
+        assert written_card(folder, config) is None
+    (folder / "config.json").write_text(config.to_json())
+    with pytest.warns(UserWarning, match=r"README\.md stays as somebody wrote it"):
+        assert written_card(folder, config) == text
+    (folder / "config.json").unlink()
+    (folder / "README.md").write_text("# A project of mine")
+    with pytest.warns(UserWarning, match="stays as somebody wrote it"):
+        assert written_card(folder, config) == "# A project of mine"

@@ -77,6 +77,37 @@ def test_a_licence_stays_unless_another_is_given(said):
     assert read_card(renewed(None, said)).license == "unknown"
 
 
+@pytest.mark.parametrize("scores", [{}, {"liver": 0.5}])
+def test_a_title_that_somebody_wrote_stays_in_a_card_that_is_written_anew(scores):
+    own = model_card(PLAIN, Description(name="mine", license="mit", scores=scores))
+    own = own.replace("# mine", "# My own")
+    for said in (Description(name="mine", summary="New."), Description(name="mine", title="1")):
+        found = renewed(own, said)
+        assert "\n# My own\n" in found
+        assert found.count('mots.load("mine")') == 1
+        assert (read_card(found).name, read_card(found).title) == ("mine", "My own")
+    assert "\n# mine\n" in renewed(None, Description(name="mine"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("## Limits\n", "## Ethics\n\nAsk first.\n\n## Limits\n", "'## Ethics'"),
+        ("under a head of one's own", "not for dogs", "not for dogs"),
+        ("- 3d\n", "- 3d\n- mine\n", "tags: .*mine"),
+        ("base_model: org/base\n", "base_model: [org/base, org/b]\n", "base_model: .*org/b"),
+    ],
+)
+def test_what_is_left_out_of_a_card_that_is_written_anew_is_told(old, new, told):
+    own = model_card(PLAIN, replace(SAID, base_model="org/base"), seen="1 training scan.")
+    renewed(own, Description(summary="New words."))  # with no warning
+    mine = own.replace(old, new)
+    assert mine != own
+    with pytest.warns(UserWarning, match=f"without what somebody wrote into it, such as .*{told}"):
+        renewed(mine, Description(summary="New words."))
+    assert new.split("\n")[0] in renewed(mine, Description(license="mit"))  # not written anew
+
+
 def test_what_was_not_recorded_is_filled_in_and_seen_scans_are_the_true_ones():
     own = model_card(PLAIN).replace("# model", "# My own words")
     found = renewed(own, Description(), told="By hand.", seen="2 training scans of a.")
