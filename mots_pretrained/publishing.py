@@ -23,6 +23,7 @@ from mots_pretrained.weights.checkpoint import (
     refuse_other_network,
     save_folder,
 )
+from mots_pretrained.weights.download import REPOSITORY
 from mots_pretrained.weights.fingerprint import (
     FINGERPRINT,
     deviation,
@@ -113,7 +114,7 @@ def _write_network(
         known = known.without_identifiers([task.name for task in config.tasks])
     name = said.name or output.resolve().name
     card = renewed_card(
-        _own_card(source, name),
+        _own_card(source, name, title=said.title),
         config,
         said,
         name=name,
@@ -145,10 +146,11 @@ def _write_ensemble(
 ) -> Path:
     """Write each fold's network as a folder of its own, and a card of them all."""
     refuse_other_network(output, [fold.name for fold in folds])
-    for fold in folds:
-        name = f"{said.name}, {fold.name}" if said.name else ""
-        write(fold, output / fold.name, replace(said, name=name, scores={}))
     name = said.name or output.resolve().name
+    for fold in folds:  # of a repository they are loaded together
+        loads = name if REPOSITORY.fullmatch(name) else f"{name}/{fold.name}"
+        own_said = replace(said, name=loads, title=f"{name}, {fold.name}", scores={})
+        write(fold, output / fold.name, own_said)
     own, record = _own_card(source, name), read_training_record(folds[0])
     known = [find_training_scans(output / fold.name) for fold in folds]
     seen = known[0]
@@ -229,10 +231,10 @@ def _verified(folder: Path, precisions: tuple[str, ...], device: str) -> Verific
     )
 
 
-def _own_card(source: Path, name: str) -> str | None:
+def _own_card(source: Path, name: str, *, title: str = "") -> str | None:
     """Return the card that lies beside weights, under the name that they are published by."""
     path = source / CARD
-    return renamed(path.read_text("utf-8"), name) if path.is_file() else None
+    return renamed(path.read_text("utf-8"), name, title=title) if path.is_file() else None
 
 
 def _training_scans(source: Path, further: Mapping[str, str] | None) -> TrainingScans | None:

@@ -10,6 +10,7 @@ import torch
 from small_networks import small
 
 from mots_pretrained.adaptation.ensemble import Ensemble
+from mots_pretrained.cli import DONE, main
 from mots_pretrained.errors import UserError
 from mots_pretrained.networks import build, load
 from mots_pretrained.publishing import make_publishable, verify
@@ -17,6 +18,7 @@ from mots_pretrained.weights.card import Description
 from mots_pretrained.weights.card_renewal import read_card
 from mots_pretrained.weights.catalog import CATALOG
 from mots_pretrained.weights.checkpoint import load_folder, save_folder
+from mots_pretrained.weights.fingerprint import weights_sha256
 from mots_pretrained.weights.provenance import read_training_scans
 
 HUB = Path(__file__).parents[1] / "hub"
@@ -82,6 +84,36 @@ def test_an_ensemble_has_a_fingerprint_a_fold_and_one_card(tmp_path):
     assert whole.deviations["float32"] >= first.deviations["float32"]
     assert read_card((out / "README.md").read_text()).name == "mine"
     assert len(load(out).members) == 2
+
+
+def test_the_card_of_a_fold_loads_what_it_is_about(tmp_path, monkeypatch):
+    """It loaded "out, fold_0", which nothing is called."""
+    Ensemble([build(small("segmenter")) for _ in range(2)]).save_pretrained(tmp_path / "folds")
+    monkeypatch.chdir(tmp_path)
+    assert main(["push", "folds", "-o", "first"]) == DONE
+    assert main(["push", "first", "-o", "out", "--summary", "Folds."]) == DONE
+    for fold in ("fold_0", "fold_1"):
+        card = (tmp_path / "out" / fold / "README.md").read_text()
+        assert f"\n# out, {fold}\n" in card
+        found: dict = {}
+        exec(card.partition("```python\n")[2].partition("```")[0], found)
+        expected = weights_sha256(load_folder(tmp_path / "folds" / fold)[1])
+        assert weights_sha256(found["network"].state_dict()) == expected
+
+
+def test_the_card_of_a_fold_in_a_repository_loads_that(tmp_path):
+    Ensemble([build(small("segmenter")) for _ in range(2)]).save_pretrained(tmp_path / "folds")
+    out = make_publishable(tmp_path / "folds", tmp_path / "a", said=Description(name="org/a"))
+    assert 'mots.load("org/a")' in (out / "fold_1" / "README.md").read_text()
+    again = make_publishable(out, tmp_path / "b", said=Description(name="org/b"))
+    card = (again / "fold_1" / "README.md").read_text()
+    assert "\n# org/b, fold_1\n" in card
+    assert 'mots.load("org/b")' in card
+    mine = card.replace("# org/b, fold_1", "# My own")
+    (again / "fold_1" / "README.md").write_text(mine)
+    said = Description(name="org/c", summary="New.")
+    third = make_publishable(again, tmp_path / "c", said=said)
+    assert "\n# My own\n" in (third / "fold_1" / "README.md").read_text()
 
 
 def test_one_fold_that_is_not_as_it_was_stored_is_told(tmp_path):
