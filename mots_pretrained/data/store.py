@@ -36,7 +36,7 @@ from mots_pretrained.tasks import Task
 FORMAT_VERSION = 2
 """Version of prepared.json that this package writes and reads."""
 
-PREPARING_VERSION = 3
+PREPARING_VERSION = 4
 """Raised whenever the same files would give other arrays: cases of another one are made anew."""
 
 Fold = Literal["train", "validation"]

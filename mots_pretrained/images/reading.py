@@ -152,8 +152,8 @@ def read_spacing(path: str | os.PathLike[str]) -> tuple[float, float, float]:
         FileNotFoundError: If there is no such file.
         ValueError: If the header is no volume's.
     """
-    _, affine = read_grid(path)
-    return spacing_of(affine, name=str(path))
+    shape, affine = read_grid(path)
+    return spacing_of(affine, shape[:3], name=str(path))
 
 
 def read_channels(

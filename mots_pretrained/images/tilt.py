@@ -13,6 +13,7 @@ from mots_pretrained.errors import UserError
 
 _SQUARE = 1e-3  # cosine up to which two axes are perpendicular: half a voxel over 500 planes
 _STEEPEST = 45.0  # degrees; gantries tilt by up to 30
+_ROUNDED = 0.5  # voxels from the first plane to the last; less moves no label by a whole voxel
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,9 @@ def find_tilt(
 ) -> Tilt | None:
     """Find out whether a grid is sheared, and how; None for a straight one.
 
+    One whose planes drift by less than half a voxel is straight: headers round the positions of
+    slices to 0.1 mm, which is an angle of some weight where there are few slices.
+
     Args:
         affine: ``(4, 4)`` of the grid.
         shape: Voxels along (D, H, W).
@@ -109,6 +113,8 @@ def find_tilt(
             f"{where}: its axes are not perpendicular, in a way that no tilted gantry leaves; "
             "resample it onto a straight grid first"
         )
+    if np.abs(steps).max() * (shape[axis] - 1) < _ROUNDED:
+        return None
     base = np.maximum(0.0, -steps * (shape[axis] - 1))
     shifts = steps * np.arange(shape[axis])[:, None] + base
     straight = list(shape)

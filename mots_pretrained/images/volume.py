@@ -210,11 +210,14 @@ def straightened(volume: Volume, *, labels: bool = False) -> Volume:
     return dataclasses.replace(volume, array=array, affine=tilt.affine, tilt=tilt)
 
 
-def spacing_of(affine: NDArray[np.float64], *, name: str = "volume") -> tuple[float, float, float]:
+def spacing_of(
+    affine: NDArray[np.float64], shape: Sequence[int], *, name: str = "volume"
+) -> tuple[float, float, float]:
     """Return the millimetres along (D, H, W) at which a file's grid is read.
 
     Args:
         affine: ``(4, 4)``, maps a voxel in the file's axis order to world millimetres.
+        shape: Voxels along the file's three axes.
         name: What to call the volume.
 
     Raises:
@@ -222,11 +225,11 @@ def spacing_of(affine: NDArray[np.float64], *, name: str = "volume") -> tuple[fl
     """
     import nibabel as nib
 
-    one = (1, 1, 1)  # the number of voxels says nothing of their distances
     orientation = _orientation(affine)
     transform = nib.orientations.ornt_transform(orientation, _canonical())
-    affine = affine @ nib.orientations.inv_ornt_aff(transform, one)
-    tilt = find_tilt(affine, one, _slices(orientation), name)
+    affine = affine @ nib.orientations.inv_ornt_aff(transform, shape)
+    depth_first = tuple(int(shape[axis]) for axis in np.argsort(transform[:, 0]))
+    tilt = find_tilt(affine, depth_first, _slices(orientation), name)
     steps = np.linalg.norm((affine if tilt is None else tilt.affine)[:3, :3], axis=0)
     depth, height, width = (float(step) for step in steps)
     return depth, height, width

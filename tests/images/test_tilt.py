@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
-from dicom_series import (
-    write_series,
-)
+from dicom_series import voxels, write_series
 from small_scans import ORDERS
 
 from mots_pretrained.config import Preprocessing
@@ -133,6 +133,39 @@ def test_straight_and_oblique_grids_stay_as_they_are():
     assert find_tilt(affine, (5, 5, 5), 2, "ct") is None
     volume = Volume(np.zeros((5, 5, 5)), affine)
     assert straightened(volume) is volume
+
+
+@pytest.mark.parametrize(
+    ("drift", "is_tilt"), [(0.1, False), (0.74, False), (-0.74, False), (0.76, True), (-0.76, True)]
+)
+@pytest.mark.parametrize("along", [(1, 0, 0), (0, 1, 0)])
+def test_slices_that_drift_by_half_a_pixel_are_tilted(tmp_path, drift, is_tilt, along):
+    """Positions rounded to 0.1 mm were a tilt of 0.7 degrees where the stack is 8 mm high."""
+    step = np.array((0, 0, 2.0)) + np.array(along) * drift / 4  # mm, of five slices
+    write_series(tmp_path, np.zeros((5, 8, 8)), spacing=(1.5, 1.5), step=1, along=tuple(step))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        volume = read_volume(tmp_path)
+    assert (volume.tilt is not None) == is_tilt
+    assert ["tilted by" in str(warning.message) for warning in caught] == [True] * is_tilt
+    assert read_spacing(tmp_path) == pytest.approx(volume.spacing)
+    assert volume.spacing[0] == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("decimals", [1, 2])
+def test_rounded_positions_of_few_slices_are_no_tilt(tmp_path, decimals):
+    """As scanners and archives write them; read without a warning, and as they lie."""
+    array = voxels()
+    files = write_series(tmp_path, array, spacing=(0.7, 0.7), step=1.0, origin=(0.05, -3.14, 7.0))
+    for number, path in enumerate(files):
+        ds = pydicom.dcmread(path)
+        jitter = (0.05, -0.05)[number % 2] if decimals == 1 else 0.004 * number
+        x, y, z = map(float, ds.ImagePositionPatient)
+        ds.ImagePositionPatient = [round(x + jitter, decimals), round(y - jitter, decimals), z]
+        ds.save_as(path)
+    volume = read_volume(tmp_path)
+    assert volume.tilt is None
+    np.testing.assert_array_equal(volume.array, array)
 
 
 @pytest.mark.parametrize("degrees", [50.0, None])
