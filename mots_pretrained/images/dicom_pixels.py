@@ -16,6 +16,7 @@ from mots_pretrained.images.extra import extra
 
 _AIR = -1024.0  # HU
 _STEEPEST = 1e6  # of a rescaling
+_RLE = "1.2.840.10008.1.2.5"
 _INSTALL = {
     "1.2.840.10008.1.2.4.50": "pylibjpeg pylibjpeg-libjpeg",
     "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
@@ -72,7 +73,8 @@ def _decoded(dataset: Any, one: Slice) -> NDArray[Any]:
         raise UserError(f"{one.place} holds no pixels; fetch it again")
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        stored = pixels.pixel_array(dataset, index=one.frame, raw=True)
+        # pydicom takes every value for right-justified and would drop the upper bits of others
+        stored = pixels.pixel_array(dataset, index=one.frame, raw=True, correct_unused_bits=False)
     except (RuntimeError, NotImplementedError):
         if not syntax.is_compressed:
             raise
@@ -81,7 +83,26 @@ def _decoded(dataset: Any, one: Slice) -> NDArray[Any]:
         _check_length(dataset, stored, one)
     if stored.shape != one.size:
         raise UserError(f"{one.place} is damaged (it holds {stored.shape}, not {one.size} pixels)")
-    return _sign_extended(stored, dataset)
+    return _sign_extended(_right_justified(stored, dataset, one), dataset)
+
+
+def _right_justified(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[Any]:
+    """Shift values down to the lowest bit, where old scanners put them higher (PS3.5 8.1.1).
+
+    What JPEG of all kinds decodes to begins at the lowest bit, whatever the header says.
+    """
+    bits = int(dataset.get("BitsStored", 8 * stored.itemsize))
+    below = int(dataset.get("HighBit", bits - 1)) + 1 - bits
+    syntax = dataset.file_meta.TransferSyntaxUID
+    is_jpeg = syntax.is_compressed and syntax != _RLE
+    if below == 0 or is_jpeg or stored.dtype.kind not in "iu":
+        return stored
+    if not 0 < below <= 8 * stored.itemsize - bits or (stored & ((1 << below) - 1)).any():
+        raise UserError(
+            f"{one.place} says that its {bits} bits a pixel end at bit {bits - 1 + below}, and "
+            "its pixels do not lie so; export it with a HighBit one below BitsStored"
+        )
+    return stored >> below
 
 
 def _check_length(dataset: Any, stored: NDArray[Any], one: Slice) -> None:

@@ -158,6 +158,55 @@ def test_padding_is_looked_for_among_the_bits_that_are_stored(tmp_path: Path, pa
     assert set(np.unique(read[:, 1:])) == {20}
 
 
+def justified(path: Path, bits: int, high: int, *, signed: bool, extra: int = 0) -> None:
+    """Move the stored values of a file so that they end at a bit; ``extra`` lies below them."""
+    ds = pydicom.dcmread(path)
+    stored = np.frombuffer(ds.PixelData, "<i2").astype(np.int64) & ((1 << bits) - 1)
+    ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, high, int(signed)
+    ds.PixelData = ((stored << (high + 1 - bits)) | extra).astype("<u2").tobytes()
+    ds.save_as(path)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("high", [11, 13, 15])
+@pytest.mark.parametrize("packed", [False, True])
+def test_values_that_end_at_a_higher_bit_are_shifted(tmp_path: Path, signed, high, packed) -> None:
+    """Left-justified ones were read sixteen times as large, without their upper bits."""
+    array = voxels((3, 8, 8))
+    files = write_series(tmp_path, array, intercept=0 if signed else -1024)
+    for path in files:
+        justified(path, 12, high, signed=signed)
+    if packed:
+        compressed(files, pydicom.uid.RLELossless)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, array)
+
+
+def test_a_high_bit_that_the_pixels_contradict_is_refused_in_one_line(tmp_path: Path) -> None:
+    for name, high, extra in (("lies", 15, 1), ("beyond", 16, 0), ("below", 10, 0)):
+        for path in write_series(tmp_path / name, voxels((3, 8, 8))):
+            justified(path, 12, min(max(high, 11), 15), signed=False, extra=extra)
+            ds = pydicom.dcmread(path)
+            ds.HighBit = high
+            ds.save_as(path)
+        with pytest.raises(
+            UserError, match=rf"000\.dcm says that its 12 bits .* bit {high},"
+        ) as told:
+            read_volume(tmp_path / name)
+        assert "\n" not in str(told.value)
+
+
+def test_what_jpeg_decodes_to_is_right_justified(tmp_path: Path) -> None:
+    array = voxels((3, 16, 16)) + 1024
+    files = write_series(tmp_path, array, intercept=0, BitsStored=12, HighBit=11,
+                         PixelRepresentation=0)  # fmt: skip
+    compressed(files, pydicom.uid.JPEGLSLossless)
+    for path in files:
+        ds = pydicom.dcmread(path)
+        ds.HighBit = 15
+        ds.save_as(path)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, array)
+
+
 def test_signed_padding_of_unsigned_values_is_found(tmp_path: Path) -> None:
     files = write_series(tmp_path, np.full((3, 8, 8), 20), PixelRepresentation=0)
     for path in files:
