@@ -179,18 +179,21 @@ class _Run:
     def draw_phantoms(
         self, *, with_first: bool
     ) -> tuple[WrittenCase | None, list[WrittenCase], list[WrittenCase]]:
-        """Write phantoms in BCV's layout: one to segment, some to train on, some to test on."""
+        """Write phantoms in BCV's layout: one to segment, some to train on, some to test on.
+
+        The first is drawn with a scan of the user's, too: every run in a folder draws the same.
+        """
         from mots_pretrained.phantom.collections import write_collection
 
-        wanted, first = self.settings, int(with_first)
-        count = first + wanted.training_scans + wanted.test_scans
+        wanted = self.settings
+        count = 1 + wanted.training_scans + wanted.test_scans
         self.begin(f"Drawing {count} phantom CTs with 13 organs labelled, in BCV's layout")
         cases = write_collection(
             "bcv", self.phantoms, cases=count, seed=wanted.seed, shape=wanted.shape
         )
         self.files["phantoms/"] = "the synthetic CTs (img/), 13 organs (label/), complete labels"
-        split = first + wanted.training_scans
-        return cases[0] if with_first else None, cases[first:split], cases[split:]
+        split = 1 + wanted.training_scans
+        return cases[0] if with_first else None, cases[1:split], cases[split:]
 
     def compare(
         self, net: Method, training: list[WrittenCase], test: list[WrittenCase]

@@ -145,7 +145,7 @@ def test_a_scan_of_ones_own_has_no_known_truth(model, done, tmp_path):
     results = demo(tmp_path / "demo", done[1]["scan"]["file"], settings=settings)
     assert results["scan"]["dice"] is None
     assert results["scan"]["millilitres"] == done[1]["scan"]["millilitres"]
-    assert len(list((tmp_path / "demo" / "phantoms" / "img").iterdir())) == 2
+    assert len(list((tmp_path / "demo" / "phantoms" / "img").iterdir())) == 3
 
 
 def test_what_cannot_be_run_leaves_nothing(model, tmp_path, capsys):

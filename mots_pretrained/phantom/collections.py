@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.files import write_bytes, write_json
+from mots_pretrained.images.scan_files import visible_files
 from mots_pretrained.phantom.brain import brain
 from mots_pretrained.phantom.labels import LABEL, TORSO_LABELS, task_target
 from mots_pretrained.phantom.layouts import (
@@ -86,7 +87,8 @@ def write_collection(
 
     ``ROOT/complete_labels`` holds every case's complete label map on the scan's own grid,
     ``labels.json`` (value to name) and ``cases.json`` (which file belongs to which). A rerun with
-    the same arguments writes the same voxels again; no file is ever half-written.
+    the same arguments writes the same voxels again, and one with more cases adds to them; no file
+    is ever half-written.
 
     Args:
         kind: One of :data:`KINDS`.
@@ -99,17 +101,18 @@ def write_collection(
 
     Raises:
         KeyError: If there is no such kind.
-        UserError: If cases, seed, shape or spacing are impossible, or the root is a file.
+        UserError: If cases, seed, shape or spacing are impossible, the root is a file, or its
+            collections hold other files, such as those of an earlier call with more cases.
     """
     folder = _checked_root(kind, root, cases, seed, spacing)
+    _check_nothing_else(kind, folder, cases)
     wish = _Wish(folder, seed, shape, spacing)
-    jobs: list[Callable[[], WrittenCase]] = []
+    jobs: list[Callable[[], WrittenCase]]
     if kind == "mots":
-        for task in MOTS_TASKS:
-            extra = 1 if task.name in DECATHLON else 0  # imagesTs
-            jobs += [
-                partial(_mots_case, wish, task, i, labelled=i < cases) for i in range(cases + extra)
-            ]
+        jobs = [
+            partial(_mots_case, wish, task, index, labelled=labelled)
+            for task, index, labelled in _mots_numbers(cases)
+        ]
     else:
         jobs = [partial(_bcv_case if kind == "bcv" else _brats_case, wish, i) for i in range(cases)]
     written = []
@@ -136,6 +139,41 @@ def _checked_root(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder to write into")
     return folder
+
+
+def _check_nothing_else(kind: str, root: Path, cases: int) -> None:
+    """Refuse collections with files beside those to be written, which would count as theirs."""
+    planned = _planned(kind, cases)
+    own = {"complete_labels/labels.json", "complete_labels/cases.json"}
+    if kind == "mots":
+        own |= {f"{source.folder}/dataset.json" for source in DECATHLON.values()}
+    for case in planned:
+        own |= {*case.images, case.complete, case.label or case.complete}
+    folders = {file.partition("/")[0] for file in own}
+    for path in visible_files(root):
+        there = path.relative_to(root).as_posix()
+        if there.partition("/")[0] in folders and there not in own:
+            raise UserError(
+                f"{root} holds {there}, which is none of these {len(planned)} phantoms; give "
+                "another folder, or remove it and what else is left of earlier ones"
+            )
+
+
+def _planned(kind: str, cases: int) -> list[WrittenCase]:
+    if kind == "brats":
+        return [_brats_files(index) for index in range(cases)]
+    if kind == "bcv":
+        return [_torso_files("bcv", bcv_layout(index), labelled=True) for index in range(cases)]
+    return [
+        _torso_files(task.name, mots_layout(task.name, i, labelled=labelled), labelled=labelled)
+        for task, i, labelled in _mots_numbers(cases)
+    ]
+
+
+def _mots_numbers(cases: int) -> list[tuple[Task, int, bool]]:
+    """Each task's cases by number, and whether they are labelled; imagesTs holds one more."""
+    counts = [(task, cases + (task.name in DECATHLON)) for task in MOTS_TASKS]
+    return [(task, index, index < cases) for task, count in counts for index in range(count)]
 
 
 def _mots_case(wish: _Wish, task: Task, index: int, *, labelled: bool) -> WrittenCase:
@@ -167,21 +205,29 @@ def _bcv_case(wish: _Wish, index: int) -> WrittenCase:
 
 
 def _brats_case(wish: _Wish, index: int) -> WrittenCase:
-    # About three in four are of high grade; from two cases on there are both grades.
-    grade = "LGG" if index % 4 == 1 else "HGG"
+    grade = _grade(index)
     seed = _case_seed(wish.seed, "brats", index)
     phantom = brain(seed, grade=grade, shape=wish.shape) if wish.shape else brain(seed, grade=grade)
-    name = f"Brats18_Phantom_{index + 1:03d}_1"
-    images = tuple(f"{grade}/{name}/{name}_{modality}.nii.gz" for modality in BRATS_MODALITIES)
-    label, complete = f"{grade}/{name}/{name}_seg.nii.gz", f"complete_labels/{name}.nii.gz"
-    header = Header("LPS", sform=1, qform=0)
-    files = [(complete, phantom.labels, "uint8"), (label, phantom.labels, "uint8")]
+    case, header = _brats_files(index), Header("LPS", sform=1, qform=0)
+    files = [(case.complete, phantom.labels, "uint8"), (case.label, phantom.labels, "uint8")]
     files += [
-        (path, channel, "int16") for path, channel in zip(images, phantom.images, strict=True)
+        (path, channel, "int16") for path, channel in zip(case.images, phantom.images, strict=True)
     ]
     for path, array, dtype in files:
-        write_scan(wish.root / path, array, phantom.spacing, header=header, dtype=dtype)
+        write_scan(wish.root / str(path), array, phantom.spacing, header=header, dtype=dtype)
+    return case
+
+
+def _brats_files(index: int) -> WrittenCase:
+    grade, name = _grade(index), f"Brats18_Phantom_{index + 1:03d}_1"
+    images = tuple(f"{grade}/{name}/{name}_{modality}.nii.gz" for modality in BRATS_MODALITIES)
+    label, complete = f"{grade}/{name}/{name}_seg.nii.gz", f"complete_labels/{name}.nii.gz"
     return WrittenCase(name, "brats", images, label, complete)
+
+
+def _grade(index: int) -> Literal["HGG", "LGG"]:
+    """About three in four are of high grade; from two cases on there are both grades."""
+    return "LGG" if index % 4 == 1 else "HGG"
 
 
 def source_label(labels: NDArray[np.uint8], task: Task | str) -> NDArray[np.uint8]:
@@ -220,13 +266,18 @@ def _write_torso(
     root: Path, task: str, layout: Layout, phantom: Phantom, label: NDArray[np.uint8] | None
 ) -> WrittenCase:
     header, spacing = layout.header, phantom.spacing
-    complete = f"complete_labels/{task}_{layout.identifier}.nii.gz"
-    write_scan(root / complete, phantom.labels, spacing, header=header, dtype="uint8")
+    case = _torso_files(task, layout, labelled=label is not None)
+    write_scan(root / case.complete, phantom.labels, spacing, header=header, dtype="uint8")
     if label is not None:
         write_scan(root / layout.label, label, spacing, header=header, dtype=header.label)
     write_scan(root / layout.image, phantom.image, spacing, header=header, dtype=header.image)
-    own = None if label is None else layout.label
-    return WrittenCase(layout.identifier, task, (layout.image,), own, complete)
+    return case
+
+
+def _torso_files(task: str, layout: Layout, *, labelled: bool) -> WrittenCase:
+    complete = f"complete_labels/{task}_{layout.identifier}.nii.gz"
+    label = layout.label if labelled else None
+    return WrittenCase(layout.identifier, task, (layout.image,), label, complete)
 
 
 def _write_lists(kind: str, root: Path, written: list[WrittenCase], cases: int) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -148,6 +149,46 @@ def test_a_rerun_gives_the_same_bytes_and_counts_progress(bcv, tmp_path):
     )  # fmt: skip
     assert _tree(tmp_path) == _tree(root)
     assert seen == [("img0001", 1, 2), ("img0002", 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cases", "stray"),
+    [
+        ("bcv", 1, "complete_labels/bcv_img0002.nii.gz"),  # an earlier call drew two
+        ("mots", 2, "complete_labels/bcv_img0001.nii.gz"),  # another kind
+        ("brats", 1, "complete_labels/bcv_img0001.nii.gz"),
+    ],
+)
+def test_what_an_earlier_call_left_is_no_part_of_a_later_collection(
+    bcv, tmp_path, kind, cases, stray
+):
+    """A folder of two cases became one of the first drawn anew and the second of before."""
+    shutil.copytree(bcv[0], tmp_path / "root")
+    before = _tree(tmp_path / "root")
+    with pytest.raises(UserError, match=f"root holds {stray}, which is none of these .*another"):
+        write_collection(kind, tmp_path / "root", cases=cases, shape=_TINY)
+    assert _tree(tmp_path / "root") == before
+
+
+def test_files_of_an_interrupted_call_and_other_folders_are_no_hindrance(tmp_path, monkeypatch):
+    monkeypatch.setattr(written_by, "_write_torso", _draw_nothing)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "read.txt").write_text("beside")
+    for name in ("LiTS/Training Batch 1/volume-1.nii", "Task09_Spleen/imagesTr/._spleen_9.nii.gz"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for cases in (2, 2, 3):
+        write_collection("mots", tmp_path, cases=cases, shape=_TINY)
+    label = tmp_path / "Task09_Spleen/labelsTr/spleen_3.nii.gz"
+    label.parent.mkdir()
+    label.touch()
+    write_collection("mots", tmp_path, cases=3, shape=_TINY)
+    with pytest.raises(UserError, match="labelsTr/spleen_3"):  # which has no label among two
+        write_collection("mots", tmp_path, cases=2, shape=_TINY)
+
+
+def _draw_nothing(root, task, layout, phantom, label):
+    return written_by._torso_files(task, layout, labelled=label is not None)
 
 
 def test_bcv_has_thirteen_organs_and_nothing_else(bcv):
