@@ -210,13 +210,14 @@ def predict(
 
                 reports, failures = segment_scans_by_ray(
                     partial(_build, network, outputs), scans, output=output, device=device,
-                    on_scan=show,
+                    formats=kinds, on_scan=show,
                 )  # fmt: skip
             else:
                 reports, failures = segment_scans(
                     predictor,
                     scans,
                     write,
+                    formats=kinds,
                     output=folder,
                     on_window=bar.windows,
                     on_scan=show,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.errors import UnknownNameError, UserError
@@ -59,6 +61,25 @@ def check_formats(formats: Sequence[str], *, dicom: bool) -> None:
             )
     if not formats:
         raise UserError(f"no format given; allowed are {', '.join(FORMATS)}")
+
+
+def check_writable(scan: Volume, formats: Sequence[str]) -> None:
+    """Refuse a scan of which label maps can't be written in these formats, before it is segmented.
+
+    The DICOM formats are tried: what their libraries want of a series' headers, they alone know.
+
+    Raises:
+        UserError: As `write_segmentation` would, of the scan.
+    """
+    check_formats(formats, dicom=scan.series is not None)
+    tried = [name for name in formats if name in DICOM_FORMATS]
+    if not tried:
+        return
+    labels = np.zeros(scan.shape, np.uint8)
+    labels[0, 0, 0] = 1
+    with tempfile.TemporaryDirectory() as folder:
+        for name in tried:
+            FORMATS[name][1](Path(folder, "trial.dcm"), labels, scan, {"trial": 1})
 
 
 def write_segmentation(

@@ -147,6 +147,7 @@ def segment_scans(
     scans: Sequence[CaseFiles],
     write: Write,
     *,
+    formats: Sequence[str] = ("nifti",),
     output: str | os.PathLike[str] | None = None,
     on_window: Callable[[str], OnWindow] | None = None,
     on_scan: Callable[[dict[str, Any] | Failure], None] | None = None,
@@ -161,6 +162,8 @@ def segment_scans(
         scans: The scans.
         write: Function that writes the files of a scan's prediction and returns a report of them;
             called in a thread of its own, one scan after the other.
+        formats: Names of `images.segmentation.FORMATS` that ``write`` writes; a scan of which one
+            can't be written fails before the network runs.
         output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
             earlier ones. None raises the first error instead.
         on_window: Function from a scan's name to the callback for its windows.
@@ -185,7 +188,7 @@ def segment_scans(
         def work(_: object) -> Any:
             check_complete(scan, predictor.config.preprocessing.channels)
             item.scan = dataclasses.replace(scan, state=state_of(scan))
-            return _read(predictor, scan)
+            return _read(predictor, scan, formats)
 
         return item.step("read", work)
 
@@ -334,12 +337,15 @@ def write_results(
 
 
 def _read(
-    predictor: Predictor, scan: CaseFiles
+    predictor: Predictor, scan: CaseFiles, formats: Sequence[str]
 ) -> tuple[Volume, NDArray[np.float32] | PlaneStream]:
     from mots_pretrained.images.reading import read_channels
+    from mots_pretrained.images.segmentation import check_writable
 
     volume = read_channels(scan.images, series=scan.series)
-    return predictor.prepare(dataclasses.replace(volume, name=scan.name))
+    volume = dataclasses.replace(volume, name=scan.name)
+    check_writable(volume, formats)
+    return predictor.prepare(volume)
 
 
 def _checked(scans: list[CaseFiles], folder: Path) -> list[CaseFiles]:

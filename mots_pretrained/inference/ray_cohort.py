@@ -38,6 +38,7 @@ def segment_scans_by_ray(
     *,
     output: str | os.PathLike[str],
     device: str = "auto",
+    formats: Sequence[str] = ("nifti",),
     on_scan: Callable[[dict[str, Any] | Failure], None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[Failure]]:
     """Segment scans on all machines of a Ray cluster, which share a disk.
@@ -54,6 +55,7 @@ def segment_scans_by_ray(
         output: Folder of the results, which all machines reach; for ``failures.csv``.
         device: ``"cpu"``: an actor a machine, with its cores; ``"cuda"``: one a GPU; ``"auto"``:
             the latter where there are any.
+        formats: As of ``segment_scans``.
         on_scan: Callback that receives each scan's report or failure, in the order of their ends.
 
     Returns:
@@ -69,7 +71,7 @@ def segment_scans_by_ray(
     settled = Settled(output, on_scan)
     waiting = [_Try(scan) for scan in scans]
     lost: list[CaseFiles] = []
-    crew = _Crew(ray, build, *_devices(ray, device))
+    crew = _Crew(ray, build, formats, *_devices(ray, device))
     crew.hire(min(crew.most, len(scans)))
     with stage("segment", scans=len(scans), actors=crew.most):
         while waiting or crew.at_work:
@@ -131,15 +133,23 @@ class _Crew:
     Args:
         ray: Ray.
         build: As of ``segment_scans_by_ray``.
+        formats: Likewise.
         most: Devices of the cluster.
         needs: What an actor asks of Ray.
         device: torch's name of the device that an actor gets.
     """
 
     def __init__(
-        self, ray: Any, build: Build, most: int, needs: dict[str, Any], device: str
+        self,
+        ray: Any,
+        build: Build,
+        formats: Sequence[str],
+        most: int,
+        needs: dict[str, Any],
+        device: str,
     ) -> None:
-        self.ray, self.build, self.most, self.needs, self.device = ray, build, most, needs, device
+        self.ray, self.most, self.needs = ray, most, needs
+        self.given = build, formats, device, os.getcwd()  # to every actor
         self.lost_starts: Counter[int] = Counter()
         self.free: dict[int, Any] = {}
         self.starting: dict[Any, tuple[int, Any]] = {}
@@ -157,7 +167,7 @@ class _Crew:
             self._start(number)
 
     def _start(self, number: int) -> None:
-        actor = self.ray.remote(**self.needs)(_Actor).remote(self.build, self.device, os.getcwd())
+        actor = self.ray.remote(**self.needs)(_Actor).remote(*self.given)
         self.starting[actor.ready.remote()] = number, actor
 
     def assign(self, waiting: list[_Try]) -> None:
@@ -217,7 +227,8 @@ class _Crew:
 class _Actor:
     """A network on a device of a machine, and what writes its results."""
 
-    def __init__(self, build: Build, device: str, folder: str) -> None:
+    def __init__(self, build: Build, formats: Sequence[str], device: str, folder: str) -> None:
+        self.formats = formats
         self.failed: Exception | None = None
         try:
             os.chdir(folder)  # the driver's, from which paths are given
@@ -240,7 +251,7 @@ class _Actor:
 
     def _end_of(self, scan: CaseFiles) -> _End:
         try:
-            reports, _ = segment_scans(self.predictor, [scan], self.write)
+            reports, _ = segment_scans(self.predictor, [scan], self.write, formats=self.formats)
         except Exception as error:
             failure = Failure.of(listed_as(scan), error)
             return _End(failure, is_final=isinstance(error, UserError))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicom_results import VALUES, blobs, labelled, read_contours, read_seg
+from dicom_results import SERIES, VALUES, blobs, labelled, read_contours, read_seg
 from dicom_series import damage, voxels, write_series
 
 from mots_pretrained.errors import UserError
@@ -17,6 +18,7 @@ from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.segmentation import (
     DICOM_FORMATS,
     FORMATS,
+    check_writable,
     write_segmentation,
 )
 
@@ -25,6 +27,8 @@ def assert_refused(folder: Path, kinds: Iterable[str], why: str) -> None:
     """Results of the series in ``ct`` are refused in these formats, and nothing is left of them."""
     volume = read_volume(folder / "ct")
     for kind in kinds:
+        with pytest.raises(UserError, match=why):  # before there are any
+            check_writable(volume, ["nifti", kind])
         with pytest.raises(UserError, match=why):
             write_segmentation(folder, blobs(volume.shape), volume, VALUES, formats=["nifti", kind])
     assert [path.name for path in folder.iterdir()] == ["ct"]
@@ -94,6 +98,16 @@ def test_what_is_cut_or_rounded_in_a_header_is_no_hindrance(tmp_path: Path, name
     written = write_segmentation(tmp_path, labels, volume, VALUES, formats=DICOM_FORMATS)
     for masks in (read_seg(written["dicom-seg"], files), read_contours(written["rtstruct"], files)):
         np.testing.assert_array_equal(masks["liver"], expected == 1)
+
+
+@pytest.mark.parametrize("kind", SERIES)
+def test_series_of_which_all_can_be_written_are_not_refused(tmp_path: Path, kind: str) -> None:
+    SERIES[kind](tmp_path / "ct")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is uneven and tilted
+        volume = read_volume(tmp_path / "ct")
+    check_writable(volume, list(FORMATS))
+    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
 
 
 def test_names_in_any_script_are_kept(tmp_path: Path) -> None:

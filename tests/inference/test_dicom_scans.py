@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_series import CORONAL, voxels, write_series
 
@@ -25,6 +26,7 @@ from mots_pretrained.inference.dicom_scans import (
     state_of,
 )
 from mots_pretrained.inference.failures import Failure
+from mots_pretrained.inference.predictor import Predictor
 
 
 def tree(root: Path) -> Path:
@@ -236,6 +238,36 @@ def test_predict_refuses_dicom_results_of_a_nifti_scan_at_once(tmp_path: Path, c
     assert main([*words, "--format", "obj"]) == 2
     assert "unknown format 'obj'; allowed are nifti, nrrd" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_dicom_results_that_cannot_be_are_refused_before_the_network_runs(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    """A series without UIDs was segmented, and then failed for want of them."""
+    ran = []
+    segment = Predictor.segment
+
+    def noted(predictor, scan, *given, **options):
+        ran.append(scan.name)
+        return segment(predictor, scan, *given, **options)
+
+    monkeypatch.setattr(Predictor, "segment", noted)
+    for name in ("bad", "good"):
+        for path in write_series(tmp_path / "in" / name, body(), spacing=(8.0, 8.0), step=8):
+            ds = pydicom.dcmread(path)
+            if name == "bad":
+                del ds.SOPInstanceUID
+            ds.save_as(path)
+    out = tmp_path / "out"
+    words = ["predict", "-o", str(out), "--tasks", "liver", "--format", "nifti,rtstruct"]
+    assert main([*words, "-i", str(tmp_path / "in" / "bad")]) == 2
+    told = capsys.readouterr().err
+    assert "has no SOPInstanceUID, by which DICOM results refer to it; choose nifti or nrrd" in told
+    assert not ran
+    assert not list(out.glob("bad*"))
+    assert main([*words, "-i", str(tmp_path / "in")]) == 1
+    assert ran == ["good"]
+    assert (out / "good_rtstruct.dcm").is_file()
 
 
 def test_predict_asks_which_series_is_meant(tmp_path: Path, capsys) -> None:

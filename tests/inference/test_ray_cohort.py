@@ -206,15 +206,17 @@ def cluster(tmp_path, monkeypatch):
         ray = StandIn(machines, is_deadly)
         monkeypatch.setattr(ray_cohort, "connected", lambda: ray)
 
-        def segment_scans(predictor, scans, write):
+        def segment_scans(predictor, scans, write, *, formats):
+            assert formats == ("nrrd",)  # what the driver was asked for
             reads(scans[0].name)
             return [{"scan": scans[0].name}], []
 
         monkeypatch.setattr(ray_cohort, "segment_scans", segment_scans)
         scans = [CaseFiles(name, (tmp_path / f"{name}.nii.gz",)) for name in names]
         done, failed = segment_scans_by_ray(
-            lambda device: (None, None), scans, output=tmp_path / "out", device="cpu"
-        )
+            lambda device: (None, None), scans, output=tmp_path / "out", device="cpu",
+            formats=("nrrd",),
+        )  # fmt: skip
         return ray, [one["scan"] for one in done], {one.file: one.reason for one in failed}
 
     return run
