@@ -124,6 +124,7 @@ def prepare_folder(
     workers: int = 0,
     on_case: OnCase | None = None,
     replace: bool = False,
+    is_ct: bool = False,
 ) -> PreparedSet:
     """Prepare one folder's cases with downstream classes, or scans without labels.
 
@@ -139,6 +140,8 @@ def prepare_folder(
         on_case: Callback after every case.
         replace: Prepare anew what the folder holds of another contract or other targets, and
             remove cases that are not the collection's, instead of refusing the folder.
+        is_ct: Whether somebody has said that the scans are CT: one without air was clipped then,
+            and is not warned of.
 
     Returns:
         The set, all of whose cases are of the split "train" and the fold "train". Cases that could
@@ -151,6 +154,7 @@ def prepare_folder(
         UserWarning: If no case holds a certain class.
     """
     jobs = folder_jobs(collection, folder, contract, targets)
+    jobs = [dataclasses.replace(job, is_ct=is_ct) for job in jobs]
     wanted = PreparedSet(Path(folder), contract, targets=targets)
     settings = {
         "contract": dataclasses.asdict(contract),

@@ -32,6 +32,7 @@ from mots_pretrained.data.stored_case import checksums, write_case
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import replacing_folder
 from mots_pretrained.images.content_hash import content_hash
+from mots_pretrained.images.preprocess import NoAirWarning
 from mots_pretrained.images.reading import read_channels, read_grid
 from mots_pretrained.images.scan_files import data_file, parts
 from mots_pretrained.images.volume import Volume
@@ -49,6 +50,7 @@ class Job:
         prepared: The prepared folder.
         targets: What its label values become; None for a scan without labels.
         task: Name of the task that its collection supervises, if any.
+        is_ct: Whether somebody has said that it is CT, so that a lack of air needs no warning.
     """
 
     files: CaseFiles
@@ -58,6 +60,7 @@ class Job:
     prepared: Path
     targets: Targets | None = None
     task: str = ""
+    is_ct: bool = False
 
     @property
     def place(self) -> Path:
@@ -112,6 +115,8 @@ def prepare_case(job: Job) -> Outcome:
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
+        if job.is_ct:
+            warnings.simplefilter("ignore", NoAirWarning)
         try:
             if (known := _same_checksums(job)) is not None:
                 return Outcome(known)

@@ -13,11 +13,12 @@ _LOOKED_AT = 64  # slices, rows and columns at most
 _BODY = 0.05  # share of a scan that a body takes up at least
 
 
-def why_not_hounsfield(channel: NDArray[Any]) -> str:
+def why_not_hounsfield(channel: NDArray[Any], *, clipped: bool = False) -> str:
     """Say why a scan is no CT in Hounsfield units; nothing where it may be one.
 
     Args:
         channel: ``(D, H, W)``.
+        clipped: Whether it may have been clipped above the numbers of air.
 
     Example:
         >>> why_not_hounsfield(np.full((4, 4, 4), 255))
@@ -33,7 +34,7 @@ def why_not_hounsfield(channel: NDArray[Any]) -> str:
             f"its values lie {_OFFSET} {where} those of air and tissue, so the rescale intercept "
             f"of -{_OFFSET} {cause} (they run from {low:g} to {high:g})"
         )
-    if low > _AIR:
+    if low > _AIR and not clipped:
         return (
             f"its values run from {low:g} to {high:g}, so nothing lies below {_AIR}, where air "
             "and lungs are"

@@ -20,6 +20,10 @@ from mots_pretrained.shapes import Size
 _LARGEST = 1 << 31  # voxels; far above any scan, far below what exhausts memory
 
 
+class NoAirWarning(UserWarning):
+    """A scan has no number as low as air: it is no CT, or one that was clipped."""
+
+
 def preprocess(volume: Volume, contract: Preprocessing) -> NDArray[np.float32]:
     """Bring a scan to a contract: resample, then clip and scale CT numbers, or z-score MRI.
 
@@ -77,9 +81,11 @@ class PlaneStream:
             for channel in channels:
                 reason = why_not_hounsfield(channel)
                 if reason:
+                    may_be_clipped = not why_not_hounsfield(channel, clipped=True)
                     warnings.warn(
                         f"{volume.name} does not look like a CT in Hounsfield units: {reason}; the "
                         "result may be meaningless",
+                        NoAirWarning if may_be_clipped else UserWarning,
                         stacklevel=3,
                     )
         else:

@@ -152,7 +152,10 @@ def learning_curve(
         _begin(output, _identity(task, pool, held_out, recipe), resume=run.resume)
         with accelerated(run, recipe.precision) as accelerator:
             prepared = prepared_beside(
-                *(task.found, output, task.contract, task.targets), accelerator, run
+                *(task.found, output, task.contract, task.targets),
+                accelerator,
+                run,
+                is_ct=recipe.intensity == "ct",
             )
         _check_content(output, prepared.records)
         bench = _Bench(task, prepared, [scan.name for scan in held_out], recipe, run, output)

@@ -107,7 +107,10 @@ def finetune_folder(
             begun = time.monotonic()
             with stage("prepare cases", cases=len(task.found.cases)):
                 prepared = prepared_beside(
-                    *(task.found, output, task.contract, task.targets), accelerator, run
+                    *(task.found, output, task.contract, task.targets),
+                    accelerator,
+                    run,
+                    is_ct=recipe.intensity == "ct",
                 )
             left = _with_time_left(run, begun, 1)
             folders = [output / FOLD.format(i) for i in range(recipe.folds)] or [output]

@@ -158,10 +158,13 @@ def prepared_beside(
     targets: Targets | None,
     accelerator: Accelerator,
     run: Run,
+    *,
+    is_ct: bool = False,
 ) -> PreparedSet:
     """Prepare a folder's cases beside its training, in the main process; all of them open it.
 
-    Resumable: what an interrupted run has prepared is not prepared again.
+    Resumable: what an interrupted run has prepared is not prepared again. With ``is_ct`` somebody
+    has said that the scans are CT, as of ``prepare_folder``.
 
     Raises:
         UserError: With the first case that can't be prepared; the message names the file.
@@ -182,6 +185,7 @@ def prepared_beside(
             workers=run.workers,
             on_case=on_case,
             replace=True,
+            is_ct=is_ct,
         )
 
     on_main(accelerator, prepare)

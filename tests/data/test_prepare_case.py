@@ -99,6 +99,17 @@ def job(livers: Collection, prepared: Path, number: int = 0, **changes: Any) -> 
     return replace(whole, **changes)
 
 
+def test_only_a_lack_of_air_is_not_warned_of_in_what_was_said_to_be_ct(tmp_path, livers):
+    path = livers.cases[0].images[0]
+    before = read_volume(path)
+    for low, high, told in ((-175, 250, 0), (-1024, -900, 1)):
+        values = np.linspace(low, high, before.array.size).reshape(before.shape).astype(np.int16)
+        write_like(path, values, before, dtype=np.int16)
+        assert len(prepare_case(job(livers, tmp_path / f"{low}")).warnings) == 1
+        found = prepare_case(job(livers, tmp_path / f"{low} said", is_ct=True))
+        assert len(found.warnings) == told
+
+
 def test_a_case_is_made_once_and_known_by_its_files(tmp_path, livers):
     one = job(livers, tmp_path / "out")
     assert prepared_before(one) is None

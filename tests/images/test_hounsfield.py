@@ -58,5 +58,7 @@ def test_a_large_scan_is_thinned_and_its_offset_still_seen() -> None:
     ],
 )
 def test_a_ct_has_values_on_both_sides(low: int, high: int, words: str) -> None:
-    said = why_not_hounsfield(np.array([[[low, high]]], np.int16))
+    values = np.array([[[low, high]]], np.int16)
+    said = why_not_hounsfield(values)
+    assert why_not_hounsfield(values, clipped=True) == ("" if "air" in words else said)
     assert said == (f"its values run from {low} to {high}, so {words}" if words else "")

@@ -103,6 +103,16 @@ def test_a_value_that_no_class_names_ends_it_with_its_case(scratch, tmp_path):
     assert not list((tmp_path / "out" / ".cases").glob("cases/[!.]*"))
 
 
+def test_clipped_ct_that_was_said_to_be_ct_is_not_warned_of(scratch, tmp_path):
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:5] = 1
+    pair(tmp_path, "a.nii.gz", np.clip(scan(shape=(8, 8, 8)), -175, 250), label)
+    recipe = replace(scratch, held_out=0, intensity="ct")
+    finetune_folder(tmp_path, tmp_path / "out", recipe)
+    config = Segmenter.from_pretrained(tmp_path / "out").config
+    assert config.preprocessing.intensity == "ct"
+
+
 def test_a_data_list_s_folds_are_what_is_held_out(scratch, tmp_path):
     label = np.zeros((8, 8, 8), np.uint8)
     label[2:5] = 7
