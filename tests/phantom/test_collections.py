@@ -13,6 +13,7 @@ from mots_pretrained.phantom import TORSO_LABELS, task_target, torso
 from mots_pretrained.phantom import collections as written_by
 from mots_pretrained.phantom.collections import bcv_label, source_label, write_collection
 from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.phantom.layouts import mots_layout
 from mots_pretrained.tasks import BCV_ORGANS, MOTS_TASKS
 
 _TINY = (16, 24, 24)
@@ -171,7 +172,7 @@ def test_what_an_earlier_call_left_is_no_part_of_a_later_collection(
 
 
 def test_files_of_an_interrupted_call_and_other_folders_are_no_hindrance(tmp_path, monkeypatch):
-    monkeypatch.setattr(written_by, "_write_torso", _draw_nothing)
+    monkeypatch.setattr(written_by, "_mots_case", _draw_nothing)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "read.txt").write_text("beside")
     for name in ("LiTS/Training Batch 1/volume-1.nii", "Task09_Spleen/imagesTr/._spleen_9.nii.gz"):
@@ -181,14 +182,18 @@ def test_files_of_an_interrupted_call_and_other_folders_are_no_hindrance(tmp_pat
         write_collection("mots", tmp_path, cases=cases, shape=_TINY)
     label = tmp_path / "Task09_Spleen/labelsTr/spleen_3.nii.gz"
     label.parent.mkdir()
-    label.touch()
+    label.touch()  # as the calls above would have
     write_collection("mots", tmp_path, cases=3, shape=_TINY)
     with pytest.raises(UserError, match="labelsTr/spleen_3"):  # which has no label among two
         write_collection("mots", tmp_path, cases=2, shape=_TINY)
 
 
-def _draw_nothing(root, task, layout, phantom, label):
-    return written_by._torso_files(task, layout, labelled=label is not None)
+def _draw_nothing(wish, task, index, *, labelled):
+    layout = mots_layout(task.name, index, labelled=labelled)
+    case = written_by._torso_files(task.name, layout, labelled=labelled)
+    for path in (case.complete, case.images[0]):
+        (wish.root / path).parent.mkdir(parents=True, exist_ok=True)
+    return case
 
 
 def test_bcv_has_thirteen_organs_and_nothing_else(bcv):
