@@ -89,7 +89,8 @@ def _decoded(dataset: Any, one: Slice) -> NDArray[Any]:
 def _right_justified(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[Any]:
     """Shift values down to the lowest bit, where old scanners put them higher (PS3.5 8.1.1).
 
-    What JPEG of all kinds decodes to begins at the lowest bit, whatever the header says.
+    What JPEG of all kinds decodes to begins at the lowest bit, whatever the header says, and so do
+    values with bits set below their first one if none is set above what is stored.
     """
     bits = int(dataset.get("BitsStored", 8 * stored.itemsize))
     below = int(dataset.get("HighBit", bits - 1)) + 1 - bits
@@ -97,12 +98,16 @@ def _right_justified(stored: NDArray[Any], dataset: Any, one: Slice) -> NDArray[
     is_jpeg = syntax.is_compressed and syntax != _RLE
     if below == 0 or is_jpeg or stored.dtype.kind not in "iu":
         return stored
-    if not 0 < below <= 8 * stored.itemsize - bits or (stored & ((1 << below) - 1)).any():
-        raise UserError(
-            f"{one.place} says that its {bits} bits a pixel end at bit {bits - 1 + below}, and "
-            "its pixels do not lie so; export it with a HighBit one below BitsStored"
-        )
-    return stored >> below
+    can_be = 0 < below <= 8 * stored.itemsize - bits
+    if can_be and not (stored & ((1 << below) - 1)).any():
+        return stored >> below
+    is_signed = int(dataset.get("PixelRepresentation", 0))
+    if np.isin(stored >> (bits - is_signed), [0, -1] if is_signed else [0]).all():
+        return stored
+    raise UserError(
+        f"{one.place} says that its {bits} bits a pixel end at bit {bits - 1 + below}, and "
+        "its pixels do not lie so; export it with a HighBit one below BitsStored"
+    )
 
 
 def _check_length(dataset: Any, stored: NDArray[Any], one: Slice) -> None:

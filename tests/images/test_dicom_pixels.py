@@ -181,10 +181,23 @@ def test_values_that_end_at_a_higher_bit_are_shifted(tmp_path: Path, signed, hig
     np.testing.assert_array_equal(read_volume(tmp_path).array, array)
 
 
+@pytest.mark.parametrize("high", [10, 15, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_right_justified_values_are_read_whatever_the_high_bit(tmp_path, high, signed) -> None:
+    array = voxels((3, 8, 8))
+    for path in write_series(tmp_path, array, intercept=0 if signed else -1024):
+        ds = pydicom.dcmread(path)
+        stored = np.frombuffer(ds.PixelData, "<i2")
+        assert (stored & 1).any()
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, high, int(signed)
+        ds.save_as(path)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, array)
+
+
 def test_a_high_bit_that_the_pixels_contradict_is_refused_in_one_line(tmp_path: Path) -> None:
     for name, high, extra in (("lies", 15, 1), ("beyond", 16, 0), ("below", 10, 0)):
         for path in write_series(tmp_path / name, voxels((3, 8, 8))):
-            justified(path, 12, min(max(high, 11), 15), signed=False, extra=extra)
+            justified(path, 12, 15, signed=False, extra=extra)
             ds = pydicom.dcmread(path)
             ds.HighBit = high
             ds.save_as(path)
