@@ -70,8 +70,13 @@ class Part:
 
 PLAN = (
     Part(("table09",), rows=",".join(METHODS)),
-    Part(("table10_bcv_4",)),
-    Part(("table12",)),
+    Part(("table10_bcv_4",), rows="TFS,MOTS,MOTS (random head)"),
+    Part(("table12",)),  # starts from MOTS, too
+    Part(("table10_bcv_4",), rows="SinglePT,BYOL-3D"),
+    Part(
+        ("table10_bcv_4",),
+        rows="MOTS*,SinglePT (random head),BYOL-3D (random head),MOTS* (random head)",
+    ),
     Part((carry_over.NAME,), seeds=2),
     Part(("table10_bcv_1", "table10_bcv_12")),
     Part(("table04", "table08", "table07", "table05", "table06"), seeds=2, share=1 / 3),

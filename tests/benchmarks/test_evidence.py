@@ -36,6 +36,9 @@ def test_the_plan_has_every_table_and_the_seeds_that_are_asked_for(bench, given)
     assert {steps[f"table{number:02d}"] for number in range(2, 9)} == {1000}
     nets = {job.row for job in jobs if job.table == "table09"}
     assert nets == {row.name for row in bench("tables").TABLES[-1].rows}
+    few = next(t for t in bench("transfer").TRANSFERS if t.name == "table10_bcv_4")
+    once = [(job.row, job.seed) for job in jobs if job.table == few.name]
+    assert sorted(once) == sorted((row, seed) for row in few.rows for seed in range(3))
     pretrained = {
         training.recipe.steps
         for job in jobs
