@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from statistics import fmean
 
@@ -93,14 +93,15 @@ def pairs_text(table: Table, results: LongTable) -> str:
     return aligned([["row", *found], *lines])
 
 
-def differences(table: Table, results: LongTable) -> dict[str, Difference]:
-    """Return how much more the final row's mean Dice is than each other's, by both names."""
-    final = results.results(table.final)
-    others = {row.name: results.results(row.name) for row in table.rows if row.name != table.final}
-    pairs = {name: paired(final, found) for name, found in others.items()}
+def differences(pairs: Iterable[tuple[str, str]], results: LongTable) -> dict[str, Difference]:
+    """Return how much more the first row's mean Dice is than the second's, by both names."""
+    found = {
+        f"{first} - {second}": paired(results.results(first), results.results(second))
+        for first, second in pairs
+    }
     return {
-        f"{table.final} - {name}": compare(*scores)[-1]
-        for name, scores in pairs.items()
+        names: compare(*scores)[-1]
+        for names, scores in found.items()
         if scores[0].keys() & scores[1].keys()
     }
 

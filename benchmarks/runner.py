@@ -233,7 +233,7 @@ class TableBench:
     def show(self) -> None:
         """Print the table, and keep in its CSV how far the final row is ahead of each other."""
         _print(self.table, self.results)
-        for names, found in differences(self.table, self.results).items():
+        for names, found in differences(self.table.pairs, self.results).items():
             self.results.compared(names, found)
 
 

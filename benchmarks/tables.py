@@ -65,6 +65,11 @@ class Table:
     held_out: Literal["validation", "test"] = "validation"
     generated: bool = False
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Rows that are compared: the final one with each other."""
+        return [(self.final, row.name) for row in self.rows if row.name != self.final]
+
 
 def transformer(
     *,

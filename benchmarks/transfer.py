@@ -87,8 +87,8 @@ def parts_of(row: str) -> tuple[Origin, str]:
     return ORIGINS[origin], variant.rstrip(")")
 
 
-FINAL = "MOTS"
-"""The row that the others are compared with."""
+FINAL, RANDOM = "MOTS", "TFS"
+"""The row that the others are compared with, and that of random weights."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,14 @@ class Transfer:
     held_out: Literal["validation", "test"] = "validation"
     printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     train: int | None = None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Rows that are compared: the final one with each other, and each other with scratch."""
+        others = [name for name in self.rows if name != FINAL]
+        return [(FINAL, name) for name in others] + [
+            (name, RANDOM) for name in others if name != RANDOM
+        ]
 
 
 BCV = Transfer(

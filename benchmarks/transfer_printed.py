@@ -7,7 +7,7 @@ from pathlib import Path
 
 from long_table import LongTable
 from printed import FALSE_TUMOURS, counts_text, difference_text, figure_text, mean_text
-from transfer import FINAL, NAMES, Transfer
+from transfer import FINAL, NAMES, RANDOM, Transfer
 from transfer_data import Material
 
 from mots_pretrained.evaluation.metrics import METRICS
@@ -69,7 +69,7 @@ def sooner_text(table: Transfer, results: LongTable) -> str:
     lines = [["row", "seed", "reached", "steps", "minutes", "share of the steps"]]
     for name in table.rows:
         for seed in map(int, results.seeds):
-            random, own = results.curve("TFS", seed), results.curve(name, seed)
+            random, own = results.curve(RANDOM, seed), results.curve(name, seed)
             if not random or not own:
                 continue
             last, goal, _ = random[-1]

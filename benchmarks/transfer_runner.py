@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from long_table import LongTable
+from printed import differences
 from runner import Clock, Job, Training, checked, chosen_rows, parser_of, plain_errors, work_off
 from settings import SETTINGS
 from transfer import (
@@ -191,7 +192,7 @@ class TransferBench:
         print(f"for the online evaluation: {place}")
 
     def show(self) -> None:
-        """Print the table and draw its figures."""
+        """Print the table, keep in its CSV how its rows differ, and draw its figures."""
         table, path = self.table, self.results.path
         print(f"\n{table.title}")
         print(f"Ours: {self.results.setting}, {len(self.results.seeds)} seed(s), mean ± standard")
@@ -200,6 +201,8 @@ class TransferBench:
         if table.held_out == "validation":
             print("Weights are those of the best validation on these very cases, in every row.")
         print(f"\n{table_text(table, self.results)}\n\n{self.results.cost_text()}\n{path}")
+        for names, found in differences(table.pairs, self.results).items():
+            self.results.compared(names, found)
         figure = path.with_name(f"{path.stem}_fig10.png")
         if draw_fig10(table, self.results, figure):
             print(f"\n{sooner_text(table, self.results)}\n\n{figure}")

@@ -120,7 +120,7 @@ def test_a_table_is_printed_with_intervals_and_the_papers_columns(bench, tmp_pat
     assert head.split() == ["row", "Mode-A", "Mode-B"]
     assert a.split() == ["Mode-A", "+20.00", "[+20.00,", "+20.00]*"]
     assert b.split() == ["Mode-B", "-20.00", "[-20.00,", "-20.00]*"]
-    [(names, found)] = printed.differences(modes, again).items()
+    [(names, found)] = printed.differences(modes.pairs, again).items()
     assert names == "Mode-A - Mode-B"
     assert found.difference == pytest.approx(0.2)
     assert found.cases == 2
@@ -142,7 +142,7 @@ def test_rows_are_compared_by_the_seeds_that_both_have(bench, tmp_path: Path) ->
     _, a, b = printed.table_text(modes, results).splitlines()
     assert b.split()[-4:] == ["1", "-20.00", "[-20.00,", "-20.00]*"]
     assert a.split()[-1] == "2"
-    [found] = printed.differences(modes, results).values()
+    [found] = printed.differences(modes.pairs, results).values()
     assert found.difference == pytest.approx(0.2)
 
 
