@@ -17,8 +17,8 @@ class Batch:
     Attributes:
         image: ``(B, C, D, H, W)`` float, scaled as the model's contract says.
         target: ``(B, 2 K, D, H, W)`` in {0, 1, IGNORED}, uint8 on its way to the device; of each
-            task the organ (its tumour included), then the tumour. Values of an unlabelled channel
-            are never read.
+            task the organ (its tumour included, where the labels say so), then the tumour. Values
+            of an unlabelled channel are never read.
         labelled: ``(B, 2 K)`` bool; which channels the sample's data set annotates. Of downstream
             classes one a class, whether they are channels of the target or values of its one.
         task: ``(B, K)`` or, for K = 1, ``(B,)`` int64; indices of the sample's tasks in the

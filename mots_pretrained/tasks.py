@@ -50,6 +50,11 @@ class Task:
         """Names of the annotated categories, organ first."""
         return tuple(name for name in (self.organ, self.tumour) if name is not None)
 
+    @property
+    def organ_has_tumour(self) -> bool:
+        """Whether the organ includes the tumour: all values of the tumour are the organ's too."""
+        return {*self.tumour_values} <= {*self.organ_values}
+
 
 MOTS_TASKS: tuple[Task, ...] = (
     Task("liver", "liver", "liver_tumour", (1, 2), (2,), "LiTS", 104, 27),

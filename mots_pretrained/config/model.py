@@ -224,8 +224,9 @@ class ModelConfig(Choices):
     def label_values(self) -> dict[str, tuple[int, ...]]:
         """Values of a predicted label map that make up each category, its own value first.
 
-        A region has the values of all that lies in it: an organ those of its tumour, the liver
-        those of its vessels, a nested region those of the regions inside.
+        A region has the values of all that lies in it: an organ those of its tumour unless
+        their labels exclude each other, the liver those of its vessels, a nested region those of
+        the regions inside.
 
         Example:
             >>> ModelConfig().label_values["liver"]
@@ -239,10 +240,10 @@ class ModelConfig(Choices):
             return dict(zip(self.classes, self.class_values or numbered, strict=True))
         every = [name for task in self.tasks for name in task.categories]
         own: dict[str, tuple[int, ...]] = {n: (v,) for v, n in enumerate(every, start=1)}
-        inside = [(task.organ, task.tumour) for task in self.tasks]
+        inside = [(task.organ, task.tumour) for task in self.tasks if task.organ_has_tumour]
         inside += [("liver", "hepatic_vessel"), ("liver", "hepatic_vessel_tumour")]
         for organ, part in inside:
-            if organ in own and part in own and organ != "hepatic_vessel":
+            if organ in own and part in own:
                 own[organ] += own[part][:1]
         return own
 

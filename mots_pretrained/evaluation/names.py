@@ -102,7 +102,7 @@ def _lesions(own: LabelNames, other: LabelNames) -> list[str]:
 
 
 def names_of_task(task: Task) -> LabelNames:
-    """Return how a task's collection numbers its own organ, its tumour included, and tumour."""
+    """Return how a task's collection numbers its own organ and tumour."""
     both = {task.organ: task.organ_values, task.tumour: task.tumour_values}
     return LabelNames({name: values for name, values in both.items() if name is not None})
 

@@ -92,7 +92,7 @@ def merged_classes(tasks: Sequence[Task]) -> Tensor:
     """Return ``(M, 2, 1 + C)`` bool: the classes that make up each task's organ and tumour.
 
     The organ includes its tumour, save where the collection's own labels keep them apart
-    (hepatic vessels). An organ without labels is its tumour alone, a tumour without labels
+    (as of hepatic vessels). An organ without labels is its tumour alone, a tumour without labels
     nothing.
 
     Example:
@@ -105,7 +105,7 @@ def merged_classes(tasks: Sequence[Task]) -> Tensor:
         for target in (t for t in (0, 1) if task.labelled[t]):
             sets[index, target, number] = True
             number += 1
-        if {*task.tumour_values} <= {*task.organ_values} or task.organ is None:
+        if task.organ_has_tumour or task.organ is None:
             sets[index, 0] |= sets[index, 1]
     return sets
 

@@ -313,8 +313,8 @@ def _score(
 def _predicted(prediction: Prediction, name: str, task: Task | None) -> NDArray[np.bool_]:
     """Return a category's mask; an organ's with the tumour that a segmenter parts from it.
 
-    The truth of a task's organ includes its tumour, while classes of a segmenter may exclude each
-    other.
+    The truth of a task's organ may include its tumour, while classes of a segmenter may exclude
+    each other.
     """
     if prediction.masks is not None or task is None:
         return prediction.mask(name)

@@ -108,6 +108,16 @@ def test_the_defaults_are_the_papers() -> None:
     assert config.preprocessing.window == (64, 256, 256)
 
 
+def test_an_organ_has_its_tumours_value_where_its_own_labels_have_the_tumour() -> None:
+    apart, within = ((4,), (5,)), ((4, 5), (5,))
+    tasks = [Task(name, name, f"{name}_t", *v) for name, v in (("a", apart), ("b", within))]
+    untold = Task("c", "c", "c_t")  # as of converted checkpoints
+    values = ModelConfig(tasks=(*tasks, untold)).label_values
+    assert values == {"a": (1,), "a_t": (2,), "b": (3, 4), "b_t": (4,), "c": (5, 6), "c_t": (6,)}
+    told = ModelConfig().label_values
+    assert (told["hepatic_vessel"], told["liver"], told["kidney"]) == ((5,), (1, 2, 5, 6), (3, 4))
+
+
 def test_thresholds_survive_json_and_go_with_their_categories() -> None:
     config = ModelConfig(thresholds={"liver_tumour": 0.75, "spleen": 0.4})
     assert ModelConfig.from_json(config.to_json()) == config

@@ -105,6 +105,26 @@ def test_a_default_type_of_64_bits_changes_nothing() -> None:
         torch.set_default_dtype(torch.float32)
 
 
+def test_an_organ_that_its_labels_part_from_its_tumour_is_measured_without_it() -> None:
+    task = Task("gallbladder", "gallbladder", "gallbladder_tumour", (4,), (5,))
+
+    class Parted:
+        """Finds the organ in bright voxels and its tumour in the brightest, as trained to."""
+
+        config = ModelConfig(tasks=(task,), preprocessing=CONTRACT)
+
+        def __call__(self, image: Tensor, tasks: list[str]) -> Tensor:
+            tumour = image > 0.7
+            return 20 * torch.stack([(image > 0) & ~tumour, tumour], dim=2).float() - 10
+
+    array = np.full((8, 16, 16), -1000, np.int16)
+    array[2:6, 4:8, 4:8], array[2:6, 8:10, 4:8] = 100, 300
+    found = Predictor(Parted())(Volume.with_spacing(array, CONTRACT.spacing))
+    expected = {"gallbladder": 64 * 0.036, "gallbladder_tumour": 32 * 0.036}
+    assert found.volumes == pytest.approx(expected)
+    assert found.mask_volumes == pytest.approx(expected)
+
+
 SIDED = ("left_kidney", "spleen", "right_kidney")
 
 
