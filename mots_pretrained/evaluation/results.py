@@ -170,6 +170,11 @@ class Results:
         """Mean over the categories' mean Dice; None if nothing was scored."""
         return self.mean(None, "dice")
 
+    def scored(self, category: str) -> int:
+        """Return how many cases the rule does not leave out, missed ones included."""
+        found = (case.scores.get(category, {}) for case in self.cases)
+        return sum(any(one.get(name) is not None for name in self.metrics) for one in found)
+
     def missed(self, category: str) -> int:
         """Return in how many cases a distance was left out because one mask was empty."""
         distances = [name for name in self.metrics if METRICS[name].is_distance]
@@ -233,7 +238,7 @@ class Results:
             deviations[metric] = {name: one and one.deviation for name, one in spreads.items()}
         names = self.categories
         values |= {
-            "scored": {name: len(self.values(name, self.metrics[0])) for name in names},
+            "scored": {name: self.scored(name) for name in names},
             "missed": {name: self.missed(name) for name in names},
             "absent_cases": {name: self.absent_cases(name) for name in names},
             "false_volume_ml": {name: self.false_volume(name) for name in names},
@@ -334,7 +339,7 @@ class Results:
     def _counts(self, category: str | None) -> tuple[str, str]:
         if category is not None:
             missed = self.missed(category)
-            return str(len(self.values(category, self.metrics[0]))), str(missed or "")
+            return str(self.scored(category)), str(missed or "")
         of = f" of {len(self.cases) + len(self.missing)}" if self.missing else ""
         return f"{len(self.cases)}{of}", ""
 

@@ -39,6 +39,16 @@ def test_a_missed_distance_is_left_out_of_the_mean_and_counted(rule, missing):
     assert results.mean_dice == pytest.approx((0.8 + 0.25) / 2)  # over categories, not cases
 
 
+@pytest.mark.parametrize("metrics", [("dice", "hd"), ("hd", "dice"), ("hd",)])
+def test_the_number_of_cases_is_that_with_a_truth_whatever_is_measured(metrics):
+    results = filled()
+    results.metrics = metrics
+    assert results.as_json()["scored"] == {"liver": 2, "colon_tumour": 2}
+    liver, tumour = results.as_text().splitlines()[1:3]
+    assert liver.split()[len(metrics) + 1 :] == ["2"]
+    assert tumour.split()[len(metrics) + 1 :] == ["2", "1", "3", "0.33", "0.50"]
+
+
 def test_false_tumours_are_reported_of_the_cases_without_one():
     results = filled()
     assert results.absent_cases("colon_tumour") == 3
