@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mots_pretrained.errors import UnknownNameError
@@ -56,6 +57,11 @@ class Task:
         return {*self.tumour_values} <= {*self.organ_values}
 
 
+def all_categories(tasks: Iterable[Task]) -> tuple[str, ...]:
+    """Return the names of the annotated categories of tasks, in their order."""
+    return tuple(name for task in tasks for name in task.categories)
+
+
 MOTS_TASKS: tuple[Task, ...] = (
     Task("liver", "liver", "liver_tumour", (1, 2), (2,), "LiTS", 104, 27),
     Task("kidney", "kidney", "kidney_tumour", (1, 2), (2,), "KiTS19", 168, 42),
@@ -77,7 +83,7 @@ MOTS_TASKS: tuple[Task, ...] = (
 )
 """The tasks of Table 1, in the order of the network's queries."""
 
-MOTS_CATEGORIES: tuple[str, ...] = tuple(c for task in MOTS_TASKS for c in task.categories)
+MOTS_CATEGORIES: tuple[str, ...] = all_categories(MOTS_TASKS)
 """The eleven scored categories; position + 1 is the value in ``predict``'s label maps."""
 
 BCV_ORGANS: tuple[str, ...] = (

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from mots_pretrained.config.checks import Choices, check
 from mots_pretrained.errors import UserError
 from mots_pretrained.parse import from_dict, parse_json
-from mots_pretrained.tasks import MOTS_TASKS, Task
+from mots_pretrained.tasks import MOTS_TASKS, Task, all_categories
 
 FORMAT_VERSION = 2  # 1 had no class_values and no new_head
 """Version of config.json that this package writes, and the newest that it reads."""
@@ -238,8 +238,8 @@ class ModelConfig(Choices):
                 (i + 1,) if self.exclusive else tuple(range(i + 1, 0, -1)) for i in range(count)
             ]
             return dict(zip(self.classes, self.class_values or numbered, strict=True))
-        every = [name for task in self.tasks for name in task.categories]
-        own: dict[str, tuple[int, ...]] = {n: (v,) for v, n in enumerate(every, start=1)}
+        every = enumerate(all_categories(self.tasks), start=1)
+        own: dict[str, tuple[int, ...]] = {name: (value,) for value, name in every}
         inside = [(task.organ, task.tumour) for task in self.tasks if task.organ_has_tumour]
         inside += [("liver", "hepatic_vessel"), ("liver", "hepatic_vessel_tumour")]
         for organ, part in inside:

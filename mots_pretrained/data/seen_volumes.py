@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from mots_pretrained.config import ModelConfig, SeenVolume
 from mots_pretrained.data.case import Case
+from mots_pretrained.tasks import all_categories
 
 
 def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume, ...]:
@@ -38,7 +39,7 @@ def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume
             every[name].append(volume)
             if not _touches_border(case, channel, value):
                 whole[name].append(volume)
-    names = config.classes or tuple(name for task in config.tasks for name in task.categories)
+    names = config.classes or all_categories(config.tasks)
     return tuple(
         SeenVolume(
             name,

@@ -14,7 +14,7 @@ from mots_pretrained.data.sides import Order, mirrored_classes, mirrored_tasks
 from mots_pretrained.errors import UserError
 from mots_pretrained.inference.parts import Windows, upsampled_sigmoid
 from mots_pretrained.inference.precision import Precision, Wanted, choose_precision
-from mots_pretrained.tasks import task_named
+from mots_pretrained.tasks import all_categories, task_named
 
 
 @runtime_checkable
@@ -130,7 +130,7 @@ class Probabilities:
         others = mirrored_tasks(chosen)
         if others is None:
             return None
-        names = [name for task in chosen for name in task.categories]
+        names = all_categories(chosen)
         return tuple(names.index(name) for k in others for name in chosen[k].categories)
 
     @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from mots_pretrained.tasks import Task
 
 Range = tuple[float, float]
 
@@ -59,3 +62,8 @@ DOMAINS: dict[str, Domain] = {
     ),
 }  # fmt: skip
 """A domain per task of Table 1, by the task's name."""
+
+
+def imitated(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """Return the tasks whose collections phantoms look like, by their names."""
+    return tuple(task for task in tasks if task.name in DOMAINS)

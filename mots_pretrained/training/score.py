@@ -37,7 +37,8 @@ from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
-from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task
+from mots_pretrained.phantom.domains import imitated
+from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task, all_categories
 
 OnCase = Callable[[int, int], None]
 """Callback that receives how many cases are done, and of how many."""
@@ -132,7 +133,8 @@ def score_phantoms(
     """Run a network over phantoms that no pretraining of ours has seen, and score it.
 
     A network of MOTS tasks gets the seven collections' look-alikes in turn, and each case is
-    scored where its own collection labels it. A segmenter of BCV's organs gets scans like BCV's.
+    scored where its own collection labels it; other tasks, such as added organs, are left out with
+    a warning. A segmenter of BCV's organs gets scans like BCV's.
 
     Args:
         net: The network.
@@ -146,12 +148,12 @@ def score_phantoms(
         on_case: Called after each case.
 
     Raises:
-        UserError: If there is no case or no seed, phantoms have no truth for the segmenter's
-            classes, or a process that makes phantoms was ended.
+        UserError: If there is no case or no seed, phantoms have no truth for a class of the
+            segmenter or any task, or a process that makes phantoms was ended.
     """
     scoring = scoring or Scoring()
     items = phantom_items(net.config, cases, seeds, randomise, everywhere, workers)
-    results = scoring.results(categories_of(net.config))
+    results = scoring.results(net.config.classes or all_categories(imitated(net.config.tasks)))
     return _score(net, scoring, results, items, cases * len(seeds), on_case)
 
 
@@ -166,9 +168,14 @@ def phantom_items(
     """Return the phantoms of `score_phantoms`, whose arguments and errors these are."""
     if cases < 1 or not seeds:
         raise UserError(f"evaluation needs at least 1 case and 1 seed, not {cases} and {seeds}")
-    classes, tasks = config.classes, config.tasks
+    classes, tasks = config.classes, imitated(config.tasks)
     if strange := [name for name in classes if name not in BCV_ORGANS]:
         raise UserError(f"phantoms have no truth for the class {strange[0]!r}; score files instead")
+    if not classes and (untold := [one.name for one in config.tasks if one not in tasks]):
+        told = f"phantoms have no truth for {', '.join(untold):.200}"
+        if not tasks:
+            raise UserError(f"{told}; score a prepared folder or files instead")
+        warnings.warn(f"{told}; not scored", stacklevel=3)
     domains = _BCV_DOMAINS if classes else tuple(task.name for task in tasks)
     spacing = config.preprocessing.spacing
     make = partial(_phantom, domains, spacing, randomise)
@@ -238,7 +245,7 @@ def prepared_items(
             "mots predict writes, with --truth"
         )
     tasks = {known.name: known for known in prepared.tasks}
-    known = categories_of(config)
+    known = config.classes or all_categories(config.tasks)
     selected = prepared.select(split=split, task=task)
     if not selected:
         raise UserError(
@@ -271,11 +278,6 @@ def prepared_items(
             )  # fmt: skip
 
     return labelled, len(records), items()
-
-
-def categories_of(config: ModelConfig) -> tuple[str, ...]:
-    """Return what a network predicts."""
-    return config.classes or tuple(name for task in config.tasks for name in task.categories)
 
 
 def _score(

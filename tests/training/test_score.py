@@ -14,7 +14,7 @@ from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.methods import METHODS
-from mots_pretrained.tasks import IGNORED, task_named
+from mots_pretrained.tasks import IGNORED, Task, task_named
 from mots_pretrained.training.score import Scoring, score_phantoms, score_prepared
 
 SHAPE, SPACING = (20, 40, 36), (12.0, 12.0, 6.0)
@@ -126,6 +126,19 @@ def test_cleaning_a_hepatic_tumour_asks_for_the_liver_as_well(tiny):
     score_phantoms(net, Scoring(postprocess=True), cases=1)
     score_phantoms(net, Scoring(), cases=1)
     assert net.asked == {("hepatic_vessel", "liver"), ("hepatic_vessel",)}
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_tasks_that_phantoms_do_not_have_are_left_out_with_a_warning(tiny, everywhere):
+    aorta = Task("aorta", "aorta", None, (8,))
+    net = Finder(dataclasses.replace(tiny, tasks=(tiny.tasks[6], aorta)), 9.0)
+    with pytest.warns(UserWarning, match="phantoms have no truth for aorta; not scored"):
+        results = score_phantoms(net, cases=2, everywhere=everywhere)
+    assert (results.categories, results.groups) == (("spleen",), ("spleen",))
+    assert len(results.cases) == 2
+    alone = Finder(dataclasses.replace(tiny, tasks=(aorta,)), 9.0)
+    with pytest.raises(ValueError, match="no truth for aorta; score a prepared folder or files"):
+        score_phantoms(alone, cases=2, everywhere=everywhere)
 
 
 def test_without_a_device_the_network_stays_where_it_is(tiny):

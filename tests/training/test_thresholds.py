@@ -14,7 +14,7 @@ from mots_pretrained.cli import DONE, main
 from mots_pretrained.data.case import Case
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
-from mots_pretrained.tasks import IGNORED, task_named
+from mots_pretrained.tasks import IGNORED, Task, task_named
 from mots_pretrained.training import thresholds as module
 from mots_pretrained.training.score import score_phantoms
 from mots_pretrained.training.thresholds import (
@@ -111,6 +111,14 @@ def test_phantoms_choose_and_scores_follow(tiny):
     assert after.clean_share("colon_tumour") == 1.0
     assert after.mean("colon_tumour") in (None, 0.0)
     assert after.mean("liver") == plain.mean("liver")
+
+
+def test_an_added_organ_has_no_threshold_of_phantoms(tiny):
+    tasks = (task_named("spleen"), Task("aorta", "aorta", None, (8,)))
+    net = Waver(dataclasses.replace(tiny, tasks=tasks), 0.72)
+    with pytest.warns(UserWarning, match="no truth for aorta"):
+        choices = choose_on_phantoms(net, cases=1, seeds=(100,))
+    assert [one.category for one in choices] == ["spleen"]
 
 
 def test_classes_are_chosen_by_their_share_against_the_largest_other():
