@@ -22,6 +22,7 @@ from mots_pretrained.inference.parts import extent
 from mots_pretrained.inference.sliding_window import THRESHOLD
 from mots_pretrained.memory import Scratch
 from mots_pretrained.shapes import Size
+from mots_pretrained.tasks import all_categories
 
 Box = tuple[slice, slice]
 """Part of a plane, rows and columns."""
@@ -33,7 +34,8 @@ class LabelRule:
 
     Attributes:
         names: Categories in the order of the probabilities, the background left out.
-        values: Value of each category in the label map.
+        values: Value of each category in the label map; 0 of one that has a mask alone, for others
+            to be cleaned by.
         rank: A category of higher rank wins; of equal rank the more probable one.
         beats: Pairs of positions (winner, loser) within one rank.
         exclusive: Whether the probabilities are a softmax, channel 0 the background.
@@ -54,17 +56,25 @@ class LabelRule:
         return tuple((1 - t) / t for t in self.thresholds) or (1.0,) * len(self.names)
 
     @property
+    def shown(self) -> tuple[str, ...]:
+        """The categories of the label map."""
+        return tuple(name for name, value in zip(self.names, self.values, strict=True) if value)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the label map: unsigned 8-bit, unless there are more than 255 values."""
         return np.dtype(np.uint8 if max(self.values) < 256 else np.uint16)
 
 
-def task_rule(config: ModelConfig, tasks: tuple[str, ...]) -> LabelRule:
+def task_rule(
+    config: ModelConfig, tasks: tuple[str, ...], *, shown: tuple[str, ...] | None = None
+) -> LabelRule:
     """Rule of a partially labelled network: its annotated categories, numbered over all tasks.
 
     Args:
         config: The network's configuration.
         tasks: Names of the tasks predicted.
+        shown: Names of those that the label map shows; None for all.
 
     Example:
         >>> task_rule(ModelConfig(), ("liver", "spleen")).values
@@ -72,12 +82,13 @@ def task_rule(config: ModelConfig, tasks: tuple[str, ...]) -> LabelRule:
     """
     own = {name: values[0] for name, values in config.label_values.items()}
     chosen = [task for task in config.tasks if task.name in tasks]
-    names = tuple(name for task in chosen for name in task.categories)
+    hidden = all_categories(task for task in chosen if task.name not in (shown or tasks))
+    names = all_categories(chosen)
     tumours = {task.tumour for task in chosen}
     pair = ("hepatic_vessel", "liver")
     return LabelRule(
         names=names,
-        values=tuple(own[name] for name in names),
+        values=tuple(0 if name in hidden else own[name] for name in names),
         rank=tuple(int(name in tumours) for name in names),
         beats=((names.index(pair[0]), names.index(pair[1])),) if {*pair} <= {*names} else (),
         thresholds=_thresholds(config, names),
@@ -179,25 +190,38 @@ def decide(
     thresholds = rule.thresholds or (THRESHOLD,) * len(rule.names)
     boxes = _reach(probabilities, thresholds, size)
     for index in sorted(boxes, key=lambda k: (k not in winners, k)):
-        threshold, odds, box = thresholds[index], rule.odds[index], boxes[index]
+        threshold, box = thresholds[index], boxes[index]
         there = (slice(None), *box)
         score_here = score[there]
         probability = resample_part(probabilities[index], size, box).numpy()
         inside = probability > threshold
         if masks is not None:
             masks.put(index, (planes, *box), inside)
+        if not rule.values[index]:
+            continue
         if index in winners:
             over[index] = np.zeros(score.shape, bool)
             over[index][there] = inside
         for winner, loser in rule.beats:
             if loser == index and winner in over:
                 inside = inside & ~over[winner][there]
-        candidate = (probability + 2 * rule.rank[index]) * inside
-        if odds != 1:
-            own = probability[inside]
-            candidate[inside] = own * odds / (1 - own + own * odds) + 2 * rule.rank[index]
+        candidate = _candidate(probability, inside, rule.odds[index], rule.rank[index])
         np.copyto(labels[planes][there], rule.values[index], where=candidate > score_here)
         np.maximum(score_here, candidate, out=score_here)
+
+
+def _candidate(
+    probability: NDArray[np.float32], inside: NDArray[np.bool_], odds: float, rank: int
+) -> NDArray[np.float32]:
+    """Return what a category competes by: its probability as if its threshold were 0.5, and rank.
+
+    Zero where it is not `inside`.
+    """
+    candidate: NDArray[np.float32] = (probability + 2 * rank) * inside
+    if odds != 1:
+        own = probability[inside]
+        candidate[inside] = own * odds / (1 - own + own * odds) + 2 * rank
+    return candidate
 
 
 def _reach(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mots_pretrained.tasks import Task, all_categories
 
 Mask = NDArray[np.bool_]
 
@@ -49,6 +52,29 @@ PUBLISHED_CLEANING: dict[str, Cleaning] = {
     "spleen": Cleaning(largest=1),
 }
 """By category, in the order of work; hepatic vessels are left as they are."""
+
+
+def cleans(names: Collection[str]) -> bool:
+    """Whether cleaning may change a mask, if these categories are predicted.
+
+    Example:
+        >>> cleans(["liver"]), cleans(["hepatic_vessel", "hepatic_vessel_tumour"])
+        (True, False)
+    """
+    rules = [rule for name, rule in PUBLISHED_CLEANING.items() if name in names]
+    return any(rule.largest is not None or rule.above or rule.inside in names for rule in rules)
+
+
+def tasks_to_clean(tasks: Sequence[Task], chosen: Collection[str]) -> tuple[Task, ...]:
+    """Return the tasks chosen and those whose organs cleaning them looks at, in their order.
+
+    Args:
+        tasks: The network's tasks.
+        chosen: Names of some.
+    """
+    names = all_categories(task for task in tasks if task.name in chosen)
+    around = {PUBLISHED_CLEANING[name].inside for name in names if name in PUBLISHED_CLEANING}
+    return tuple(t for t in tasks if t.name in chosen or around & {*t.categories})
 
 
 def postprocess(masks: MaskStore) -> None:

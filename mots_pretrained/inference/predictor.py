@@ -20,7 +20,7 @@ from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.bound import VOXELS_AT_ONCE, Bound, Work
 from mots_pretrained.inference.labels import LabelRule, Masks, class_rule, decide, task_rule
 from mots_pretrained.inference.network import Network, Probabilities
-from mots_pretrained.inference.postprocess import postprocess
+from mots_pretrained.inference.postprocess import cleans, postprocess, tasks_to_clean
 from mots_pretrained.inference.precision import Precision, Wanted
 from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.inference.sliding_window import (
@@ -58,7 +58,8 @@ class Predictor:
             `choose_precision` says, for a network in float32.
         compiled: Compile the network by ``torch.compile``, here and now; it takes minutes, and a
             compiler of C++ on a processor.
-        postprocess: Clean the result as the published testing does.
+        postprocess: Clean the result as the published testing does. Tasks whose organs that looks
+            at are predicted as well, and left out of the result.
         probabilities: Keep the probabilities on the contract's grid, in half precision.
         max_ram: Gigabytes (10^9 bytes) that the process may hold, at the same result; Linux only.
             The image is then made a few planes at a time, and what does not fit lies in files. A
@@ -68,8 +69,8 @@ class Predictor:
 
     Raises:
         UnknownNameError: If the network has no such task.
-        UserError: If the network makes no labels, there is no such device or precision, or the
-            overlap, the batch or the memory is out of range.
+        UserError: If the network makes no labels, there is no such device or precision, the
+            overlap, the batch or the memory is out of range, or there is nothing to clean.
 
     Example:
         >>> prediction = Predictor(net)("ct.nii.gz")  # doctest: +SKIP
@@ -105,15 +106,19 @@ class Predictor:
             net = cast(Network, torch.compile(net))
         self._network = Probabilities(net, tasks=tasks, precision=precision)
         self.config = self._network.config
+        shown = self._network.tasks
+        if postprocess:
+            needed = tasks_to_clean(self.config.tasks, shown)
+            self._network.tasks = tuple(task.name for task in needed)
         window = math.prod(self.config.preprocessing.window)
         self.batch: int = (1 if window > _SMALL else 2) if batch is None else batch
         self.rule: LabelRule = (
-            task_rule(self.config, self._network.tasks)
-            if self._network.tasks
+            task_rule(self.config, self._network.tasks, shown=shown)
+            if shown
             else class_rule(self.config)
         )
-        if postprocess and self.rule.exclusive:
-            raise UserError("post-processing knows the organs of MOTS; a segmenter has none of it")
+        if postprocess:
+            _check_cleaning(self.rule)
         self.postprocess = postprocess
         self.probabilities = probabilities
         if compiled:
@@ -125,7 +130,7 @@ class Predictor:
     def label_values(self) -> dict[str, tuple[int, ...]]:
         """Values of a label map that make up each category predicted, the one written first."""
         values = self.config.label_values
-        return {name: values[name] for name in self.rule.names}
+        return {name: values[name] for name in self.rule.shown}
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -223,11 +228,11 @@ class Predictor:
         most = max(1, VOXELS_AT_ONCE // math.prod(plane))
         kept: NDArray[np.float16] | None = None
         if self.probabilities:
-            kept = np.empty((self._maps, *image.shape[1:]), np.float16)
+            kept = np.empty((len(self._kept), *image.shape[1:]), np.float16)
         with network.evaluating():
             checked: Iterator[tuple[int, torch.Tensor]] = map(network.checked, slabs)
             if kept is not None:
-                checked = _keeping(checked, kept)
+                checked = _keeping(checked, kept, self._kept)
             for start, planes in resample_depth(checked, image.shape[1], depth, most=most):
                 decide(planes, self.rule, (plane[0], plane[1]), labels, masks, start)
                 scratch.release()
@@ -244,6 +249,11 @@ class Predictor:
     def _maps(self) -> int:
         """Probabilities that a voxel has."""
         return len(self.rule.names) + self.rule.exclusive
+
+    @property
+    def _kept(self) -> list[int]:
+        """Positions of the probabilities that may be kept: those of the label map."""
+        return [k for k in range(self._maps) if self.rule.exclusive or self.rule.values[k]]
 
     def _one_batch(self) -> None:
         """Compute a batch of windows, for what it takes."""
@@ -292,11 +302,12 @@ class Predictor:
 
 
 def _keeping(
-    slabs: Iterable[tuple[int, torch.Tensor]], kept: NDArray[np.float16]
+    slabs: Iterable[tuple[int, torch.Tensor]], kept: NDArray[np.float16], wanted: Sequence[int]
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Pass slabs on, and keep a copy of their planes in half precision."""
+    """Pass slabs on, and keep a copy of the wanted ones of their planes in half precision."""
     for start, planes in slabs:
-        kept[:, start : start + planes.shape[1]] = planes.half().numpy()
+        for own, index in zip(kept, wanted, strict=True):
+            own[start : start + planes.shape[1]] = planes[index].half().numpy()
         yield start, planes
 
 
@@ -313,6 +324,14 @@ def _device(device: str | torch.device) -> torch.device:
     return chosen
 
 
+def _check_cleaning(rule: LabelRule) -> None:
+    if rule.exclusive or not cleans(rule.names):
+        raise UserError(
+            "post-processing knows the organs and tumours of MOTS, as masks that may overlap, and "
+            f"has no rule for what is predicted here: {', '.join(rule.names):.200}; leave it out"
+        )
+
+
 def _keep_inside(labels: NDArray[Any], masks: Masks | None, inside: NDArray[np.bool_]) -> None:
     """Take what was found elsewhere out of the label map and the masks."""
     labels[~inside] = 0
@@ -323,11 +342,11 @@ def _keep_inside(labels: NDArray[Any], masks: Masks | None, inside: NDArray[np.b
 
 def _follow(labels: NDArray[Any], masks: Masks, rule: LabelRule) -> None:
     """Take out of the label map what cleaning took from the masks; what lies below comes up."""
+    shown = [index for index, value in enumerate(rule.values) if value]
     lost = np.zeros(labels.shape, bool)
-    for name, value in zip(rule.names, rule.values, strict=True):
-        lost |= (labels == value) & ~masks[name]
+    for index in shown:
+        lost |= (labels == rule.values[index]) & ~masks[rule.names[index]]
     labels[lost] = 0
     losers = {loser for _, loser in rule.beats}
-    order = sorted(range(len(rule.names)), key=lambda k: (-rule.rank[k], k in losers))
-    for index in order:
+    for index in sorted(shown, key=lambda k: (-rule.rank[k], k in losers)):
         labels[lost & (labels == 0) & masks[rule.names[index]]] = rule.values[index]

@@ -32,7 +32,7 @@ from mots_pretrained.evaluation.names import LabelNames, names_of_task
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.network import Network
-from mots_pretrained.inference.postprocess import PUBLISHED_CLEANING
+from mots_pretrained.inference.postprocess import cleans, tasks_to_clean
 from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.phantom import Phantom, torso
@@ -78,15 +78,21 @@ class Scoring:
         check_rule(self.rule)
 
     def predictor(self, net: Network, task: Task | None = None) -> Predictor:
-        """Return a predictor of one task, and of those that cleaning it looks at; None: of all."""
+        """Return a predictor of one task, cleaned if there is a rule for it; None: of all."""
+        tasks: list[str] | None = None
+        cleaned = self.postprocess
+        if task is not None and not net.config.classes:
+            known = net.config.tasks
+            tasks = [one.name for one in known if {*one.categories} & {*task.categories}]
+            cleaned &= cleans(all_categories(tasks_to_clean(known, tasks)))
         return Predictor(
             net,
             device=self.device,
-            tasks=_needed(net.config, task, self.postprocess),
+            tasks=tasks,
             overlap=self.overlap,
             flips=self.flips,
             batch=self.batch,
-            postprocess=self.postprocess,
+            postprocess=cleaned,
         )
 
     def results(self, categories: tuple[str, ...]) -> Results:
@@ -289,6 +295,7 @@ def _score(
     on_case: OnCase | None,
 ) -> Results:
     """Predict and score items, where a category has both a truth and a prediction."""
+    scoring.predictor(net)  # which refuses what can't be predicted so before the first case
     for done, item in enumerate(items, start=1):
         start = time.perf_counter()
         prediction = item.predict(scoring.predictor(net, item.task))
@@ -332,19 +339,6 @@ def _prepared(
     image: NDArray[np.float32], spacing: tuple[float, float, float], predictor: Predictor
 ) -> Prediction:
     return predictor.prepared(image, spacing=spacing)
-
-
-def _needed(config: ModelConfig, own: Task | None, postprocess: bool) -> list[str] | None:
-    """Return the tasks to predict; None stands for all, and for a segmenter's classes."""
-    if own is None or config.classes:
-        return None
-    around = {
-        PUBLISHED_CLEANING[name].inside
-        for name in own.categories
-        if postprocess and name in PUBLISHED_CLEANING
-    }
-    wanted = {*own.categories} | around
-    return [task.name for task in config.tasks if {*task.categories} & wanted]
 
 
 def _truth(case: Case, task: Task) -> Truth:

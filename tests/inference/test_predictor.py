@@ -142,6 +142,33 @@ def test_postprocessing_cleans_labels_and_masks_alike() -> None:
     np.testing.assert_array_equal(clean.labels > 0, left)
 
 
+def test_cleaning_one_task_looks_at_another_that_is_not_shown() -> None:
+    volume = Volume.with_spacing(body(), (3.0, 2.0, 2.0))
+    clean = Predictor(Tiny(), postprocess=True)(volume)
+    one = Predictor(Tiny(), tasks=["hepatic_vessel"], postprocess=True, probabilities=True)(volume)
+    raw = Predictor(Tiny(), tasks=["hepatic_vessel"], probabilities=True)(volume)
+    assert one.values == {"hepatic_vessel": 5, "hepatic_vessel_tumour": 6}
+    assert (one.mask("hepatic_vessel_tumour") != raw.mask("hepatic_vessel_tumour")).any()
+    for name in one.names:
+        np.testing.assert_array_equal(one.mask(name), clean.mask(name))
+    tumour, vessel = one.mask("hepatic_vessel_tumour"), one.mask("hepatic_vessel")
+    np.testing.assert_array_equal(one.labels, np.where(tumour, 6, np.where(vessel, 5, 0)))
+    np.testing.assert_array_equal(one.probabilities, raw.probabilities)
+    with pytest.raises(KeyError, match="no category 'liver' here; there are: hepatic_vessel"):
+        one.mask("liver")
+
+
+def test_what_has_no_rule_of_cleaning_is_refused() -> None:
+    vessels = dataclasses.replace(CONFIG, tasks=(CONFIG.tasks[2],))  # and no liver to lie in
+    for net, names in (
+        (segmenter(False, ("whole", "core")), "whole, core"),
+        (segmenter(True, ("liver", "spleen")), "liver, spleen"),
+        (Tiny(vessels), "hepatic_vessel, hepatic_vessel_tumour"),
+    ):
+        with pytest.raises(ValueError, match=f"no rule for what is predicted here: {names}; leave"):
+            Predictor(net, postprocess=True)
+
+
 def test_a_thin_slab_is_no_body_in_air() -> None:
     class Deep(Threshold):
         """Finds a liver where 8 mm above and below are tissue, too."""

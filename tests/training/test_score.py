@@ -128,6 +128,16 @@ def test_cleaning_a_hepatic_tumour_asks_for_the_liver_as_well(tiny):
     assert net.asked == {("hepatic_vessel", "liver"), ("hepatic_vessel",)}
 
 
+def test_cleaning_leaves_tasks_without_a_rule_and_refuses_a_network_of_them(tiny):
+    vessels, spleen = tiny.tasks[2], tiny.tasks[6]
+    net = Finder(dataclasses.replace(tiny, tasks=(vessels, spleen)), -9.0)
+    assert len(score_phantoms(net, Scoring(postprocess=True), cases=2).cases) == 2
+    net = Finder(dataclasses.replace(tiny, tasks=(vessels,)), -9.0)
+    with pytest.raises(ValueError, match="no rule for what is predicted here: hepatic_vessel"):
+        score_phantoms(net, Scoring(postprocess=True), cases=1)
+    assert not net.asked
+
+
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_tasks_that_phantoms_do_not_have_are_left_out_with_a_warning(tiny, everywhere):
     aorta = Task("aorta", "aorta", None, (8,))
