@@ -2,7 +2,9 @@
 
 A tumour wins over an organ and a vessel over the liver; of nested regions the smaller wins; else
 the larger probability does. A category with a threshold t of its own competes by the probability
-whose log-odds are lower by those of t, so that 0.5 is its threshold too.
+whose log-odds are lower by those of t, so that 0.5 is its threshold too. Where post-processing
+takes a voxel from the category that won it, the probabilities are gone: of what is left there the
+highest rank wins, of equal ones the first, and what loses to another is the last.
 """
 
 from __future__ import annotations
