@@ -1,8 +1,7 @@
-"""Does one method beat another? Differences case by case, with bootstrap intervals."""
+"""Does one method beat another? Differences case by case, with Student's intervals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -54,29 +53,24 @@ def compare(
     second: Mapping[tuple[str, str], float],
     *,
     level: float = 0.95,
-    resamples: int = 9999,
-    seed: int = 0,
     higher_is_better: bool = True,
 ) -> tuple[Difference, ...]:
     """Compare two methods on the cases that both have a score for.
 
-    Cases are drawn with replacement, whole (a case's organ and tumour stay together) and within
-    their group: cases that share a category, or are joined by others that do, as a collection's
-    are. Cases that only one method has a score for are left out. An interval is Student's, with
-    the bootstrap's standard error times the root of n / (n - 1), which it is too small by
-    (Hesterberg 2015); so it is wide enough for few cases, too.
+    Cases that only one method has a score for are left out. An interval is Student's: of a category
+    the plain one of paired differences, of the mean over categories from each case's part in it, so
+    that a case's organ and tumour stay together, with Welch's and Satterthwaite's degrees of
+    freedom, which are few where much of the variance is of a category of few cases.
 
     Args:
         first: Score by case and category.
         second: Likewise, of the other method.
         level: Of the intervals.
-        resamples: How many times the cases are drawn.
-        seed: Of the drawing; the same seed gives the same intervals.
         higher_is_better: Whether more is better; of a distance it is not.
 
     Returns:
-        One difference a category, in the order of ``first``, and the one of the mean, last. A group
-        of one case varies nothing: its category has no interval, and the mean's is too narrow for
+        One difference a category, in the order of ``first``, and the one of the mean, last. A
+        category of one case varies nothing: it has no interval, and the mean's is too narrow for
         it. Where all differences are the same, the interval is a point.
 
     Raises:
@@ -94,10 +88,14 @@ def compare(
     if not keys:
         raise UserError("the two methods have no case and category in common")
     categories = list(dict.fromkeys(category for _, category in keys))
-    groups = _groups(keys, categories, first, second)
+    more = np.full((len({case for case, _ in keys}), len(categories)), np.nan)
+    rank = {case: row for row, case in enumerate(dict.fromkeys(case for case, _ in keys))}
+    for case, category in keys:
+        key = case, category
+        more[rank[case], categories.index(category)] = first[key] - second[key]
     rows = []
-    for column, name in [*enumerate(categories), (None, MEAN)]:
-        interval = _interval(groups, column, level, resamples, seed)
+    for columns, name in [*(([c], name) for c, name in enumerate(categories)), (..., MEAN)]:
+        interval = _interval(more[:, columns], level)
         rows.append(_difference(name, keys, (first, second), interval, higher_is_better))
     return tuple(rows)
 
@@ -136,60 +134,30 @@ def comparison_text(differences: Iterable[Difference], *, names: tuple[str, str]
     return aligned(rows)
 
 
-def _groups(
-    keys: list[tuple[str, str]],
-    categories: list[str],
-    first: Mapping[tuple[str, str], float],
-    second: Mapping[tuple[str, str], float],
-) -> list[NDArray[np.float64]]:
-    """Return ``(cases, categories)`` differences, else NaN, of cases joined by their categories."""
-    cases: dict[str, dict[int, float]] = {}
-    for case, category in keys:
-        difference = first[case, category] - second[case, category]
-        cases.setdefault(case, {})[categories.index(category)] = difference
-    groups: list[tuple[set[int], list[dict[int, float]]]] = []
-    for found in cases.values():
-        joined = [group for group in groups if group[0] & found.keys()]
-        apart = [group for group in groups if not group[0] & found.keys()]
-        known = set(found).union(*(group[0] for group in joined))
-        groups = [*apart, (known, [*(one for group in joined for one in group[1]), found])]
-    return [
-        np.array([[found.get(c, np.nan) for c in range(len(categories))] for found in group])
-        for _, group in groups
-    ]
+def _interval(more: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """Return the interval of the mean over categories of their mean differences.
 
-
-def _interval(
-    groups: list[NDArray[np.float64]],
-    column: int | None,
-    level: float,
-    resamples: int,
-    seed: int,
-) -> tuple[float, float]:
-    """Return the interval of a category's mean difference, or of the mean over categories."""
+    Args:
+        more: ``(cases, categories)`` differences, NaN where a case has none.
+        level: Of the interval.
+    """
     from scipy.stats import t
 
-    if column is not None:
-        own = (group[:, column : column + 1] for group in groups)
-        groups = [group[~np.isnan(group[:, 0])] for group in own]
-        groups = [group for group in groups if len(group)]
-    count = sum(map(len, groups))
-    free = count - len(groups)
-    if not free:
+    there = ~np.isnan(more)
+    count, means = there.sum(axis=0), np.nanmean(more, axis=0)
+    if count.max() < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    total = np.zeros((resamples, groups[0].shape[1]))
-    scored = np.zeros_like(total)
-    for group in groups:
-        drawn = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), size=resamples)
-        total += drawn @ np.nan_to_num(group)
-        scored += drawn @ ~np.isnan(group)
-    every = np.concatenate(groups)
-    known = np.nanmean(every, axis=0)  # which a category keeps in draws without a case of it
-    means = np.divide(total, scored, out=known + np.zeros_like(total), where=scored > 0)
-    error = means.mean(axis=1).std() * math.sqrt(count / free)
-    half = float(t.ppf((1 + level) / 2, free) * error)
-    return float(known.mean()) - half, float(known.mean()) + half
+    free = np.maximum(count - 1, 1)
+    parts = np.where(there, more - means, 0) * np.sqrt(count / free) / (count * len(count))
+    variance = (parts.sum(axis=1) ** 2).sum()
+    # Satterthwaite: what a case would add if its categories went up and down together
+    deviations = np.sqrt((parts**2).sum(axis=0) / count)
+    added = (there * deviations).sum(axis=1) ** 2
+    rarest = np.where(there & (count > 1), count / free, 1).max(axis=1)
+    spread = (added**2 * rarest).sum()
+    degrees = max(1.0, added.sum() ** 2 / spread) if spread else 1.0
+    half = float(t.ppf((1 + level) / 2, degrees) * np.sqrt(variance))
+    return float(means.mean()) - half, float(means.mean()) + half
 
 
 def _difference(
