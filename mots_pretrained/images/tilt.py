@@ -27,6 +27,7 @@ class Tilt:
         sheared: Voxels of the sheared grid along (D, H, W).
         straight: Voxels of the straight grid, which holds all of it.
         affine: ``(4, 4)`` of the straight grid.
+        sheared_affine: ``(4, 4)`` of the sheared grid.
         degrees: Angle between the sheared axis and the planes' normal.
     """
 
@@ -36,6 +37,7 @@ class Tilt:
     sheared: tuple[int, ...]
     straight: tuple[int, ...]
     affine: NDArray[np.float64]
+    sheared_affine: NDArray[np.float64]
     degrees: float
 
     def straighten(self, array: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
@@ -123,7 +125,7 @@ def find_tilt(
     new = affine.copy()
     new[:3, axis] = normal
     new[:3, 3] -= base[0] * columns[:, one] + base[1] * columns[:, two]
-    return Tilt(axis, along, shifts, tuple(shape), tuple(straight), new, degrees)
+    return Tilt(axis, along, shifts, tuple(shape), tuple(straight), new, affine, degrees)
 
 
 def _within(places: NDArray[Any], size: int) -> NDArray[np.intp]:

@@ -142,7 +142,8 @@ class Volume:
             return np.asarray(self.header.get_best_affine(), dtype=np.float64)
         transform = nib.orientations.ornt_transform(self._file_orientation(), _canonical())
         shape = self.restore(np.broadcast_to(np.uint8(0), self.shape)).shape
-        return self.affine @ np.linalg.inv(nib.orientations.inv_ornt_aff(transform, shape))
+        affine = self.affine if self.tilt is None else self.tilt.sheared_affine
+        return affine @ np.linalg.inv(nib.orientations.inv_ornt_aff(transform, shape))
 
     def _file_orientation(self) -> NDArray[np.float64]:
         """Orientation of the file; a volume from memory is stored with the width first (LPS)."""

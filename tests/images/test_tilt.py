@@ -127,6 +127,24 @@ def test_a_category_that_the_scan_cuts_touches_its_border(scan):
     assert found.border == ("front", "back")
 
 
+def test_a_sheared_volume_from_memory_is_written_where_it_lies(tmp_path):
+    """On its own grid with the straight one's affine, each slice lay elsewhere."""
+    array, affine = tilted(22.0)
+    marks = np.zeros(array.shape, np.uint8)
+    marks[4:9, 5:12, 9:14] = 1
+    moved = canonical(marks, affine)
+    for volume in (moved, Volume(moved.array, moved.affine)):
+        with pytest.warns(UserWarning, match="tilted by"):
+            straight = straightened(volume, labels=True)
+        np.testing.assert_allclose(straight.file_affine, volume.file_affine)
+        write_like(tmp_path / "seg.nii.gz", straight.array, straight)
+        with pytest.warns(UserWarning, match="tilted by"):
+            back = read_labels(tmp_path / "seg.nii.gz")
+        np.testing.assert_array_equal(back.array, straight.array)
+        np.testing.assert_allclose(back.affine, straight.affine, atol=1e-4)
+    np.testing.assert_allclose(moved.file_affine, affine)
+
+
 def test_straight_and_oblique_grids_stay_as_they_are():
     turn = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     affine = turn @ np.diag([2.0, 2.0, 3.0, 1.0])
