@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 
 from mots_pretrained.adaptation.extended import ExtendedNetwork, add_head, check_base
-from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, OnFit, fit_head
+from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
+from mots_pretrained.adaptation.head_samples import OnFit
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case, read_case
 from mots_pretrained.data.layouts import Classes, find_labelled
