@@ -165,7 +165,8 @@ def segment_scans(
         formats: Names of `images.segmentation.FORMATS` that ``write`` writes; a scan of which one
             can't be written fails before the network runs.
         output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
-            earlier ones. None raises the first error instead.
+            earlier ones; a scan that fails loses its file of volumes. None raises the first error
+            instead.
         on_window: Function from a scan's name to the callback for its windows.
         on_scan: Callback that receives each scan's report or failure, in the scans' order.
 
@@ -239,7 +240,11 @@ class Settled:
         self._tell(scan, report)
 
     def fail(self, scan: CaseFiles, failure: Failure) -> None:
-        """Receive what a scan has failed by."""
+        """Receive what a scan has failed by; results of an earlier run no longer count."""
+        from mots_pretrained.inference.outputs import withdraw
+
+        if self.output is not None:
+            withdraw(self.output, scan.name)
         self.failures.append(failure)
         self._tell(scan, failure)
 

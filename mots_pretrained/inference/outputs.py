@@ -126,7 +126,12 @@ def begin_anew(folder: str | os.PathLike[str], prediction: Prediction) -> None:
         UserError: If the folder holds label maps whose values mean something else.
     """
     check_label_values(folder, prediction.label_values)
-    (Path(folder) / VOLUMES.format(prediction.volume.name)).unlink(missing_ok=True)
+    withdraw(folder, prediction.volume.name)
+
+
+def withdraw(folder: str | os.PathLike[str], name: str) -> None:
+    """Remove a scan's file of volumes; what else lies there of it no longer counts."""
+    (Path(folder) / VOLUMES.format(name)).unlink(missing_ok=True)
 
 
 def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:

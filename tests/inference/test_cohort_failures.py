@@ -23,6 +23,7 @@ from mots_pretrained.inference.cohort import (
     segment_scans,
     write_results,
 )
+from mots_pretrained.inference.cohort_table import write_cohort
 from mots_pretrained.inference.resume import part_of
 
 ERRORS = {
@@ -75,6 +76,25 @@ def test_every_failure_is_listed_and_the_others_go_on(tmp_path):
     scan(tmp_path / "in" / "empty.nii.gz")
     segment_scans(predictor, scans, write, output=out)
     assert not (out / "failures.csv").exists()
+
+
+def test_earlier_results_of_a_scan_that_fails_no_longer_count(tmp_path):
+    """The table still had its row, beside the list that said it had failed."""
+    out = tmp_path / "out"
+    paths = [scan(tmp_path / "in" / f"{name}.nii") for name in ("a", "b")]
+    scans, write = find_scans([tmp_path / "in"], 1), lambda found, files: write_results(found, out)
+    for failing in ([], ["b.nii"]):
+        segment_scans(Predictor(Fails()), scans, write, output=out)
+        with open(write_cohort(out), newline="") as file:
+            rows = [row["scan"] for row in csv.DictReader(file)]
+        assert rows == (["a"] if failing else ["a", "b"])
+        assert [file.name for file in sorted(out.glob("*_seg.nii.gz"))] == [
+            "a_seg.nii.gz", "b_seg.nii.gz",
+        ]  # fmt: skip
+        paths[1].write_bytes(paths[1].read_bytes()[:-100])
+    assert (out / "failures.csv").read_text().splitlines()[1].startswith("b.nii,UserError,")
+    assert (out / "a_volumes.json").is_file()
+    assert not (out / "b_volumes.json").exists()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is bounded on Linux only")
