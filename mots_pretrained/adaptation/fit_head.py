@@ -7,6 +7,7 @@ pass of the backbone over the few scans and some seconds of arithmetic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -95,7 +96,8 @@ def fit_head(
 
     Raises:
         UserError: If the cases label nothing but background, none labels some class, or one does
-            not fit the segmenter; if there is none, no step, or LoRA adapters are on.
+            not fit the segmenter; if there is none, no step, or LoRA adapters are on; if the loss
+            is not finite, which leaves the head as it was.
 
     Example:
         >>> model = Segmenter.from_pretrained(
@@ -185,8 +187,14 @@ def _fit(
         if on_fit is not None and (step + 1) % 50 == 0:
             on_fit("step", step + 1, steps)
     torch.set_rng_state(outside)
+    mean_loss = float(torch.stack(last).mean())
+    if not math.isfinite(mean_loss):
+        raise UserError(
+            "the head's loss is not finite: look for NaN or infinite values in the images of the "
+            "cases and in the backbone's weights"
+        )
     _fold(head, net, mean, deviation, prior * _prior_shift(samples, exclusive))
-    return FittedHead(len(x), float(torch.stack(last).mean()))
+    return FittedHead(len(x), mean_loss)
 
 
 def _loss(logits: Tensor, target: Tensor, labelled: Tensor, exclusive: bool) -> Tensor:

@@ -15,6 +15,7 @@ from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import count_values, read_channels, read_labels
 from mots_pretrained.images.resample import resample
@@ -132,8 +133,8 @@ def make_case(
         name: What to call the case; the volume's name by default.
 
     Raises:
-        UserError: If the labels have another shape than the scan or are no whole numbers, or
-            ``labelled`` names what is no class.
+        UserError: If the scan has NaN or infinite voxels, the labels have another shape than it or
+            are no whole numbers, or ``labelled`` names what is no class.
 
     Example:
         >>> scan = Volume.with_spacing(np.zeros((4, 4, 4), np.int16) - 1000, (1.5, 0.8, 0.8))
@@ -142,6 +143,7 @@ def make_case(
     """
     if not isinstance(classes, Targets):
         classes = Targets.of_classes(classes, exclusive=exclusive, ignore=ignore)
+    check_finite(volume.array, volume.name)
     _check_labels(labels, volume)
     _check_labelled_names(labelled, classes.names)
     classes = classes.labelling(labelled)

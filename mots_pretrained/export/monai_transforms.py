@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mots_pretrained.config import ModelConfig, Preprocessing
 from mots_pretrained.errors import UserError
+from mots_pretrained.images.make_input import read_scan
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels
 from mots_pretrained.images.resample import resample, resample_depth
@@ -200,7 +201,7 @@ def _read(scan: Any) -> tuple[Volume, np.ndarray[Any, Any], dict[str, Any]]:
     array = np.moveaxis(scan.as_tensor().cpu().numpy(), 0, -1)
     affine = np.asarray(scan.affine, dtype=np.float64)
     one = array[..., 0] if array.shape[-1] == 1 else array
-    return straightened(canonical(one, affine)), affine, dict(scan.meta)
+    return read_scan(canonical(one, affine)), affine, dict(scan.meta)
 
 
 def _scans_grid(applied: Mapping[str, Any]) -> tuple[Volume, np.ndarray[Any, Any]]:

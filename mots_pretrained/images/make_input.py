@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import read_channels, read_volume
 from mots_pretrained.images.volume import Volume, straightened
@@ -53,9 +54,10 @@ def read_scan(scan: Scan) -> Volume:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read, or has NaN or infinite voxels.
     """
     if isinstance(scan, Volume):
+        check_finite(scan.array, scan.name)
         return straightened(scan)
     if isinstance(scan, str | os.PathLike):
         return read_volume(scan)

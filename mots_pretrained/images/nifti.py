@@ -254,17 +254,18 @@ class _Hashed(io.RawIOBase):
         return got
 
 
-def check_finite(array: NDArray[Any], path: Path) -> None:
-    """Refuse NaN and infinite voxels.
+def check_finite(array: NDArray[Any], where: object) -> None:
+    """Refuse NaN and infinite voxels; ``where`` names the scan.
 
     Raises:
         UserError: If there are any.
     """
     if array.dtype.kind != "f":
         return
-    bad = sum(int(plane.size - np.isfinite(plane).sum()) for plane in array.T)
+    planes = array if array.flags.c_contiguous else array.T  # as files have them
+    bad = sum(int(plane.size - np.isfinite(plane).sum()) for plane in planes)
     if bad:
         raise UserError(
-            f"{path}: {bad} of {array.size} voxels are NaN or infinite; replace them first "
+            f"{where}: {bad} of {array.size} voxels are NaN or infinite; replace them first "
             "(for CT, with air: -1024)"
         )

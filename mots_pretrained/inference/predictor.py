@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.make_input import Scan, read_scan
+from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.preprocess import PlaneStream, contract_shape, preprocess
 from mots_pretrained.images.resample import resample_depth
 from mots_pretrained.images.volume import Volume
@@ -190,7 +191,7 @@ class Predictor:
             on_window: Called with the windows done and their number.
 
         Raises:
-            ValueError: If it has not the contract's channels.
+            ValueError: If it has not the contract's channels, or NaN or infinite voxels.
         """
         contract = self.config.preprocessing
         if image.ndim != 4 or len(image) != len(contract.channels):
@@ -198,6 +199,7 @@ class Predictor:
                 f"a prepared image is ({len(contract.channels)}, D, H, W) "
                 f"({', '.join(contract.channels)}), not {image.shape}"
             )
+        check_finite(image, "the prepared image")
         volume = Volume.with_spacing(image, contract.spacing if spacing is None else spacing)
         return self.segment(volume, image, on_window=on_window)
 

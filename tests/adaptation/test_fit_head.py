@@ -224,6 +224,18 @@ def test_nothing_but_background_is_refused():
         fit_head(network("linear"), [one], steps=5)
 
 
+@pytest.mark.parametrize("head", ["linear", "levels"])
+def test_an_image_that_is_not_finite_leaves_the_head_as_it_was(head):
+    """One such voxel made every weight of the head NaN."""
+    net, one = network(head), case()
+    before = {name: value.clone() for name, value in net.head.state_dict().items()}
+    one.image[0, 3, 5, 9] = np.nan
+    with pytest.raises(UserError, match="loss is not finite: look for NaN or infinite values in"):
+        fit_head(net, [one], steps=5)
+    for name, value in net.head.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
 def test_moments_are_of_all_voxels():
     x = torch.tensor([[1.0, 5.0], [3.0, 5.0]]).half()
     mean, deviation = _moments(x)

@@ -52,6 +52,16 @@ def test_labels_must_lie_on_the_scans_grid():
             make_case(volume, wrong, CONTRACT, CLASSES)
 
 
+def test_a_scan_with_a_voxel_that_is_not_finite_is_refused():
+    """Such a case made all weights of a head NaN."""
+    volume = scan()
+    values = volume.array.astype(np.float32)
+    values[3, 4, 5] = np.nan
+    bad = Volume.with_spacing(values, volume.spacing, name="ct")
+    with pytest.raises(ValueError, match="ct: 1 of 2048 voxels are NaN or infinite; replace them"):
+        make_case(bad, labels_of(volume), CONTRACT, CLASSES)
+
+
 def test_classes_that_a_case_labels_must_be_classes():
     volume = scan()
     labels = labels_of(volume)

@@ -126,7 +126,7 @@ def test_the_inferer_gives_back_what_a_pointwise_network_gives():
 
 
 @pytest.mark.filterwarnings("ignore:volume does not look like a CT")
-def test_an_affine_in_lps_is_refused():
+def test_an_affine_in_lps_and_voxels_that_are_not_finite_are_refused():
     """As ITKReader gives it on request; its left and right were exchanged without a word."""
     scan = MetaTensor(torch.zeros(1, 8, 8, 8), meta={"affine": torch.eye(4), "space": "LPS"})
     transform = ToContract(Preprocessing(spacing=(2.0, 2.0, 2.0)))
@@ -134,6 +134,9 @@ def test_an_affine_in_lps_is_refused():
         transform(scan)
     scan.meta["space"] = "RAS"
     assert transform(scan).shape == (1, 4, 4, 4)
+    scan[0, 1, 2, 3] = torch.nan
+    with pytest.raises(ValueError, match="1 of 512 voxels are NaN or infinite"):
+        transform(scan)
 
 
 def test_results_are_called_as_the_dictionary_says(tmp_path):

@@ -46,6 +46,17 @@ def test_one_file_a_channel_is_stacked_in_the_order_given(tmp_path: Path) -> Non
     assert torch.equal(MakeInput(contract)((two, one))[0], found[1])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_volume_with_voxels_that_are_not_finite_is_refused_as_a_file_is(bad, channels) -> None:
+    array = np.stack([ramp().astype(np.float32)] * channels)
+    array[-1, 2, 3, 4] = bad
+    for own in (array, np.asfortranarray(array), array[:, ::2]):
+        message = rf"^scan: 1 of {own.size} voxels are NaN or infinite; replace them first"
+        with pytest.raises(ValueError, match=message):
+            read_scan(Volume.with_spacing(own, SPACING, name="scan"))
+
+
 def test_a_sheared_volume_is_read_on_a_straight_grid() -> None:
     straight = Volume.with_spacing(ramp(), SPACING)
     assert read_scan(straight) is straight

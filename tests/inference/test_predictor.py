@@ -184,6 +184,16 @@ def test_a_thin_slab_is_no_body_in_air() -> None:
     np.testing.assert_array_equal(Predictor(Deep())(slab).labels == 1, whole[:3] > 0)
 
 
+def test_a_voxel_that_is_not_finite_is_the_scan_s_fault_not_the_weights() -> None:
+    array = np.zeros((8, 16, 16), np.float32)
+    array[2, 3, 4] = np.nan
+    predictor = Predictor(Threshold())
+    with pytest.raises(ValueError, match="volume: 1 of 2048 voxels are NaN or infinite"):
+        predictor(Volume.with_spacing(array, CONTRACT.spacing))
+    with pytest.raises(ValueError, match="the prepared image: 1 of 2048 voxels are NaN"):
+        predictor.prepared(array[None])
+
+
 def test_what_cannot_be_predicted_is_said() -> None:
     with pytest.raises(KeyError, match="unknown task 'heart'; this model has: liver, kidney"):
         Predictor(Tiny(), tasks=["liver", "heart"])
