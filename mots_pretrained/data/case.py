@@ -19,7 +19,7 @@ from mots_pretrained.images.nifti import check_finite
 from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.reading import count_values, read_channels, read_labels
 from mots_pretrained.images.resample import resample
-from mots_pretrained.images.volume import SAME_GRID, Volume
+from mots_pretrained.images.volume import SAME_GRID, Volume, straightened
 from mots_pretrained.parse import check_listed
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
@@ -120,6 +120,8 @@ def make_case(
 ) -> Case:
     """Bring a scan and its label map, both in memory, to a contract.
 
+    Tilted slices are brought to a straight grid first, as `images.reading.read_volume` does.
+
     Args:
         volume: The scan, in canonical orientation.
         labels: ``(D, H, W)`` whole numbers on the scan's grid; values of no class are background.
@@ -134,7 +136,8 @@ def make_case(
 
     Raises:
         UserError: If the scan has NaN or infinite voxels, the labels have another shape than it or
-            are no whole numbers, or ``labelled`` names what is no class.
+            are no whole numbers, or ``labelled`` names what is no class; if its axes are sheared
+            otherwise than by tilted slices.
 
     Example:
         >>> scan = Volume.with_spacing(np.zeros((4, 4, 4), np.int16) - 1000, (1.5, 0.8, 0.8))
@@ -147,6 +150,7 @@ def make_case(
     _check_labels(labels, volume)
     _check_labelled_names(labelled, classes.names)
     classes = classes.labelling(labelled)
+    volume, labels = _straightened(volume, labels)
     image = preprocess(volume, contract)
     depth, height, width = image.shape[1:]
     target = classes.target(labels, (depth, height, width))
@@ -154,6 +158,16 @@ def make_case(
         inside = resample(volume.tilt.inside().astype(np.float32), (depth, height, width))
         target[:, inside < 0.5] = IGNORED
     return Case(image, target, classes.labelled, (), name or volume.name)
+
+
+def _straightened(
+    volume: Volume, labels: NDArray[np.integer]
+) -> tuple[Volume, NDArray[np.integer]]:
+    """Bring a scan and its labels to a straight grid; those of files are there already."""
+    straight = straightened(volume)
+    if straight is volume or straight.tilt is None:
+        return volume, labels
+    return straight, straight.tilt.straighten(labels, labels=True)
 
 
 def _check_labels(labels: NDArray[np.generic], volume: Volume) -> None:

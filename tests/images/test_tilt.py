@@ -13,7 +13,9 @@ from dicom_series import voxels, write_series
 from small_scans import ORDERS
 
 from mots_pretrained.config import Preprocessing
-from mots_pretrained.data.case import make_case
+from mots_pretrained.data.case import make_case, read_case
+from mots_pretrained.data.layouts import CaseFiles
+from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_labels, read_spacing, read_volume
 from mots_pretrained.images.tilt import find_tilt
@@ -118,6 +120,25 @@ def test_what_the_straight_grid_adds_is_of_no_known_label(scan):
     assert (coarse.target == IGNORED).mean() == pytest.approx((~inside).mean(), abs=0.05)
 
 
+def test_a_case_from_memory_is_the_case_of_its_files(tmp_path):
+    """It was learned from as if its slices lay straight above each other."""
+    array, affine = tilted(22.0)
+    marks = (array > np.median(array)).astype(np.uint8)
+    contract, classes = Preprocessing(spacing=(3, 2, 2), clip=(-200, 200)), {"organ": (1,)}
+    image, label = (
+        save(tmp_path / f"{name}.nii.gz", values, affine)
+        for name, values in (("ct", array), ("seg", marks))
+    )
+    with pytest.warns(UserWarning, match="tilted by"):
+        stored = read_case(CaseFiles("a", (image,), label), contract, Targets.of_classes(classes))
+    scan, labels = canonical(array, affine), canonical(marks, affine).array
+    with pytest.warns(UserWarning, match="tilted by"):
+        case = make_case(scan, labels, contract, classes)
+    np.testing.assert_allclose(case.image, stored.image, atol=1e-4)
+    np.testing.assert_array_equal(case.target, stored.target)
+    assert (case.target == IGNORED).any()
+
+
 def test_a_category_that_the_scan_cuts_touches_its_border(scan):
     assert scan.tilt is not None
     own = np.zeros(scan.tilt.sheared, np.uint8)
@@ -149,7 +170,7 @@ def test_straight_and_oblique_grids_stay_as_they_are():
     turn = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     affine = turn @ np.diag([2.0, 2.0, 3.0, 1.0])
     assert find_tilt(affine, (5, 5, 5), 2, "ct") is None
-    volume = Volume(np.zeros((5, 5, 5)), affine)
+    volume = canonical(np.zeros((5, 5, 5)), affine)
     assert straightened(volume) is volume
 
 
