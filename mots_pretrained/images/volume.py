@@ -48,6 +48,10 @@ class Volume:
         tilt: How the file's grid is sheared, where the array was brought onto a straight one.
         series: The DICOM series (`images.dicom.Series`) that it was read from, or None.
 
+    Raises:
+        UserError: If the array has another number of axes, the affine is none, or its axes are not
+            nearest to the canonical ones; `canonical` brings an array of other axes to them.
+
     Example:
         >>> volume = Volume.with_spacing(np.zeros((4, 5, 6), np.int16), (3.0, 2.0, 1.0))
         >>> volume.spacing
@@ -68,6 +72,8 @@ class Volume:
                 f"a volume is (D, H, W) or (C, D, H, W), not an array of shape {self.array.shape}"
             )
         check_affine(np.asarray(self.affine), self.name)
+        if self.orientation is None and self.tilt is None:
+            _check_axes(self.affine, self.name)
 
     @classmethod
     def with_spacing(
@@ -246,6 +252,19 @@ def _orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     turned = np.eye(4)
     turned[:3, :3] += _TRIFLE * np.array([[0, -3, 2], [3, 0, -1], [-2, 1, 0]])
     return nib.orientations.io_orientation(turned @ affine)
+
+
+def _check_axes(affine: NDArray[np.float64], name: str) -> None:
+    """Refuse the affine of an array that is not in canonical order, such as nibabel's own."""
+    import nibabel as nib
+
+    orientation = _orientation(affine)
+    if not np.array_equal(orientation, _canonical()):
+        axes = "".join(nib.orientations.ornt2axcodes(orientation))
+        raise UserError(
+            f"{name}: its affine says that its axes run towards {axes}, where (D, H, W) run "
+            f"towards {''.join(AXES)}; make it by images.volume.canonical(array, affine)"
+        )
 
 
 def _slices(orientation: NDArray[np.float64] | None) -> int:

@@ -5,11 +5,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from small_scans import AFFINE, ramp
+from small_scans import AFFINE, ORDERS, ramp
 
 from mots_pretrained.images.nifti import write_nifti
 from mots_pretrained.images.reading import read_volume
-from mots_pretrained.images.volume import Volume, write_like
+from mots_pretrained.images.volume import Volume, canonical, write_like
 
 
 @pytest.mark.parametrize(("sform", "qform"), [(1, 1), (2, 0), (0, 1), (4, 3)])
@@ -39,6 +39,32 @@ def test_a_volume_from_memory_round_trips(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.array, volume.array)
     np.testing.assert_allclose(back.affine, volume.affine, atol=1e-6)
     assert nib.aff2axcodes(nib.load(tmp_path / "a.nii.gz").affine) == ("L", "P", "S")
+
+
+@pytest.mark.parametrize("codes", ORDERS)
+def test_an_array_in_another_order_than_the_canonical_one_is_refused(codes: str) -> None:
+    """Spacing and sides were silently those of other axes."""
+    transform = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(AFFINE), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    affine = AFFINE @ nib.orientations.inv_ornt_aff(transform, (7, 6, 5))
+    array = np.zeros((4, 5, 6), np.int16)
+    if codes == "SPL":
+        assert Volume(array, affine).spacing == (4.0, 2.5, 1.5)
+        return
+    message = rf"towards {codes}, where \(D, H, W\) run towards SPL; .*canonical\(array, affine\)"
+    with pytest.raises(ValueError, match=message):
+        Volume(array, affine)
+
+
+def test_what_canonical_gives_may_be_made_anew_however_it_is_turned() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        affine = np.eye(4)
+        affine[:3, :3] = turn * rng.uniform(0.5, 5, 3)
+        volume = canonical(np.zeros((2, 3, 4), np.int16), affine)
+        assert Volume(volume.array, volume.affine).spacing == volume.spacing
 
 
 def test_4d_with_one_channel_is_3d_and_its_map_too(tmp_path: Path) -> None:
