@@ -131,7 +131,11 @@ def _choose(
     if exclusive:
         group = flat[0].astype(np.int64)
     else:
-        group = (flat == 1).T @ (1 << np.arange(len(flat), dtype=np.int64))
+        group = np.zeros(flat.shape[1], np.int64)
+        inside = np.flatnonzero((flat == 1).any(axis=0))
+        bits = np.packbits(flat[::-1, inside] == 1, axis=0)  # of any number of regions
+        rows = np.ascontiguousarray(bits.T).view(f"V{len(bits)}").ravel()
+        group[inside] = 1 + np.unique(rows, return_inverse=True)[1]
     chosen = []
     for value in np.unique(group[known]):
         there = np.flatnonzero(known & (group == value))

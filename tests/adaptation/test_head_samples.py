@@ -8,7 +8,7 @@ import torch
 from small_networks import SIZE, small
 
 from mots_pretrained.adaptation import head_samples as module
-from mots_pretrained.adaptation.head_samples import _features_at, sample_voxels
+from mots_pretrained.adaptation.head_samples import _choose, _features_at, sample_voxels
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.inference.sliding_window import sliding_window
@@ -62,6 +62,38 @@ def test_features_of_many_classes_keep_the_bound_of_memory(head, exclusive, monk
     assert samples.features.nbytes == most
     assert len(samples.features) == len(samples.targets) == len(samples.case)
     assert len(np.unique(samples.targets, axis=0)) > 0.9 * count  # some of each class
+
+
+def test_voxels_of_every_combination_of_many_regions_are_chosen():
+    """From the 65th region on they counted as background."""
+    target = np.zeros((70, 1, 1, 4000), np.uint8)
+    for region, start in ((10, 100), (63, 150), (64, 200), (69, 250)):
+        target[region, 0, 0, start : start + 10] = 1
+    target[3, 0, 0, 255:260] = 1  # the last five of region 69 are of region 3, too
+    target[5, 0, 0, 300:400] = IGNORED
+    chosen = _choose(target, (500, 4), np.random.default_rng(0), False)
+    places = np.array([100, 150, 200, 250, 255])
+    among = [((chosen >= place) & (chosen < place + 5)).sum() for place in places]
+    more = [((chosen >= place + 5) & (chosen < place + 10)).sum() for place in places[:3]]
+    assert [a + b for a, b in zip(among[:3], more, strict=True)] == [4, 4, 4]
+    assert among[3:] == [4, 4]
+    assert len(chosen) == 500 + 5 * 4
+    assert not ((chosen >= 300) & (chosen < 400)).any()
+
+
+@pytest.mark.parametrize("regions", [1, 8, 9, 63])
+def test_regions_are_drawn_in_one_order_of_their_numbers(regions):
+    """That of their sum of powers of two, by which a seed gives the voxels it gave before."""
+    rng = np.random.default_rng(0)
+    target = (rng.random((regions, 2, 3, 50)) < 0.1).astype(np.uint8)
+    flat = target.reshape(regions, -1)
+    numbers = flat.T @ (1 << np.arange(regions, dtype=np.int64))
+    expected, own = [], np.random.default_rng(1)
+    for number in np.unique(numbers):
+        there = np.flatnonzero(numbers == number)
+        most = 20 if number == 0 else 2
+        expected += [*(there if len(there) <= most else own.choice(there, most, replace=False))]
+    assert _choose(target, (20, 2), np.random.default_rng(1), False).tolist() == expected
 
 
 def test_features_at_voxels_are_those_of_the_upsampled_map():
