@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,11 +16,13 @@ from mots_pretrained.adaptation.extended import ExtendedNetwork, add_head, check
 from mots_pretrained.adaptation.fit_head import PRIOR_OF_ADDED, fit_head
 from mots_pretrained.adaptation.head_samples import OnFit
 from mots_pretrained.adaptation.segmenter import Segmenter
+from mots_pretrained.config import Preprocessing
 from mots_pretrained.data.case import Case, read_case
 from mots_pretrained.data.layouts import Classes, find_labelled
 from mots_pretrained.data.layouts.collection import numbered
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_bytes
+from mots_pretrained.images.preprocess import NoAirWarning
 from mots_pretrained.model.pretrained import Pretrained
 from mots_pretrained.networks import load
 from mots_pretrained.parse import check_listed
@@ -35,7 +38,7 @@ def add_organs(
     net: str | Path | Pretrained,
     cases: str | Path | Sequence[Case],
     *,
-    classes: Sequence[str] | Classes = (),
+    classes: Sequence[str] | Mapping[str, int | Sequence[int]] = (),
     intensity: Literal["ct", "zscore"] | None = None,
     steps: int = 2500,
     seed: int = 0,
@@ -52,7 +55,7 @@ def add_organs(
         cases: Folder of labelled scans in a layout of ``find_labelled``, a data list of MONAI, or
             cases on the network's contract with one target channel of class values.
         classes: Names of the organs: of cases needed, in the order of their values; of a folder
-            that names them not. Or a dict of their label values, ``{"aorta": (7,)}``.
+            that names them not, or there a dict of their label values, ``{"aorta": 7}``.
         intensity: What the scans of a folder are, clipped CT numbers or z-scores; told by the
             folder by default.
         steps: Fitting steps.
@@ -64,8 +67,9 @@ def add_organs(
 
     Raises:
         UserError: If the network shares no features between tasks, a name is taken, cases do not
-            keep the contract or hold other values than ``classes``, or classes overlap; if
-            ``intensity`` is given with cases, which keep the contract already.
+            keep the contract or hold other values than ``classes``, or a folder's classes overlap;
+            if ``intensity`` or label values are given with cases, which are on the contract and
+            numbered already.
 
     Example:
         >>> net = add_organs("transdodnet.phantom", "aortas")  # doctest: +SKIP
@@ -76,21 +80,16 @@ def add_organs(
     check_listed("classes", classes)
     network = net if isinstance(net, Pretrained) else load(net)
     base, contract = check_base(network), network.config.preprocessing
-    given = dict(classes) if isinstance(classes, Mapping) else numbered(tuple(classes))
-    values: Classes = given
+    values = _label_values(classes)
     if isinstance(cases, str | Path):
-        recipe = Recipe(
-            steps=1,
-            classes=tuple(given),
-            class_values=tuple(given.values()),
-            intensity=intensity,
-        )
-        task = describe(find_labelled(cases), contract, recipe)
-        check_same_input(task, contract)
-        values = task.classes
-        cases = [read_case(scan, contract, task.targets) for scan in task.scans]
+        cases, values = _read_folder(cases, contract, values, intensity)
     elif intensity is not None:
         raise UserError("intensity says what a folder's scans are; with cases leave it out")
+    elif isinstance(classes, Mapping):
+        raise UserError(
+            "a dict of classes says which label values a folder's have; with cases give a list of "
+            "names, in the order of their values 1, 2, ..."
+        )
     if not values:
         raise UserError("say what the classes of the cases are called: classes=[...]")
     with torch.random.fork_rng(devices=[]):
@@ -104,6 +103,36 @@ def add_organs(
     finally:
         base.train(was_training)
     return add_head(network, segmenter).eval()
+
+
+def _label_values(classes: Sequence[str] | Mapping[str, int | Sequence[int]]) -> Classes:
+    """Return the label values of each class: those that are given, or 1, 2, ... of mere names."""
+    if not isinstance(classes, Mapping):
+        return numbered(tuple(classes))
+    return {
+        name: tuple(own) if isinstance(own, Sequence) else (own,) for name, own in classes.items()
+    }
+
+
+def _read_folder(
+    folder: str | Path,
+    contract: Preprocessing,
+    classes: Classes,
+    intensity: Literal["ct", "zscore"] | None,
+) -> tuple[list[Case], Classes]:
+    """Read a folder's labelled scans, and tell the label values of their classes."""
+    recipe = Recipe(
+        steps=1,
+        classes=tuple(classes),
+        class_values=tuple(classes.values()),
+        intensity=intensity,
+    )
+    task = describe(find_labelled(folder), contract, recipe)
+    check_same_input(task, contract)
+    with warnings.catch_warnings():
+        if intensity == "ct":  # one without air was clipped then
+            warnings.simplefilter("ignore", NoAirWarning)
+        return [read_case(scan, contract, task.targets) for scan in task.scans], task.classes
 
 
 def add_organs_folder(

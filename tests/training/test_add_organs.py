@@ -105,11 +105,16 @@ def test_a_folder_s_values_may_be_named_and_its_scans_called_ct(base, folder):
         write_like(path, scan.array.clip(-175, 250), scan, dtype=np.int16)  # no air is left
     with pytest.raises(UserError, match=r"asks for another input .* \(--intensity, --spacing\)"):
         add_organs(base, folder, steps=5)
-    with pytest.warns(UserWarning, match="does not look like a CT in Hounsfield units"):
-        extended = add_organs(base, folder, classes={"box": (7,)}, intensity="ct", steps=5)
-    assert (extended.config.tasks[-1].name, extended.config.tasks[-1].organ_values) == ("box", (7,))
+    for values in (7, (7,)):
+        extended = add_organs(base, folder, classes={"box": values}, intensity="ct", steps=5)
+        task = extended.config.tasks[-1]
+        assert (task.name, task.organ_values) == ("box", (7,))
+    with pytest.raises(UserError, match="has classes that overlap; organs that are added must ex"):
+        add_organs(base, folder, classes={"box": 7, "all": (7, 8)}, intensity="ct")
     with pytest.raises(UserError, match="what a folder's scans are; with cases leave it out"):
         add_organs(base, [case()], classes=["box"], intensity="ct")
+    with pytest.raises(UserError, match="with cases give a list of names, in the order"):
+        add_organs(base, [case()], classes={"box": (1,)}, steps=5)
 
 
 def test_what_cannot_be_added_is_told(base, tmp_path):
