@@ -58,20 +58,17 @@ def sample_voxels(
     window = segmenter.config.preprocessing.window
     layout = [_starts(case, window, overlap) for case in cases]
     windows = sum(len(starts) for starts in layout)
-    share = min(1.0, _MOST_VOXELS / (windows * (_BACKGROUND + 4 * _VOXELS)))
-    most = (max(1, round(share * _BACKGROUND)), max(1, round(share * _VOXELS)))
     width = sum(segmenter.backbone.level_widths[: None if is_deep else 1])
-    bound = max(1, _MOST_BYTES // (2 * width * windows))
-    rng = np.random.default_rng([seed, 7])
+    exclusive, bound = segmenter.config.exclusive, _MOST_BYTES // (2 * width)
+    chosen_of_all = iter(_choose_of_all(cases, layout, window, exclusive, bound, seed))
     classes = len(segmenter.config.classes)
     features, targets, drawn = [], [], []
     counts = np.zeros((len(cases), 1 + classes), np.int64)
     done = 0
     for number, (case, starts) in enumerate(zip(cases, layout, strict=True)):
         for image, target in _windows(case, starts, window):
-            counts[number] += _count(target, 1 + classes, segmenter.config.exclusive)
-            chosen = _choose(target, most, rng, segmenter.config.exclusive)
-            chosen = chosen if len(chosen) <= bound else rng.choice(chosen, bound, replace=False)
+            counts[number] += _count(target, 1 + classes, exclusive)
+            chosen = next(chosen_of_all)
             if len(chosen):
                 out = segmenter.backbone(torch.from_numpy(image)[None].to(like))
                 maps = level_maps(out) if is_deep else [out.decoder]
@@ -104,13 +101,24 @@ def _windows(
 
     A case smaller than a window lies in it where prediction puts it.
     """
-    image, target = np.asarray(case.image), np.asarray(case.target)
     ends = [(0, 0), *margins(case.shape, window)]
-    image = np.pad(image, ends, mode="edge")
-    target = np.pad(target, ends, constant_values=IGNORED)
+    image = np.pad(np.asarray(case.image), ends, mode="edge")
+    for start, target in zip(starts, _targets(case, starts, window), strict=True):
+        yield np.ascontiguousarray(image[_place(start, window)], np.float32), target
+
+
+def _targets(
+    case: Case, starts: list[tuple[int, int, int]], window: tuple[int, int, int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the targets alone, without reading the image."""
+    ends = [(0, 0), *margins(case.shape, window)]
+    target = np.pad(np.asarray(case.target), ends, constant_values=IGNORED)
     for start in starts:
-        place = (slice(None), *(slice(a, a + n) for a, n in zip(start, window, strict=True)))
-        yield np.ascontiguousarray(image[place], np.float32), target[place]
+        yield target[_place(start, window)]
+
+
+def _place(start: tuple[int, int, int], window: tuple[int, int, int]) -> tuple[slice, ...]:
+    return (slice(None), *(slice(a, a + n) for a, n in zip(start, window, strict=True)))
 
 
 def _count(target: NDArray[np.uint8], classes: int, exclusive: bool) -> NDArray[np.int64]:
@@ -120,6 +128,30 @@ def _count(target: NDArray[np.uint8], classes: int, exclusive: bool) -> NDArray[
     known = (target != IGNORED).all(axis=0)
     regions = ((target == 1) & known).reshape(len(target), -1).sum(axis=1)
     return np.array([known.sum(), *regions])
+
+
+def _choose_of_all(
+    cases: Sequence[Case],
+    layout: list[list[tuple[int, int, int]]],
+    window: tuple[int, int, int],
+    exclusive: bool,
+    bound: int,
+    seed: int,
+) -> list[NDArray[np.int64]]:
+    """Choose voxels of every window; an equal share of each where all of them exceed the bound."""
+    windows = sum(len(starts) for starts in layout)
+    share = min(1.0, _MOST_VOXELS / (windows * (_BACKGROUND + 4 * _VOXELS)))
+    most = (max(1, round(share * _BACKGROUND)), max(1, round(share * _VOXELS)))
+    rng = np.random.default_rng([seed, 7])
+    chosen = [
+        _choose(target, most, rng, exclusive)
+        for case, starts in zip(cases, layout, strict=True)
+        for target in _targets(case, starts, window)
+    ]
+    total = sum(map(len, chosen))
+    if total <= bound:
+        return chosen
+    return [rng.choice(one, len(one) * bound // total, replace=False) for one in chosen]
 
 
 def _choose(

@@ -96,6 +96,28 @@ def test_regions_are_drawn_in_one_order_of_their_numbers(regions):
     assert _choose(target, (20, 2), np.random.default_rng(1), False).tolist() == expected
 
 
+def test_what_fits_in_all_windows_together_is_sampled_whole(monkeypatch):
+    """A window's share of the bound was cut off where few windows hold many classes."""
+    torch.manual_seed(1)
+    names = tuple(f"class_{n}" for n in range(20))
+    net = Segmenter.from_scratch(small(), classes=names, head="linear").eval()
+    rng = np.random.default_rng(0)
+    shape = (1, SIZE[0], SIZE[1], 3 * SIZE[2])
+    image, target = rng.normal(size=shape).astype(np.float32), np.zeros(shape, np.uint8)
+    target[..., : SIZE[2] // 2] = rng.integers(0, 21, (1, *SIZE[:2], SIZE[2] // 2), np.uint8)
+    one = Case(image, target)
+    every = sample_voxels(net, [one], 0.5, 0, None)
+    monkeypatch.setattr(module, "_MOST_BYTES", every.features.nbytes)
+    again = sample_voxels(net, [one], 0.5, 0, None)
+    assert torch.equal(again.features, every.features)
+    assert torch.equal(again.targets, every.targets)
+    monkeypatch.setattr(module, "_MOST_BYTES", every.features.nbytes // 2)
+    fewer = sample_voxels(net, [one], 0.5, 0, None)
+    assert 0.49 < fewer.features.nbytes / every.features.nbytes <= 0.5
+    before, after = (np.bincount(samples.targets[:, 0], minlength=21) for samples in (every, fewer))
+    assert (after > 0.3 * before).all()  # of each class about half
+
+
 def test_features_at_voxels_are_those_of_the_upsampled_map():
     torch.manual_seed(0)
     x = torch.randn(1, 3, 4, 4, 4)
