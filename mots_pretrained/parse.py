@@ -67,7 +67,7 @@ def label_classes(labels: Mapping[str, Any], where: str) -> dict[str, tuple[int,
 
     Version 1 gives value to name, and a name may come again; version 2 name to value, or to
     several. The former is told by keys that are all numbers and values that are all names. The
-    background is left out.
+    background is left out. Only ``ignore``, which is no class, may be below 0.
 
     Raises:
         UserError: If an entry is neither; the message begins with ``where``.
@@ -84,7 +84,8 @@ def label_classes(labels: Mapping[str, Any], where: str) -> dict[str, tuple[int,
     for key, value in labels.items():
         name, values = (value, key) if first else (key, value)
         numbers = [_whole(each) for each in (values if isinstance(values, list) else [values])]
-        if not name.strip() or not numbers or None in numbers:
+        wrong = [n for n in numbers if n is None or (n < 0 and name != "ignore")]
+        if not name.strip() or not numbers or wrong:
             raise UserError(
                 f"{where}: the label {key!r:.80}: {value!r:.80} is no name with its value"
             )
@@ -149,7 +150,7 @@ def _whole(value: Any) -> int | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return int(number) if number >= 0 and number.is_integer() else None
+    return int(number) if number.is_integer() else None
 
 
 def read_json(path: Path) -> Any:

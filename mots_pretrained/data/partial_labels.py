@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mots_pretrained.config.checks import LARGEST_LABEL
 from mots_pretrained.data.layouts.collection import Classes, exclude_each_other
 from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import WIDEST
@@ -121,29 +122,27 @@ class Targets:
         strange = sorted(value for value in counts if value not in known)
         if strange:
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-            way = "name it, or correct the file"
-            if self.form != "task":
-                way = f"correct the file, or name it by --classes FILE.json, {self._and(strange)}"
             raise UserError(
                 f"{where} holds label value {strange[0]}{more}, which is in no class; known are "
-                f"{', '.join(map(str, known))}: {way}"
+                f"{', '.join(map(str, known))}: {self._way_out(strange)}"
             )
 
-    def _and(self, values: Sequence[int]) -> str:
-        """Return as JSON the classes, and one for each further value; of many the first and last.
+    def _way_out(self, strange: Sequence[int]) -> str:
+        """Return what to do about label values of no class; of a few the file of classes to give.
 
         Example:
-            >>> Targets.of_classes({"organ": (1, 2), "tumour": (2,)})._and([4])
-            '{"organ": [1, 2], "tumour": 2, "class_4": 4}'
+            >>> Targets.of_classes({"organ": (1, 2)})._way_out([4])
+            'correct the file, or name it by --classes FILE.json, {"organ": [1, 2], "class_4": 4}'
         """
-        named = self.classes | {f"class_{value}": (value,) for value in values}
-        told = [
-            f"{json.dumps(name)}: {json.dumps(own if len(own) > 1 else own[0])}"
-            for name, own in named.items()
-        ]
-        if len(told) > _TOLD:
-            told[_TOLD - 1 : -1] = ["..."]
-        return "{" + ", ".join(told) + "}"
+        if self.form == "task":
+            return "name it, or correct the file"
+        if outside := [value for value in strange if not 1 <= value <= LARGEST_LABEL]:
+            return correct_or_ignore(outside[0])
+        named = self.classes | {f"class_{value}": (value,) for value in strange}
+        if len(named) > _TOLD:
+            return "correct the file, or name it, beside all classes, by --classes FILE.json"
+        told = {name: own if len(own) > 1 else own[0] for name, own in named.items()}
+        return f"correct the file, or name it by --classes FILE.json, {json.dumps(told)}"
 
     def target(self, labels: NDArray[np.integer], size: Size) -> NDArray[np.uint8]:
         """Make a target of a label map, resampled to ``size``.
@@ -181,6 +180,14 @@ class Targets:
             unsure = resample_labels(_coded(labels, {self.ignore: 1}), size)
             target[:, unsure == 1] = IGNORED
         return target
+
+
+def correct_or_ignore(value: int) -> str:
+    """Return what to do about a label value that no class can have."""
+    return (
+        f"correct the file, or, if such voxels count neither way, name {value} as ignore in a "
+        "dataset.json of nnU-Net"
+    )
 
 
 def _coded(labels: NDArray[np.integer], codes: Mapping[int, int]) -> NDArray[np.uint8]:

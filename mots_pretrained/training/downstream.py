@@ -15,7 +15,7 @@ from mots_pretrained.config.checks import LARGEST_LABEL
 from mots_pretrained.data.case import nobody_labels
 from mots_pretrained.data.layouts import CaseFiles, Classes, Collection, Fold
 from mots_pretrained.data.layouts.channels import in_order, order_of
-from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.partial_labels import Targets, correct_or_ignore
 from mots_pretrained.data.survey import Facts, survey
 from mots_pretrained.errors import UnknownNameError, UserError
 from mots_pretrained.training.input_contract import LOOKED_AT, asked_input
@@ -345,8 +345,7 @@ def _values_found(found: Collection, facts: Mapping[str, Facts]) -> Classes:
             if value != found.ignore and not 0 <= value <= LARGEST_LABEL:
                 raise UserError(
                     f"{case.label} holds label value {value}, and a class has one of 1 to "
-                    f"{LARGEST_LABEL}: correct the file, or, if such voxels count neither way, "
-                    f"name {value} as ignore in a dataset.json of nnU-Net"
+                    f"{LARGEST_LABEL}: {correct_or_ignore(value)}"
                 )
     values = sorted({v for known in facts.values() for v in known.values or ()} - {0, found.ignore})
     if not values:

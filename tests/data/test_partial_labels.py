@@ -1,5 +1,7 @@
 """What each collection's label values mean for its task (Table 1), and downstream for classes."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,27 @@ def test_a_strange_value_is_told(name, value):
     targets = Targets.of_task(task_named(name))
     with pytest.raises(ValueError, match=f"a.nii holds label value {value}, which is in no class"):
         targets.check(count_values(np.full((1, 1, 1), value)), "a.nii")
+
+
+def test_a_strange_value_comes_with_a_way_out_that_is_one():
+    """Of -1 the line gave a file that the program refuses; of many values one that is no JSON."""
+    few = Targets.of_classes({"liver": (1, 2), "spleen": (3,)})
+    told = few._way_out([4, 65535])
+    assert json.loads(told.partition("FILE.json, ")[2]) == {
+        "liver": [1, 2], "spleen": 3, "class_4": 4, "class_65535": 65535,
+    }  # fmt: skip
+    for strange, value in (([-1], -1), ([65536], 65536), ([4, 65536], 65536)):
+        told = few._way_out(strange)
+        assert told.endswith(
+            f"count neither way, name {value} as ignore in a dataset.json of nnU-Net"
+        )
+    for targets, strange in (
+        (Targets.of_classes({f"class_{n}": (n,) for n in range(1, 101)}), [200]),
+        (few, range(4, 1000)),
+    ):
+        assert targets._way_out(strange).endswith(
+            "or name it, beside all classes, by --classes FILE.json"
+        )
 
 
 def test_classes_are_one_map_and_those_that_share_a_value_are_channels():

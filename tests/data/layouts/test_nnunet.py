@@ -43,16 +43,17 @@ def test_nnunet_with_channels_and_regions(tmp_path):
     assert folder.ignore is None
 
 
-def test_nnunets_ignore_label_is_no_class(tmp_path):
+@pytest.mark.parametrize("ignored", [3, -1, 65536])
+def test_nnunets_ignore_label_is_no_class(tmp_path, ignored):
     touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
     description = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, "liver": 2, "spleen": 1, "ignore": 3},
+        "labels": {"background": 0, "liver": 2, "spleen": 1, "ignore": ignored},
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     folder = find_labelled(tmp_path)
     assert list(folder.classes.items()) == [("liver", (2,)), ("spleen", (1,))]
-    assert folder.ignore == 3
+    assert folder.ignore == ignored
 
 
 def describe(root, description, *names, encoding="utf-8"):
