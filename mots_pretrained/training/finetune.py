@@ -97,8 +97,9 @@ def finetune(
 
     Raises:
         UserError: If there is no case, one does not fit the network, none labels some class,
-            everything is frozen, all weights are to learn and are not in float32, or the recipe
-            holds out or names cases, classes, a spacing or an intensity.
+            everything is frozen, weights that learn are not in float32 or frozen ones in a
+            shorter type with precision float32, or the recipe holds out or names cases, classes, a
+            spacing or an intensity.
 
     Example:
         >>> model = Segmenter.from_pretrained("transdodnet.phantom", classes=("liver",))
@@ -144,7 +145,7 @@ def prepare(
         recipe.needs_none_of(OF_HELD_OUT, "a training that holds no case out")
     check_cases(segmenter, [*cases, *validation])
     if recipe.train == "all":
-        _check_type(segmenter)
+        _check_type(segmenter, recipe)
     check_labelled(cases, segmenter.config.classes)
     is_complete = all(all(case.labelled) for case in cases)
     segmenter.config = dataclasses.replace(segmenter.config, thresholds={})  # of other weights
@@ -191,14 +192,14 @@ def prepare(
     return trainer, Watch(trainer, validation, fitted)
 
 
-def _check_type(segmenter: Segmenter) -> None:
-    """Refuse weights in another type than float32 for training all of them."""
+def _check_type(segmenter: Segmenter, recipe: Recipe) -> None:
+    """Refuse weights in another type than float32 that would learn, or are computed with in it."""
     for value in segmenter.parameters():
-        if value.dtype != torch.float32:
+        if value.dtype != torch.float32 and (value.requires_grad or recipe.precision == "float32"):
             raise UserError(
-                f"the network is in {str(value.dtype).removeprefix('torch.')}, and all weights are "
-                "trained in float32: call network.float() first; the recipe's precision says what "
-                "to compute in"
+                f"the network is in {str(value.dtype).removeprefix('torch.')}, and what learns has "
+                "to be in float32: call network.float() first; the recipe's precision says what to "
+                "compute in"
             )
 
 

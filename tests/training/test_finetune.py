@@ -365,3 +365,17 @@ def test_a_network_in_bfloat16_gets_a_head_and_is_not_trained_whole(segmenter):
     with pytest.raises(UserError, match=r"the network is in bfloat16, .* call network.float\(\)"):
         finetune(segmenter, [case_of(0)], Recipe(steps=1))
     finetune(segmenter.float(), [case_of(0)], Recipe(steps=1))
+
+
+def test_what_is_frozen_in_bfloat16_may_stand_below_a_head_that_learns(segmenter):
+    segmenter.backbone.bfloat16()
+    with pytest.raises(UserError, match=r"the network is in bfloat16, and what learns has to be"):
+        finetune(segmenter, [case_of(0)], Recipe(steps=1, precision="bfloat16"))
+    freeze(segmenter, ["encoder", "transformer", "decoder"])
+    before = segmenter.head.weight.detach().clone()
+    finetune(
+        segmenter, [case_of(0)], Recipe(steps=1, precision="bfloat16"), validation=[case_of(1)]
+    )
+    assert not torch.equal(segmenter.head.weight, before)
+    with pytest.raises(UserError, match=r"the network is in bfloat16"):  # float32 cannot enter it
+        finetune(segmenter, [case_of(0)], Recipe(steps=1))
