@@ -167,7 +167,8 @@ def prepared_beside(
     has said that the scans are CT, as of ``prepare_folder``.
 
     Raises:
-        UserError: With the first case that can't be prepared; the message names the file.
+        UserError: As soon as a case can't be prepared; the message names its file. Of several such
+            cases it is the one that a worker came upon first.
     """
 
     def prepare() -> None:
