@@ -16,6 +16,7 @@ from mots_pretrained.weights.card import (
     ABSENT,
     NO_DATASET,
     NOT_RECORDED,
+    PAPER,
     THRESHOLDS,
     Description,
     loaded,
@@ -137,13 +138,23 @@ def _left_out(own: str, config: ModelConfig, card: str) -> str:
     again = model_card(config, known)
     header: Any = ModelCard(again).data.to_dict()
     for key, value in ModelCard(own).data.to_dict().items():
-        if header.get(key) != value:
+        if _listed(header.get(key)) != _listed(value):
             return f"{key}: {value}"
     rows = [f"| {category} | " for category in (*known.scores, *known.absent)]
     filled = ("Seen in training: ", THRESHOLDS, *rows)  # from what lies beside the card
-    kept = {line.strip() for text in (again, card) for line in text.splitlines()}
-    lines = [line.strip() for line in ModelCard(own).text.splitlines()]
+    kept = {f"## Scores ({NO_DATASET})", *_lines(again), *_lines(card)}  # the first: once ours
+    lines = _lines(ModelCard(own).text)
     return next((one for one in lines if one not in kept and not one.startswith(filled)), "")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _lines(text: str) -> list[str]:
+    """Return a text's lines, with the paper named as in cards that did not link it."""
+    plain = text.replace(f"[arXiv 2211.06894]({PAPER})", "arXiv 2211.06894")
+    return [line.strip() for line in plain.splitlines()]
 
 
 def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str) -> str:

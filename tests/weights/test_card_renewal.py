@@ -9,10 +9,14 @@ import pytest
 from described_model import SAID
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.weights.card import THRESHOLDS, Description, model_card
+from mots_pretrained.weights.card import THRESHOLDS, Description, model_card, renamed
 from mots_pretrained.weights.card_renewal import check_card, read_card, read_scores, renewed_card
+from mots_pretrained.weights.catalog import CATALOG
+from mots_pretrained.weights.checkpoint import load_config
+from mots_pretrained.weights.download import shipped_folder
 
 PLAIN = ModelConfig()
+SHIPPED = [name for name, entry in CATALOG.items() if entry.shipped]
 
 
 def renewed(own: str | None, said: Description, config: ModelConfig = PLAIN, **given: str) -> str:
@@ -106,6 +110,26 @@ def test_what_is_left_out_of_a_card_that_is_written_anew_is_told(old, new, told)
     with pytest.warns(UserWarning, match=f"without what somebody wrote into it, such as .*{told}"):
         renewed(mine, Description(summary="New words."))
     assert new.split("\n")[0] in renewed(mine, Description(license="mit"))  # not written anew
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_nothing_is_told_to_be_left_out_of_a_card_that_is_shipped(name):
+    """Three have the paper's line of an earlier version, which said what it is without a link."""
+    folder = shipped_folder(name)
+    own = renamed((folder / "README.md").read_text(), "org/mine")
+    found = renewed(own, Description("org/mine", "New words."), load_config(folder))
+    assert replace(read_card(found), summary="") == replace(read_card(own), summary="")
+
+
+def test_nor_of_one_whose_header_or_scores_are_written_otherwise():
+    said = Description(name="a", license="mit", scores={"liver": 0.5}, datasets=("org/x",))
+    own = model_card(PLAIN, said)
+    for old, new in (("datasets:\n- org/x\n", "datasets: org/x\n"),
+                     ("\n## Scores\n", "\n## Scores (not recorded)\n")):  # fmt: skip
+        assert old in own
+        own = own.replace(old, new)
+    found = renewed(own, Description(summary="New words."))
+    assert found == model_card(PLAIN, replace(said, summary="New words."))
 
 
 def test_what_was_not_recorded_is_filled_in_and_seen_scans_are_the_true_ones():
