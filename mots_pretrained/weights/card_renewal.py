@@ -45,7 +45,7 @@ def renewed_card(
         said: What is to be said anew; with more than a licence, the card is written anew with
             this and with what ``own`` says besides, as far as it can be read. Its title is for a
             card that has none of its own.
-        name: The model's name where nothing else gives one.
+        name: The model's name where neither ``said`` nor the line of ``own`` that loads it has one.
         told: What training.json says of the training, in words.
         seen: Statement on the scans that the weights were trained on.
         base_model: Hub repository of the weights begun from, where no card names one.
@@ -65,7 +65,10 @@ def renewed_card(
             return _with_thresholds(own, config)
         known = read_card(own)
         known = replace(
-            known, training=known.training or told, base_model=known.base_model or base_model
+            known,
+            name=loaded(own) or name,
+            training=known.training or told,
+            base_model=known.base_model or base_model,
         )
     given = {key: value for key, value in vars(said).items() if value}
     if known.title:
@@ -100,9 +103,8 @@ def read_card(text: str) -> Description:
     stated = re.search(r"^## Licence of the weights\s+((?:- .*\n)*)", text, re.MULTILINE)
     told = training[1] if training else ""
     headed = title[1] if title else ""
-    name = loaded(text) or headed
     return Description(
-        name=name,
+        name=loaded(text) or headed,
         summary=title[2] if title else "",
         training="" if told == NOT_RECORDED else told,
         scores={r.metric_name.removeprefix("Dice, "): r.metric_value for r in results},
@@ -114,7 +116,7 @@ def read_card(text: str) -> Description:
         license_statements=tuple(re.findall(r"(?m)^- (.+)$", stated[1] if stated else "")),
         base_model=data.base_model if isinstance(data.base_model, str) else "",
         datasets=tuple([data.datasets] if isinstance(data.datasets, str) else data.datasets or ()),
-        title="" if headed == name else headed,
+        title="" if headed == loaded(text) else headed,
     )
 
 

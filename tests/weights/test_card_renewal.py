@@ -93,6 +93,15 @@ def test_a_title_that_somebody_wrote_stays_in_a_card_that_is_written_anew(scores
     assert "\n# mine\n" in renewed(None, Description(name="mine"))
 
 
+def test_a_title_stays_where_somebody_changed_the_line_that_loads_the_network():
+    own = model_card(PLAIN, Description(name="mine", license="mit", title="My own"))
+    own = own.replace('mots.load("mine")', 'mots.load("mine", device="cuda")')
+    with pytest.warns(UserWarning, match='such as .*device="cuda"'):
+        found = renewed(own, Description(summary="New."))
+    said = Description(name="mine", summary="New.", license="mit", title="My own")
+    assert found == model_card(PLAIN, said)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
