@@ -168,7 +168,10 @@ def _of_files_away(job: Job) -> CaseRecord | None:
 
 
 def _earlier(job: Job) -> CaseRecord | None:
-    """Return an earlier record of files of these names, brought to the same contract."""
+    """Return an earlier record of files of these names, brought to the same contract.
+
+    Its collection and task are the job's: earlier versions may have called them otherwise.
+    """
     try:
         record = read_record(job.place)
         if record.sums and record.sums != checksums(job.place):
@@ -181,7 +184,12 @@ def _earlier(job: Job) -> CaseRecord | None:
         and same_contract(record.contract, job.contract)
         and (record.source.images, record.source.labels) == _names(job)
     )
-    return record if same else None
+    if not same:
+        return None
+    renamed = dataclasses.replace(record, collection=job.collection, task=job.task)
+    if renamed != record:
+        write_record(job.place, renamed)
+    return renamed
 
 
 def _same_checksums(job: Job) -> CaseRecord | None:

@@ -19,7 +19,7 @@ from mots_pretrained.data.layouts import (
 from mots_pretrained.data.partial_labels import Targets
 from mots_pretrained.data.prepare import prepare
 from mots_pretrained.data.prepare_case import Job, prepare_case, prepared_before
-from mots_pretrained.data.store import PREPARING_VERSION, PreparedSet, write_record
+from mots_pretrained.data.store import PREPARING_VERSION, PreparedSet, read_record, write_record
 from mots_pretrained.images import nifti
 from mots_pretrained.images.reading import read_volume
 from mots_pretrained.images.volume import write_like
@@ -126,6 +126,18 @@ def test_a_case_is_made_once_and_known_by_its_files(tmp_path, livers):
     assert again.record.source.mtimes_ns[0] == 12345
     assert prepared_before(one) == again.record
     assert (one.place / "image.b2nd").stat().st_mtime_ns == made
+
+
+def test_a_case_is_of_the_collection_that_it_is_prepared_for(tmp_path, livers):
+    """A folder `liver` that is none of LiTS stayed one where a training was resumed."""
+    one = job(livers, tmp_path / "out")
+    done = prepare_case(one)
+    other = replace(one, collection="liver (folder)")
+    found = prepared_before(other)
+    assert found == replace(done.record, collection="liver (folder)")
+    assert read_record(one.place) == found
+    os.utime(livers.folder / "a_image.nii.gz", ns=(1, 12345))
+    assert prepare_case(one).record.collection == "liver"
 
 
 def test_a_fault_of_the_case_is_its_reason_without_the_machines_folders(tmp_path, livers):
