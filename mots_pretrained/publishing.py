@@ -111,7 +111,7 @@ def _write_network(
     printed = fingerprint(from_state(config, state), config, state)
     known, record = _training_scans(source, scans), read_training_record(source)
     if known is not None and not with_case_names:
-        known = known.without_identifiers([task.name for task in config.tasks])
+        known = known.without_identifiers(config)
     name = said.name or output.resolve().name
     card = renewed_card(
         _own_card(source, name, title=said.title),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mots_pretrained.config import ModelConfig
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.files import write_text
 from mots_pretrained.tasks import PUBLIC_COLLECTIONS
@@ -62,14 +63,16 @@ class TrainingScans:
             return TrainingScans(self.scans, complete=False)
         return TrainingScans({**other.scans, **self.scans}, self.complete and other.complete)
 
-    def without_identifiers(self, tasks: Collection[str] = ()) -> TrainingScans:
+    def without_identifiers(self, config: ModelConfig | None = None) -> TrainingScans:
         """Return them with the collection alone as the name of each scan, if it may be named.
 
         Args:
-            tasks: Names of the network's tasks, after which collections of pretraining are called.
-                Collections of MOTS, BCV and BraTS are named too. A folder's name is left out.
+            config: The network's configuration. Collections are called after its tasks, of which
+                added ones are none of pretraining; those of MOTS, BCV and BraTS are named too. A
+                folder's name is left out.
         """
-        public, scans = {*PUBLIC_COLLECTIONS, *tasks}, {}
+        tasks = () if config is None else config.before_added.tasks
+        public, scans = PUBLIC_COLLECTIONS | {task.name for task in tasks}, {}
         for key, name in self.scans.items():
             collection, slash, _ = name.partition("/")
             scans[key] = collection + slash if slash and collection in public else ""
@@ -209,7 +212,7 @@ def nameless(folder: str | Path) -> dict[str, str]:
         texts[RECORD] = json.dumps(public_record(record), indent=2) + "\n"
     if (Path(folder) / TRAINING_SCANS).is_file():
         config, state = load_folder(folder)
-        scans = read_training_scans(folder).without_identifiers([t.name for t in config.tasks])
+        scans = read_training_scans(folder).without_identifiers(config)
         texts[TRAINING_SCANS] = scans.to_text(weights_sha256(state))
     return texts
 

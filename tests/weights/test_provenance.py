@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from mots_pretrained.config import ModelConfig
+from mots_pretrained.config import AddedConfig, ModelConfig
+from mots_pretrained.tasks import Task
 from mots_pretrained.weights.checkpoint import save_folder
 from mots_pretrained.weights.provenance import (
     TrainingScans,
@@ -20,6 +21,10 @@ from mots_pretrained.weights.provenance import (
 )
 
 ONE, TWO = "0" * 64, "a" * 64
+WITH_ADDED = ModelConfig(
+    tasks=tuple(Task(name, name, None) for name in ("gallbladder", "aorta")),
+    added=(AddedConfig(("aorta",), 8),),
+)
 
 
 @pytest.fixture
@@ -80,13 +85,14 @@ def test_identifiers_can_be_left_out():
         ("hepatic_vessel/a", "hepatic_vessel/"),
         ("BCV/img0001", "BCV/"),
         ("gallbladder/gallbladder_1", "gallbladder/"),  # a described collection, and so a task
+        ("aorta/a", ""),  # a folder, called like the organ that was added from it
         ("DOE_JANE/a", ""),  # a folder
         ("DOE_JANE/", ""),
         ("a", ""),
     ],
 )
 def test_collections_are_named_but_no_folders(name, kept):
-    plain = TrainingScans({ONE: name}).without_identifiers(["gallbladder"])
+    plain = TrainingScans({ONE: name}).without_identifiers(WITH_ADDED)
     assert plain.scans == {ONE: kept}
     of = f" of {kept[:-1]}" if kept else ""
     assert plain.statement == f"1 training scan{of}."
