@@ -25,8 +25,10 @@ from mots_pretrained.files import (
     write_json,
 )
 from mots_pretrained.parse import parse_json
-from mots_pretrained.weights.card import Description, loaded, model_card, renamed
-from mots_pretrained.weights.checkpoint import CARD, CONFIG
+from mots_pretrained.weights.card import Description, model_card, renamed
+from mots_pretrained.weights.card_renewal import check_card, unfilled
+from mots_pretrained.weights.checkpoint import CARD, FOLD
+from mots_pretrained.weights.provenance import base_repository, read_training_record, tell_record
 from mots_pretrained.weights.tensors import read_tensors, write_tensors
 
 RECORD = "training.json"
@@ -108,6 +110,26 @@ def begin(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return _tidied(folder, record) if record["complete"] else None
 
 
+def check_readme(folder: Path) -> None:
+    """Refuse a README.md that is no model card, in a folder to train in: it would become one.
+
+    Raises:
+        UserError: If the folder, or a fold's in it, holds one.
+    """
+    record = _record_of(folder)
+    if record is not None and record["complete"]:
+        return
+    for path in (folder / CARD, *folder.glob(f"{FOLD.format('*')}/{CARD}")):
+        if path.is_file():
+            try:
+                check_card(path.read_bytes().decode())
+            except ValueError as error:
+                raise UserError(
+                    f"{path} would be the model's card, and is none ({error}); move it away, or "
+                    "choose another folder"
+                ) from None
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Tell whether a folder holds a checkpoint."""
     return any((folder / name).exists() for name in (CHECKPOINT, BEFORE))
@@ -141,19 +163,29 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
 def written_card(folder: Path, config: ModelConfig) -> str | None:
     """Return the README.md that somebody wrote in a training's folder; None if it is ours.
 
+    What publishing has filled in of an earlier state of the training is left out.
+
     Args:
-        folder: The training's, before its network is written.
+        folder: The training's, before its network and its record are written.
         config: The network's configuration.
+
+    Raises:
+        UserError: If it is not UTF-8, so that it would not be written again as it is.
 
     Warns:
         UserWarning: If there is one, for it may speak of another state of the weights.
     """
-    path, name = folder / CARD, folder.name or "model"
+    path, name, record = folder / CARD, folder.name or "model", read_training_record(folder)
     if not path.is_file():
         return None
-    text = path.read_text("utf-8", errors="replace")
-    is_of_another = bool(loaded(text)) and not (folder / CONFIG).is_file()  # which is gone
-    if is_of_another or renamed(text, name) == model_card(config, Description(name=name)):
+    try:
+        text = unfilled(path.read_bytes().decode(), config, tell_record(record))
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{path} is not UTF-8 text; move it away, and train with --resume"
+        ) from None
+    own = (Description(name=name, base_model=base) for base in ("", base_repository(record)))
+    if renamed(text, name) in (model_card(config, said) for said in own):
         return None
     warnings.warn(
         f"{path} stays as somebody wrote it; see that what it says of training and scores is of "

@@ -26,6 +26,7 @@ from mots_pretrained.tasks import Task
 from mots_pretrained.training.folder import (
     begin,
     check_no_curve,
+    check_readme,
     complete,
     owned,
     written_card,
@@ -162,6 +163,7 @@ def held(output: Path, run: Run, accelerator: Accelerator) -> Iterator[None]:
     with ExitStack() as stack:
         on_main(accelerator, lambda: check_no_curve(output))
         on_main(accelerator, lambda: stack.enter_context(owned(output, resume=run.resume)))
+        on_main(accelerator, lambda: check_readme(output))
         yield
 
 

@@ -174,6 +174,20 @@ def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str)
     return text
 
 
+def unfilled(card: str, config: ModelConfig, told: str) -> str:
+    """Return a card without what publishing filled in of a training that goes on.
+
+    Args:
+        card: Its text.
+        config: The network's configuration, whose thresholds are told.
+        told: What was told of the training so far.
+    """
+    text = re.sub(r"(?m)^Seen in training: .*$", seen_line(""), card)
+    if told:
+        text = text.replace(f"## Training\n\n{told}\n", f"## Training\n\n{NOT_RECORDED}\n")
+    return _with_thresholds(text, config)
+
+
 def _with_thresholds(text: str, config: ModelConfig) -> str:
     text = re.sub(rf"(?m)^{re.escape(THRESHOLDS)}.*\n\n", "", text)
     line = "\n".join(thresholds_line(config))

@@ -87,6 +87,17 @@ def test_a_title_that_somebody_wrote_stays_when_the_training_is_resumed(bcv, scr
     assert card.read_text() == mine
 
 
+def test_a_readme_of_something_else_is_refused_before_a_case_is_prepared(bcv, scratch, tmp_path):
+    """It was rewritten as the model's card, which `mots push` then refused."""
+    out, mine = tmp_path / "out", "# Notes of Fr\u00e9d\u00e9ric".encode("latin-1")
+    out.mkdir()
+    (out / "README.md").write_bytes(mine)
+    with pytest.raises(UserError, match="would be the model's card, and is none"):
+        finetune_folder(bcv, out, replace(scratch, steps=11))
+    assert not (out / ".cases").exists()
+    assert (out / "README.md").read_bytes() == mine
+
+
 def test_a_refused_resumption_leaves_the_prepared_cases(bcv, scratch, tmp_path):
     recipe = replace(scratch, steps=11)
     finetune_folder(bcv, tmp_path / "out", recipe, run=Run(max_minutes=1e-9))

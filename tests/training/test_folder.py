@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mots_pretrained.training.folder import (
     RECORD,
     Checkpoint,
     begin,
+    check_readme,
     check_same,
     complete,
     finished,
@@ -26,6 +28,8 @@ from mots_pretrained.training.folder import (
     written_card,
 )
 from mots_pretrained.weights.card import Description, model_card
+from mots_pretrained.weights.card_renewal import renewed_card
+from mots_pretrained.weights.provenance import tell_record
 
 SETTINGS = {"rate": 0.1, "sizes": (1, 2)}
 
@@ -162,18 +166,58 @@ def test_what_is_no_checkpoint_is_told(tmp_path):
 
 
 def test_a_card_that_somebody_wrote_stays_where_a_training_ends(tmp_path):
-    """Of ours only the one of the network that lies there, which a stopped training has left."""
     config, folder = ModelConfig(), tmp_path / "out"
     folder.mkdir()
     assert written_card(folder, config) is None
     own = model_card(config, Description(name="out"))
-    for text in (own, own.replace('"out"', '"other"'), own.replace("# out", "# My own")):
+    for text in (own, own.replace('"out"', '"other"')):
         (folder / "README.md").write_text(text)
         assert written_card(folder, config) is None
-    (folder / "config.json").write_text(config.to_json())
-    with pytest.warns(UserWarning, match=r"README\.md stays as somebody wrote it"):
-        assert written_card(folder, config) == text
-    (folder / "config.json").unlink()
-    (folder / "README.md").write_text("# A project of mine")
+    for text in (own.replace("# out", "# My own"), "# Notes made meanwhile\r\n"):
+        (folder / "README.md").write_text(text, newline="")
+        with pytest.warns(UserWarning, match=r"README\.md stays as somebody wrote it"):
+            assert written_card(folder, config) == text
+    (folder / "README.md").write_bytes("# Fr\u00e9d\u00e9ric".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8 text; move it away"):
+        written_card(folder, config)
+
+
+def test_what_publishing_told_of_a_stopped_training_is_nobodys_words(tmp_path):
+    """A card renewed in place stayed, with the steps of the stop, where the training went on."""
+    config, folder = ModelConfig(), tmp_path / "out"
+    folder.mkdir()
+    record = {"from": "org/base", "train": 3, "steps_done": 10, "steps": 30, "complete": False}
+    (folder / RECORD).write_text(json.dumps(record))
+    own = model_card(config, Description(name="out"))
+    filled = renewed_card(
+        *(own, replace(config, thresholds={"liver": 0.75}), Description()),
+        name="out",
+        told=tell_record(record),
+        seen="3 training scans.",
+        base_model="org/base",
+    )
+    for told in ("base_model: org/base\n", "10 of 30 steps", "3 training scans.", "liver 0.75"):
+        assert told in filled
+    (folder / "README.md").write_text(filled)
+    assert written_card(folder, config) is None
+    (folder / "README.md").write_text(filled.replace("# out", "# My own"))
     with pytest.warns(UserWarning, match="stays as somebody wrote it"):
-        assert written_card(folder, config) == "# A project of mine"
+        found = written_card(folder, config)
+    mine = model_card(config, Description(name="out", title="My own", base_model="org/base"))
+    assert found == mine
+
+
+@pytest.mark.parametrize("place", ["README.md", "fold_0/README.md"])
+@pytest.mark.parametrize("content", [b"# A project of mine", b"---\nlicense: mit\n---\n\xe9"])
+def test_a_readme_that_is_no_card_is_refused_where_a_training_would_take_it(
+    tmp_path, place, content
+):
+    used(tmp_path, is_complete=False)
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / place).write_text(model_card(ModelConfig()))
+    check_readme(tmp_path)
+    (tmp_path / place).write_bytes(content)
+    with pytest.raises(UserError, match=r"README\.md would be the model's card, and is none"):
+        check_readme(tmp_path)
+    used(tmp_path, is_complete=True)
+    check_readme(tmp_path)  # nothing is written beside a training that is complete
