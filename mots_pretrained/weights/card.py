@@ -154,7 +154,8 @@ def loaded(card: str) -> str:
     return "" if found is None else found[1]
 
 
-_LOADED = re.compile(re.escape(loading("NAME")).replace("NAME", r"([^\n]*?)"))  # with any name
+_LOADED = re.compile(re.escape(loading("NAME")).replace("NAME", r"((?:(?!\", )[^\n])*?)"))
+"""That line with any name, and no further argument, which somebody wrote."""
 
 
 def renamed(card: str, name: str, *, title: str = "") -> str:

@@ -93,11 +93,16 @@ def test_a_title_that_somebody_wrote_stays_in_a_card_that_is_written_anew(scores
     assert "\n# mine\n" in renewed(None, Description(name="mine"))
 
 
-def test_a_title_stays_where_somebody_changed_the_line_that_loads_the_network():
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('("mine")', '("mine", device="cuda")'), ("  # or the path of this folder", "")],
+)
+def test_a_title_stays_where_somebody_changed_the_line_that_loads_the_network(old, new):
     own = model_card(PLAIN, Description(name="mine", license="mit", title="My own"))
-    own = own.replace('mots.load("mine")', 'mots.load("mine", device="cuda")')
-    with pytest.warns(UserWarning, match='such as .*device="cuda"'):
-        found = renewed(own, Description(summary="New."))
+    own = own.replace(old, new)
+    assert renamed(own, "org/n") == own
+    with pytest.warns(UserWarning, match=r"such as 'network = mots\.load\("):
+        found = renewed(own, Description(name="mine", summary="New."))
     said = Description(name="mine", summary="New.", license="mit", title="My own")
     assert found == model_card(PLAIN, said)
 
