@@ -49,7 +49,8 @@ def report(
     if not 16 <= size <= 512:
         raise UserError(f"--size must be 16 to 512, not {size}")
     page = output or str(place / "report.html")
-    title = f"{place.resolve().name}: {{}}"
+    name = place.resolve().name.replace("{", "{{").replace("}", "}}")
+    title = f"{name}: {{}}"
     from mots_pretrained.report.training_page import (
         is_training,
         write_curve_page,

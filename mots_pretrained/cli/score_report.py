@@ -105,7 +105,14 @@ class ScoreReport:
         differences: tuple[Difference, ...] = ()
         if self.against:
             self._warn_of_other_ways(setting, other)
-            differences = compare(*paired(results, from_lines(other)))
+            ours, theirs = paired(results, from_lines(other))
+            if ours.keys() & theirs.keys():
+                differences = compare(ours, theirs)
+            else:
+                warnings.warn(
+                    f"{self.against} scores none of these cases and categories: nothing to compare",
+                    stacklevel=2,
+                )
         if self.json:
             console.show_json({"grid": grid, **self._json(results, differences, by_group)})
             return
@@ -125,7 +132,7 @@ class ScoreReport:
                 f"HD of {self.name}: {hd}, on {grid} grid; the published testing takes HD95 in "
                 "voxels, both directions pooled, on the scans' own grids"
             )
-        if self.against:
+        if differences:
             names = self.name, os.path.basename(self.against)
             console.show(f"\nDice\n{comparison_text(differences, names=names)}")
         if self.csv:

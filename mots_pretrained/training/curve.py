@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -272,6 +273,9 @@ def rows_of(points: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
 def points_of(lines: Sequence[Line]) -> tuple[CurvePoint, ...]:
     """Return the points of a curve's table, each over the seeds that both arms are done with."""
     settings = dict.fromkeys(line["setting"] for line in lines)
+    for text in settings:
+        if not re.match(r"\d+ ", text):
+            raise UserError(f"the table of a curve has no number of scans in its setting {text!r}")
     points = []
     for setting in sorted(settings, key=lambda text: int(text.split()[0])):
         ours, theirs = (

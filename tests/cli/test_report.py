@@ -27,6 +27,14 @@ def test_the_page_lies_in_the_folder_unless_another_is_named(tmp_path, capsys):
         assert "run is a training; leave out --scan" in capsys.readouterr().err
 
 
+def test_a_folder_may_have_braces_in_its_name(tmp_path):
+    run = tmp_path / "run{1}"
+    run.mkdir()
+    (run / "log.csv").write_text(LOG)
+    assert main(["report", "-i", str(run)]) == 0
+    assert "<title>run{1}: training</title>" in (run / "report.html").read_text("utf-8")
+
+
 def test_one_scan_gives_its_name_to_the_page(tmp_path, capsys):
     out = predict_into(tmp_path, "a", "b")
     assert main(["report", "-i", str(out), "--scan", "b", "--size", "16", "--json"]) == 0

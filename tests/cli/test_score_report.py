@@ -41,6 +41,19 @@ def test_json_names_the_grid_and_has_no_nan(tmp_path, capsys):
     assert path.read_text().splitlines()[1].startswith('evaluate,ours,"here, on the truth\'s grid"')
 
 
+def test_scores_are_told_where_those_to_compare_with_have_no_such_case(tmp_path, capsys):
+    """They were lost by an error after the work."""
+    path = tmp_path / "a.csv"
+    other = results().of(categories=["spleen"])
+    other.add("c", {"spleen": {"dice": 0.5, "hd95_published": 3.0}})
+    ScoreReport("ours", csv=str(path)).show(other, setting=["here"], grid="the truth's")
+    capsys.readouterr()
+    report = ScoreReport("ours", against=str(path))
+    with pytest.warns(UserWarning, match=r"a\.csv scores none of these cases and categories"):
+        report.show(results(), setting=["here"], grid="the truth's")
+    assert "0.625" in capsys.readouterr().out
+
+
 def test_what_a_table_lacks_is_told_before_the_work(tmp_path):
     with pytest.raises(ValueError, match="needs hd95_published; add it to --metrics"):
         ScoreReport("ours", paper=True).check(("dice", "hd"), "published")

@@ -39,6 +39,21 @@ def test_sentences_tell_what_the_recipe_does():
     assert not any("equal terms" in text for text in texts.values())
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_real_data_finds_the_folder_of_results_and_a_second_run_goes_on(
+    name, tmp_path, monkeypatch
+):
+    """Only drawing phantoms made the folder, and trainings refused those of an earlier run."""
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / name).read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names: dict = {}
+    exec(code[0], names)
+    assert names["OUT"].is_dir()
+    [run] = [line for cell in code for line in cell.splitlines() if line.startswith("run = ")]
+    assert "resume=True" in run
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("default")  # jupyter's own packages warn of each other

@@ -166,6 +166,8 @@ def test_points_are_means_over_seeds_then_paired_over_scans():
     ]  # fmt: skip
     lines += [line(2, 2, "pretrained", "x", "0.9"), line(4, 0, "pretrained", "x", "0.9")]
     (point,) = points_of(lines)
+    with pytest.raises(UserError, match="no number of scans in its setting ''"):
+        points_of([*lines, lines[0] | {"setting": ""}])
     assert (point.scans, point.seeds) == (2, 2)
     difference = point.difference
     assert (difference.first, difference.second) == (pytest.approx(0.6), pytest.approx(0.4))
