@@ -22,6 +22,8 @@ from traced_rows import (
     minutes_to,
     peak,
     stored,
+    transfer_by,
+    transferred,
 )
 
 FIGURES = (
@@ -103,6 +105,37 @@ FIGURES = (
         (
             *(MeanDice(row, metric="hd", digits=0) for row in ("TransDoDNet", "Multi-Nets")),
             *(CleanShare(row) for row in ("TransDoDNet", "TAL")),
+        ),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "| random weights | {} | |\n| MOTS, fitted head (the default) | {} | {} ({} to {}) |\n"
+        "| MOTS, random head, the full rate | {} | {} ({} to {}) |",
+        (
+            transferred("table10_bcv_4", "TFS"),
+            transferred("table10_bcv_4", "MOTS"),
+            *transfer_by("table10_bcv_4", "MOTS - TFS"),
+            transferred("table10_bcv_4", "MOTS (random head)"),
+            *transfer_by("table10_bcv_4", "MOTS (random head) - TFS"),
+        ),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "In the end the random head is ahead by {} ({} to {}) here",
+        transfer_by("table10_bcv_4", "MOTS - MOTS (random head)", factor=-1),
+    ),
+    Figure(
+        "docs/adaptation.md",
+        "random weights, trained from scratch at the full rate, have {}. The pretrained ones stay "
+        "behind them with every first layer (as the paper widens it by {}, {} to {}): "
+        "`first_scaled` {}, `first` {}, `random` {}, `zero_new` {}.",
+        (
+            transferred("table12", "TFS"),
+            *transfer_by("table12", "MOTS - TFS", factor=-1),
+            *(
+                transferred("table12", f"MOTS{way}")
+                for way in (" (first_scaled)", "", " (random first layer)", " (zero_new)")
+            ),
         ),
     ),
     *(

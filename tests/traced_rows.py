@@ -58,15 +58,16 @@ TABLE9 = "table09_evidence_phantom.csv"
 
 @dataclass(frozen=True)
 class MeanDice:
-    """The mean over categories of a row of Table 9, or of another part of its CSV."""
+    """The mean over categories of a row of Table 9, or of another part of its CSV or another's."""
 
     row: str
     table: str = "table09"
     metric: str = "dice"
     digits: int = 2
+    file: str = TABLE9
 
     def shown(self) -> str:
-        results = from_lines(of_table9(self.row, self.table))
+        results = from_lines(of_table9(self.row, self.table, self.file))
         return f"{results.mean(None, self.metric):.{self.digits}f}"
 
 
@@ -93,13 +94,24 @@ class Seeds:
         return str(len({line["seed"] for line in of_table9(self.row)}))
 
 
-def of_table9(row: str, table: str = "table09") -> list[dict[str, str]]:
-    return [x for x in lines_of(TABLE9) if (x["table"], x["row"]) == (table, row)]
+def of_table9(row: str, table: str = "table09", file: str = TABLE9) -> list[dict[str, str]]:
+    return [x for x in lines_of(file) if (x["table"], x["row"]) == (table, row)]
 
 
 def ahead_of(row: str) -> tuple[Rows, ...]:
     where = {"table": "table09 compared", "row": f"TransDoDNet - {row}"}
     return tuple(Rows(TABLE9, where | {"metric": m}) for m in ("difference", "low", "high"))
+
+
+def transferred(table: str, row: str) -> MeanDice:
+    return MeanDice(row, table, file=f"{table}_evidence_phantom.csv")
+
+
+def transfer_by(table: str, pair: str, *, factor: float = 1.0) -> tuple[Rows, ...]:
+    where = {"table": f"{table} compared", "row": pair}
+    values = ("difference", "low", "high") if factor > 0 else ("difference", "high", "low")
+    file = f"{table}_evidence_phantom.csv"
+    return tuple(Rows(file, where | {"metric": m}, 3, factor) for m in values)
 
 
 def ahead_by(pair: str, table: str = "organs", *, factor: float = 1.0) -> tuple[Rows, ...]:
