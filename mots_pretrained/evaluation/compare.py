@@ -94,7 +94,8 @@ def compare(
         key = case, category
         more[rank[case], categories.index(category)] = first[key] - second[key]
     rows = []
-    for columns, name in [*(([c], name) for c, name in enumerate(categories)), (..., MEAN)]:
+    each = [(slice(c, c + 1), name) for c, name in enumerate(categories)]
+    for columns, name in [*each, (slice(None), MEAN)]:
         interval = _interval(more[:, columns], level)
         rows.append(_difference(name, keys, (first, second), interval, higher_is_better))
     return tuple(rows)
