@@ -126,8 +126,9 @@ FIGURES = (
     ),
     Figure(
         "docs/adaptation.md",
-        "random weights, trained from scratch at the full rate, have {}. The pretrained ones stay "
-        "behind them with every first layer (as the paper widens it by {}, {} to {}): "
+        "random weights, trained from scratch at the full rate, have {}. The pretrained ones, at "
+        "0.3 of it after a fitted head, stay behind them with every first layer (as the "
+        "paper widens it by {}, {} to {}): "
         "`first_scaled` {}, `first` {}, `random` {}, `zero_new` {}.",
         (
             transferred("table12", "TFS"),
