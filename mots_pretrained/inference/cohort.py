@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,7 +244,8 @@ class Settled:
         from mots_pretrained.inference.outputs import withdraw
 
         if self.output is not None:
-            withdraw(self.output, scan.name)
+            with suppress(OSError):  # such as for a name that is too long to have results
+                withdraw(self.output, scan.name)
         self.failures.append(failure)
         self._tell(scan, failure)
 
