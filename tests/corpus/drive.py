@@ -30,7 +30,7 @@ if __name__ == "__main__":
 from corpus.entries import Entry, WrongError
 
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.hounsfield import NoAirWarning
+from mots_pretrained.images.preprocess import NoAirWarning
 from mots_pretrained.stages import peak_memory_mb
 
 SECONDS = 20
