@@ -49,8 +49,7 @@ def report(
     if not 16 <= size <= 512:
         raise UserError(f"--size must be 16 to 512, not {size}")
     page = output or str(place / "report.html")
-    name = place.resolve().name.replace("{", "{{").replace("}", "}}")
-    title = f"{name}: {{}}"
+    name = place.resolve().name
     from mots_pretrained.report.training_page import (
         is_training,
         write_curve_page,
@@ -66,21 +65,22 @@ def report(
             f"{folder} is a training; leave out --scan, --scans, --size and --megabytes"
         )
     if is_training(place):
-        write_training_page(place, page, title=title.format("training"))
+        write_training_page(place, page, title=f"{name}: training")
     elif (place / CURVE).is_file():
         from mots_pretrained.training.curve import read_points, rows_of
 
         rows = rows_of(read_points(place))
-        write_curve_page(place, page, title=title.format("learning curve"), rows=rows)
+        write_curve_page(place, page, title=f"{name}: learning curve", rows=rows)
     else:
         from mots_pretrained.report.prediction_page import write_prediction_page
         from mots_pretrained.report.results import read_results
 
         results = read_results(place, scan or None)
+        what = results[0].name if len(results) == 1 else "segmented scans"
         shown = write_prediction_page(
             results,
             page,
-            title=title.format(results[0].name if len(results) == 1 else "segmented scans"),
+            title=f"{name}: {what}",
             scans=scans or None,
             most=size,
             megabytes=megabytes,

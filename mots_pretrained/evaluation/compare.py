@@ -87,14 +87,15 @@ def compare(
     keys = [key for key in first if key in second]
     if not keys:
         raise UserError("the two methods have no case and category in common")
-    categories = list(dict.fromkeys(category for _, category in keys))
-    more = np.full((len({case for case, _ in keys}), len(categories)), np.nan)
-    rank = {case: row for row, case in enumerate(dict.fromkeys(case for case, _ in keys))}
+    row_of, column_of = (
+        {name: place for place, name in enumerate(dict.fromkeys(names))}
+        for names in zip(*keys, strict=True)
+    )
+    more = np.full((len(row_of), len(column_of)), np.nan)
     for case, category in keys:
-        key = case, category
-        more[rank[case], categories.index(category)] = first[key] - second[key]
+        more[row_of[case], column_of[category]] = first[case, category] - second[case, category]
     rows = []
-    each = [(slice(c, c + 1), name) for c, name in enumerate(categories)]
+    each = [(slice(c, c + 1), name) for name, c in column_of.items()]
     for columns, name in [*each, (slice(None), MEAN)]:
         interval = _interval(more[:, columns], level)
         rows.append(_difference(name, keys, (first, second), interval, higher_is_better))

@@ -272,12 +272,9 @@ def rows_of(points: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
 
 def points_of(lines: Sequence[Line]) -> tuple[CurvePoint, ...]:
     """Return the points of a curve's table, each over the seeds that both arms are done with."""
-    settings = dict.fromkeys(line["setting"] for line in lines)
-    for text in settings:
-        if not re.match(r"\d+ ", text):
-            raise UserError(f"the table of a curve has no number of scans in its setting {text!r}")
+    counts = {line["setting"]: _count(line["setting"]) for line in lines}
     points = []
-    for setting in sorted(settings, key=lambda text: int(text.split()[0])):
+    for setting in sorted(counts, key=counts.__getitem__):
         ours, theirs = (
             from_lines(x for x in lines if (x["setting"], x["row"]) == (setting, arm))
             for arm in ARMS
@@ -285,8 +282,16 @@ def points_of(lines: Sequence[Line]) -> tuple[CurvePoint, ...]:
         seeds = [seed for seed in ours.seeds if seed in theirs.seeds]
         scores = paired(ours, theirs)
         if seeds and scores[0]:
-            points.append(CurvePoint(int(setting.split()[0]), len(seeds), compare(*scores)[-1]))
+            points.append(CurvePoint(counts[setting], len(seeds), compare(*scores)[-1]))
     return tuple(points)
+
+
+def _count(setting: str) -> int:
+    """Return the number of scans that a table's setting begins with."""
+    found = re.match(r"(\d+) ", setting)
+    if found is None:
+        raise UserError(f"the table of a curve has no number of scans in its setting {setting!r}")
+    return int(found[1])
 
 
 def _check(recipe: Recipe, counts: Sequence[int], seeds: int) -> None:
