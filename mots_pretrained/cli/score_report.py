@@ -82,6 +82,9 @@ class ScoreReport:
             grid: Whose grid was scored on.
             spacing: Its mm (D, H, W), where all cases have the same.
             by_group: Whether to print a column a domain as well.
+
+        Raises:
+            UserError: If the CSV to compare with has no case and category in common; at the end.
         """
         if results.missing:
             total = len(results.missing) + len(results.cases)
@@ -108,14 +111,16 @@ class ScoreReport:
             ours, theirs = paired(results, from_lines(other))
             if ours.keys() & theirs.keys():
                 differences = compare(ours, theirs)
-            else:
-                warnings.warn(
-                    f"{self.against} scores none of these cases and categories: nothing to compare",
-                    stacklevel=2,
-                )
         if self.json:
             console.show_json({"grid": grid, **self._json(results, differences, by_group)})
-            return
+        else:
+            self._show_tables(results, differences, grid, by_group)
+        if self.against and not differences:  # told last: the scores are not lost by it
+            raise UserError(f"{self.against} scores none of these cases and categories")
+
+    def _show_tables(
+        self, results: Results, differences: tuple[Difference, ...], grid: str, by_group: bool
+    ) -> None:
         console.show(results.as_text())
         if any(map(results.absent_cases, results.categories)):
             console.show(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mots_pretrained.cli.score_report import ScoreReport
+from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
 
 
@@ -49,7 +50,7 @@ def test_scores_are_told_where_those_to_compare_with_have_no_such_case(tmp_path,
     ScoreReport("ours", csv=str(path)).show(other, setting=["here"], grid="the truth's")
     capsys.readouterr()
     report = ScoreReport("ours", against=str(path))
-    with pytest.warns(UserWarning, match=r"a\.csv scores none of these cases and categories"):
+    with pytest.raises(UserError, match=r"a\.csv scores none of these cases and categories"):
         report.show(results(), setting=["here"], grid="the truth's")
     assert "0.625" in capsys.readouterr().out
 
