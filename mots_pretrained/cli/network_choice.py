@@ -90,4 +90,5 @@ def protocol(predictor: Predictor) -> dict[str, Any]:
     """Return what of the network and its use changes results, as the file of volumes records it."""
     names = ("weights_sha256", "overlap", "flips", "postprocess", "precision")
     told = {name: getattr(predictor, name) for name in names}
-    return {**told, "thresholds": dict(predictor.config.thresholds)}
+    around = {"cleaned_by": list(predictor.cleaned_by)} if predictor.cleaned_by else {}
+    return {**told, **around, "thresholds": dict(predictor.config.thresholds)}

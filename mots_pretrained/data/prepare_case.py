@@ -118,19 +118,20 @@ def prepare_case(job: Job) -> Outcome:
         if job.is_ct:
             warnings.simplefilter("ignore", NoAirWarning)
         try:
-            if (known := _same_checksums(job)) is not None:
-                return Outcome(known)
-            with _one_thread(), replacing_folder(job.place) as draft:
-                record = _write(job, draft)
+            if (record := _same_checksums(job)) is None:
+                with _one_thread(), replacing_folder(job.place) as draft:
+                    record = _write(job, draft)
         except (UserError, FileNotFoundError, PermissionError) as error:
             away = next((path for path in job.files_told() if not os.access(path, os.R_OK)), None)
+            record = None if away is None else _of_files_away(job)
             if away is None:
                 shutil.rmtree(job.place, ignore_errors=True)  # of other files than those there now
-            elif (kept := _of_files_away(job)) is not None:
-                told = f"{away} cannot be read now; what was prepared of it stays"
-                return Outcome(kept, warnings=(*_told(caught), _relative(told, job)))
-            return Outcome(None, _relative(str(error), job), _told(caught))
-    return Outcome(record, warnings=_told(caught))
+            if record is None:
+                return Outcome(None, _relative(str(error), job), _told(caught))
+            told = f"{away} cannot be read now; what was prepared of it stays"
+            warnings.warn(_relative(told, job), stacklevel=2)
+        _renew(job, record)
+        return Outcome(record, warnings=_told(caught))
 
 
 def prepared_before(job: Job) -> CaseRecord | None:
@@ -143,7 +144,19 @@ def prepared_before(job: Job) -> CaseRecord | None:
     record = _same_preparation(job)
     if record is None or record.source.mtimes_ns != job.stats()[1]:
         return None
+    _renew(job, record)
     return record
+
+
+def _renew(job: Job, record: CaseRecord) -> None:
+    """Write an earlier record that has changed; where it may not be written it is told."""
+    if record == read_record(job.place):
+        return
+    try:
+        write_record(job.place, record)
+    except PermissionError:
+        told = f"{job.place} may not be written, so what changed of its record is not kept"
+        warnings.warn(told, stacklevel=2)
 
 
 def _same_preparation(job: Job) -> CaseRecord | None:
@@ -186,14 +199,11 @@ def _earlier(job: Job) -> CaseRecord | None:
     )
     if not same:
         return None
-    renamed = dataclasses.replace(record, collection=job.collection, task=job.task)
-    if renamed != record:
-        write_record(job.place, renamed)
-    return renamed
+    return dataclasses.replace(record, collection=job.collection, task=job.task)
 
 
 def _same_checksums(job: Job) -> CaseRecord | None:
-    """Return an earlier record of files of another time but the same content, times renewed."""
+    """Return an earlier record of files of another time but the same content, with their times."""
     record = _same_preparation(job)
     if record is None:
         return None
@@ -202,10 +212,7 @@ def _same_checksums(job: Job) -> CaseRecord | None:
     found = _checksum(job.paths[:count]), _checksum(job.paths[count:])
     if found != (source.image_sha256, source.label_sha256):
         return None
-    source = dataclasses.replace(source, mtimes_ns=times)
-    record = dataclasses.replace(record, source=source)
-    write_record(job.place, record)
-    return record
+    return dataclasses.replace(record, source=dataclasses.replace(source, mtimes_ns=times))
 
 
 def _write(job: Job, draft: Path) -> CaseRecord:

@@ -147,9 +147,19 @@ def check_label_values(
         there = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError):
         there = None
-    if there != labels_content(label_values):
-        names = ", ".join(there) if isinstance(there, dict) else "nothing readable"
+    here = labels_content(label_values)
+    if there != here:
         raise UserError(
-            f"{path} belongs to label maps of other values ({names:.200}) than these "
-            f"({', '.join(label_values):.200}); give another folder, or remove the old results"
+            f"{path} belongs to label maps of other values than these: {_difference(there, here)}; "
+            "give another folder, or remove the old results"
         )
+
+
+def _difference(there: Any, here: Mapping[str, int | list[int]]) -> str:
+    """Say what the first name is whose values differ."""
+    if not isinstance(there, dict):
+        return "nothing readable"
+    either = (*here, *there)
+    name = next(n for n in either if n not in here or n not in there or here[n] != there[n])
+    told = [f"{side[name]}"[:40] if name in side else "not there" for side in (there, here)]
+    return f"{name:.80} was {told[0]} and is {told[1]}"

@@ -165,8 +165,8 @@ def segment_scans(
         formats: Names of `images.segmentation.FORMATS` that ``write`` writes; a scan of which one
             can't be written fails before the network runs.
         output: Folder for ``failures.csv``, in which the scans of this call replace their rows of
-            earlier ones; a scan that fails loses its file of volumes. None raises the first error
-            instead.
+            earlier ones; what was found of a scan that fails no longer counts. None raises the
+            first error instead.
         on_window: Function from a scan's name to the callback for its windows.
         on_scan: Callback that receives each scan's report or failure, in the scans' order.
 

@@ -29,6 +29,9 @@ PROBABILITIES = "{}_probabilities.npz"
 OVERLAY = "{}_overlay.png"
 """Name of a scan's picture."""
 
+WITHDRAWN = "withdrawn"
+"""Says in a file of volumes that it tells no more than what results were made of."""
+
 
 def save_prediction(
     prediction: Prediction,
@@ -120,7 +123,7 @@ def save_prediction(
 
 
 def begin_anew(folder: str | os.PathLike[str], prediction: Prediction) -> None:
-    """Remove a scan's file of volumes, which vouches for results that are to be replaced.
+    """Withdraw a scan's file of volumes, which vouches for results that are to be replaced.
 
     Raises:
         UserError: If the folder holds label maps whose values mean something else.
@@ -130,8 +133,25 @@ def begin_anew(folder: str | os.PathLike[str], prediction: Prediction) -> None:
 
 
 def withdraw(folder: str | os.PathLike[str], name: str) -> None:
-    """Remove a scan's file of volumes; what else lies there of it no longer counts."""
-    (Path(folder) / VOLUMES.format(name)).unlink(missing_ok=True)
+    """Leave in a scan's file of volumes what its results were made of alone; they no longer count.
+
+    So those of another scan of that name are still refused.
+    """
+    path, report = Path(folder) / VOLUMES.format(name), told_of(folder, name)
+    if report:
+        kept = {key: report[key] for key in ("scan", "files", "series") if key in report}
+        write_json(path, {**kept, WITHDRAWN: True})
+    else:
+        path.unlink(missing_ok=True)
+
+
+def told_of(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    """Return what a scan's file of volumes says; nothing where there is none that can be read."""
+    try:
+        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
@@ -139,39 +159,35 @@ def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
 
     Nothing if that is unknown.
     """
+    report = told_of(folder, name)
     try:
-        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
         files = [os.path.realpath(Path(folder) / file) for file in report["files"]]
         return files + [str(report["series"])] if "series" in report else files
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
 def state_told(folder: str | os.PathLike[str], name: str) -> tuple[tuple[int, int], ...] | None:
     """Return size and time of change of a scan's files when they were read; None if unknown."""
     try:
-        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
-        return tuple((int(size), int(changed)) for size, changed in report["state"]) or None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        state = told_of(folder, name)["state"]
+        return tuple((int(size), int(changed)) for size, changed in state) or None
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def results_told(folder: str | os.PathLike[str], name: str) -> set[str] | None:
     """Return the paths in the folder of a scan's results of one run; None if they are unknown."""
     try:
-        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
-        return {str(file) for file in report["results"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {str(file) for file in told_of(folder, name)["results"]}
+    except (KeyError, TypeError):
         return None
 
 
 def was_made_by(folder: str | os.PathLike[str], name: str, facts: Mapping[str, Any]) -> bool:
-    """Whether the file of volumes of a scan says these things of how its results were made."""
-    try:
-        report = json.loads((Path(folder) / VOLUMES.format(name)).read_text("utf-8"))
-        return all(report.get(key) == value for key, value in facts.items())
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
+    """Whether a scan's file of volumes says these things of how its results were made."""
+    report = told_of(folder, name)
+    return bool(report) and all(report.get(key) == value for key, value in facts.items())
 
 
 def _from(folder: Path, file: str | os.PathLike[str]) -> str:

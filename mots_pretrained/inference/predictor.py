@@ -111,6 +111,7 @@ class Predictor:
         if postprocess:
             needed = tasks_to_clean(self.config.tasks, shown)
             self._network.tasks = tuple(task.name for task in needed)
+        self.cleaned_by = tuple(name for name in self._network.tasks if name not in shown)
         window = math.prod(self.config.preprocessing.window)
         self.batch: int = (1 if window > _SMALL else 2) if batch is None else batch
         self.rule: LabelRule = (

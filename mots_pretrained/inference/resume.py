@@ -20,9 +20,11 @@ from mots_pretrained.inference.outputs import (
     OVERLAY,
     PROBABILITIES,
     VOLUMES,
+    WITHDRAWN,
     results_told,
     sources_of,
     state_told,
+    told_of,
     was_made_by,
 )
 
@@ -78,7 +80,8 @@ def left_to_do(
         files += [f"{scan.name}_masks/{file}.nii.gz" for file in masks]
         results = results_told(output, scan.name)  # what lies there besides is another run's
         # the file of volumes is written last, so what it stands beside is whole
-        same = sources_of(output, scan.name) == source_of(scan)
+        same = WITHDRAWN not in told_of(output, scan.name)
+        same = same and sources_of(output, scan.name) == source_of(scan)
         same = same and _is_unchanged(scan, state_told(output, scan.name))
         same = same and (made_by is None or was_made_by(output, scan.name, made_by))
         same = same and (results is None or results.issuperset(files))
@@ -102,6 +105,7 @@ def made_otherwise(
 ) -> list[CaseFiles]:
     """Return the scans with results that were not made so, or do not say how they were made."""
     there = [scan for scan in scans if (Path(output) / VOLUMES.format(scan.name)).is_file()]
+    there = [scan for scan in there if WITHDRAWN not in told_of(output, scan.name)]
     return [scan for scan in there if not was_made_by(output, scan.name, made_by)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.inference.outputs import WITHDRAWN
 
 _FILES = "*_volumes.json"
 _FEWEST = 8  # scans that tell an outlier
@@ -70,7 +71,8 @@ def read_results(folder: str | os.PathLike[str], name: str | None = None) -> lis
         UnknownNameError: If there is no such scan.
         UserError: If the folder holds no results, or a file of them is damaged.
     """
-    results = [_read(path) for path in sorted(Path(folder).glob(_FILES)) if path.name[0] != "."]
+    files = (path for path in sorted(Path(folder).glob(_FILES)) if path.name[0] != ".")
+    results = [found for path in files if (found := _read(path)) is not None]
     if not results:
         raise UserError(f"{folder} holds no results of mots predict, no training and no curve")
     if name is None:
@@ -131,9 +133,12 @@ def _below(folder: Path, file: Path) -> Path:
     return next((path for path in paths if path.exists()), folder / file.name)
 
 
-def _read(path: Path) -> Result:
+def _read(path: Path) -> Result | None:
+    """Return a scan's results; None of those that no longer count."""
     try:
         told = json.loads(path.read_text("utf-8"))
+        if told.get(WITHDRAWN):
+            return None
         result = Result(path.parent, told)
         _ = result.name, result.values, result.label_map, result.scan_files(None)
         _ = {n: float(ml) for n, ml in told["volumes_ml"].items()}

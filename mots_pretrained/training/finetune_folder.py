@@ -98,7 +98,7 @@ def finetune_folder(
     check_recipe(recipe)
     with accelerated(run, recipe.precision) as accelerator:
         task, parts = on_main(accelerator, lambda: _plan(data, recipe, run))
-        with held(output, run, accelerator):
+        with held(output, run, accelerator, folds=recipe.folds):
             whole = _identity(task, parts, recipe, accelerator.num_processes)
             if on_main(accelerator, lambda: finished(output, whole) and not missing_folds(output)):
                 on_main(accelerator, lambda: _check_unchanged(output, task, parts))

@@ -110,24 +110,27 @@ def begin(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return _tidied(folder, record) if record["complete"] else None
 
 
-def check_readme(folder: Path) -> None:
-    """Refuse a README.md that is no model card, in a folder to train in: it would become one.
+def check_readme(folder: Path, folds: int = 0) -> None:
+    """Refuse a README.md that is no model card where a training writes one.
+
+    Args:
+        folder: The training's.
+        folds: How many networks it trains, each in a folder of its own; 0 for one in ``folder``.
 
     Raises:
-        UserError: If the folder, or a fold's in it, holds one.
+        UserError: If there is one beside a network that is not complete.
     """
-    record = _record_of(folder)
-    if record is not None and record["complete"]:
-        return
-    for path in (folder / CARD, *folder.glob(f"{FOLD.format('*')}/{CARD}")):
-        if path.is_file():
-            try:
-                check_card(path.read_bytes().decode())
-            except ValueError as error:
-                raise UserError(
-                    f"{path} would be the model's card, and is none ({error}); move it away, or "
-                    "choose another folder"
-                ) from None
+    for place in [folder / FOLD.format(number) for number in range(folds)] or [folder]:
+        path, record = place / CARD, _record_of(place)
+        if not path.is_file() or (record is not None and record["complete"]):
+            continue
+        try:
+            check_card(path.read_bytes().decode())
+        except ValueError as error:
+            raise UserError(
+                f"{path} would be the model's card, and is none ({error}); move it away, or "
+                "choose another folder"
+            ) from None
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -179,20 +182,21 @@ def written_card(folder: Path, config: ModelConfig) -> str | None:
     if not path.is_file():
         return None
     try:
-        text = unfilled(path.read_bytes().decode(), config, tell_record(record))
+        text = path.read_bytes().decode()
     except UnicodeDecodeError:
         raise UserError(
             f"{path} is not UTF-8 text; move it away, and train with --resume"
         ) from None
     own = (Description(name=name, base_model=base) for base in ("", base_repository(record)))
-    if renamed(text, name) in (model_card(config, said) for said in own):
+    lines = unfilled(text.replace("\r\n", "\n"), config, tell_record(record))
+    if renamed(lines, name) in (model_card(config, said) for said in own):
         return None
     warnings.warn(
         f"{path} stays as somebody wrote it; see that what it says of training and scores is of "
         "these weights",
         stacklevel=2,
     )
-    return text
+    return unfilled(text, config, tell_record(record))
 
 
 def complete(folder: Path, record: dict[str, Any]) -> None:

@@ -158,12 +158,12 @@ def training_in(output: Path, recipe: Recipe, run: Run) -> Iterator[Accelerator]
 
 
 @contextmanager
-def held(output: Path, run: Run, accelerator: Accelerator) -> Iterator[None]:
+def held(output: Path, run: Run, accelerator: Accelerator, *, folds: int = 0) -> Iterator[None]:
     """Lock a training's folder in the main process; an error there is raised in all."""
     with ExitStack() as stack:
         on_main(accelerator, lambda: check_no_curve(output))
         on_main(accelerator, lambda: stack.enter_context(owned(output, resume=run.resume)))
-        on_main(accelerator, lambda: check_readme(output))
+        on_main(accelerator, lambda: check_readme(output, folds))
         yield
 
 

@@ -250,6 +250,13 @@ def seen_line(seen: str) -> str:
     return f"Seen in training: {seen or 'not recorded.'}"
 
 
+SEEN = (
+    "Seen in training: "
+    r"(?:not recorded|Procedural phantoms only; .*|\d+ training scans?(?: of .*|, and what .*)?)\."
+)
+"""Pattern of that line as it is written here; in other words it is somebody's own."""
+
+
 def thresholds_line(config: ModelConfig) -> list[str]:
     """Return the card's line on thresholds, and an empty one; nothing if all are 0.5."""
     if not config.thresholds:

@@ -17,6 +17,7 @@ from mots_pretrained.weights.card import (
     NO_DATASET,
     NOT_RECORDED,
     PAPER,
+    SEEN,
     THRESHOLDS,
     Description,
     loaded,
@@ -143,9 +144,9 @@ def _left_out(own: str, config: ModelConfig, card: str) -> str:
         if _listed(header.get(key)) != _listed(value):
             return f"{key}: {value}"
     rows = [f"| {category} | " for category in (*known.scores, *known.absent)]
-    filled = ("Seen in training: ", THRESHOLDS, *rows)  # from what lies beside the card
+    filled = (THRESHOLDS, *rows)  # from what lies beside the card
     kept = {f"## Scores ({NO_DATASET})", *_lines(again), *_lines(card)}  # the first: once ours
-    lines = _lines(ModelCard(own).text)
+    lines = (line for line in _lines(ModelCard(own).text) if not re.fullmatch(SEEN, line))
     return next((one for one in lines if one not in kept and not one.startswith(filled)), "")
 
 
@@ -160,7 +161,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _refreshed(own: str, *, license: str, told: str, seen: str, base_model: str) -> str:
-    text = re.sub(r"(?m)^Seen in training: .*$", lambda _: seen_line(seen), own)
+    text = re.sub(rf"(?m)^{SEEN}$", lambda _: seen_line(seen), own)
     text = text.replace(
         f"## Training\n\n{NOT_RECORDED}\n", f"## Training\n\n{told or NOT_RECORDED}\n"
     )
@@ -182,7 +183,7 @@ def unfilled(card: str, config: ModelConfig, told: str) -> str:
         config: The network's configuration, whose thresholds are told.
         told: What was told of the training so far.
     """
-    text = re.sub(r"(?m)^Seen in training: .*$", seen_line(""), card)
+    text = re.sub(rf"(?m)^{SEEN}$", seen_line(""), card)
     if told:
         text = text.replace(f"## Training\n\n{told}\n", f"## Training\n\n{NOT_RECORDED}\n")
     return _with_thresholds(text, config)

@@ -33,6 +33,13 @@ def test_options_are_the_predictor_s_and_are_recorded():
     assert choice.made_by(predictor) == {"model": "m", **recorded}
 
 
+def test_what_is_cleaned_by_other_tasks_is_recorded_with_them():
+    """Results of a version that did not look at the liver were taken for the same by a resume."""
+    for tasks, other in (("hepatic_vessel",), ["liver"]), (("liver", "hepatic_vessel"), None):
+        choice = NetworkChoice("m", tasks=tasks, postprocess=True)
+        assert protocol(choice.predictor("cpu")).get("cleaned_by") == other
+
+
 def test_what_other_machines_are_sent_is_not_what_describes_it_here():
     choice = NetworkChoice("m", compiled=True, max_ram=6.0, precision="float16")
     assert pickle.loads(pickle.dumps(choice)) == choice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,32 @@ def test_a_case_is_of_the_collection_that_it_is_prepared_for(tmp_path, livers):
     assert read_record(one.place) == found
     os.utime(livers.folder / "a_image.nii.gz", ns=(1, 12345))
     assert prepare_case(one).record.collection == "liver"
+
+
+@pytest.mark.parametrize("changed", ["collection", "time"])
+def test_a_record_that_may_not_be_written_costs_nothing_but_itself(
+    tmp_path, livers, monkeypatch, changed
+):
+    """It ended `mots prepare`, or the case was taken for bad and its folder removed."""
+    one = job(livers, tmp_path / "out")
+    before = prepare_case(one).record
+    there = tree(one.place)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "case.json")
+
+    monkeypatch.setattr("mots_pretrained.data.prepare_case.write_record", refuse)
+    told = f"{one.place} may not be written, so what changed of its record is not kept"
+    if changed == "collection":
+        one = replace(one, collection="liver (folder)")
+        with pytest.warns(UserWarning, match=re.escape(told)):
+            assert prepared_before(one) == replace(before, collection="liver (folder)")
+    else:
+        os.utime(livers.folder / "a_image.nii.gz", ns=(1, 12345))
+        done = prepare_case(one)
+        assert (done.reason, done.warnings) == ("", (told,))
+        assert done.record.source.mtimes_ns[0] == 12345
+    assert tree(one.place) == there
 
 
 def test_a_fault_of_the_case_is_its_reason_without_the_machines_folders(tmp_path, livers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,19 @@ def test_values_are_named_beside_the_label_map(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"vessel": [1]}', '{"organ": 1, "tumour": 2}', '{"organ": [1, 2]}', "[", "[1]"]
+    ("text", "told"),
+    [
+        ('{"vessel": [1]}', "organ was not there and is [1, 2]"),
+        ('{"organ": 1, "tumour": 2}', "organ was 1 and is [1, 2]"),
+        ('{"organ": [1, 2]}', "tumour was not there and is 2"),
+        ('{"organ": [1, 2], "tumour": 2, "a": null}', "a was None and is not there"),
+        ("[", "nothing readable"),
+        ("[1]", "nothing readable"),
+    ],
 )
-def test_label_maps_of_other_values_are_not_mixed_in(tmp_path, text):
+def test_label_maps_of_other_values_are_not_mixed_in(tmp_path, text, told):
     (tmp_path / "labels.json").write_text(text)
-    with pytest.raises(UserError, match=r"other values .* than these \(organ, tumour\); give"):
+    with pytest.raises(UserError, match=f"other values than these: {re.escape(told)}; give"):
         write_segmentation(tmp_path, np.zeros(SCAN.shape, np.uint8), SCAN, VALUES)
     assert [p.name for p in tmp_path.iterdir()] == ["labels.json"]
     assert (tmp_path / "labels.json").read_text() == text

@@ -16,15 +16,18 @@ from noise_scans import Fails, scan
 
 from mots_pretrained.config import EncoderConfig
 from mots_pretrained.data.layouts.collection import CaseFiles
+from mots_pretrained.errors import UserError
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.inference.cohort import (
+    check_sources,
     find_scans,
     segment_scans,
     write_results,
 )
 from mots_pretrained.inference.cohort_table import write_cohort
 from mots_pretrained.inference.resume import part_of
+from mots_pretrained.report.results import read_results
 
 ERRORS = {
     "memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
@@ -82,7 +85,8 @@ def test_earlier_results_of_a_scan_that_fails_no_longer_count(tmp_path):
     """The table still had its row, beside the list that said it had failed."""
     out = tmp_path / "out"
     paths = [scan(tmp_path / "in" / f"{name}.nii") for name in ("a", "b")]
-    scans, write = find_scans([tmp_path / "in"], 1), lambda found, files: write_results(found, out)
+    scans = find_scans([tmp_path / "in"], 1)
+    write = lambda found, files: write_results(found, out, files=files.images)  # noqa: E731
     for failing in ([], ["b.nii"]):
         segment_scans(Predictor(Fails()), scans, write, output=out)
         with open(write_cohort(out), newline="") as file:
@@ -94,7 +98,10 @@ def test_earlier_results_of_a_scan_that_fails_no_longer_count(tmp_path):
         paths[1].write_bytes(paths[1].read_bytes()[:-100])
     assert (out / "failures.csv").read_text().splitlines()[1].startswith("b.nii,UserError,")
     assert (out / "a_volumes.json").is_file()
-    assert not (out / "b_volumes.json").exists()
+    assert [result.name for result in read_results(out)] == ["a"]
+    other = scan(tmp_path / "else" / "b.nii")
+    with pytest.raises(UserError, match="holds results of another scan called b"):
+        check_sources(find_scans([other], 1), out)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is bounded on Linux only")

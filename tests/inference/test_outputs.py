@@ -11,7 +11,7 @@ from mots_pretrained.errors import UserError
 from mots_pretrained.images.reading import read_labels
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference.cohort import write_results
-from mots_pretrained.inference.outputs import save_prediction
+from mots_pretrained.inference.outputs import save_prediction, withdraw
 from mots_pretrained.inference.prediction import Prediction
 
 
@@ -69,14 +69,17 @@ def test_old_volumes_do_not_stand_beside_a_new_label_map(tmp_path, monkeypatch, 
     there = []
 
     def write_like_before(*_, **__):
-        there.append(volumes.exists())
+        there.append(json.loads(volumes.read_text()))
         raise KeyboardInterrupt
 
     for name in ("inference.outputs.write_segmentation", "report.overlay.draw_overlay"):
         monkeypatch.setattr(f"mots_pretrained.{name}", write_like_before)
     with pytest.raises(KeyboardInterrupt):
         write(prediction(), tmp_path)
-    assert there == [False]
+    assert there == [{"scan": "ct", "files": [], "withdrawn": True}]
+    assert json.loads(volumes.read_text()) == there[0]
+    volumes.write_text("{")
+    withdraw(tmp_path, "ct")
     assert not volumes.exists()
 
 

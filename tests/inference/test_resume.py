@@ -11,7 +11,9 @@ import pytest
 from mots_pretrained.data.layouts.collection import CaseFiles
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_json
-from mots_pretrained.inference.resume import left_to_do, part_of
+from mots_pretrained.inference.cohort import check_sources
+from mots_pretrained.inference.outputs import withdraw
+from mots_pretrained.inference.resume import left_to_do, made_otherwise, part_of
 
 SCANS = [CaseFiles(name, (Path(f"{name}.nii.gz"),)) for name in "abcdefg"]
 
@@ -115,6 +117,17 @@ def test_a_scan_whose_file_has_vanished_is_left_to_do(tmp_path):
         state = [[3, files[1].stat().st_mtime_ns]]
         write_json(tmp_path / f"{scan.name}_volumes.json", {**told, "state": state})
     assert left_to_do(scans, tmp_path) == scans[:1]
+
+
+def test_results_that_are_withdrawn_are_left_to_do_and_still_keep_others_off(tmp_path):
+    finish(tmp_path, "a")
+    assert left_to_do(SCANS[:1], tmp_path, made_by={}) == []
+    withdraw(tmp_path, "a")
+    assert left_to_do(SCANS[:1], tmp_path, made_by={}) == SCANS[:1]
+    assert made_otherwise(SCANS[:1], tmp_path, {"model": "m"}) == []
+    check_sources(SCANS[:1], tmp_path)
+    with pytest.raises(UserError, match="holds results of another scan called a"):
+        check_sources([CaseFiles("a", (Path("other/a.nii.gz"),))], tmp_path)
 
 
 def test_results_of_another_run_are_not_vouched_for(tmp_path):

@@ -170,10 +170,11 @@ def test_a_card_that_somebody_wrote_stays_where_a_training_ends(tmp_path):
     folder.mkdir()
     assert written_card(folder, config) is None
     own = model_card(config, Description(name="out"))
-    for text in (own, own.replace('"out"', '"other"')):
-        (folder / "README.md").write_text(text)
+    for text in (own, own.replace('"out"', '"other"'), own.replace("\n", "\r\n")):
+        (folder / "README.md").write_text(text, newline="")
         assert written_card(folder, config) is None
-    for text in (own.replace("# out", "# My own"), "# Notes made meanwhile\r\n"):
+    seen = own.replace("Seen in training: not recorded.", "Seen in training: our 20 scans.")
+    for text in (own.replace("# out", "# My own"), "# Notes made meanwhile\r\n", seen):
         (folder / "README.md").write_text(text, newline="")
         with pytest.warns(UserWarning, match=r"README\.md stays as somebody wrote it"):
             assert written_card(folder, config) == text
@@ -215,9 +216,11 @@ def test_a_readme_that_is_no_card_is_refused_where_a_training_would_take_it(
     used(tmp_path, is_complete=False)
     (tmp_path / "fold_0").mkdir()
     (tmp_path / place).write_text(model_card(ModelConfig()))
-    check_readme(tmp_path)
+    folds = 2 if place.startswith("fold") else 0
+    check_readme(tmp_path, folds)
     (tmp_path / place).write_bytes(content)
     with pytest.raises(UserError, match=r"README\.md would be the model's card, and is none"):
-        check_readme(tmp_path)
-    used(tmp_path, is_complete=True)
-    check_readme(tmp_path)  # nothing is written beside a training that is complete
+        check_readme(tmp_path, folds)
+    check_readme(tmp_path, 0 if folds else 2)  # no network is written there
+    used((tmp_path / place).parent, is_complete=True)
+    check_readme(tmp_path, folds)  # nothing is written beside a training that is complete

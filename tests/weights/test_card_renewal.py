@@ -14,6 +14,7 @@ from mots_pretrained.weights.card_renewal import check_card, read_card, read_sco
 from mots_pretrained.weights.catalog import CATALOG
 from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import shipped_folder
+from mots_pretrained.weights.provenance import TrainingScans
 
 PLAIN = ModelConfig()
 SHIPPED = [name for name, entry in CATALOG.items() if entry.shipped]
@@ -152,6 +153,22 @@ def test_what_was_not_recorded_is_filled_in_and_seen_scans_are_the_true_ones():
     assert "## Training\n\nBy hand.\n\nSeen in training: 2 training scans of a.\n" in found
     assert "# My own words" in found
     assert "Seen in training: not recorded." in renewed(found, Description())
+
+
+def test_what_somebody_wrote_of_the_scans_seen_stays_or_is_told_to_be_left_out():
+    line = "Seen in training: 120 CT of our hospital."
+    own = model_card(PLAIN).replace("Seen in training: not recorded.", line)
+    assert line in renewed(own, Description(), seen="2 training scans of a.")
+    with pytest.warns(UserWarning, match="written anew without .* such as 'Seen in training: 120"):
+        renewed(own, Description(summary="New words."), seen="2 training scans of a.")
+
+
+def test_every_statement_on_the_scans_seen_is_known_for_ours():
+    new = model_card(PLAIN, seen="9 training scans.")
+    for scans in {}, {"0": "a"}, {"0": "liver/a", "1": "b"}:
+        for complete in (True, False):
+            own = model_card(PLAIN, seen=TrainingScans(scans, complete).statement)
+            assert renewed(own, Description(), seen="9 training scans.") == new
 
 
 def test_thresholds_are_told_and_renewed():
