@@ -130,10 +130,7 @@ def _score(
     if data == "phantom":
         return score_phantoms(net, scoring, cases=cases, everywhere=True)
     prepared = PreparedSet.open(data)
-    if held_out == "test":
-        return score_prepared(net, prepared, scoring)
-    fold = prepared.select(split="train", fold="validation")
-    return score_prepared(net, replace(prepared, records=fold), scoring, split=None)
+    return score_prepared(net, prepared, scoring, split=held_out)
 
 
 def parts(results: Results) -> tuple[Results, Results]:

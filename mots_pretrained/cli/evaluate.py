@@ -12,11 +12,12 @@ from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
-    from mots_pretrained.data.split import Split
+    from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.evaluation.metrics import Rule
     from mots_pretrained.evaluation.results import Results
     from mots_pretrained.model.pretrained import Pretrained
     from mots_pretrained.training.score import Scoring
+    from mots_pretrained.training.scored_cases import Part
     from mots_pretrained.training.thresholds import Choice
 
 PHANTOMS = "phantoms"
@@ -60,16 +61,31 @@ def evaluate(
         str,
         typer.Option("-m", "--model", help="Model to run: name, folder or Hub repository"),
     ] = "",
-    split: Annotated[str, typer.Option(help="Split of a prepared folder: test, train, all")] = (
-        "test"
-    ),
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Cases of a prepared folder: test, train, validation (the fold of train that "
+            "ablations leave out), all",
+            show_default="test; validation with --choose-thresholds",
+        ),
+    ] = "",
     task: Annotated[str, typer.Option(help="Score only this task of a prepared folder")] = "",
     cases: Annotated[
-        int, typer.Option(help="Number of phantoms a seed; they imitate 7 collections in turn")
-    ] = 14,
+        int | None,
+        typer.Option(
+            help="Number of phantoms a seed; they imitate 7 collections in turn",
+            show_default="14; 42 with --choose-thresholds",
+        ),
+    ] = None,
     seeds: Annotated[
-        str, typer.Option("--seeds", "--seed", help="Random seeds of the phantoms, e.g. 0,1,2")
-    ] = "0",
+        str,
+        typer.Option(
+            "--seeds",
+            "--seed",
+            help="Random seeds of the phantoms, e.g. 0,1,2",
+            show_default="0; 100,101,102 with --choose-thresholds",
+        ),
+    ] = "",
     randomise: Annotated[
         float, typer.Option(help="How far phantoms leave plausible anatomy and contrast, 0 to 1")
     ] = 0.0,
@@ -81,7 +97,7 @@ def evaluate(
         typer.Option(
             "--choose-thresholds",
             help="Choose each category's threshold on these cases and write it into the model's "
-            "folder; take other cases and seeds than those of the test",
+            "folder; by default on other cases and seeds than those that are scored",
         ),
     ] = False,
     metrics: Annotated[
@@ -144,7 +160,9 @@ def evaluate(
     from mots_pretrained.training.score import Scoring
     from mots_pretrained.weights.fingerprint import weights_sha256
 
-    wanted_seeds, wanted_split = _seeds(seeds), _split(split)
+    by_default = (42, "100,101,102", "validation") if choose_thresholds else (14, "0", "test")
+    count = by_default[0] if cases is None else cases
+    wanted_seeds, wanted_split = _seeds(seeds or by_default[1]), _split(split or by_default[2])
     chosen = best_device(device)
     workers = 0 if chosen == "cpu" else prepare_machine(chosen)
     scoring = Scoring(
@@ -162,7 +180,7 @@ def evaluate(
         from mots_pretrained.cli import console
         from mots_pretrained.training.thresholds import as_text
 
-        phantoms, prepared = (cases, wanted_seeds, randomise), (given, wanted_split, task)
+        phantoms, prepared = (count, wanted_seeds, randomise), (given, wanted_split, task)
         choices = _choose(model, scoring, phantoms if given == PHANTOMS else prepared)
         if json:
             console.show_json({"thresholds": {c.category: c.threshold for c in choices}})
@@ -171,12 +189,13 @@ def evaluate(
         return
     if given == PHANTOMS:
         results, net = _on_phantoms(
-            model, scoring, cases, wanted_seeds, randomise, everywhere, workers
+            model, scoring, count, wanted_seeds, randomise, everywhere, workers
         )
-        setting.insert(0, f"{cases} phantoms, randomise {randomise:g}{', everywhere' * everywhere}")
+        setting.insert(0, f"{count} phantoms, randomise {randomise:g}{', everywhere' * everywhere}")
     else:
         results, net = _on_prepared(given, model, scoring, wanted_split, task)
-        setting.insert(0, f"{given} {split}{f' {task}' if task else ''}")
+        part = wanted_split or "all"
+        setting.insert(0, f"{given} {part}{f' {task}' if task else ''}")
     setting.append(f"weights {weights_sha256(net.state_dict())[:12]}")
     report.show(
         results,
@@ -267,7 +286,7 @@ def _on_phantoms(
 
 
 def _on_prepared(
-    folder: str, model: str, scoring: Scoring, split: Split | None, task: str
+    folder: str, model: str, scoring: Scoring, split: Part | None, task: str
 ) -> tuple[Results, Pretrained]:
     """Return the scores, and the network."""
     from mots_pretrained.cli import console
@@ -277,6 +296,7 @@ def _on_prepared(
 
     prepared = PreparedSet.open(folder)
     net = load(model)
+    _tell_of_cases(model, prepared, split, task)
     results = score_prepared(
         net,
         prepared,
@@ -291,7 +311,7 @@ def _on_prepared(
 def _choose(
     model: str,
     scoring: Scoring,
-    where: tuple[int, tuple[int, ...], float] | tuple[str, Split | None, str],
+    where: tuple[int, tuple[int, ...], float] | tuple[str, Part | None, str],
 ) -> list[Choice]:
     """Choose thresholds on phantoms (cases, seeds, randomise) or a prepared (folder, split, task).
 
@@ -319,9 +339,11 @@ def _choose(
         )
     else:
         folder, split, task = where
+        prepared = PreparedSet.open(folder)
+        _tell_of_cases(model, prepared, split, task)
         choices = thresholds.choose_on_prepared(
             net,
-            PreparedSet.open(folder),
+            prepared,
             scoring,
             split=split,
             task=task or None,
@@ -331,14 +353,43 @@ def _choose(
     return choices
 
 
+def _tell_of_cases(model: str, prepared: PreparedSet, split: Part | None, task: str) -> None:
+    """Warn of cases that could not be prepared, and of those that the network was trained on."""
+    import warnings
+
+    from mots_pretrained.training.scored_cases import records_of
+    from mots_pretrained.weights.download import resolve
+    from mots_pretrained.weights.provenance import find_training_scans
+
+    if aside := prepared.set_aside:
+        warnings.warn(
+            f"{len(aside)} case{'s' * (len(aside) > 1)} could not be prepared and counted, "
+            f"such as {aside[0].identifier}",
+            stacklevel=2,
+        )
+    records = records_of(prepared, split, task or None)
+    known = find_training_scans(resolve(model))
+    seen = known.seen({r.identifier: [r.source.content_hash] for r in records}) if known else {}
+    if seen:
+        warnings.warn(
+            f"{len(seen)} of the {len(records)} cases were seen in training, such as "
+            f"{next(iter(seen))}; what is measured on them says nothing about others",
+            stacklevel=2,
+        )
+
+
 def _seeds(text: str) -> tuple[int, ...]:
     if not all(seed.strip().isdecimal() for seed in text.split(",")):
         raise UserError(f"seeds are whole numbers parted by commas, not {text!r}")
     return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
 
 
-def _split(text: str) -> Split | None:
-    known: dict[str, Split | None] = {"test": "test", "train": "train", "all": None}
-    if text not in known:
-        raise UserError(f"unknown split {text!r}; allowed are {', '.join(known)}")
-    return known[text]
+def _split(text: str) -> Part | None:
+    from mots_pretrained.training.scored_cases import PARTS
+
+    if text == "all":
+        return None
+    for part in PARTS:
+        if text == part:
+            return part
+    raise UserError(f"unknown split {text!r}; allowed are {', '.join(PARTS)}, all")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from mots_pretrained.errors import UnknownNameError, UserError
-from mots_pretrained.inference.outputs import WITHDRAWN
 
 _FILES = "*_volumes.json"
 _FEWEST = 8  # scans that tell an outlier
@@ -137,7 +136,7 @@ def _read(path: Path) -> Result | None:
     """Return a scan's results; None of those that no longer count."""
     try:
         told = json.loads(path.read_text("utf-8"))
-        if told.get(WITHDRAWN):
+        if told.get("withdrawn"):
             return None
         result = Result(path.parent, told)
         _ = result.name, result.values, result.label_map, result.scan_files(None)

@@ -12,20 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mots_pretrained.config import ModelConfig
-from mots_pretrained.data.split import Split
 from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.errors import MissingFileError
 from mots_pretrained.evaluation.results import aligned, shown
 from mots_pretrained.files import write_text
 from mots_pretrained.inference.network import Network
 from mots_pretrained.inference.sliding_window import THRESHOLD
-from mots_pretrained.training.score import (
-    Item,
-    OnCase,
-    Scoring,
-    phantom_items,
-    prepared_items,
-)
+from mots_pretrained.training.score import OnCase, Scoring
+from mots_pretrained.training.scored_cases import Item, Part, phantom_items, prepared_items
 from mots_pretrained.weights.checkpoint import CONFIG, fold_folders, load_config
 
 CANDIDATES = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.98, 0.99)
@@ -149,7 +143,7 @@ def choose_on_prepared(
     prepared: PreparedSet,
     scoring: Scoring | None = None,
     *,
-    split: Split | None = "train",
+    split: Part | None = "validation",
     task: str | None = None,
     on_case: OnCase | None = None,
 ) -> list[Choice]:
@@ -159,7 +153,8 @@ def choose_on_prepared(
         net: The network.
         prepared: Folder that ``mots prepare`` has written.
         scoring: How to predict; its metrics have no part in it.
-        split: ``"train"`` or ``"test"``; None for both.
+        split: ``"train"``, ``"test"`` or ``"validation"``, the fold of the training cases that
+            ablations leave out; None for all.
         task: Only the cases of this task.
         on_case: Called after each case.
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from small_networks import small
 
 from mots_pretrained.cli import main
 from mots_pretrained.config import Preprocessing
+from mots_pretrained.data.store import SetAside, write_index
 from mots_pretrained.images.volume import Volume, write_like
+from mots_pretrained.weights.provenance import write_training_scans
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_table(folders, capsys):
         (["-i", "out", "--truth", "truth", "--metrics", "dice", "--paper"], "that table needs hd"),
         (["-i", "out", "--truth", "truth", "--model", "m"], "--truth and --labels are for files"),
         (["-i", "out", "--model", "m"], "out is no prepared folder"),
-        (["-i", "out", "--model", "m", "--split", "dev"], "unknown split 'dev'; allowed are test"),
+        (["-i", "out", "--model", "m", "--split", "dev"], "unknown split 'dev'; allowed are train"),
         (["-i", "phantoms", "--model", "m", "--seeds", "0-2"], "whole numbers parted by commas"),
     ],
 )
@@ -245,3 +248,27 @@ def test_a_prepared_split(model, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)["cases"]) == 2
     assert main(["evaluate", *words, "--split", "train", "--task", "spleen"]) == 2
     assert "no case to score in the split train and the task spleen" in capsys.readouterr().err
+    assert main(["evaluate", *words, "--split", "validation"]) == 0
+    assert [*json.loads(capsys.readouterr().out)["cases"]] == ["liver_0"]
+
+
+@pytest.mark.filterwarnings("always")
+def test_cases_that_were_seen_in_training_are_told(model, tmp_path, capsys):
+    """Thresholds were chosen, by default, on the very cases that are scored."""
+    folder, contract = model
+    prepared = write_prepared(tmp_path / "set", contract, {"liver": 3}, shape=(32, 32, 32))
+    net = shutil.copytree(folder, tmp_path / "net")
+    seen = prepared.select(split="train")
+    write_training_scans(net, prepared.hashes(seen))
+    words = ["evaluate", "-i", str(prepared.folder), "-m", str(net)]
+    told = "cases were seen in training, such as"
+    assert main([*words, "--metrics", "dice"]) == 0  # of the test split
+    assert told not in capsys.readouterr().err
+    assert main([*words, "--metrics", "dice", "--split", "all"]) == 0
+    assert f"2 of the 3 {told} liver_0" in capsys.readouterr().err
+    assert main([*words, "--choose-thresholds"]) == 0
+    assert f"1 of the 1 {told} liver_1" in capsys.readouterr().err
+    aside = (SetAside("liver_9", "liver", "no labels"),)
+    write_index(dataclasses.replace(prepared, set_aside=aside), {})
+    assert main([*words, "--metrics", "dice"]) == 0
+    assert "1 case could not be prepared and counted, such as liver_9" in capsys.readouterr().err

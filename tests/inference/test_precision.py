@@ -121,7 +121,7 @@ def test_auto_leaves_a_network_of_another_type(monkeypatch):
 )
 def test_organs_of_the_shipped_network_agree_to_a_dice_of_0_99():
     """What the docstring of `choose_precision` and docs/predict.md state."""
-    from mots_pretrained.training.score import phantom_items
+    from mots_pretrained.training.scored_cases import phantom_items
 
     net = load("transdodnet.phantom")
     (phantom,) = phantom_items(net.config, 1, (1,))

@@ -1,7 +1,6 @@
 """Scoring phantoms and prepared splits: which categories where, on whose grid, and faults."""
 
 import dataclasses
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import mots_pretrained.training.score as module
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.store import PreparedSet
@@ -85,28 +83,6 @@ def test_phantoms_made_ahead_are_the_same(tiny):
     net = METHODS["transdodnet"](tiny).eval()
     here, ahead = (score_phantoms(net, cases=3, workers=workers) for workers in (0, 1))
     assert scores_of(here) == scores_of(ahead)
-
-
-def test_a_process_that_was_ended_is_told_in_one_line(tiny, monkeypatch):
-    class Broken:
-        def __init__(self, *_, **__):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def submit(self, *_):
-            return self
-
-        def result(self):
-            raise BrokenProcessPool("A process in the process pool was terminated abruptly")
-
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Broken)
-    with pytest.raises(ValueError, match=r"2 processes that make phantoms was ended.*memory"):
-        score_phantoms(Finder(tiny, 9.0), cases=3, workers=2)
 
 
 def test_a_segmenter_of_bcv_organs_is_scored_by_its_classes(tiny):
