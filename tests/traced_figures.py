@@ -171,6 +171,7 @@ FIGURES = (
         for words, where in {
             "| ` | 4, all organs": ("organs", "head levels"),
             "300 steps of one patch | 4, all organs": ("organs", "all after head levels"),
+            "(`fit_head=false`) | 4, all organs": ("organs", "all, head at random"),
             "no fitted head, the full rate | 4, all organs": ("organs", "random weights"),
             "as a learning curve compares | 4, all organs": (
                 *("organs", "random weights, head fitted first"),
@@ -197,8 +198,11 @@ FIGURES = (
     ),
     Figure(
         "docs/finetune.md",
-        "({}, {} to {})",
-        ahead_by("all after head levels - head levels"),
+        "({}, {} to {}); without fitting the head first they end {} behind ({} to {})",
+        (
+            *ahead_by("all after head levels - head levels"),
+            *ahead_by("all after head levels - all, head at random"),
+        ),
     ),
     Figure(
         "docs/finetune.md",
