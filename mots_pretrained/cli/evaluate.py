@@ -127,7 +127,11 @@ def evaluate(
         bool, typer.Option("--paper", help="Print Table 9 too, with the paper's figures")
     ] = False,
     against: Annotated[
-        str, typer.Option(help="CSV of another run to compare Dice with, case by case")
+        str,
+        typer.Option(
+            help="CSV of another run to compare Dice with, case by case; FILE.csv:ROW takes one "
+            "row of several"
+        ),
     ] = "",
     device: options.Device = "auto",
     json: options.Json = False,

@@ -35,7 +35,7 @@ class ScoreReport:
         name: Who made the predictions: the model, or the folder.
         csv: File to write every value of every case to, or nothing.
         against: CSV of another run to compare with case by case, or nothing; if it is ``csv`` as
-            well, its former content.
+            well, its former content. ``FILE.csv:ROW`` is one row of a CSV of several.
         paper: Whether to print the shape of Table 9, with the paper's figures.
         json: Whether to print one JSON object instead of tables.
     """
@@ -63,7 +63,7 @@ class ScoreReport:
         if missing := [name for name in needed if name not in metrics]:
             raise UserError(f"that table needs {missing[0]}; add it to --metrics")
         if self.against:
-            from_lines(read_lines(self.against))
+            from_lines(self._other())
 
     def show(
         self,
@@ -93,7 +93,7 @@ class ScoreReport:
                 f"in the means: {', '.join(results.missing)}",
                 stacklevel=2,
             )
-        other = read_lines(self.against) if self.against else []  # which the CSV may replace
+        other = self._other() if self.against else []  # which the CSV may replace
         steps = f" of {' x '.join(f'{step:g}' for step in spacing)} mm" if spacing else ""
         setting = [*setting, f"on {grid} grid{steps}"]
         if self.csv:
@@ -142,6 +142,13 @@ class ScoreReport:
             console.show(f"\nDice\n{comparison_text(differences, names=names)}")
         if self.csv:
             console.show(f"\nevery case: {self.csv}")
+
+    def _other(self) -> list[Line]:
+        """Read the lines of the run to compare with."""
+        file, named, row = self.against.rpartition(".csv:")
+        if named and not os.path.exists(self.against):
+            return read_lines(f"{file}.csv", row=row)
+        return read_lines(self.against)
 
     def _warn_of_other_ways(self, setting: Sequence[str], lines: Sequence[Line]) -> None:
         """Warn where scores do not compare: by another rule, on another grid or other phantoms."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -94,7 +94,8 @@ def method_scores(results: Results) -> MethodScores:
 def table9_text(methods: Mapping[str, MethodScores]) -> str:
     """Return methods in the shape of Table 9, below the paper's own lines, which are marked.
 
-    The table has two blocks of tasks, a method a line; the averages are the last columns.
+    The table has two blocks of tasks, a method a line; the averages are the last columns. A last
+    line tells of methods that lack a category, so that their averages are of fewer.
 
     Args:
         methods: Scores by the method's name.
@@ -105,7 +106,7 @@ def table9_text(methods: Mapping[str, MethodScores]) -> str:
     }
     for name, scores in methods.items():
         rows[name] = scores
-        means[name] = _mean(scores.dice.values()), _mean(scores.hd.values())
+        means[name] = _mean(scores.dice), _mean(scores.hd)
     blocks = []
     for first in (0, _AT_ONCE):
         last = first + _AT_ONCE if first == 0 else len(MOTS_TASKS)
@@ -124,7 +125,14 @@ def table9_text(methods: Mapping[str, MethodScores]) -> str:
                 line += (shown(mean, 2) for mean in means[line[0]])
         named = ", ".join(f"{n} {t.name}" for n, t in enumerate(MOTS_TASKS, 1) if first < n <= last)
         blocks.append(f"Tasks {named}\n{aligned([heads, *lines])}")
-    return "\n\n".join(blocks)
+    counts = {name: (len(_known(s.dice)), len(_known(s.hd))) for name, s in methods.items()}
+    every = len(MOTS_CATEGORIES)
+    fewer = [
+        f"{name}: mDice over {dice}, mHD over {hd} of {every} categories, the paper's over all"
+        for name, (dice, hd) in counts.items()
+        if min(dice, hd) < every
+    ]
+    return "\n\n".join(blocks + ["\n".join(fewer)] * bool(fewer))
 
 
 def _cells(scores: MethodScores, columns: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -132,7 +140,11 @@ def _cells(scores: MethodScores, columns: Sequence[tuple[str, str, str]]) -> lis
     return [shown(by_metric[metric].get(name), 2) for _, metric, name in columns]
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean over the values there are."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def _known(values: Mapping[str, float | None]) -> list[float]:
+    """Return the values there are of the table's categories."""
+    of_table = (values.get(name) for name in MOTS_CATEGORIES)
+    return [value for value in of_table if value is not None]
+
+
+def _mean(values: Mapping[str, float | None]) -> float | None:
+    return fmean(_known(values)) if _known(values) else None

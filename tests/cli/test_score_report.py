@@ -7,6 +7,7 @@ import pytest
 from mots_pretrained.cli.score_report import ScoreReport
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
+from mots_pretrained.evaluation.table import to_lines, write_lines
 
 
 def results(**options):
@@ -53,6 +54,24 @@ def test_scores_are_told_where_those_to_compare_with_have_no_such_case(tmp_path,
     with pytest.raises(UserError, match=r"a\.csv scores none of these cases and categories"):
         report.show(results(), setting=["here"], grid="the truth's")
     assert "0.625" in capsys.readouterr().out
+
+
+def test_one_row_of_several_is_compared_with(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    lines = to_lines(results(), table="t", row="one", setting="here")
+    better = results()
+    better.cases[0].scores["liver"]["dice"] = 0.75
+    lines += to_lines(better, table="t", row="the other: 2", setting="here")
+    write_lines(path, lines)
+    with pytest.raises(UserError, match="twice for seed 0; say which table, row or setting"):
+        ScoreReport("ours", against=str(path)).check(("dice",), "standard")
+    report = ScoreReport("ours", against=f"{path}:the other: 2", json=True)
+    report.check(("dice",), "standard")
+    report.show(results(), setting=["here"], grid="the truth's")
+    told = json.loads(capsys.readouterr().out)["differences"]
+    assert told[0]["difference"] == pytest.approx(-0.125)
+    with pytest.raises(UserError, match=r"a\.csv holds no line of row none"):
+        ScoreReport("ours", against=f"{path}:none").check(("dice",), "standard")
 
 
 def test_what_a_table_lacks_is_told_before_the_work(tmp_path):

@@ -6,6 +6,7 @@ from mots_pretrained.evaluation.results import Results
 from mots_pretrained.published.table9 import (
     PAPER_MEANS,
     PAPER_TABLE_9,
+    MethodScores,
     method_scores,
     table9_text,
 )
@@ -30,7 +31,7 @@ def ours(rule="standard"):
 
 def test_ours_stands_in_the_papers_shape():
     text = table9_text({"ours": method_scores(ours())})
-    first, second = text.split("\n\n")
+    first, second, told = text.split("\n\n")
     assert first.splitlines()[0] == "Tasks 1 liver, 2 kidney, 3 hepatic_vessel"
     lines = first.splitlines()[1:]
     assert len(lines) == 1 + 7 + 1
@@ -43,6 +44,14 @@ def test_ours_stands_in_the_papers_shape():
     assert lines[0] == "Tasks 4 pancreas, 5 colon, 6 lung, 7 spleen"
     assert lines[1].endswith("7 Dice organ  7 HD organ  mDice    mHD")
     assert lines[-1].split()[-4:] == ["-", "-", "54.50", "14.50"]  # the spleen was not scored
+    assert told == "ours: mDice over 10, mHD over 10 of 11 categories, the paper's over all"
+
+
+def test_means_are_of_the_tables_categories_alone():
+    """An organ that was added was in the mean, and stood in no column."""
+    every = dict.fromkeys(MOTS_CATEGORIES, 50.0)
+    text = table9_text({"ours": MethodScores({**every, "aorta": 90.0}, {**every, "aorta": None})})
+    assert text.split("\n\n")[-1].splitlines()[-1].split()[-2:] == ["50.00", "50.00"]
 
 
 def test_by_the_published_rule_hd_is_what_the_published_code_takes():
