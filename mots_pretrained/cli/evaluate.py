@@ -12,7 +12,6 @@ from mots_pretrained.cli import options
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
-    from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.evaluation.metrics import Rule
     from mots_pretrained.evaluation.results import Results
     from mots_pretrained.model.pretrained import Pretrained
@@ -297,10 +296,12 @@ def _on_prepared(
     from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.networks import load
     from mots_pretrained.training.score import score_prepared
+    from mots_pretrained.training.scored_cases import warn_of_cases
+    from mots_pretrained.weights.download import resolve
 
-    prepared = PreparedSet.open(folder)
-    net = load(model)
-    _tell_of_cases(model, prepared, split, task)
+    prepared, found = PreparedSet.open(folder), resolve(model)
+    net = load(found)
+    warn_of_cases(found, net.config, prepared, split, task or None)
     results = score_prepared(
         net,
         prepared,
@@ -328,6 +329,7 @@ def _choose(
     from mots_pretrained.data.store import PreparedSet
     from mots_pretrained.networks import load
     from mots_pretrained.training import thresholds
+    from mots_pretrained.training.scored_cases import warn_of_cases
 
     if not Path(model).is_dir():
         raise UserError(f"thresholds are written into a model's folder, which {model} is not")
@@ -344,7 +346,7 @@ def _choose(
     else:
         folder, split, task = where
         prepared = PreparedSet.open(folder)
-        _tell_of_cases(model, prepared, split, task)
+        warn_of_cases(Path(model), net.config, prepared, split, task or None)
         choices = thresholds.choose_on_prepared(
             net,
             prepared,
@@ -355,31 +357,6 @@ def _choose(
         )
     thresholds.set_thresholds(model, choices)
     return choices
-
-
-def _tell_of_cases(model: str, prepared: PreparedSet, split: Part | None, task: str) -> None:
-    """Warn of cases that could not be prepared, and of those that the network was trained on."""
-    import warnings
-
-    from mots_pretrained.training.scored_cases import records_of
-    from mots_pretrained.weights.download import resolve
-    from mots_pretrained.weights.provenance import find_training_scans
-
-    if aside := prepared.set_aside:
-        warnings.warn(
-            f"{len(aside)} case{'s' * (len(aside) > 1)} could not be prepared and counted, "
-            f"such as {aside[0].identifier}",
-            stacklevel=2,
-        )
-    records = records_of(prepared, split, task or None)
-    known = find_training_scans(resolve(model))
-    seen = known.seen({r.identifier: [r.source.content_hash] for r in records}) if known else {}
-    if seen:
-        warnings.warn(
-            f"{len(seen)} of the {len(records)} cases were seen in training, such as "
-            f"{next(iter(seen))}; what is measured on them says nothing about others",
-            stacklevel=2,
-        )
 
 
 def _seeds(text: str) -> tuple[int, ...]:

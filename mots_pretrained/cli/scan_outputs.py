@@ -141,12 +141,14 @@ def formats_named(
 def _check_beside(kinds: tuple[str, ...], scans: Sequence[CaseFiles], output: str) -> None:
     """Refuse to write over what lies beside the scans and is none of ours: the truth, often."""
     from mots_pretrained.images.segmentation import FORMATS
-    from mots_pretrained.inference.outputs import sources_of
+    from mots_pretrained.inference.outputs import sources_of, told_of
 
     for scan in scans:
         for kind in kinds:
             name = FORMATS[kind][0].format(scan.name) if kind in FORMATS else ""
-            if (Path(output) / name).is_file() and not sources_of(output, scan.name):
+            if (Path(output) / name).is_file() and not sources_of(
+                output, told_of(output, scan.name)
+            ):
                 raise UserError(
                     f"{Path(output) / name} lies beside the scan and was not written by mots "
                     "predict; give another folder"

@@ -124,6 +124,8 @@ def prepare_case(job: Job) -> Outcome:
         except (UserError, FileNotFoundError, PermissionError) as error:
             away = next((path for path in job.files_told() if not os.access(path, os.R_OK)), None)
             record = None if away is None else _of_files_away(job)
+            if away is None and isinstance(error, PermissionError):
+                raise  # the prepared folder may not be written
             if away is None:
                 shutil.rmtree(job.place, ignore_errors=True)  # of other files than those there now
             if record is None:
@@ -155,7 +157,7 @@ def _renew(job: Job, record: CaseRecord) -> None:
     try:
         write_record(job.place, record)
     except PermissionError:
-        told = f"{job.place} may not be written, so what changed of its record is not kept"
+        told = f"cases in {job.prepared} may not be written; what changed of records is not kept"
         warnings.warn(told, stacklevel=2)
 
 

@@ -131,14 +131,17 @@ def check_sources(scans: Sequence[CaseFiles], output: str | os.PathLike[str]) ->
     Raises:
         UserError: If ``output`` has results that were made of other files.
     """
-    from mots_pretrained.inference.outputs import sources_of
+    from mots_pretrained.inference.outputs import VOLUMES, is_withdrawn, sources_of, told_of
 
     for scan in scans:
-        there = sources_of(output, scan.name)
+        report = told_of(output, scan.name)
+        there = sources_of(output, report)
+        if is_withdrawn(report) and not any(map(os.path.exists, there)):
+            continue  # a damaged file that another has replaced, say
         if there and there != source_of(scan):
             raise UserError(
                 f"{output} holds results of another scan called {scan.name} ({there[0]}); give "
-                "another folder, or remove the old results"
+                f"another folder, or remove {VOLUMES.format(scan.name)} and what lies beside it"
             )
 
 
@@ -292,7 +295,7 @@ def write_results(
     config: ModelConfig | None = None,
     model: str = "",
 ) -> dict[str, Any]:
-    """Write a prediction's picture, label map and volumes; old volumes go first, new come last.
+    """Write a prediction's picture, label map and volumes; old volumes are withdrawn first, new come last.
 
     Args:
         prediction: What was found.

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,25 @@ def write_cohort(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     path = folder / COHORT
     while True:
-        files = _files(folder)
+        states = _states(folder)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for file in files:
+        for file in states:
             writer.writerows(_rows(file))
         write_text(path, text.getvalue())
-        if _files(folder) == files:  # else another process has added results meanwhile
+        if _states(folder) == states:  # else another process has changed results meanwhile
             return path
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob(VOLUMES.format("*")) if file.name[0] != ".")
+def _states(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return size and time of change of every file of volumes."""
+    found = {}
+    for file in sorted(folder.glob(VOLUMES.format("*"))):
+        with suppress(FileNotFoundError):  # another process replaces results
+            state = file.stat()
+            found[file] = state.st_size, state.st_mtime_ns
+    return {file: state for file, state in found.items() if file.name[0] != "."}
 
 
 def _rows(file: Path) -> list[list[Any]]:

@@ -51,7 +51,7 @@ def save_prediction(
     categories in ``labels.json`` (which ``mots evaluate`` reads) and in files for viewers, with
     masks ``NAME_masks/CATEGORY.nii.gz``, with probabilities ``NAME_probabilities.npz``, and last
     of all ``NAME_volumes.json``, so that a scan that has it is complete; that of an earlier
-    run goes first. Scans of one folder share what says what values mean.
+    run is withdrawn first. Scans of one folder share what says what values mean.
 
     Args:
         prediction: What was found.
@@ -138,11 +138,21 @@ def withdraw(folder: str | os.PathLike[str], name: str) -> None:
     So those of another scan of that name are still refused.
     """
     path, report = Path(folder) / VOLUMES.format(name), told_of(folder, name)
-    if report:
-        kept = {key: report[key] for key in ("scan", "files", "series") if key in report}
-        write_json(path, {**kept, WITHDRAWN: True})
-    else:
-        path.unlink(missing_ok=True)
+    if is_withdrawn(report):
+        return
+    kept = {key: report[key] for key in ("scan", "files", "series") if key in report}
+    try:
+        if report:
+            write_json(path, {**kept, WITHDRAWN: True})
+            return
+    except OSError:  # such as of a full disk
+        pass
+    path.unlink(missing_ok=True)
+
+
+def is_withdrawn(report: Mapping[str, Any]) -> bool:
+    """Whether a file of volumes says that its results no longer count."""
+    return bool(report.get(WITHDRAWN))
 
 
 def told_of(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
@@ -154,12 +164,11 @@ def told_of(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
+def sources_of(folder: str | os.PathLike[str], report: Mapping[str, Any]) -> list[str]:
     """Return what a scan's results in a folder were made of: files, and a DICOM series' UID.
 
     Nothing if that is unknown.
     """
-    report = told_of(folder, name)
     try:
         files = [os.path.realpath(Path(folder) / file) for file in report["files"]]
         return files + [str(report["series"])] if "series" in report else files
@@ -167,26 +176,24 @@ def sources_of(folder: str | os.PathLike[str], name: str) -> list[str]:
         return []
 
 
-def state_told(folder: str | os.PathLike[str], name: str) -> tuple[tuple[int, int], ...] | None:
+def state_told(report: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     """Return size and time of change of a scan's files when they were read; None if unknown."""
     try:
-        state = told_of(folder, name)["state"]
-        return tuple((int(size), int(changed)) for size, changed in state) or None
+        return tuple((int(size), int(changed)) for size, changed in report["state"]) or None
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def results_told(folder: str | os.PathLike[str], name: str) -> set[str] | None:
+def results_told(report: Mapping[str, Any]) -> set[str] | None:
     """Return the paths in the folder of a scan's results of one run; None if they are unknown."""
     try:
-        return {str(file) for file in told_of(folder, name)["results"]}
+        return {str(file) for file in report["results"]}
     except (KeyError, TypeError):
         return None
 
 
-def was_made_by(folder: str | os.PathLike[str], name: str, facts: Mapping[str, Any]) -> bool:
-    """Whether a scan's file of volumes says these things of how its results were made."""
-    report = told_of(folder, name)
+def was_made_by(report: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a file of volumes says these things of how results were made."""
     return bool(report) and all(report.get(key) == value for key, value in facts.items())
 
 

@@ -20,7 +20,7 @@ from mots_pretrained.inference.outputs import (
     OVERLAY,
     PROBABILITIES,
     VOLUMES,
-    WITHDRAWN,
+    is_withdrawn,
     results_told,
     sources_of,
     state_told,
@@ -78,12 +78,12 @@ def left_to_do(
         files = [name.format(scan.name) for name in wanted]
         masks = file_names(mask_names).values()
         files += [f"{scan.name}_masks/{file}.nii.gz" for file in masks]
-        results = results_told(output, scan.name)  # what lies there besides is another run's
+        report = told_of(output, scan.name)
+        results = results_told(report)  # what lies there besides is another run's
         # the file of volumes is written last, so what it stands beside is whole
-        same = WITHDRAWN not in told_of(output, scan.name)
-        same = same and sources_of(output, scan.name) == source_of(scan)
-        same = same and _is_unchanged(scan, state_told(output, scan.name))
-        same = same and (made_by is None or was_made_by(output, scan.name, made_by))
+        same = not is_withdrawn(report) and sources_of(output, report) == source_of(scan)
+        same = same and _is_unchanged(scan, state_told(report))
+        same = same and (made_by is None or was_made_by(report, made_by))
         same = same and (results is None or results.issuperset(files))
         if same and all((Path(output) / file).is_file() for file in files):
             continue
@@ -105,8 +105,8 @@ def made_otherwise(
 ) -> list[CaseFiles]:
     """Return the scans with results that were not made so, or do not say how they were made."""
     there = [scan for scan in scans if (Path(output) / VOLUMES.format(scan.name)).is_file()]
-    there = [scan for scan in there if WITHDRAWN not in told_of(output, scan.name)]
-    return [scan for scan in there if not was_made_by(output, scan.name, made_by)]
+    reports = ((scan, told_of(output, scan.name)) for scan in there)
+    return [s for s, told in reports if not (is_withdrawn(told) or was_made_by(told, made_by))]
 
 
 def tidy(output: str | os.PathLike[str], scan: CaseFiles) -> None:

@@ -70,8 +70,10 @@ def read_results(folder: str | os.PathLike[str], name: str | None = None) -> lis
         UnknownNameError: If there is no such scan.
         UserError: If the folder holds no results, or a file of them is damaged.
     """
-    files = (path for path in sorted(Path(folder).glob(_FILES)) if path.name[0] != ".")
+    files = [path for path in sorted(Path(folder).glob(_FILES)) if path.name[0] != "."]
     results = [found for path in files if (found := _read(path)) is not None]
+    if files and not results:
+        raise UserError(f"no results in {folder} count any longer: their scans have failed since")
     if not results:
         raise UserError(f"{folder} holds no results of mots predict, no training and no curve")
     if name is None:

@@ -121,8 +121,9 @@ def check_readme(folder: Path, folds: int = 0) -> None:
         UserError: If there is one beside a network that is not complete.
     """
     for place in [folder / FOLD.format(number) for number in range(folds)] or [folder]:
-        path, record = place / CARD, _record_of(place)
-        if not path.is_file() or (record is not None and record["complete"]):
+        path = place / CARD
+        record = _record_of(place) if path.is_file() else {"complete": True}
+        if record is not None and record["complete"]:
             continue
         try:
             check_card(path.read_bytes().decode())
@@ -188,15 +189,18 @@ def written_card(folder: Path, config: ModelConfig) -> str | None:
             f"{path} is not UTF-8 text; move it away, and train with --resume"
         ) from None
     own = (Description(name=name, base_model=base) for base in ("", base_repository(record)))
-    lines = unfilled(text.replace("\r\n", "\n"), config, tell_record(record))
-    if renamed(lines, name) in (model_card(config, said) for said in own):
+    lines = text.replace("\r\n", "\n")
+    plain = unfilled(lines, config, tell_record(record))
+    if renamed(plain, name) in (model_card(config, said) for said in own):
         return None
     warnings.warn(
         f"{path} stays as somebody wrote it; see that what it says of training and scores is of "
         "these weights",
         stacklevel=2,
     )
-    return unfilled(text, config, tell_record(record))
+    if plain == lines:
+        return text
+    return plain.replace("\n", "\r\n") if "\r\n" in text else plain
 
 
 def complete(folder: Path, record: dict[str, Any]) -> None:

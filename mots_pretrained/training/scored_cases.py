@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,6 +28,7 @@ from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
 from mots_pretrained.phantom.domains import imitated
 from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task, all_categories
+from mots_pretrained.weights.provenance import find_training_scans
 
 Part = Literal["train", "validation", "test"]
 """What of a prepared set is scored; validation is a part of train."""
@@ -114,23 +116,13 @@ def prepared_items(
 
     Arguments and errors as of `score_prepared`.
     """
-    prepared.check_contract(config.preprocessing)
-    if not prepared.tasks:
-        raise UserError(
-            f"{prepared.folder} was prepared beside a training, without tasks; score what "
-            "mots predict writes, with --truth"
-        )
+    records = scored_records(config, prepared, split, task)
     tasks = {known.name: known for known in prepared.tasks}
     known = config.classes or all_categories(config.tasks)
-    selected = records_of(prepared, split, task)
-    records = [r for r in selected if {*tasks[r.task].categories} & {*known}]
     present = [one for name, one in tasks.items() if any(r.task == name for r in records)]
     labelled = tuple(dict.fromkeys(n for one in present for n in one.categories if n in known))
-    if not labelled:
-        raise UserError(
-            f"the model knows {', '.join(known)}, and {prepared.folder} labels none of it"
-        )
-    named = dict.fromkeys(n for r in selected for n in tasks[r.task].categories)
+    named = dict.fromkeys(n for r in records_of(prepared, split, task)
+                          for n in tasks[r.task].categories)  # fmt: skip
     if unknown := [name for name in named if name not in known]:
         warnings.warn(
             f"the model does not know {', '.join(unknown)}, which {prepared.folder} labels; not "
@@ -149,6 +141,50 @@ def prepared_items(
             )  # fmt: skip
 
     return labelled, len(records), items()
+
+
+def scored_records(
+    config: ModelConfig, prepared: PreparedSet, split: Part | None, task: str | None = None
+) -> list[CaseRecord]:
+    """Return the records of the cases that `score_prepared` scores, whose errors these are."""
+    prepared.check_contract(config.preprocessing)
+    if not prepared.tasks:
+        raise UserError(
+            f"{prepared.folder} was prepared beside a training, without tasks; score what "
+            "mots predict writes, with --truth"
+        )
+    known = config.classes or all_categories(config.tasks)
+    tasks = {one.name for one in prepared.tasks if {*one.categories} & {*known}}
+    records = [r for r in records_of(prepared, split, task) if r.task in tasks]
+    if not records:
+        raise UserError(
+            f"the model knows {', '.join(known)}, and {prepared.folder} labels none of it"
+        )
+    return records
+
+
+def warn_of_cases(
+    folder: Path, config: ModelConfig, prepared: PreparedSet, split: Part | None, task: str | None
+) -> None:
+    """Warn of cases that were set aside, and of those that a folder's network was trained on.
+
+    Errors as of `score_prepared`.
+    """
+    records = scored_records(config, prepared, split, task)
+    if aside := prepared.set_aside:
+        warnings.warn(
+            f"{prepared.folder} lacks cases that could not be prepared, in whatever split: "
+            f"{len(aside)}, such as {aside[0].identifier}",
+            stacklevel=2,
+        )
+    known = find_training_scans(folder)
+    seen = known.seen({r.identifier: [r.source.content_hash] for r in records}) if known else {}
+    if seen:
+        warnings.warn(
+            f"seen in training: {len(seen)} of the {len(records)} cases, such as "
+            f"{next(iter(seen))}; what is measured on them says nothing of others",
+            stacklevel=2,
+        )
 
 
 def records_of(

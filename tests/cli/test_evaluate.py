@@ -261,14 +261,23 @@ def test_cases_that_were_seen_in_training_are_told(model, tmp_path, capsys):
     seen = prepared.select(split="train")
     write_training_scans(net, prepared.hashes(seen))
     words = ["evaluate", "-i", str(prepared.folder), "-m", str(net)]
-    told = "cases were seen in training, such as"
+    told = "cases, such as"
     assert main([*words, "--metrics", "dice"]) == 0  # of the test split
     assert told not in capsys.readouterr().err
     assert main([*words, "--metrics", "dice", "--split", "all"]) == 0
-    assert f"2 of the 3 {told} liver_0" in capsys.readouterr().err
+    assert f"seen in training: 2 of the 3 {told} liver_0" in capsys.readouterr().err
     assert main([*words, "--choose-thresholds"]) == 0
-    assert f"1 of the 1 {told} liver_1" in capsys.readouterr().err
+    assert f"seen in training: 1 of the 1 {told} liver_1" in capsys.readouterr().err
     aside = (SetAside("liver_9", "liver", "no labels"),)
     write_index(dataclasses.replace(prepared, set_aside=aside), {})
     assert main([*words, "--metrics", "dice"]) == 0
-    assert "1 case could not be prepared and counted, such as liver_9" in capsys.readouterr().err
+    assert "in whatever split: 1, such as liver_9" in capsys.readouterr().err
+
+
+def test_a_folder_prepared_beside_a_training_is_refused_as_that(model, tmp_path, capsys):
+    folder, contract = model
+    prepared = write_prepared(tmp_path, contract, {"liver": 3}, shape=(32, 32, 32))
+    kept = prepared.select(split="train")
+    write_index(dataclasses.replace(prepared, tasks=(), records=kept), {})
+    assert main(["evaluate", "-i", str(tmp_path), "-m", str(folder)]) == 2
+    assert "was prepared beside a training, without tasks" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from small_networks import small
 
 from mots_pretrained.data.store import PreparedSet, read_record
 from mots_pretrained.evaluation.table import from_lines, read_lines
-from mots_pretrained.inference.outputs import sources_of
+from mots_pretrained.inference.outputs import sources_of, told_of
 from mots_pretrained.networks import build
 from mots_pretrained.training.recipe import (
     Recipe,
@@ -255,7 +255,7 @@ def _kinds(folder: Path) -> Iterator[Kind]:
         "a_volumes.json",
         volumes,
         plain("volumes"),
-        (lambda path: sources_of(path.parent, "a")),
+        (lambda path: sources_of(path.parent, told_of(path.parent, "a"))),
         10,
     )
     yield (

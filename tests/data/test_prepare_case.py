@@ -154,7 +154,7 @@ def test_a_record_that_may_not_be_written_costs_nothing_but_itself(
         raise PermissionError(13, "Permission denied", "case.json")
 
     monkeypatch.setattr("mots_pretrained.data.prepare_case.write_record", refuse)
-    told = f"{one.place} may not be written, so what changed of its record is not kept"
+    told = f"cases in {one.prepared} may not be written; what changed of records is not kept"
     if changed == "collection":
         one = replace(one, collection="liver (folder)")
         with pytest.warns(UserWarning, match=re.escape(told)):
@@ -164,6 +164,23 @@ def test_a_record_that_may_not_be_written_costs_nothing_but_itself(
         done = prepare_case(one)
         assert (done.reason, done.warnings) == ("", (told,))
         assert done.record.source.mtimes_ns[0] == 12345
+    assert tree(one.place) == there
+
+
+def test_a_prepared_folder_that_may_not_be_written_costs_no_case(tmp_path, livers, monkeypatch):
+    """The case was taken for bad, and what had been prepared of it was removed."""
+    one = job(livers, tmp_path / "out")
+    prepare_case(one)
+    there = tree(one.place)
+    image = read_volume(livers.cases[0].images[0])
+    write_like(livers.cases[0].images[0], np.roll(image.array, 1), image)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "cases")
+
+    monkeypatch.setattr("mots_pretrained.data.prepare_case.replacing_folder", refuse)
+    with pytest.raises(PermissionError):
+        prepare_case(one)
     assert tree(one.place) == there
 
 

@@ -68,6 +68,9 @@ def test_old_volumes_do_not_stand_beside_a_new_label_map(tmp_path, monkeypatch, 
     volumes = tmp_path / "ct_volumes.json"
     there = []
 
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
     def write_like_before(*_, **__):
         there.append(json.loads(volumes.read_text()))
         raise KeyboardInterrupt
@@ -78,6 +81,10 @@ def test_old_volumes_do_not_stand_beside_a_new_label_map(tmp_path, monkeypatch, 
         write(prediction(), tmp_path)
     assert there == [{"scan": "ct", "files": [], "withdrawn": True}]
     assert json.loads(volumes.read_text()) == there[0]
+    monkeypatch.setattr("mots_pretrained.inference.outputs.write_json", full)
+    volumes.write_text('{"scan": "ct"}')
+    withdraw(tmp_path, "ct")
+    assert not volumes.exists()
     volumes.write_text("{")
     withdraw(tmp_path, "ct")
     assert not volumes.exists()

@@ -126,8 +126,12 @@ def test_results_that_are_withdrawn_are_left_to_do_and_still_keep_others_off(tmp
     assert left_to_do(SCANS[:1], tmp_path, made_by={}) == SCANS[:1]
     assert made_otherwise(SCANS[:1], tmp_path, {"model": "m"}) == []
     check_sources(SCANS[:1], tmp_path)
-    with pytest.raises(UserError, match="holds results of another scan called a"):
-        check_sources([CaseFiles("a", (Path("other/a.nii.gz"),))], tmp_path)
+    other = [CaseFiles("a", (Path("other/a.nii.gz"),))]
+    check_sources(other, tmp_path)  # for the file that has failed is gone
+    (tmp_path / "a.nii").touch()
+    write_json(tmp_path / "a_volumes.json", {"files": ["a.nii"], "withdrawn": True})
+    with pytest.raises(UserError, match=r"another scan called a .*, or remove a_volumes\.json"):
+        check_sources(other, tmp_path)
 
 
 def test_results_of_another_run_are_not_vouched_for(tmp_path):

@@ -206,6 +206,10 @@ def test_what_publishing_told_of_a_stopped_training_is_nobodys_words(tmp_path):
         found = written_card(folder, config)
     mine = model_card(config, Description(name="out", title="My own", base_model="org/base"))
     assert found == mine
+    ends = filled.replace("# out", "# My own").replace("\n", "\r\n")
+    (folder / "README.md").write_text(ends, newline="")
+    with pytest.warns(UserWarning, match="stays as somebody wrote it"):
+        assert written_card(folder, config) == mine.replace("\n", "\r\n")
 
 
 @pytest.mark.parametrize("place", ["README.md", "fold_0/README.md"])
