@@ -295,7 +295,7 @@ def write_results(
     config: ModelConfig | None = None,
     model: str = "",
 ) -> dict[str, Any]:
-    """Write a prediction's picture, label map and volumes; old volumes are withdrawn first, new come last.
+    """Write a prediction's picture, label map and volumes, these last; old ones are withdrawn.
 
     Args:
         prediction: What was found.

@@ -252,7 +252,8 @@ def seen_line(seen: str) -> str:
 
 SEEN = (
     "Seen in training: "
-    r"(?:not recorded|Procedural phantoms only; no scan of anybody was seen|\d+ training scans?(?: of .*|, and what .*)?)\."
+    r"(?:not recorded|Procedural phantoms only; no scan of anybody was seen|"
+    r"\d+ training scans?(?: of .*|, and what .*)?)\."
 )
 """Pattern of that line as it is written here; in other words it is somebody's own."""
 

@@ -173,7 +173,7 @@ def test_a_prepared_folder_that_may_not_be_written_costs_no_case(tmp_path, liver
     prepare_case(one)
     there = tree(one.place)
     image = read_volume(livers.cases[0].images[0])
-    write_like(livers.cases[0].images[0], np.roll(image.array, 1), image)
+    write_like(livers.cases[0].images[0], np.roll(image.array, 1), image, dtype=np.int16)
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "cases")
