@@ -42,16 +42,18 @@ def export(
                         "--format nnunet or torch, which have all folds")  # fmt: skip
     refuse_missing_folds(missing_folds(folder))  # which load would only warn of
     network = load(name)
+    run_by: dict[str, str] = {}
     if format == "monai":
         if part != "network" or size:
             raise UserError("a MONAI bundle is of the whole network; leave out --part, --size")
         path = export_bundle(network, output, card=_card(name))
     elif format == "nnunet":
-        from mots_pretrained.export.nnunet import export_nnunet
+        from mots_pretrained.export.nnunet import command, export_nnunet
 
         if part != "network" or size:
             raise UserError("nnU-Net takes the whole network; leave out --part, --size")
         path = export_nnunet(network, output)
+        run_by = {"command": command(path)}
     else:
         path = export_graph(
             network,
@@ -61,9 +63,11 @@ def export(
             size=_size(size) if size else None,
         )
     if json:
-        console.show_json({"name": name, "format": format, "path": str(path)})
+        console.show_json({"name": name, "format": format, "path": str(path), **run_by})
     else:
         console.show(f"{name} written to {path}")
+        for words in run_by.values():
+            console.show(words)
 
 
 def _card(name: str) -> str:

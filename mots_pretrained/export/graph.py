@@ -52,8 +52,8 @@ def export_graph(
         The graph's file.
 
     Raises:
-        ValueError: If the part or format is unknown, the size does not suit the network, or folds
-            of an ensemble are missing.
+        ValueError: If the part or format is unknown, the size does not suit the network, folds of
+            an ensemble are missing, or the folder holds another graph, whose contract this is not.
     """
     check_whole(network)
     if format not in FILES:
@@ -67,6 +67,7 @@ def export_graph(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILES[format]
+    _check_alone(folder, path.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters' own, on what they do inside
         if format == "torch":
@@ -76,6 +77,16 @@ def export_graph(
     shapes = {name: list(out.shape) for name, out in outputs.items()}
     write_json(folder / CONTRACT, _contract(network, part, shape, shapes, format))
     return path
+
+
+def _check_alone(folder: Path, name: str) -> None:
+    """Refuse a folder whose contract is of another graph, which would lose it."""
+    others = [folder / other for other in FILES.values() if other != name]
+    if there := [path for path in others if path.exists()]:
+        raise UserError(
+            f"{there[0]} has its contract in {folder / CONTRACT}, which this one would replace; "
+            "give another folder"
+        )
 
 
 class _Flat(nn.Module):
@@ -156,17 +167,18 @@ def _contract(
     format: str,
 ) -> dict[str, Any]:
     config = network.config
+    softmax = bool(config.classes) and config.exclusive
     return {
-        "format_version": 1,
+        "format_version": 2,
         "format": format,
         "architecture": config.architecture,
         "part": part,
         "input": {"name": "image", "shape": list(shape), "dtype": "float32"},
         "outputs": outputs,
         "preprocessing": dataclasses.asdict(config.preprocessing),
-        "tasks": {task.name: list(task.categories) for task in config.tasks},
+        "tasks": {task.name: [task.organ, task.tumour] for task in config.tasks},
         "classes": list(config.classes),
-        "exclusive": config.exclusive,
+        "activation": None if "logits" not in outputs else "softmax" if softmax else "sigmoid",
         "thresholds": config.thresholds,
         "label_values": {name: list(v) for name, v in config.label_values.items()},
     }

@@ -66,7 +66,8 @@ def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
         The folder.
 
     Raises:
-        ValueError: If it is no segmenter, or an ensemble of which folds are missing.
+        ValueError: If it is no segmenter, an ensemble of which folds are missing, or has classes
+            that nnU-Net takes for others; or the folder holds more folds.
     """
     check_whole(network)
     config = network.config
@@ -75,8 +76,17 @@ def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
             f"nnU-Net decides between classes or nested regions, which a {config.architecture} "
             "has not; export a segmenter, as mots finetune makes it"
         )
+    _check_regions(config)
     folder = Path(folder)
     members = list(network.members) if isinstance(network, Ensemble) else [network]
+    others = {path.name for path in folder.glob("fold_*")} - {
+        f"fold_{number}" for number in range(len(members))
+    }
+    if others:
+        raise UserError(
+            f"{folder} holds {min(others)} of another network, which nnU-Net would run as well; "
+            "give another folder, or remove that first"
+        )
     for number, member in enumerate(members):
         (folder / f"fold_{number}").mkdir(parents=True, exist_ok=True)
         weights = {f"module.{name}": value.cpu() for name, value in member.state_dict().items()}
@@ -93,6 +103,31 @@ def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
     write_json(folder / "dataset.json", _dataset(config))
     write_json(folder / "plans.json", _plans(config))
     return folder
+
+
+def command(folder: str | Path) -> str:
+    """Return the command by which nnU-Net runs all folds of a folder that was written."""
+    folds = sorted(int(path.name[len("fold_") :]) for path in Path(folder).glob("fold_*"))
+    return (
+        f"nnUNet_extTrainer={folder}/trainer nnUNetv2_predict_from_modelfolder -i SCANS -o OUT "
+        f"-m {folder} -f {' '.join(map(str, folds))}"
+    )
+
+
+def _check_regions(config: ModelConfig) -> None:
+    """Refuse regions that nnU-Net has no form for.
+
+    Raises:
+        UserError: If there is one alone, or a value above 255.
+    """
+    values = [value for own in config.label_values.values() for value in own]
+    if not config.exclusive and len(config.classes) == 1:
+        raise UserError(
+            f"nnU-Net has no single region, as {config.classes[0]} is; a class that excludes the "
+            "background (exclusive=True) is one that it has"
+        )
+    if not config.exclusive and max(values) > 255:
+        raise UserError(f"nnU-Net writes regions in values up to 255, not {max(values)}")
 
 
 def _dataset(config: ModelConfig) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.export.monai_network import ProbabilityNetwork
 from mots_pretrained.images.preprocess import scale_hounsfield
 from mots_pretrained.inference.labels import class_rule
-from mots_pretrained.inference.sliding_window import sliding_window
+from mots_pretrained.inference.sliding_window import margins, sliding_window
 from mots_pretrained.parse import from_dict
 
 SCALE = 1000.0
@@ -46,12 +47,20 @@ class NnunetNetwork(ProbabilityNetwork):
         return torch.stack([self._whole(scan) for scan in windows])
 
     def _whole(self, scan: Tensor) -> Tensor:
-        inside = _box(scan)
+        contract, inside = self.config.preprocessing, _box(scan)
         image = scan[(slice(None), *inside)].flip(_FLIPS).float().cpu().clone()
-        if self.config.preprocessing.intensity == "ct":
-            scale_hounsfield(image.numpy(), self.config.preprocessing.clip)
-        slabs = sliding_window(image, super().forward, window=self.config.preprocessing.window)
-        found = torch.cat([slab.clone() for _, slab in slabs], dim=1).flip(_FLIPS)
+        kept = [slice(None)] * 3
+        if contract.intensity == "ct":
+            scale_hounsfield(image.numpy(), contract.clip)
+        else:  # nnU-Net has cut off what is zero around a brain, which is no body to be continued
+            ends = margins(image.shape[1:], contract.window)
+            kept = [slice(a, a + n) for (a, _), n in zip(ends, image.shape[1:], strict=True)]
+            image = F.pad(image, [*ends[2], *ends[1], *ends[0]])
+        # whatever nnU-Net computes in: half precision would give other labels
+        with torch.autocast(scan.device.type, enabled=False):
+            slabs = sliding_window(image, super().forward, window=contract.window)
+            found = torch.cat([slab.clone() for _, slab in slabs], dim=1)
+        found = found[(slice(None), *kept)].flip(_FLIPS)
         out = found.new_zeros(len(found), *scan.shape[1:])
         if self.config.exclusive:
             found = found * found.new_tensor(self.weights)[:, None, None, None]

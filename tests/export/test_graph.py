@@ -10,8 +10,10 @@ import torch
 from added_organs import with_organs
 from small_networks import SIZE, small
 
+from mots_pretrained.errors import UserError
 from mots_pretrained.export.graph import CONTRACT, OPSET, export_graph
 from mots_pretrained.networks import build
+from mots_pretrained.tasks import MOTS_TASKS
 
 IMAGE_SEED = 3
 
@@ -46,6 +48,46 @@ def test_a_torch_program_agrees_with_eager(tmp_path, architecture, part):
     for name, one in zip(contract["outputs"], found, strict=True):
         torch.testing.assert_close(one, expected[name], atol=1e-4, rtol=0)
     assert contract["preprocessing"]["spacing"] == [6, 4, 4]
+    assert contract["activation"] == {"segmenter": "softmax"}.get(architecture)  # none of features
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "activation"),
+    [
+        ("transdodnet", {}, "sigmoid"),
+        ("segmenter", {}, "softmax"),
+        ("segmenter", {"exclusive": False}, "sigmoid"),
+    ],
+)
+def test_the_contract_says_what_every_channel_is(
+    tmp_path, monkeypatch, architecture, changes, activation
+):
+    """Of colon and lung the channel of an organ that nobody labelled stood for the tumour."""
+    monkeypatch.setattr("torch.export.export", lambda *_, **__: None)
+    monkeypatch.setattr("torch.export.save", lambda *_: None)
+    network = build(small(architecture, **changes)).eval()
+    export_graph(network, tmp_path, format="torch", size=SIZE)
+    contract = json.loads((tmp_path / CONTRACT).read_text())
+    assert contract["tasks"] == {t.name: [t.organ, t.tumour] for t in network.config.tasks}
+    assert len(contract["outputs"]["logits"]) == (6 if network.config.tasks else 5)
+    assert contract["activation"] == activation
+
+
+def test_a_tumour_without_an_organ_is_the_second_channel(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.export.export", lambda *_, **__: None)
+    monkeypatch.setattr("torch.export.save", lambda *_: None)
+    colon = next(task for task in MOTS_TASKS if task.name == "colon")
+    export_graph(build(small(tasks=(colon,))).eval(), tmp_path, format="torch", size=SIZE)
+    contract = json.loads((tmp_path / CONTRACT).read_text())
+    assert contract["tasks"] == {"colon": [None, "colon_tumour"]}
+
+
+def test_a_graph_keeps_its_contract(tmp_path):
+    (tmp_path / "model.onnx").touch()
+    network = build(small("segmenter")).eval()
+    with pytest.raises(UserError, match=r"model\.onnx has its contract in .*contract\.json"):
+        export_graph(network, tmp_path, format="torch", size=SIZE)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.long

@@ -12,14 +12,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from random_segmenters import REGIONS, network
 from small_networks import small
 from turned_scans import smooth, write_turned
 
 from mots_pretrained.adaptation.ensemble import Ensemble
 from mots_pretrained.cli import DONE, main
-from mots_pretrained.export.nnunet import export_nnunet
-from mots_pretrained.export.nnunet_network import NnunetNetwork
+from mots_pretrained.errors import UserError
+from mots_pretrained.export.nnunet import command, export_nnunet
+from mots_pretrained.export.nnunet_network import NnunetNetwork, largest_first
+from mots_pretrained.images.preprocess import preprocess
 from mots_pretrained.images.volume import Volume
 from mots_pretrained.inference import Predictor
 from mots_pretrained.networks import build
@@ -54,12 +57,67 @@ def test_regions_come_in_the_order_of_the_outputs(tmp_path):
     assert dataset["regions_class_order"] == [2, 1, 3]
 
 
+def test_what_nnunet_would_take_for_something_else_is_refused(tmp_path):
+    export_nnunet(Ensemble([network("classes"), network("classes", 1)]), tmp_path)
+    assert command(tmp_path).endswith(f"-m {tmp_path} -f 0 1")
+    export_nnunet(Ensemble([network("classes"), network("classes", 1)]), tmp_path)
+    with pytest.raises(UserError, match="holds fold_1 of another network"):
+        export_nnunet(network("classes"), tmp_path)
+    one = network("regions", classes=("whole",), class_values=((1,),))
+    with pytest.raises(UserError, match="nnU-Net has no single region, as whole is"):
+        export_nnunet(one, tmp_path / "one")
+    large = network("regions", classes=("whole", "core"), class_values=((300, 1), (1,)))
+    with pytest.raises(UserError, match="values up to 255, not 300"):
+        export_nnunet(large, tmp_path / "large")
+    assert not (tmp_path / "one").exists()
+    assert not (tmp_path / "large").exists()
+
+
+def test_nnunet_s_half_precision_does_not_reach_the_network():
+    net = network("classes")
+    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
+    own.module.load_state_dict(net.state_dict())
+    image = torch.randn(1, 1, 16, 40, 40) * 100
+    with torch.no_grad():
+        expected = own(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(own(image), expected)
+
+
+@pytest.mark.parametrize("extent", [0.5, 0.8])
+def test_a_brain_is_surrounded_by_zeros_as_predictor_sees_it(extent):
+    """Its outermost voxels were repeated outwards, for nnU-Net had cut the zeros off."""
+    net = network("regions")
+    window = net.config.preprocessing.window
+    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
+    own.module.load_state_dict(net.state_dict())
+    size = [int(extent * w) for w in window]
+    first = [(2 * w - n) // 2 for w, n in zip(window, size, strict=True)]
+    place = tuple(slice(a, a + n) for a, n in zip(first, size, strict=True))
+    along = np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing="ij")
+    scan = np.zeros([2 * w for w in window], np.float32)
+    scan[place] = np.where(sum(a**2 for a in along) < 1, smooth(tuple(size)), 0)
+    volume = Volume.with_spacing(scan, net.config.preprocessing.spacing)
+    image = preprocess(volume, net.config.preprocessing)
+    expected = Predictor(net).segment(volume, image).labels[place]
+    cropped = torch.from_numpy(np.ascontiguousarray(image[(slice(None), *place)])).flip((-2, -1))
+    with torch.no_grad():
+        found = own(F.pad(cropped, (3, 4, 3, 4, 3, 4))[None])[0]
+    found = found[:, 3:-4, 3:-4, 3:-4].flip((-2, -1)).numpy()
+    order = [net.config.label_values[net.config.classes[k]][0] for k in largest_first(net.config)]
+    labels = np.zeros(size)
+    for channel, value in zip(found, order, strict=True):
+        labels[channel > 0] = value
+    same = (labels == expected)[scan[place] != 0].mean()
+    assert same > 0.9
+
+
 def test_by_the_command(tmp_path, capsys):
     network("classes").save_pretrained(tmp_path / "net")
     words = ["export", str(tmp_path / "net"), "-o", str(tmp_path / "out"), "--format", "nnunet"]
     assert main(words) == DONE
     assert (tmp_path / "out" / "fold_0" / "checkpoint_final.pth").is_file()
-    capsys.readouterr()
+    assert capsys.readouterr().out.splitlines()[-1] == command(tmp_path / "out")
 
 
 @pytest.mark.long
