@@ -140,7 +140,7 @@ def withdraw(folder: str | os.PathLike[str], name: str) -> None:
     path, report = Path(folder) / VOLUMES.format(name), told_of(folder, name)
     if is_withdrawn(report):
         return
-    kept = {key: report[key] for key in ("scan", "files", "series") if key in report}
+    kept: dict[str, Any] = {k: report[k] for k in ("scan", "files", "series") if k in report}
     try:
         if report:
             write_json(path, {**kept, WITHDRAWN: True})
