@@ -13,6 +13,9 @@ _SKIN, _BONE = -250.0, 100.0  # HU
 _DENSEST = 300.0  # HU above bone's: more, as metal has, counts no more
 _LUNG = (-950.0, -500.0)  # HU: gas in the bowel has less
 _LUNGS_SEEN = 0.001  # of the body
+_CHEST = 0.1  # of the lungs' largest share of a slice; where it is more, the slice is the chest's
+_BESIDE = 150.0  # mm beside the lungs, in which a neck lies on one side and no leg on the other
+_NECK = 0.5  # of the chest's cross-section; a waist has more, neck and head have less
 _CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)  # slices may lie far apart
 
 
@@ -24,7 +27,7 @@ class Landmarks:
         middle: Middle of the body along (H, W), mm from the first voxel's centre.
         spine: How far behind the middle the densest column lies, mm; None where nothing is dense.
         lungs: How far above the scan's middle the lungs lie, as a share of its length, -0.5 to
-            0.5; None where they are not seen.
+            0.5; None where they are not seen, or what fills the rest of the scan is neck and head.
         tissue: Median HU of the body without its air.
         size: Of the body along (H, W) in mm, arms and couch included where they touch it; None
             where it goes on beyond the scan's sides.
@@ -56,7 +59,7 @@ def find_landmarks(image: NDArray[Any], spacing: tuple[float, float, float]) -> 
     return Landmarks(
         (float(middle[0]), float(middle[1])),
         _spine(small, body, middle, step),
-        _lungs(small, body),
+        _lungs(small, body, float(step[0])),
         float(np.median(small[body & (small > _SKIN)])),
         (
             None if _reaches_border(image, 1) else float((back - front + 1) * step[1]),
@@ -129,7 +132,7 @@ def _spine(
     return float(height - middle[0])
 
 
-def _lungs(image: NDArray[Any], body: NDArray[np.bool_]) -> float | None:
+def _lungs(image: NDArray[Any], body: NDArray[np.bool_], step: float) -> float | None:
     """Find the mean height of what is as dense as lungs, each slice by its share of the body."""
     from scipy import ndimage
 
@@ -140,4 +143,14 @@ def _lungs(image: NDArray[Any], body: NDArray[np.bool_]) -> float | None:
     if lung.sum() < _LUNGS_SEEN * inside.sum() or len(inside) < 2:
         return None
     share = lung / np.maximum(1, inside)
-    return float((share * np.linspace(-0.5, 0.5, len(share))).sum() / share.sum())
+    height = float((share * np.linspace(-0.5, 0.5, len(share))).sum() / share.sum())
+    if height < 0:  # whichever way the scan lies: the neck, or the abdomen, comes last
+        inside, share = inside[::-1], share[::-1]
+    chest = np.flatnonzero(share > _CHEST * share.max())
+    beside = inside[max(0, chest[0] - round(_BESIDE / step)) : chest[0]]
+    return None if _narrows(beside[beside > 0], inside[chest]) else height
+
+
+def _narrows(beside: NDArray[np.int_], chest: NDArray[np.int_]) -> bool:
+    """Tell a neck from an abdomen: by the smallest cross-sections beside those of the chest."""
+    return len(beside) > 0 and bool(np.quantile(beside, 0.1) < _NECK * np.median(chest))

@@ -116,8 +116,10 @@ def _of_the_orientation(prediction: Prediction, landmarks: Landmarks | None) -> 
     """Read off the scan and the organs found how it lies; see `check.anatomy`.
 
     Of a flipped scan a network may find organs where they ought to be, or none. So the scan's own
-    spine and lungs decide where they are far from their place.
+    spine and lungs decide where they are far from their place; in a head they are none.
     """
+    if TRUNK.isdisjoint(prediction.names):
+        return
     labels, step = thinned(prediction.labels, prediction.spacing, _STEP)
     spacing = float(step[0]), float(step[1]), float(step[2])
     organs: dict[str, NDArray[Any]] = {

@@ -42,6 +42,40 @@ def test_a_flipped_scan_shows_the_opposite(axis):
     assert flipped.spine == pytest.approx(signs[1] * upright.spine)
 
 
+def with_neck(*, lungs, chest, neck, padding=0):
+    """A chest with lungs in its lower slices, and a neck above it, 5 mm each."""
+    scan = np.full((chest + neck, 60, 80), -1000.0)
+    scan[:chest, 10:50, 10:70] = 40
+    scan[:lungs, 15:40, 15:35] = scan[:lungs, 15:40, 45:65] = -800
+    scan[chest:, 15:45, 25:55] = 40
+    return np.pad(scan, [(padding, padding), (0, 0), (0, 0)], constant_values=-1000)
+
+
+@pytest.mark.parametrize(
+    "scan",
+    [
+        with_neck(lungs=14, chest=20, neck=44),  # head and neck down to the carina
+        with_neck(lungs=50, chest=55, neck=25),
+        with_neck(lungs=14, chest=24, neck=6),  # cut just above the shoulders
+        with_neck(lungs=14, chest=20, neck=44, padding=9),
+    ],
+)
+def test_lungs_below_a_neck_are_at_no_height(scan):
+    """They lie below the middle of a scan that is upright, and above that of a flipped one."""
+    for turned in (scan, scan[::-1]):
+        found = find_landmarks(turned, SPACING)
+        assert found is not None
+        assert found.lungs is None
+
+
+def test_lungs_at_the_end_of_an_abdomen_are_at_their_height():
+    """Also where its waist is slim, and legs follow."""
+    scan = np.concatenate([drawn()[::-1], drawn()[:10], with_neck(lungs=0, chest=1, neck=60)])
+    scan[40:60, :, :15] = scan[40:60, :, 65:] = -1000
+    assert find_landmarks(scan, SPACING).lungs < -0.3
+    assert find_landmarks(scan[::-1], SPACING).lungs > 0.3
+
+
 def test_gas_in_the_bowel_and_thin_rims_are_no_lungs():
     scan = drawn()
     scan[20:] = scan[10:20]

@@ -74,12 +74,14 @@ def test_an_offset_of_1024_is_recognised(offset, words):
     assert words in texts[0]
 
 
-def test_a_head_is_no_trunk():
-    """Every head of a segmenter of brains was told to be too narrow."""
-    found = predicted(scale=190 / 440)
+@pytest.mark.parametrize("flip", [0, 1])
+def test_a_head_is_no_trunk(flip):
+    """Heads were told to be too narrow, and flipped where bone or air lies as in no trunk."""
+    found = predicted(scale=190 / 440, flip=flip)
     head = Prediction(np.minimum(found.labels, 1), found.volume, {"brain": (1,)})
     config = ModelConfig(architecture="segmenter", classes=("brain",))
-    assert "spacing" not in [d.kind for d in find_doubts(head, config, measure(head))]
+    told = {d.kind for d in find_doubts(head, config, measure(head))}
+    assert not told & {"spacing", "orientation"}
 
 
 def test_a_body_19_cm_wide_is_told():
