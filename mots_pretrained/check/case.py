@@ -39,6 +39,7 @@ class Finding:
         case: Identifier of the case; "" for a whole collection.
         collection: Name of the collection; "" for several.
         problem: Whether to mend it before training; otherwise it is worth a look.
+        others: Identifiers of further cases that it is about, of any collection.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Finding:
     case: str = ""
     collection: str = ""
     problem: bool = True
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,15 @@ class CheckReport:
         """Return the cases of a collection."""
         return tuple(case for case in self.cases if case.collection == collection.name)
 
+    def problems_of(self, collection: Collection) -> tuple[Finding, ...]:
+        """Return the problems of a collection and its cases; one may be of several collections."""
+        own = {case.identifier for case in self.of(collection)}
+        return tuple(
+            finding
+            for finding in self.problems
+            if finding.collection == collection.name or own & {finding.case, *finding.others}
+        )
+
     def orientation(self, collection: Collection) -> dict[str, str]:
         """Say of each axis how many cases are upright, or that their labels cannot tell."""
         told = {}
@@ -130,6 +139,7 @@ def _duplicates(cases: Iterable[CaseCheck], split: Mapping[str, str]) -> Iterato
             same[0].identifier,
             collections.pop() if len(collections) == 1 else "",
             problem=len(parts) > 1,
+            others=tuple(check.identifier for check in same[1:]),
         )
 
 

@@ -45,7 +45,8 @@ def _body(report: CheckReport, title: str) -> Iterator[str]:
         yield from _findings(report.findings)
     findings: dict[str, list[Finding]] = defaultdict(list)
     for finding in report.findings:
-        findings[finding.case].append(finding)
+        for name in (finding.case, *finding.others):
+            findings[name].append(finding)
     for collection in report.collections:
         yield f"<h2>{escape(collection.name)}</h2>"
         task = collection.supervises
@@ -60,7 +61,7 @@ def _overview(report: CheckReport) -> Iterator[str]:
     yield f'<table class="texts"><tr><th>collection</th><th>cases</th><th>problems</th>{axes}</tr>'
     for collection in report.collections:
         told = report.orientation(collection)
-        found = [f for f in report.problems if f.collection == collection.name]
+        found = report.problems_of(collection)
         tone = "bad" if found else "good"
         cells = "".join(f'<td class="{_tone(told[axis])}">{told[axis]}</td>' for axis in AXES)
         yield (

@@ -122,6 +122,7 @@ def test_a_scan_in_training_and_in_test_is_found_whatever_its_file_looks_like(sp
     assert finding["problem"]
     assert "(train)" in finding["text"]
     assert "(test)" in finding["text"]
+    assert [finding["case"], *finding["others"]] == NAMES
     assert "mirrored" not in finding["text"]
     status, printed = check(spleens, capsys, "--split", "all-test")
     assert (status, found(printed)) == (0, [("duplicate", NAMES[0], False)])

@@ -55,6 +55,21 @@ def test_problems_and_what_is_worth_a_look_are_counted_apart(tmp_path: Path) -> 
     assert "5 x 6 x 7 at 2.5 x 0.778 x 0.778 mm" in text
 
 
+def test_a_problem_of_two_collections_is_counted_in_both_and_marks_both_cases(
+    tmp_path: Path,
+) -> None:
+    """Fault: the table had 0 in green for both, and the second case's picture no mark."""
+    names = ("liver", "spleen", "kidney")
+    collections = tuple(Collection(n, Path(n), (), task_named(n)) for n in names)
+    cases = tuple(CaseCheck(f"{n}_1", n, verdicts=UPRIGHT) for n in names)
+    same = Finding("duplicate", "are the same scan", "liver_1", others=("spleen_1",))
+    text = written(tmp_path, CheckReport(collections, cases, (same,)))
+    rows = re.findall(r'<tr><td>(\w+)</td><td>1</td><td class="(\w+)">(\d)</td>', text)
+    assert rows == [("liver", "bad", "1"), ("spleen", "bad", "1"), ("kidney", "good", "0")]
+    assert re.findall(r'<figure class="(\w*)">', text) == ["bad", "bad", ""]
+    assert '<span class="bad">1 problems</span>' in text
+
+
 def test_without_findings_there_is_no_table_of_them(tmp_path: Path) -> None:
     text = written(tmp_path, report())
     assert '<span class="good">0 problems</span>' in text
