@@ -102,7 +102,7 @@ def check_collections(
     findings += _duplicates(cases, split)
     for collection in collections:
         own = [check for check in cases if check.collection == collection.name]
-        findings += [*_flips(collection, own), *_outliers(own)]
+        findings += [*_unlabelled(collection), *_flips(collection, own), *_outliers(own)]
     findings.sort(key=lambda finding: not finding.problem)
     return CheckReport(tuple(collections), tuple(cases), tuple(findings))
 
@@ -141,6 +141,14 @@ def _duplicates(cases: Iterable[CaseCheck], split: Mapping[str, str]) -> Iterato
             problem=len(parts) > 1,
             others=tuple(check.identifier for check in same[1:]),
         )
+
+
+def _unlabelled(collection: Collection) -> Iterator[Finding]:
+    """Tell of cases without a label map: a challenge's own test, or a file that is missing."""
+    bare = [case for case in collection.cases if not case.label_files]
+    if bare:
+        text = f"{len(bare)} without label map, such as {bare[0].name}"
+        yield Finding("labels", text, "", collection.name, problem=False)
 
 
 def _flips(collection: Collection, cases: Sequence[CaseCheck]) -> Iterator[Finding]:
