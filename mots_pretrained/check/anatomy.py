@@ -7,7 +7,7 @@ an axis (kidneys alone do not tell left from right), nothing is said about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ _SIDES: tuple[tuple[int, str, int, str], ...] = (
 TRUNK = frozenset({*HU_RANGES, *(name for order in _ORDERS for name in order[1:3])})
 """Organs and tumours that lie in the trunk."""
 
+_HEAD = 260.0  # mm: heads and limbs are narrower
 _OTHER_SIDE = {
     "below": "above",
     "in front of": "behind",
@@ -93,6 +94,17 @@ class Reading:
     axis: str
     text: str
     strength: float
+
+
+def may_be_a_head(names: Collection[str], landmarks: Landmarks | None) -> bool:
+    """Whether a scan may be of a head or a limb, whose bone and air lie as in no trunk.
+
+    Args:
+        names: Categories that are labelled or predicted; one of the trunk's speaks for a trunk.
+        landmarks: Of the scan.
+    """
+    wide = None if landmarks is None else landmarks.size[1]
+    return TRUNK.isdisjoint(names) and wide is not None and wide < _HEAD
 
 
 def read_anatomy(

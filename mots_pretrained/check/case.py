@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mots_pretrained.check.anatomy import HU_RANGES, Reading, judge, read_anatomy
+from mots_pretrained.check.anatomy import (
+    HU_RANGES,
+    Reading,
+    judge,
+    may_be_a_head,
+    read_anatomy,
+)
 from mots_pretrained.check.landmarks import Landmarks, find_landmarks, thinned
 from mots_pretrained.data.layouts import CaseFiles
 from mots_pretrained.errors import UserError
@@ -114,7 +120,8 @@ def check_case(
     found += faults + _check_scan(volume, landmarks)
     same_grid = _grid_fault(volume, labels)
     found += [same_grid] if same_grid else _check_intensity(volume, masks)
-    readings = read_anatomy(masks, labels.spacing, landmarks=None if same_grid else landmarks)
+    silent = same_grid is not None or may_be_a_head(masks, landmarks)
+    readings = read_anatomy(masks, labels.spacing, landmarks=None if silent else landmarks)
     drawn = None
     if picture is not None and same_grid is None:
         marks, values = _one_map(masks, volume.shape)

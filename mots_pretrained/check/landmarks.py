@@ -59,7 +59,7 @@ def find_landmarks(image: NDArray[Any], spacing: tuple[float, float, float]) -> 
     return Landmarks(
         (float(middle[0]), float(middle[1])),
         _spine(small, body, middle, step),
-        _lungs(small, body, float(step[0])),
+        _lungs(small, body, int((front + back) / 2), float(step[0])),
         float(np.median(small[body & (small > _SKIN)])),
         (
             None if _reaches_border(image, 1) else float((back - front + 1) * step[1]),
@@ -132,7 +132,7 @@ def _spine(
     return float(height - middle[0])
 
 
-def _lungs(image: NDArray[Any], body: NDArray[np.bool_], step: float) -> float | None:
+def _lungs(image: NDArray[Any], body: NDArray[np.bool_], middle: int, step: float) -> float | None:
     """Find the mean height of what is as dense as lungs, each slice by its share of the body."""
     from scipy import ndimage
 
@@ -144,11 +144,12 @@ def _lungs(image: NDArray[Any], body: NDArray[np.bool_], step: float) -> float |
         return None
     share = lung / np.maximum(1, inside)
     height = float((share * np.linspace(-0.5, 0.5, len(share))).sum() / share.sum())
+    front = body[:, :middle].sum(axis=(1, 2))  # of whose outline a couch is no part
     if height < 0:  # whichever way the scan lies: the neck, or the abdomen, comes last
-        inside, share = inside[::-1], share[::-1]
+        front, share = front[::-1], share[::-1]
     chest = np.flatnonzero(share > _CHEST * share.max())
-    beside = inside[max(0, chest[0] - round(_BESIDE / step)) : chest[0]]
-    return None if _narrows(beside[beside > 0], inside[chest]) else height
+    beside = front[max(0, chest[0] - round(_BESIDE / step)) : chest[0]]
+    return None if _narrows(beside[beside > 0], front[chest]) else height
 
 
 def _narrows(beside: NDArray[np.int_], chest: NDArray[np.int_]) -> bool:

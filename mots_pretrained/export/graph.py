@@ -176,7 +176,7 @@ def _contract(
         "input": {"name": "image", "shape": list(shape), "dtype": "float32"},
         "outputs": outputs,
         "preprocessing": dataclasses.asdict(config.preprocessing),
-        "tasks": {task.name: [task.organ, task.tumour] for task in config.tasks},
+        "tasks": {t.name: [t.organ, t.tumour] for t in config.tasks if not config.classes},
         "classes": list(config.classes),
         "activation": None if "logits" not in outputs else "softmax" if softmax else "sigmoid",
         "thresholds": config.thresholds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,11 @@ class {TRAINER}(nnUNetTrainer):
 def export_nnunet(network: Pretrained, folder: str | Path) -> Path:
     """Write plans.json, dataset.json, fold_N/checkpoint_final.pth and the trainer's module.
 
-    Run it, with nnunetv2 2.8 or newer and this package in one environment and nnUNet_extTrainer
-    naming ``FOLDER/trainer``, by ``nnUNetv2_predict_from_modelfolder -i SCANS -o OUT -m FOLDER``.
+    Run it, with nnunetv2 2.8 or newer and this package in one environment, by `command`.
     Reading and deciding are nnU-Net's, resampling and sliding windows this package's, so that
-    labels are `Predictor`'s. Classes that exclude each other are numbered from 1, as nnU-Net
-    wants; regions come with the largest first, since nnU-Net writes each over those before it.
-    What nnU-Net saves as probabilities is none.
+    labels of CT are `Predictor`'s; of what is zero around a brain nnU-Net shows none. Classes that
+    exclude each other are numbered from 1, as nnU-Net wants; regions come with the largest first,
+    since nnU-Net writes each over those before it. What nnU-Net saves as probabilities is none.
 
     Args:
         network: A segmenter, or an ensemble of them, of which each becomes a fold.
@@ -109,25 +109,30 @@ def command(folder: str | Path) -> str:
     """Return the command by which nnU-Net runs all folds of a folder that was written."""
     folds = sorted(int(path.name[len("fold_") :]) for path in Path(folder).glob("fold_*"))
     return (
-        f"nnUNet_extTrainer={folder}/trainer nnUNetv2_predict_from_modelfolder -i SCANS -o OUT "
-        f"-m {folder} -f {' '.join(map(str, folds))}"
+        f"nnUNet_extTrainer={shlex.quote(f'{folder}/trainer')} nnUNetv2_predict_from_modelfolder "
+        f"-i SCANS -o OUT -m {shlex.quote(str(folder))} -f {' '.join(map(str, folds))}"
     )
 
 
 def _check_regions(config: ModelConfig) -> None:
-    """Refuse regions that nnU-Net has no form for.
+    """Refuse classes that nnU-Net has no form for, or takes for others.
 
     Raises:
-        UserError: If there is one alone, or a value above 255.
+        UserError: If one is called as what is none to nnU-Net; or regions of one value each, which
+            nnU-Net takes for classes that exclude each other; or one that is written above 255.
     """
-    values = [value for own in config.label_values.values() for value in own]
-    if not config.exclusive and len(config.classes) == 1:
+    if taken := {"background", "ignore"} & {*config.classes}:
+        raise UserError(f"nnU-Net has a meaning of its own for the class name {min(taken)}")
+    if config.exclusive:
+        return
+    values = config.label_values
+    if all(len(own) == 1 for own in values.values()):
         raise UserError(
-            f"nnU-Net has no single region, as {config.classes[0]} is; a class that excludes the "
-            "background (exclusive=True) is one that it has"
+            f"nnU-Net has no regions of one value each, as {', '.join(values)}; classes that "
+            "exclude each other (exclusive=True) are what it has"
         )
-    if not config.exclusive and max(values) > 255:
-        raise UserError(f"nnU-Net writes regions in values up to 255, not {max(values)}")
+    if (largest := max(own for own, *_ in values.values())) > 255:
+        raise UserError(f"nnU-Net writes regions in values up to 255, not {largest}")
 
 
 def _dataset(config: ModelConfig) -> dict[str, Any]:

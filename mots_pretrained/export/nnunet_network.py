@@ -19,6 +19,8 @@ from mots_pretrained.parse import from_dict
 SCALE = 1000.0
 """Factor on probabilities: nnU-Net sums them in half precision, under small weights."""
 
+_FULL = 0.5  # of the outermost planes that is not zero, in a scan that goes on to its border
+
 _FLIPS = (-2, -1)  # nnU-Net's arrays run to the front and to the right, ours to the back and left
 
 
@@ -52,8 +54,8 @@ class NnunetNetwork(ProbabilityNetwork):
         kept = [slice(None)] * 3
         if contract.intensity == "ct":
             scale_hounsfield(image.numpy(), contract.clip)
-        else:  # nnU-Net has cut off what is zero around a brain, which is no body to be continued
-            ends = margins(image.shape[1:], contract.window)
+        else:
+            ends = self._cut_off(image)
             kept = [slice(a, a + n) for (a, _), n in zip(ends, image.shape[1:], strict=True)]
             image = F.pad(image, [*ends[2], *ends[1], *ends[0]])
         # whatever nnU-Net computes in: half precision would give other labels
@@ -71,6 +73,19 @@ class NnunetNetwork(ProbabilityNetwork):
             out -= 0.5
         out[(slice(None), *inside)] = found
         return (SCALE * out).to(scan.device)
+
+    def _cut_off(self, image: Tensor) -> list[tuple[int, int]]:
+        """Return by how many voxels zeros continue a scan, axis by axis, up to the window.
+
+        They do where nnU-Net has cut off what is zero around a brain, whose outermost planes are
+        mostly zero; a scan that goes on to its border is continued as any other.
+        """
+        ends = margins(image.shape[1:], self.config.preprocessing.window)
+        for axis in range(3):
+            outer = image.index_select(axis + 1, torch.tensor([0, image.shape[axis + 1] - 1]))
+            if float(outer.ne(0).any(dim=0).float().mean()) > _FULL:
+                ends[axis] = (0, 0)
+        return ends
 
 
 def largest_first(config: ModelConfig) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mots_pretrained.check.anatomy import HU_RANGES, TRUNK, judge, read_anatomy
+from mots_pretrained.check.anatomy import HU_RANGES, TRUNK, judge, may_be_a_head, read_anatomy
 from mots_pretrained.check.landmarks import Landmarks, find_landmarks, thinned
 from mots_pretrained.config import ModelConfig
 from mots_pretrained.images.hounsfield import why_not_hounsfield
@@ -118,7 +118,7 @@ def _of_the_orientation(prediction: Prediction, landmarks: Landmarks | None) -> 
     Of a flipped scan a network may find organs where they ought to be, or none. So the scan's own
     spine and lungs decide where they are far from their place; in a head they are none.
     """
-    if TRUNK.isdisjoint(prediction.names):
+    if may_be_a_head(prediction.names, landmarks):
         return
     labels, step = thinned(prediction.labels, prediction.spacing, _STEP)
     spacing = float(step[0]), float(step[1]), float(step[2])

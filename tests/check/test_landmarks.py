@@ -42,12 +42,13 @@ def test_a_flipped_scan_shows_the_opposite(axis):
     assert flipped.spine == pytest.approx(signs[1] * upright.spine)
 
 
-def with_neck(*, lungs, chest, neck, padding=0):
-    """A chest with lungs in its lower slices, and a neck above it, 5 mm each."""
+def with_neck(*, lungs, chest, neck, padding=0, couch=0):
+    """A chest with lungs in its lower slices and a neck above it, 5 mm each, on a couch."""
     scan = np.full((chest + neck, 60, 80), -1000.0)
     scan[:chest, 10:50, 10:70] = 40
     scan[:lungs, 15:40, 15:35] = scan[:lungs, 15:40, 45:65] = -800
     scan[chest:, 15:45, 25:55] = 40
+    scan[:, 50 : 50 + couch, 5:75] = 40
     return np.pad(scan, [(padding, padding), (0, 0), (0, 0)], constant_values=-1000)
 
 
@@ -58,6 +59,7 @@ def with_neck(*, lungs, chest, neck, padding=0):
         with_neck(lungs=50, chest=55, neck=25),
         with_neck(lungs=14, chest=24, neck=6),  # cut just above the shoulders
         with_neck(lungs=14, chest=20, neck=44, padding=9),
+        with_neck(lungs=14, chest=20, neck=44, couch=8),
     ],
 )
 def test_lungs_below_a_neck_are_at_no_height(scan):

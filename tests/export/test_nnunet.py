@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -63,14 +64,24 @@ def test_what_nnunet_would_take_for_something_else_is_refused(tmp_path):
     export_nnunet(Ensemble([network("classes"), network("classes", 1)]), tmp_path)
     with pytest.raises(UserError, match="holds fold_1 of another network"):
         export_nnunet(network("classes"), tmp_path)
-    one = network("regions", classes=("whole",), class_values=((1,),))
-    with pytest.raises(UserError, match="nnU-Net has no single region, as whole is"):
-        export_nnunet(one, tmp_path / "one")
-    large = network("regions", classes=("whole", "core"), class_values=((300, 1), (1,)))
-    with pytest.raises(UserError, match="values up to 255, not 300"):
-        export_nnunet(large, tmp_path / "large")
-    assert not (tmp_path / "one").exists()
-    assert not (tmp_path / "large").exists()
+    for names, values, told in (
+        (("whole",), ((1,),), "no regions of one value each, as whole; classes"),
+        (("a", "b"), ((1,), (2,)), "no regions of one value each, as a, b; classes"),
+        (("whole", "core"), ((300, 1), (1,)), "values up to 255, not 300"),
+        (("ignore", "core"), ((2, 1), (1,)), "meaning of its own for the class name ignore"),
+    ):
+        net = network("regions", classes=names, class_values=values)
+        with pytest.raises(UserError, match=told):
+            export_nnunet(net, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    net = network("regions", classes=("whole", "core"), class_values=((2, 300), (300,)))
+    with pytest.raises(UserError, match="not 300"):
+        export_nnunet(net, tmp_path / "refused")
+    single = network("regions", classes=("whole",), class_values=((1, 2),))
+    path = export_nnunet(single, tmp_path / "my model")
+    words = shlex.split(command(path))
+    assert words[0] == f"nnUNet_extTrainer={path}/trainer"
+    assert words[-4:] == ["-m", str(path), "-f", "0"]
 
 
 def test_nnunet_s_half_precision_does_not_reach_the_network():
@@ -110,6 +121,26 @@ def test_a_brain_is_surrounded_by_zeros_as_predictor_sees_it(extent):
         labels[channel > 0] = value
     same = (labels == expected)[scan[place] != 0].mean()
     assert same > 0.9
+
+
+def test_a_scan_that_goes_on_to_its_border_is_continued_as_predictor_does():
+    net = network("regions")
+    depth, height, width = net.config.preprocessing.window
+    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
+    own.module.load_state_dict(net.state_dict())
+    scan = smooth((depth - 6, height, width + 10)) + 2000  # nothing is zero
+    volume = Volume.with_spacing(scan, net.config.preprocessing.spacing)
+    image = preprocess(volume, net.config.preprocessing)
+    expected = Predictor(net).segment(volume, image).labels
+    turned = torch.from_numpy(np.ascontiguousarray(image)).flip((-2, -1))
+    with torch.no_grad():
+        found = own(F.pad(turned, (3, 4, 3, 4, 3, 4))[None])[0]
+    found = found[:, 3:-4, 3:-4, 3:-4].flip((-2, -1)).numpy()
+    order = [net.config.label_values[net.config.classes[k]][0] for k in largest_first(net.config)]
+    labels = np.zeros(expected.shape)
+    for channel, value in zip(found, order, strict=True):
+        labels[channel > 0] = value
+    assert (labels == expected).mean() > 0.999
 
 
 def test_by_the_command(tmp_path, capsys):

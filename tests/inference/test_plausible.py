@@ -84,6 +84,14 @@ def test_a_head_is_no_trunk(flip):
     assert not told & {"spacing", "orientation"}
 
 
+def test_a_trunk_without_a_known_organ_is_read_for_flips():
+    """Of a prostate alone, whose name no order of organs has, nothing was told."""
+    found = predicted(flip=1)
+    own = Prediction(np.minimum(found.labels, 1), found.volume, {"prostate": (1,)})
+    config = ModelConfig(architecture="segmenter", classes=("prostate",))
+    assert "orientation" in {d.kind for d in find_doubts(own, config, measure(own))}
+
+
 def test_a_body_19_cm_wide_is_told():
     found = doubts(scale=190 / 440)  # of this phantom's width, in mm
     texts = [d.text for d in found if d.kind == "spacing"]
