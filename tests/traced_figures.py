@@ -109,14 +109,28 @@ FIGURES = (
     ),
     Figure(
         "docs/finetune.md",
-        "| random weights | {} | |\n| MOTS, fitted head (the default) | {} | {} ({} to {}) |\n"
+        "| random weights | {} | |\n| SinglePT, fitted head | {} | {} ({} to {}) |\n"
+        "| BYOL-3D, fitted head | {} | {} ({} to {}) |\n"
+        "| MOTS, fitted head (the default) | {} | {} ({} to {}) |\n"
         "| MOTS, random head, the full rate | {} | {} ({} to {}) |",
         (
             transferred("table10_bcv_4", "TFS"),
+            transferred("table10_bcv_4", "SinglePT"),
+            *transfer_by("table10_bcv_4", "SinglePT - TFS"),
+            transferred("table10_bcv_4", "BYOL-3D"),
+            *transfer_by("table10_bcv_4", "BYOL-3D - TFS"),
             transferred("table10_bcv_4", "MOTS"),
             *transfer_by("table10_bcv_4", "MOTS - TFS"),
             transferred("table10_bcv_4", "MOTS (random head)"),
             *transfer_by("table10_bcv_4", "MOTS (random head) - TFS"),
+        ),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "MOTS is {} ({} to {}) ahead of SinglePT and {} ({} to {}) ahead of BYOL-3D; SinglePT",
+        (
+            *transfer_by("table10_bcv_4", "MOTS - SinglePT"),
+            *transfer_by("table10_bcv_4", "MOTS - BYOL-3D"),
         ),
     ),
     Figure(
