@@ -51,13 +51,11 @@ class NnunetNetwork(ProbabilityNetwork):
     def _whole(self, scan: Tensor) -> Tensor:
         contract, inside = self.config.preprocessing, _box(scan)
         image = scan[(slice(None), *inside)].flip(_FLIPS).float().cpu().clone()
-        kept = [slice(None)] * 3
         if contract.intensity == "ct":
             scale_hounsfield(image.numpy(), contract.clip)
-        else:
-            ends = self._cut_off(image)
-            kept = [slice(a, a + n) for (a, _), n in zip(ends, image.shape[1:], strict=True)]
-            image = F.pad(image, [*ends[2], *ends[1], *ends[0]])
+        ends = self._cut_off(image)
+        kept = [slice(a, a + n) for (a, _), n in zip(ends, image.shape[1:], strict=True)]
+        image = F.pad(image, [*ends[2], *ends[1], *ends[0]])
         # whatever nnU-Net computes in: half precision would give other labels
         with torch.autocast(scan.device.type, enabled=False):
             slabs = sliding_window(image, super().forward, window=contract.window)
@@ -83,7 +81,8 @@ class NnunetNetwork(ProbabilityNetwork):
         ends = margins(image.shape[1:], self.config.preprocessing.window)
         for axis in range(3):
             outer = image.index_select(axis + 1, torch.tensor([0, image.shape[axis + 1] - 1]))
-            if float(outer.ne(0).any(dim=0).float().mean()) > _FULL:
+            full = float(outer.ne(0).any(dim=0).float().mean()) > _FULL
+            if full or self.config.preprocessing.intensity == "ct":
                 ends[axis] = (0, 0)
         return ends
 

@@ -144,10 +144,10 @@ def withdraw(folder: str | os.PathLike[str], name: str) -> None:
     try:
         if report:
             write_json(path, {**kept, WITHDRAWN: True})
-            return
+        else:
+            path.unlink(missing_ok=True)
     except OSError:  # such as of a full disk
-        pass
-    path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def is_withdrawn(report: Mapping[str, Any]) -> bool:

@@ -122,8 +122,7 @@ def check_readme(folder: Path, folds: int = 0) -> None:
     """
     for place in [folder / FOLD.format(number) for number in range(folds)] or [folder]:
         path = place / CARD
-        record = _record_of(place) if path.is_file() else {"complete": True}
-        if record is not None and record["complete"]:
+        if not path.is_file() or (_record_of(place) or {"complete": False})["complete"]:
             continue
         try:
             check_card(path.read_bytes().decode())

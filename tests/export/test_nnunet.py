@@ -31,6 +31,21 @@ from mots_pretrained.networks import build
 ROOT = Path(__file__).parents[2]
 
 
+def as_nnunet_builds(net):
+    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
+    own.module.load_state_dict(net.state_dict())
+    return own
+
+
+def as_nnunet_writes(found, config):
+    """Write regions over each other in the order of their outputs, as its LabelManager does."""
+    labels = np.zeros(found.shape[1:])
+    order = (config.label_values[config.classes[k]][0] for k in largest_first(config))
+    for channel, value in zip(found, order, strict=True):
+        labels[channel > 0] = value
+    return labels
+
+
 def test_the_folder_is_what_nnunet_reads(tmp_path):
     export_nnunet(Ensemble([network("classes"), network("classes", 1)]), tmp_path)
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == {
@@ -86,8 +101,7 @@ def test_what_nnunet_would_take_for_something_else_is_refused(tmp_path):
 
 def test_nnunet_s_half_precision_does_not_reach_the_network():
     net = network("classes")
-    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
-    own.module.load_state_dict(net.state_dict())
+    own = as_nnunet_builds(net)
     image = torch.randn(1, 1, 16, 40, 40) * 100
     with torch.no_grad():
         expected = own(image)
@@ -100,8 +114,7 @@ def test_a_brain_is_surrounded_by_zeros_as_predictor_sees_it(extent):
     """Its outermost voxels were repeated outwards, for nnU-Net had cut the zeros off."""
     net = network("regions")
     window = net.config.preprocessing.window
-    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
-    own.module.load_state_dict(net.state_dict())
+    own = as_nnunet_builds(net)
     size = [int(extent * w) for w in window]
     first = [(2 * w - n) // 2 for w, n in zip(window, size, strict=True)]
     place = tuple(slice(a, a + n) for a, n in zip(first, size, strict=True))
@@ -115,10 +128,7 @@ def test_a_brain_is_surrounded_by_zeros_as_predictor_sees_it(extent):
     with torch.no_grad():
         found = own(F.pad(cropped, (3, 4, 3, 4, 3, 4))[None])[0]
     found = found[:, 3:-4, 3:-4, 3:-4].flip((-2, -1)).numpy()
-    order = [net.config.label_values[net.config.classes[k]][0] for k in largest_first(net.config)]
-    labels = np.zeros(size)
-    for channel, value in zip(found, order, strict=True):
-        labels[channel > 0] = value
+    labels = as_nnunet_writes(found, net.config)
     same = (labels == expected)[scan[place] != 0].mean()
     assert same > 0.9
 
@@ -126,8 +136,7 @@ def test_a_brain_is_surrounded_by_zeros_as_predictor_sees_it(extent):
 def test_a_scan_that_goes_on_to_its_border_is_continued_as_predictor_does():
     net = network("regions")
     depth, height, width = net.config.preprocessing.window
-    own = NnunetNetwork(dataclasses.asdict(net.config)).eval()
-    own.module.load_state_dict(net.state_dict())
+    own = as_nnunet_builds(net)
     scan = smooth((depth - 6, height, width + 10)) + 2000  # nothing is zero
     volume = Volume.with_spacing(scan, net.config.preprocessing.spacing)
     image = preprocess(volume, net.config.preprocessing)
@@ -136,10 +145,7 @@ def test_a_scan_that_goes_on_to_its_border_is_continued_as_predictor_does():
     with torch.no_grad():
         found = own(F.pad(turned, (3, 4, 3, 4, 3, 4))[None])[0]
     found = found[:, 3:-4, 3:-4, 3:-4].flip((-2, -1)).numpy()
-    order = [net.config.label_values[net.config.classes[k]][0] for k in largest_first(net.config)]
-    labels = np.zeros(expected.shape)
-    for channel, value in zip(found, order, strict=True):
-        labels[channel > 0] = value
+    labels = as_nnunet_writes(found, net.config)
     assert (labels == expected).mean() > 0.999
 
 
