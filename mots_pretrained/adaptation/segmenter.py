@@ -261,7 +261,6 @@ class Segmenter(Pretrained):
             dataclasses.replace(
                 kept if transformer else _without_transformer(kept),
                 encoder=dataclasses.replace(config.encoder, in_channels=channels),
-                tasks=(),
                 added=(),
                 exclusive=exclusive,
                 new_head=dataclasses.replace(config.new_head, kind=head),

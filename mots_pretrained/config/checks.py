@@ -84,6 +84,8 @@ def check(config: ModelConfig) -> None:
             raise UserError("a segmenter needs at least one entry in classes")
         _check_names("classes", config.classes)
         _check_class_values(config.classes, config.class_values)
+    elif config.classes or config.class_values:
+        raise UserError(f"{config.architecture} has no classes; only a segmenter has")
     elif not config.tasks and config.architecture != "backbone":
         raise UserError(f"{config.architecture} needs at least one entry in tasks")
     _check_names("tasks", tuple(task.name for task in config.tasks))

@@ -170,7 +170,7 @@ class ModelConfig(Choices):
         activation: Activation of the CNN and of the filters prediction MLP. Published training
             used ReLU and published testing LeakyReLU(0.01); the feed-forward layers use ReLU.
         weight_standardisation: Whether convolutions standardise their weights (published option).
-        tasks: Tasks in the order of the queries; unused by a backbone and a segmenter.
+        tasks: Tasks in the order of the queries; unused by a backbone, empty for a segmenter.
         classes: Names of a segmenter's output channels, background excluded; else empty.
         exclusive: Whether a segmenter's classes exclude each other (softmax with a background
             channel) or may overlap (one sigmoid a class, as BraTS's nested regions).
@@ -207,6 +207,8 @@ class ModelConfig(Choices):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.architecture == "segmenter":  # which has classes instead
+            object.__setattr__(self, "tasks", ())
         check(self)
 
     @property
@@ -219,6 +221,16 @@ class ModelConfig(Choices):
         return dataclasses.replace(
             self, tasks=self.tasks[:own], added=(), thresholds=kept, seen_volumes=seen
         )
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of all that is decided: a segmenter's classes, or every organ and tumour of tasks.
+
+        Example:
+            >>> ModelConfig().categories[:3]
+            ('liver', 'liver_tumour', 'kidney')
+        """
+        return self.classes or all_categories(self.tasks)
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
@@ -238,7 +250,7 @@ class ModelConfig(Choices):
                 (i + 1,) if self.exclusive else tuple(range(i + 1, 0, -1)) for i in range(count)
             ]
             return dict(zip(self.classes, self.class_values or numbered, strict=True))
-        every = enumerate(all_categories(self.tasks), start=1)
+        every = enumerate(self.categories, start=1)
         own: dict[str, tuple[int, ...]] = {name: (value,) for value, name in every}
         inside = [(task.organ, task.tumour) for task in self.tasks if task.organ_has_tumour]
         inside += [("liver", "hepatic_vessel"), ("liver", "hepatic_vessel_tumour")]

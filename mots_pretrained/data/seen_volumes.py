@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 
 from mots_pretrained.config import ModelConfig, SeenVolume
 from mots_pretrained.data.case import Case
-from mots_pretrained.tasks import all_categories
 
 
 def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume, ...]:
@@ -39,7 +38,7 @@ def seen_volumes(cases: Iterable[Case], config: ModelConfig) -> tuple[SeenVolume
             every[name].append(volume)
             if not _touches_border(case, channel, value):
                 whole[name].append(volume)
-    names = config.classes or all_categories(config.tasks)
+    names = config.categories
     return tuple(
         SeenVolume(
             name,

@@ -176,7 +176,7 @@ def _contract(
         "input": {"name": "image", "shape": list(shape), "dtype": "float32"},
         "outputs": outputs,
         "preprocessing": dataclasses.asdict(config.preprocessing),
-        "tasks": {t.name: [t.organ, t.tumour] for t in config.tasks if not config.classes},
+        "tasks": {t.name: [t.organ, t.tumour] for t in config.tasks},
         "classes": list(config.classes),
         "activation": None if "logits" not in outputs else "softmax" if softmax else "sigmoid",
         "thresholds": config.thresholds,

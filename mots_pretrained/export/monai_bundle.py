@@ -184,8 +184,6 @@ def _inference(config: ModelConfig) -> dict[str, Any]:
 
 def _metadata(config: ModelConfig, said: Description) -> dict[str, Any]:
     contract = config.preprocessing
-    if config.classes:  # whose tasks have no part in it
-        config = dataclasses.replace(config, tasks=())
     rule = task_rule(config, tuple(t.name for t in config.tasks)) if config.tasks else None
     names = (rule or class_rule(config)).names
     ct = contract.intensity == "ct"

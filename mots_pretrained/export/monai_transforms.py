@@ -163,7 +163,7 @@ class ToLabelsd(MapTransform):
         super().__init__(keys)
         if not isinstance(config, ModelConfig):
             config = from_dict(ModelConfig, dict(config), "config")
-        tasks = () if config.classes else tuple(task.name for task in config.tasks)
+        tasks = tuple(task.name for task in config.tasks)
         self.rule = task_rule(config, tasks) if tasks else class_rule(config)
         self.orig_keys = [orig_keys] if isinstance(orig_keys, str) else [*orig_keys]
 

@@ -104,7 +104,7 @@ def class_rule(config: ModelConfig) -> LabelRule:
 
     Example:
         >>> regions = {"whole": (2, 1, 4), "core": (1, 4), "enhancing": (4,)}
-        >>> class_rule(ModelConfig(architecture="segmenter", exclusive=False, tasks=(),
+        >>> class_rule(ModelConfig(architecture="segmenter", exclusive=False,
         ...     classes=tuple(regions), class_values=tuple(regions.values()))).rank
         (0, 1, 2)
     """

@@ -64,7 +64,7 @@ def find_doubts(
             doubts += _of_the_body(landmarks, prediction)
             doubts += _of_the_values(measured)
             doubts += _of_the_orientation(prediction, landmarks)
-    organs = [task.organ for task in config.tasks if not config.classes]
+    organs = [task.organ for task in config.tasks]
     organs += [seen.category for seen in config.seen_volumes if not seen.without]
     for name, found in measured.items():
         plain = name.replace("_", " ")

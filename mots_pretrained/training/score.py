@@ -63,7 +63,7 @@ class Scoring:
         """Return a predictor of one task, cleaned if there is a rule for it; None: of all."""
         tasks: list[str] | None = None
         cleaned = self.postprocess
-        if task is not None and not net.config.classes:
+        if task is not None and net.config.tasks:
             known = net.config.tasks
             tasks = [one.name for one in known if {*one.categories} & {*task.categories}]
             cleaned &= cleans(all_categories(tasks_to_clean(known, tasks)))

@@ -27,7 +27,7 @@ from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
 from mots_pretrained.phantom.domains import imitated
-from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task, all_categories
+from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task
 from mots_pretrained.weights.provenance import find_training_scans
 
 Part = Literal["train", "validation", "test"]
@@ -81,7 +81,7 @@ def phantom_items(
     classes, tasks = config.classes, imitated(config.tasks)
     if strange := [name for name in classes if name not in BCV_ORGANS]:
         raise UserError(f"phantoms have no truth for the class {strange[0]!r}; score files instead")
-    if not classes and (untold := [one.name for one in config.tasks if one not in tasks]):
+    if untold := [one.name for one in config.tasks if one not in tasks]:
         told = f"phantoms have no truth for {', '.join(untold):.200}"
         if not tasks:
             raise UserError(f"{told}; score a prepared folder or files instead")
@@ -118,7 +118,7 @@ def prepared_items(
     """
     records = scored_records(config, prepared, split, task)
     tasks = {known.name: known for known in prepared.tasks}
-    known = config.classes or all_categories(config.tasks)
+    known = config.categories
     present = [one for name, one in tasks.items() if any(r.task == name for r in records)]
     labelled = tuple(dict.fromkeys(n for one in present for n in one.categories if n in known))
     named = dict.fromkeys(n for r in records_of(prepared, split, task)
@@ -153,7 +153,7 @@ def scored_records(
             f"{prepared.folder} was prepared beside a training, without tasks; score what "
             "mots predict writes, with --truth"
         )
-    known = config.classes or all_categories(config.tasks)
+    known = config.categories
     tasks = {one.name for one in prepared.tasks if {*one.categories} & {*known}}
     records = [r for r in records_of(prepared, split, task) if r.task in tasks]
     if not records:

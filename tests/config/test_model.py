@@ -19,7 +19,7 @@ from mots_pretrained.config import (
     Preprocessing,
     TransformerConfig,
 )
-from mots_pretrained.tasks import MOTS_TASKS, Task
+from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS, Task
 
 names = st.from_regex(r"[a-zé肝0-9_(+-][a-z /.)é肝]{0,6}[a-z0-9]", fullmatch=True).filter(
     lambda name: not any(not part or part.startswith(".") for part in name.split("/"))
@@ -116,6 +116,18 @@ def test_an_organ_has_its_tumours_value_where_its_own_labels_have_the_tumour() -
     assert values == {"a": (1,), "a_t": (2,), "b": (3, 4), "b_t": (4,), "c": (5, 6), "c_t": (6,)}
     told = ModelConfig().label_values
     assert (told["hepatic_vessel"], told["liver"], told["kidney"]) == ((5,), (1, 2, 5, 6), (3, 4))
+
+
+def test_a_segmenter_has_classes_instead_of_tasks() -> None:
+    own = ModelConfig(architecture="segmenter", classes=("b", "a"))
+    assert (own.tasks, own.categories) == ((), ("b", "a"))
+    values = json.loads(own.to_json())
+    values["tasks"] = json.loads(ModelConfig().to_json())["tasks"]  # as older files have it
+    assert ModelConfig.from_json(json.dumps(values)) == own
+    assert ModelConfig().categories == MOTS_CATEGORIES
+    for further in ({"classes": ("a",)}, {"class_values": ((1,),)}):
+        with pytest.raises(ValueError, match="transdodnet has no classes; only a segmenter has"):
+            ModelConfig(**further)
 
 
 def test_thresholds_survive_json_and_go_with_their_categories() -> None:

@@ -43,7 +43,6 @@ def test_classes_and_regions_of_stored_cases_are_read_at_their_border_alone(excl
     config = dataclasses.replace(
         CONFIG,
         architecture="segmenter",
-        tasks=(),
         classes=("a", "b", "c"),
         exclusive=exclusive,
         preprocessing=dataclasses.replace(CONFIG.preprocessing, spacing=(10.0, 10.0, 10.0)),
@@ -105,7 +104,7 @@ def test_a_class_that_a_case_does_not_label_is_not_without_it(exclusive):
     """A case that says nothing of the spleen was counted as one that has none."""
     contract = Preprocessing(spacing=(10.0, 10.0, 10.0))
     config = dataclasses.replace(
-        CONFIG, architecture="segmenter", tasks=(), classes=("liver", "spleen"),
+        CONFIG, architecture="segmenter", classes=("liver", "spleen"),
         exclusive=exclusive, preprocessing=contract,
     )  # fmt: skip
     target = np.zeros((1 if exclusive else 2, 6, 6, 6), np.uint8)

@@ -50,7 +50,6 @@ NETWORKS = {
         preprocessing=MRI,
         encoder=EncoderConfig(in_channels=2),
         architecture="segmenter",
-        tasks=(),
         classes=("a", "b"),
     ),
 }

@@ -224,7 +224,7 @@ def test_masks_take_their_own_thresholds() -> None:
 
 
 def test_a_class_beats_the_background_above_its_share_of_both() -> None:
-    config = ModelConfig(architecture="segmenter", tasks=(), classes=("a", "b"))
+    config = ModelConfig(architecture="segmenter", classes=("a", "b"))
     rule = class_rule(dataclasses.replace(config, thresholds={"a": 0.8, "b": 0.2}))
     # of a's and the background's, a must have over 4/5; of b's and the background's b over 1/5
     assert [label(rule, p) for p in ([0.2, 0.76, 0.04], [0.15, 0.82, 0.03])] == [0, 1]

@@ -237,7 +237,7 @@ def test_what_does_not_fit_is_told(tiny, prepared):
 def test_an_organ_that_a_segmenter_parts_from_its_tumour_is_scored_with_it(tiny, prepared):
     """Perfect labels of liver and liver tumour gave the liver 0.9: its truth holds the tumour."""
     classes = ("liver", "liver_tumour")
-    config = dataclasses.replace(tiny, architecture="segmenter", tasks=(), classes=classes)
+    config = dataclasses.replace(tiny, architecture="segmenter", classes=classes)
 
     class Parts(Oracle):
         def __call__(self, image):

@@ -169,7 +169,7 @@ def test_a_tumour_that_is_a_class_of_its_own_is_none_of_its_organs(tiny):
         read=lambda record: case,
     )
     classes = ("liver", "liver_tumour")
-    config = dataclasses.replace(tiny, architecture="segmenter", tasks=(), classes=classes)
+    config = dataclasses.replace(tiny, architecture="segmenter", classes=classes)
 
     class Sure:
         def __call__(self, image):

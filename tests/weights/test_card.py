@@ -41,7 +41,7 @@ def test_contract_and_labels_are_told():
     assert "- colon: colon_tumour" in text
     assert "200 steps on phantoms" in text
     assert "no\naccuracy on patients is claimed" in text
-    own = ModelConfig(architecture="segmenter", classes=("a", "b"), tasks=(), exclusive=False)
+    own = ModelConfig(architecture="segmenter", classes=("a", "b"), exclusive=False)
     assert "may overlap: a, b" in model_card(own)
     assert "## Intended use" in text
 
