@@ -19,6 +19,9 @@ RUN python -c "import tomllib; \
     print(*[need for need in needs if need.startswith('torch')])" > /wheels/torch.txt
 
 FROM python:3.11-slim
+# By which Triton compiles its driver; without it attention is computed by torch, more slowly.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 ARG TORCH_INDEX=""
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r /wheels/torch.txt torchvision

@@ -110,6 +110,7 @@ def _devices() -> list[Check]:
     import torch
 
     from mots_pretrained.inference.precision import choose_precision
+    from mots_pretrained.model.deformable_attention import has_kernels
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     auto = choose_precision("auto", torch.device("cpu"))
@@ -124,6 +125,8 @@ def _devices() -> list[Check]:
             auto = choose_precision("auto", torch.device(name))
             told = f"{facts.name}, {facts.total_memory >> 20} MB, precision auto is {auto}"
             works = float(torch.ones(2, device=name).sum()) == 2
+            kernels = "run" if has_kernels(torch.device(name)) else "don't run"
+            told += f", Triton's kernels {kernels}"
         except Exception as error:
             works, told = False, f"{told} {_line(error)}"
         found.append(Check("device", name, works, told))

@@ -149,7 +149,7 @@ def create_model(
     if num_classes is None and not features_only:
         if in_chans is not None:
             raise UserError("in_chans changes what the network was trained on; give num_classes")
-        return load(name) if pretrained else build(config_named(name))
+        return load(name) if pretrained else build(config_named(name).untrained)
     out_channels, in_channels = num_classes if num_classes and not features_only else 2, in_chans
     if pretrained:
         model = Segmenter.from_pretrained(

@@ -17,7 +17,5 @@ BACKBONES: dict[str, type[MOTSBackbone] | type[ConferenceUNet]] = {
 
 def build_backbone(config: ModelConfig) -> MOTSBackbone | ConferenceUNet:
     """Build the backbone that a configuration names, of whatever network, with random weights."""
-    alone = dataclasses.replace(
-        config, architecture="backbone", classes=(), class_values=(), exclusive=True
-    )
+    alone = dataclasses.replace(config, architecture="backbone", exclusive=True)
     return BACKBONES[config.backbone](alone)

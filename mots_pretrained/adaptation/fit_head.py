@@ -200,7 +200,8 @@ def _fit(
 def _loss(logits: Tensor, target: Tensor, labelled: Tensor, exclusive: bool) -> Tensor:
     """Return the mean cross-entropy of voxels, each with the classes that its case labels."""
     if exclusive:
-        return marginal_cross_entropy(logits, target[:, 0].long(), labelled).mean()
+        total = marginal_cross_entropy(logits, target[:, 0].long(), labelled).sum()
+        return total / labelled.any(1).sum().clamp(min=1)
     weight = labelled.float()
     total = F.binary_cross_entropy_with_logits(logits, target.float(), weight, reduction="sum")
     return total / weight.sum().clamp(min=1)

@@ -11,6 +11,7 @@ from mots_pretrained.parse import check_name
 
 if TYPE_CHECKING:
     from mots_pretrained.config.model import ModelConfig, Preprocessing, TransformerConfig
+    from mots_pretrained.tasks import Task
 
 LARGEST_LABEL = 65535
 """Largest label value that a class may have; label maps are written with 16 bits at most."""
@@ -28,7 +29,6 @@ _LARGEST = {  # far above any sensible network, far below what exhausts memory o
     "encoder_points": 64,
     "decoder_points": 64,
     "depth": 50,
-    "out_channels": 1024,
     "hidden": 1024,
     "patch": 512,
     "window": 512,
@@ -70,6 +70,10 @@ def check(config: ModelConfig) -> None:
         for name, largest in _LARGEST.items():
             if hasattr(part, name):
                 _check_range(name, getattr(part, name), 0 if name == "extra_blocks" else 1, largest)
+    if config.head.out_channels != 2:
+        raise UserError(
+            f"head.out_channels must be 2, organ and tumour, not {config.head.out_channels}"
+        )
     _check_preprocessing(config.preprocessing, config.encoder.in_channels)
     if config.transformer is not None:
         _check_transformer(config.transformer)
@@ -89,6 +93,7 @@ def check(config: ModelConfig) -> None:
     elif not config.tasks and config.architecture != "backbone":
         raise UserError(f"{config.architecture} needs at least one entry in tasks")
     _check_names("tasks", tuple(task.name for task in config.tasks))
+    _check_categories(config.tasks)
     organs = tuple(name for one in config.added for name in one.classes)
     last = tuple(task.name for task in config.tasks[len(config.tasks) - len(organs) :])
     if config.added and (organs != last or len(organs) >= len(config.tasks)):
@@ -188,6 +193,19 @@ def _check_class_values(classes: tuple[str, ...], values: tuple[tuple[int, ...],
     for value in (value for group in values for value in group):
         if not 1 <= value <= LARGEST_LABEL:
             raise UserError(f"class_values must be 1 to {LARGEST_LABEL}, not {value}")
+
+
+def _check_categories(tasks: tuple[Task, ...]) -> None:
+    """Refuse tasks that share a category: a label map would hold one of the two."""
+    known: dict[str, str] = {}
+    for task in tasks:
+        for name in task.categories:
+            if name in known:
+                raise UserError(
+                    f"tasks {known[name]!r:.80} and {task.name!r:.80} both have the category "
+                    f"{name!r:.80}; name one of them otherwise"
+                )
+            known[name] = task.name
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:

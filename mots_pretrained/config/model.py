@@ -71,7 +71,7 @@ class HeadConfig:
 
     depth: int = 3  # Table 2
     width: int = 8  # hw, Table 3
-    out_channels: int = 2  # organ and tumour, Sec. 3.5
+    out_channels: int = 2  # organ and tumour, Sec. 3.5; no network has others
 
     @property
     def parameters(self) -> int:
@@ -170,7 +170,7 @@ class ModelConfig(Choices):
         activation: Activation of the CNN and of the filters prediction MLP. Published training
             used ReLU and published testing LeakyReLU(0.01); the feed-forward layers use ReLU.
         weight_standardisation: Whether convolutions standardise their weights (published option).
-        tasks: Tasks in the order of the queries; unused by a backbone, empty for a segmenter.
+        tasks: Tasks in the order of the queries; a segmenter has none, a backbone doesn't use them.
         classes: Names of a segmenter's output channels, background excluded; else empty.
         exclusive: Whether a segmenter's classes exclude each other (softmax with a background
             channel) or may overlap (one sigmoid a class, as BraTS's nested regions).
@@ -209,7 +209,15 @@ class ModelConfig(Choices):
         super().__post_init__()
         if self.architecture == "segmenter":  # which has classes instead
             object.__setattr__(self, "tasks", ())
+        elif self.architecture == "backbone":  # of a segmenter, too
+            object.__setattr__(self, "classes", ())
+            object.__setattr__(self, "class_values", ())
         check(self)
+
+    @property
+    def untrained(self) -> ModelConfig:
+        """The same without what holds for its very weights: added heads, thresholds, volumes."""
+        return dataclasses.replace(self.before_added, thresholds={}, seen_volumes=())
 
     @property
     def before_added(self) -> ModelConfig:

@@ -318,11 +318,10 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise UserError(f"unknown device {device!r}; allowed are cpu, cuda and mps") from error
-    missing = (chosen.type == "cuda" and not torch.cuda.is_available()) or (
-        chosen.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
+        raise UserError(f"unknown device {device!r}; allowed are cpu and cuda") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise UserError(f"device {device!s} is not supported; allowed are cpu and cuda")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {device!s} is not available here; use cpu")
     return chosen
 

@@ -69,7 +69,7 @@ def dice_bce(
         logits: ``(B, C, ...)``, before the sigmoid; half precision is computed in float32.
         target: ``(B, C, ...)`` in {0, 1, IGNORED}, of any dtype; uint8 is the smallest.
         labelled: ``(B, C)`` bool, which channels of which sample are annotated.
-        form: Which of the three.
+        form: Which of the four.
         bce_weight: Weight of the cross-entropy in the total; 1 in the paper.
         empty_size: The constant ``s`` of the forms "empty" and "log", in voxels.
         pos_weight: How often a voxel of each channel's label counts in the cross-entropy, as in
@@ -110,7 +110,7 @@ def dice_terms(
         overlap: Sums of p y, of any shape.
         size: Sums of p + y.
         positive: Sums of y; the target is empty where it is 0.
-        form: Which of the three.
+        form: Which of the four.
         empty_size: Voxels on an empty target that cost a half; unused by "published".
     """
     if form == "log":

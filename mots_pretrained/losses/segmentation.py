@@ -53,8 +53,8 @@ def dice_ce(
         logits = logits.float()
     told = None if labelled is None else labelled.view(*labelled.shape, *[1] * (logits.ndim - 2))
     known = target != IGNORED
-    if told is not None and not exclusive:
-        known = known & told
+    if told is not None:  # of exclusive classes the background counts where one is labelled
+        known = known & (told.any(1, keepdim=True) if exclusive else told)
     target = target.masked_fill(~known, 0)
     if exclusive:
         p, y, ce = _exclusive(logits, target[:, 0].long(), known, labelled)

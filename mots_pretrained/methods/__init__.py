@@ -32,7 +32,8 @@ def configured(method: str, base: ModelConfig) -> ModelConfig:
     """Return a method's configuration over the encoder-decoder of another one (Sec. 4.4).
 
     Only TransDoDNet keeps the Transformer; the channels of Multi-Head's decoders are halved. A
-    configuration of the method itself stays as it is.
+    configuration of the method itself keeps its sizes. What holds for the other's weights alone
+    (thresholds, volumes, added organs) is left out.
 
     Raises:
         KeyError: If there is no such method; the message lists those there are.
@@ -43,6 +44,7 @@ def configured(method: str, base: ModelConfig) -> ModelConfig:
     """
     if method not in METHODS:
         raise UnknownNameError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
+    base = base.untrained
     if base.architecture == method:
         return base
     config = replace(base, architecture=cast(Architecture, method))

@@ -39,7 +39,7 @@ class CondInput(CodedNetwork):
 
 def with_code(config: ModelConfig) -> ModelConfig:
     """Return the configuration of a network whose input has a channel more for every task."""
-    names = tuple(f"code of {task.name}" for task in config.tasks)
+    names = tuple(f"code_{number}" for number in range(len(config.tasks)))
     encoder, contract = config.encoder, config.preprocessing
     return dataclasses.replace(
         config,

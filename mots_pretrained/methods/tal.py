@@ -124,7 +124,8 @@ def merged_log_odds(logits: Tensor, sets: Tensor) -> Tensor:
     weight = (exact - exact.amax(1, keepdim=True)).exp().flatten(2)
     chosen = sets.to(weight.dtype)
     least = torch.finfo(torch.float32).tiny  # the same in any precision
-    inside, outside = ((part @ weight).clamp_min(least).log() for part in (chosen, 1 - chosen))
+    with torch.autocast(logits.device.type, enabled=False):  # which would multiply in half
+        inside, outside = ((part @ weight).clamp_min(least).log() for part in (chosen, 1 - chosen))
     return (inside - outside).unflatten(2, logits.shape[2:]).to(logits.dtype)
 
 

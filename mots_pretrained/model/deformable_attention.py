@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import math
 import os
+import warnings
 from typing import Literal
 
 import torch
@@ -131,7 +132,7 @@ def deformable_sum(
         ``(B, Q, width)``; a point outside its level counts as zero.
     """
     weights = weights.to(locations)
-    if locations.is_cuda and _has_kernels(locations.device) and not _must_be_plain():
+    if locations.is_cuda and has_kernels(locations.device) and not _must_be_plain():
         from mots_pretrained.model.deformable_triton import triton_sum
 
         return triton_sum(values, shapes, locations, weights, heads=heads)
@@ -144,11 +145,28 @@ def deformable_sum(
 
 
 @functools.cache
-def _has_kernels(device: torch.device) -> bool:
-    """Whether Triton is there and compiles for the device, unless MOTS_TRITON=0 says otherwise."""
+def has_kernels(device: torch.device) -> bool:
+    """Whether Triton's kernels run on a CUDA device, unless MOTS_TRITON=0 says otherwise.
+
+    They need a C compiler and Python's headers, which small images lack.
+    """
     wanted = os.environ.get("MOTS_TRITON", "1") != "0"
     found = wanted and importlib.util.find_spec("triton") is not None
-    return found and torch.cuda.get_device_capability(device) >= (7, 0)
+    if not found or torch.cuda.get_device_capability(device) < (7, 0):
+        return False
+    try:
+        from mots_pretrained.model.deformable_triton import try_kernels
+
+        try_kernels(device)
+    except Exception as error:  # of Triton, a compiler or a driver: of any kind
+        reason = f"{error}".strip().partition("\n")[0]
+        warnings.warn(
+            f"Triton's kernels do not run on {device} ({reason:.200}): attention is computed by "
+            "torch, more slowly. They need a C compiler such as gcc; MOTS_TRITON=0 leaves them out",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def _must_be_plain() -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +33,19 @@ def triton_sum(
     return result
 
 
+def try_kernels(device: torch.device) -> None:
+    """Compile and run the forward kernel once; raises whatever goes wrong with that."""
+    values = torch.zeros(1, 1, 16, device=device)
+    locations = torch.full((1, 1, 1, 1, 1, 3), 0.5, device=device)
+    triton_sum(values, [(1, 1, 1)], locations, locations[..., 0], heads=1)
+    torch.cuda.synchronize(device)
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    """Make a device the current one, on which Triton launches; its interpreter needs none."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 class _DeformableSum(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -46,8 +60,10 @@ class _DeformableSum(torch.autograd.Function):
         ctx.shapes, ctx.heads = shapes, heads
         batch, queries = locations.shape[:2]
         total = locations.new_zeros(batch, queries, values.shape[-1])
-        for level, settings in _levels(values, locations, shapes, heads):
-            _forward[_grid(locations, heads)](values, locations, weights, total, *level, **settings)
+        arrays = (values, locations, weights, total)
+        with _on(locations.device):
+            for level, settings in _levels(values, locations, shapes, heads):
+                _forward[_grid(locations, heads)](*arrays, *level, **settings)
         return total.to(values.dtype)
 
     @staticmethod
@@ -57,12 +73,10 @@ class _DeformableSum(torch.autograd.Function):
         gradient = gradient.to(locations.dtype).contiguous()
         of_values = torch.zeros_like(values, dtype=locations.dtype)
         of_locations, of_weights = torch.empty_like(locations), torch.empty_like(weights)
-        for level, settings in _levels(values, locations, ctx.shapes, ctx.heads):
-            _backward[_grid(locations, ctx.heads)](
-                *(values, locations, weights, gradient, of_values, of_locations, of_weights),
-                *level,
-                **settings,
-            )
+        arrays = (values, locations, weights, gradient, of_values, of_locations, of_weights)
+        with _on(locations.device):
+            for level, settings in _levels(values, locations, ctx.shapes, ctx.heads):
+                _backward[_grid(locations, ctx.heads)](*arrays, *level, **settings)
         return of_values.to(values.dtype), of_locations, of_weights, None, None
 
 

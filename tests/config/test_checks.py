@@ -43,6 +43,12 @@ def test_a_misspelt_choice_is_refused_on_construction(make: Any, message: str) -
     [
         ("encoder.stem_width", 0, "stem_width must be whole numbers of 1"),
         ("encoder.stem_width", 10**9, "stem_width must be whole numbers of 1 to 1024"),
+        ("head.out_channels", 3, "head.out_channels must be 2, organ and tumour, not 3"),
+        (
+            "tasks",
+            [{"name": n, "organ": "a", "tumour": None} for n in "xy"],
+            "tasks 'x' and 'y' both have the category 'a'; name one of them otherwise",
+        ),
         ("encoder.extra_blocks", -1, "extra_blocks must be whole numbers of 0"),
         ("encoder.in_channels", 4, "names 1 channels .*encoder.in_channels is 4"),
         ("transformer", None, "needs a transformer"),

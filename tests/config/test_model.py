@@ -17,6 +17,7 @@ from mots_pretrained.config import (
     HeadConfig,
     ModelConfig,
     Preprocessing,
+    SeenVolume,
     TransformerConfig,
 )
 from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS, Task
@@ -125,6 +126,9 @@ def test_a_segmenter_has_classes_instead_of_tasks() -> None:
     values["tasks"] = json.loads(ModelConfig().to_json())["tasks"]  # as older files have it
     assert ModelConfig.from_json(json.dumps(values)) == own
     assert ModelConfig().categories == MOTS_CATEGORIES
+    values["architecture"] = "backbone"  # of a segmenter, as earlier versions wrote it
+    del values["id2label"], values["label2id"]
+    assert ModelConfig.from_json(json.dumps(values)).classes == ()
     for further in ({"classes": ("a",)}, {"class_values": ((1,),)}):
         with pytest.raises(ValueError, match="transdodnet has no classes; only a segmenter has"):
             ModelConfig(**further)
@@ -205,3 +209,9 @@ def test_labels_are_told_as_the_hub_reads_them():
         ModelConfig.from_json(json.dumps(values))
     del values["id2label"]
     assert ModelConfig.from_json(json.dumps(values)) == own  # as older files have it
+
+
+def test_what_holds_for_weights_alone_is_left_out_of_untrained() -> None:
+    seen = (SeenVolume("spleen", 90.0, 300.0, 5, 0),)
+    trained = ModelConfig(thresholds={"liver_tumour": 0.9}, seen_volumes=seen)
+    assert trained.untrained == ModelConfig()

@@ -214,3 +214,9 @@ def test_what_cannot_be_predicted_is_said() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device cuda is not available here; use cpu"):
             Predictor(Tiny(), device="cuda")
+
+
+@pytest.mark.parametrize("device", ["mps", "gpu", "meta"])
+def test_devices_that_are_not_offered_are_refused(device: str) -> None:
+    with pytest.raises(ValueError, match="allowed are cpu and cuda"):
+        Predictor(Tiny(), device=device)

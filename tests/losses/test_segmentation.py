@@ -167,6 +167,17 @@ def test_a_sample_that_labels_nothing_takes_no_part(exclusive):
     torch.testing.assert_close(logits.grad, torch.zeros(1, 3, 8))
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_beside_others_it_takes_no_part_in_their_mean(exclusive):
+    logits = torch.randn(2, 3, 8)
+    target = torch.ones(2, 1 if exclusive else 3, 8)
+    labelled = torch.zeros(2, 2 if exclusive else 3, dtype=torch.bool)
+    labelled[0] = True
+    both = dice_ce(logits, target, exclusive=exclusive, labelled=labelled)
+    alone = dice_ce(logits[:1], target[:1], exclusive=exclusive, labelled=labelled[:1])
+    torch.testing.assert_close(both, alone)
+
+
 def test_labelled_must_fit_the_classes():
     with pytest.raises(ValueError, match=r"labelled must be \(1, 2\) bool, not \(1, 3\)"):
         dice_ce(torch.zeros(1, 3, 4), torch.zeros(1, 1, 4), labelled=torch.ones(1, 3).bool())

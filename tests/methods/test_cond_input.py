@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from small_networks import SIZE, small
 
 from mots_pretrained.methods.cond_input import CondInput, with_code
+from mots_pretrained.tasks import MOTS_TASKS
 
 X = torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(1))
 
@@ -25,4 +28,9 @@ def test_where_padding_does_not_end_the_code_the_first_norm_takes_it_out() -> No
 def test_the_inner_configuration_names_a_channel_a_task() -> None:
     inner = with_code(small("cond_input"))
     assert inner.encoder.in_channels == 8
-    assert inner.preprocessing.channels[1] == "code of liver"
+    assert inner.preprocessing.channels[1] == "code_0"
+
+
+def test_tasks_may_have_long_names() -> None:
+    long = tuple(dataclasses.replace(task, name=task.name.ljust(64, "x")) for task in MOTS_TASKS)
+    assert with_code(small("cond_input", tasks=long)).encoder.in_channels == 8

@@ -24,4 +24,10 @@ def test_its_own_configuration_is_not_halved_again() -> None:
     base = ModelConfig()
     once = configured("multi_head", base)
     assert once.decoder.widths == tuple(width // 2 for width in base.decoder.widths)
-    assert configured("multi_head", once) is once
+    assert configured("multi_head", once) == once
+
+
+def test_thresholds_of_other_weights_are_left_out() -> None:
+    base = ModelConfig(thresholds={"liver_tumour": 0.9})
+    assert configured("multi_head", base).thresholds == {}
+    assert configured("transdodnet", base) == ModelConfig()

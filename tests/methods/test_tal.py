@@ -43,6 +43,15 @@ def test_log_odds_stay_finite_and_exact_at_both_ends():
     assert torch.isfinite(found).all()
 
 
+def test_log_odds_are_the_same_under_autocast():
+    logits = 6 * torch.randn(2, 12, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    sets = merged_classes(MOTS_TASKS).flatten(0, 1)
+    with torch.autocast("cpu", torch.float16):
+        found = merged_log_odds(logits, sets)
+    assert torch.isfinite(found).all()
+    torch.testing.assert_close(found, merged_log_odds(logits, sets))
+
+
 def test_targets_become_classes_the_tumour_before_its_organ():
     task = torch.tensor([0, 6])
     organ, tumour = [0, 1, 1, 0], [0, 0, 1, 0]

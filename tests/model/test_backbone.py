@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_networks import SIZE, TRANSFORMER, small
 
+from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.methods.dodnet import DoDNet
 from mots_pretrained.methods.transdodnet import TransDoDNet
 from mots_pretrained.model.backbone import MOTSBackbone
@@ -81,6 +82,16 @@ def test_a_whole_networks_weights_give_its_backbone(method: type) -> None:
     net = method(small(architecture)).eval()
     backbone = MOTSBackbone.from_state(net.config, net.state_dict())
     assert backbone.config.architecture == "backbone"
+    x = torch.randn(1, 1, *SIZE)
+    assert torch.equal(backbone(x).decoder, net.backbone(x).decoder)
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_the_backbone_of_a_segmenter_loads(regions: bool) -> None:
+    values = ((1,), (2, 1)) if regions else ((3,), (7,))
+    net = Segmenter(small("segmenter", class_values=values, exclusive=not regions)).eval()
+    backbone = MOTSBackbone.from_state(net.config, net.state_dict())
+    assert (backbone.config.architecture, backbone.config.classes) == ("backbone", ())
     x = torch.randn(1, 1, *SIZE)
     assert torch.equal(backbone(x).decoder, net.backbone(x).decoder)
 

@@ -6,11 +6,15 @@ import importlib.util
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mots_pretrained.model import deformable_attention
+
+KERNELS = "mots_pretrained.model.deformable_triton"
 
 # The interpreter is chosen when Triton is imported, so that each check is a process of its own.
 START = """
@@ -101,7 +105,7 @@ def test_it_is_for_cuda_alone(monkeypatch):
     def never(device):
         raise AssertionError
 
-    monkeypatch.setattr(deformable_attention, "_has_kernels", never)
+    monkeypatch.setattr(deformable_attention, "has_kernels", never)
     layer = deformable_attention.DeformableAttention(12, heads=2, levels=1, points=2)
     query = torch.rand(1, 4, 12)
     layer(query, torch.rand(1, 4, 3), torch.rand(1, 8, 12), [(2, 2, 2)]).sum().backward()
@@ -122,7 +126,29 @@ def test_it_is_used_where_it_can_be(monkeypatch, setting, found, capability, wan
         monkeypatch.setenv("MOTS_TRITON", setting)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if found else None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert deformable_attention._has_kernels.__wrapped__(torch.device("cuda")) is wanted
+    monkeypatch.setitem(sys.modules, KERNELS, SimpleNamespace(try_kernels=lambda device: None))
+    assert deformable_attention.has_kernels.__wrapped__(torch.device("cuda")) is wanted
+
+
+def test_without_a_compiler_attention_stays_plain(monkeypatch):
+    def refused(device):
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC.")
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, KERNELS, SimpleNamespace(try_kernels=refused))
+    with pytest.warns(UserWarning, match=r"do not run on cuda:1 \(Failed to find C compiler\.\)"):
+        assert not deformable_attention.has_kernels.__wrapped__(torch.device("cuda:1"))
+
+
+@TRITON
+def test_kernels_are_launched_on_the_tensors_device(monkeypatch):
+    deformable_triton = importlib.import_module(KERNELS)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext(device))
+    with deformable_triton._on(torch.device("cuda:1")) as current:
+        assert current == torch.device("cuda:1")
+    with deformable_triton._on(torch.device("cpu")) as current:
+        assert current is None
 
 
 def test_drawn_graphs_and_deterministic_gradients_are_plain():
