@@ -248,6 +248,15 @@ class Part:
         """Whether it was not carried to its end."""
         return self.steps != self.recipe["steps"]
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether this version of the package can train by its recipe."""
+        try:
+            recipe_of(self.recipe, RECORD)
+        except UserError:
+            return False
+        return True
+
     def words(self, *, with_generator: bool) -> str:
         """Return how long it was, and on which version's phantoms if asked to."""
         batch, seed = self.recipe["batch"], self.recipe["seed"]
@@ -278,15 +287,7 @@ def part_of(folder: Path, entry: Entry) -> Part:
 
 def told(parts: Sequence[Part]) -> str:
     """Return the card's paragraphs on the parts of a training on phantoms."""
-    commands, last = [], len(parts)
-    for number, part in enumerate(parts, 1):
-        name, recipe = (
-            ("DIR", RECIPE) if number == last else (f"PART_{number}", f"recipe_{number}.yaml")
-        )
-        words = f"mots pretrain -o {name} --recipe {recipe}"
-        start = f" --set start=PART_{number - 1}" if number > 1 else ""
-        stopped = f"  # stopped at {part.steps}" if part.is_stopped else ""
-        commands.append(f"{words}{start}{stopped}")
+    last = len(parts)
     beside = (
         f"`{RECIPE}`, `{RECORD}` (all settings, the time that it took) and `log.csv` lie beside"
     )
@@ -295,9 +296,34 @@ def told(parts: Sequence[Part]) -> str:
     return "\n".join([
         f"Phantoms of this package's generator, {which}, and no patient's data.",
         f"{'; then '.join(part.words(with_generator=len(versions) > 1) for part in parts)}.",
-        *("", "```sh", *commands, "```", ""),
+        *("", *commands(parts), ""),
         f"{beside}{', and those of the earlier parts' if last > 1 else ''}.",
     ])  # fmt: skip
+
+
+def commands(parts: Sequence[Part]) -> list[str]:
+    """Return a card's lines on how to train so again, by the recipes that can be read today."""
+    records = [number for number, part in enumerate(parts, 1) if not part.is_readable]
+    first, last = max(records, default=0) + 1, len(parts)
+    found = []
+    for number, part in enumerate(parts[first - 1 :], first):
+        name, recipe = (
+            ("DIR", RECIPE) if number == last else (f"PART_{number}", f"recipe_{number}.yaml")
+        )
+        words = f"mots pretrain -o {name} --recipe {recipe}"
+        start = f" --set start=PART_{number - 1}" if number > first else ""
+        stopped = f"  # stopped at {part.steps}" if part.is_stopped else ""
+        found.append(f"{words}{start}{stopped}")
+    block = ["```sh", *found, "```"]
+    if first == 1:
+        return block
+    which = ", ".join(f"`recipe_{number}.yaml`" for number in range(1, first))
+    return [
+        f"Commands of today refuse {which}, a record. The later parts can be run again, in a copy",
+        "of this folder and on phantoms of the installed version; the first of them then begins with",
+        "random weights, or with other weights by `--set start=FOLDER`.",
+        *("", *block),
+    ]
 
 
 def measure(folder: Path, recipe: Recipe, phantoms: Phantoms, *, workers: int = 0) -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *(ROOT / folder / "README.md" for folder in ("benchmarks", "hub")),
+    *sorted(ROOT.glob("hub/*/README.md")),  # the cards
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 
@@ -36,9 +37,9 @@ def test_links_of_a_page_lead_to_files(page: Path) -> None:
 
 def test_every_shipped_recipe_is_shown_as_it_is_read() -> None:
     text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
-    shown = re.findall(r'--8<-- "(.*)"', text)
+    shown = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     shipped = (ROOT / "mots_pretrained" / "training" / "recipes").glob("*.yaml")
-    assert sorted(shown) == sorted(str(path.relative_to(ROOT)) for path in shipped)
+    assert sorted(shown) == sorted(path.read_text("utf-8") for path in shipped)
 
 
 def test_the_package_the_changes_and_the_citation_tell_one_version() -> None:

@@ -116,7 +116,7 @@ def transfer_by(table: str, pair: str, *, factor: float = 1.0) -> tuple[Rows, ..
 
 def ahead_by(pair: str, table: str = "organs", *, factor: float = 1.0) -> tuple[Rows, ...]:
     where = {"table": f"adaptation {table} compared", "row": pair}
-    values = ("difference", "low", "high")
+    values = ("difference", "low", "high") if factor > 0 else ("difference", "high", "low")
     return tuple(Rows("adaptation.csv", where | {"metric": m}, 3, factor) for m in values)
 
 

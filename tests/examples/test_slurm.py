@@ -31,7 +31,7 @@ def test_a_file_is_sound_and_its_page_shows_it(path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     for option in re.findall(r"(?<!\S)(--?[a-z][\w-]*)", found[0][1]):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", shown), option
-    assert f'--8<-- "examples/slurm/{path.name}"' in PAGE
+    assert f"```sh\n{text}```" in PAGE
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")

@@ -154,7 +154,7 @@ def _import_all() -> None:
 
 
 def table(counts: dict[str, dict[str, int]]) -> str:
-    """Lay the counts out as the table of the README."""
+    """Lay the counts out as a table of Markdown."""
     lines = ["| fault | injected | recovered | lost |", "|---|--:|--:|--:|"]
     total = [sum(count[key] for count in counts.values()) for key in _KEYS]
     for fault, count in counts.items():
@@ -163,12 +163,6 @@ def table(counts: dict[str, dict[str, int]]) -> str:
 
 
 _KEYS = ("injected", "recovered", "lost")
-
-
-def planned(rows: Sequence[Row] = PLAN) -> dict[str, dict[str, int]]:
-    """Return the counts of a run in which nothing is lost."""
-    sums = {row.fault: sum(row.times.values()) for row in rows}
-    return {fault: {"injected": n, "recovered": n, "lost": 0} for fault, n in sums.items()}
 
 
 def main(words: list[str]) -> int:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults.drive import PLAN, planned, table
+from faults.drive import PLAN
 from faults.world import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -33,13 +33,11 @@ def test_nothing_is_lost(commands, tmp_path):
     assert {name: count["recovered"] for name, count in report["counts"].items()} == expected
 
 
-def test_the_readme_shows_the_table_of_the_plan():
+def test_the_readme_tells_how_many_injections_the_plan_has():
     """The tests above hold that the plan is carried out, and that nothing is lost."""
     text = (ROOT / "README.md").read_text("utf-8")
-    found = re.search(r"^\| fault \|.*?(?=\n\n)", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    assert found[0] == table(planned())
-    assert "make faults" in text
+    count = sum(sum(row.times.values()) for row in PLAN)
+    assert re.search(rf"`make faults` runs [^`]* {count} times ", text)
     assert "faults:" in (ROOT / "Makefile").read_text("utf-8")
 
 
