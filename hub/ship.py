@@ -320,8 +320,8 @@ def commands(parts: Sequence[Part]) -> list[str]:
     which = ", ".join(f"`recipe_{number}.yaml`" for number in range(1, first))
     return [
         f"Commands of today refuse {which}, a record. The later parts can be run again, in a copy",
-        "of this folder and on phantoms of the installed version; the first of them then begins with",
-        "random weights, or with other weights by `--set start=FOLDER`.",
+        "of this folder and on phantoms of the installed version; the first of them then begins",
+        "with random weights, or with other weights by `--set start=FOLDER`.",
         *("", *block),
     ]
 

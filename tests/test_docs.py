@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,23 @@ def test_every_shipped_recipe_is_shown_as_it_is_read() -> None:
     shown = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     shipped = (ROOT / "mots_pretrained" / "training" / "recipes").glob("*.yaml")
     assert sorted(shown) == sorted(path.read_text("utf-8") for path in shipped)
+
+
+def test_the_benchmarks_page_names_the_results_that_are_there() -> None:
+    text = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    there = {path.name for path in (ROOT / "benchmarks" / "results").glob("*.csv")}
+    assert set(re.findall(r"(?<!/)\b(\w+\.csv)`", text)) == there
+
+
+def test_extras_are_installed_by_one_form() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    shown = re.findall(r"pip install ([^ `\n]+)", text)
+    named = [re.fullmatch(r'\.|"(?:\.|mots_pretrained)\[([a-z,]+)\]"', words) for words in shown]
+    assert shown
+    assert all(named), shown
+    extras = {name for found in named if found and found[1] for name in found[1].split(",")}
+    assert extras <= {*declared["optional-dependencies"]}
 
 
 def test_the_package_the_changes_and_the_citation_tell_one_version() -> None:
