@@ -21,7 +21,7 @@ from mots_pretrained.data.augment import (
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.patches import Pad, draw_start, extract
 from mots_pretrained.data.sides import Order
-from mots_pretrained.data.workers import end_with_parent
+from mots_pretrained.data.workers import outlast_sigterm
 from mots_pretrained.errors import UserError
 from mots_pretrained.shapes import Size
 
@@ -120,7 +120,7 @@ class PatchStream:
             sampler=jobs,
             num_workers=self.workers,
             prefetch_factor=max(2, -(-self.sampling.cases_per_block // self.workers)),
-            worker_init_fn=end_with_parent,
+            worker_init_fn=outlast_sigterm,
             generator=torch.Generator(),  # else it would draw from the global one, dropout's
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )

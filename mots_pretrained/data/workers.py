@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -80,11 +81,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def end_with_parent(_: int = 0) -> None:
-    """Let this worker end as soon as its parent has; it would wait for a pipe for ever.
+def outlast_sigterm(_: int) -> None:
+    """Let this worker of a DataLoader end with its parent, and by the first SIGTERM not yet.
+
+    A scheduler sends that to a whole group of processes; the parent wants patches up to the
+    checkpoint that it then writes (``delayed_sigterm``). A second one takes effect, as it does
+    there: a loader ends a worker so that is long over a case.
 
     The number that a DataLoader gives its workers is of no use here.
     """
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Let this worker end as soon as its parent has; it would wait for a pipe for ever."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -138,6 +139,10 @@ def delayed_sigterm() -> Iterator[Callable[[], bool]]:
 
     Yields:
         A function that tells whether one has come.
+
+    Warns:
+        UserWarning: Of an error that leaves the context after one has come: the process may not
+            live to tell it.
     """
     owner, came = os.getpid(), False
 
@@ -155,6 +160,10 @@ def delayed_sigterm() -> Iterator[Callable[[], bool]]:
         return
     try:
         yield lambda: came
+    except Exception as error:
+        if came:
+            warnings.warn(f"ended by SIGTERM, and before that by: {error}", stacklevel=3)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
         if came:

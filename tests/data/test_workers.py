@@ -1,11 +1,13 @@
 """Work shared out: every result comes, and a worker that dies is told in one line."""
 
 import math
+import multiprocessing
 import os
+import signal
 
 import pytest
 
-from mots_pretrained.data.workers import work_off
+from mots_pretrained.data.workers import outlast_sigterm, work_off
 from mots_pretrained.errors import UserError
 
 
@@ -24,3 +26,26 @@ def test_every_job_comes_with_its_result(workers):
 def test_an_error_of_a_job_arrives(workers):
     with pytest.raises(ValueError, match="negative"):
         list(work_off(math.factorial, [1, -1, 2], workers=workers))
+
+
+def _asked_whether_it_lives(pipe):
+    outlast_sigterm(0)
+    for word in ("begun", "lives"):
+        pipe.send(word)
+        pipe.recv()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_loaders_worker_outlasts_a_sigterm_but_not_two():
+    """One may have been sent to its parent's whole group; the second is for the worker itself."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=_asked_whether_it_lives, args=(theirs,), daemon=True)
+    worker.start()
+    assert ours.recv() == "begun"
+    worker.terminate()
+    ours.send("are you there?")
+    assert ours.recv() == "lives"
+    worker.terminate()
+    worker.join()
+    assert worker.exitcode == -signal.SIGTERM

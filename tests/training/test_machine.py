@@ -63,6 +63,24 @@ def test_sigterm_is_held_back_once_and_takes_effect_afterwards():
         signal.signal(signal.SIGTERM, before)
 
 
+def test_an_error_after_a_sigterm_is_told_before_that_ends_the_process():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+
+    def fail():
+        with delayed_sigterm():
+            signal.raise_signal(signal.SIGTERM)
+            raise OSError("the disk is full")
+
+    try:
+        told = pytest.warns(UserWarning, match="ended by SIGTERM, and before that by: the disk is")
+        with told, pytest.raises(OSError, match="is full"):
+            fail()
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_beside_the_main_thread_nobody_hears_signals():
     with ThreadPoolExecutor() as pool:
         assert pool.submit(lambda: delayed_sigterm().__enter__()()).result() is False

@@ -289,6 +289,38 @@ def test_ended_by_sigterm_it_has_lost_no_step(tmp_path):
     assert torch.equal(weights(trainer), weights(whole))
 
 
+GROUP = """
+import os, pathlib, signal, sys, time, warnings
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from doubling import squared, training
+from mots_pretrained.data.case import Case
+from mots_pretrained.data.stream import Cycle, PatchStream, Sampling
+calls = []
+def loss(net, batch):
+    calls.append(batch)
+    if len(calls) == 12:
+        os.killpg(0, signal.SIGTERM)
+        time.sleep(0.5)  # until the worker would be dead, and its parent told so
+    return squared(net, batch)
+volume = np.zeros((1, 8, 8, 8), np.float32)
+stream = PatchStream(Cycle([Case(volume, volume.astype(np.uint8))]), Sampling((4, 4, 4)), workers=1)
+with training(pathlib.Path(sys.argv[2]), loss=loss, steps=400) as trainer:
+    trainer.run_on(lambda start, by: stream.batches(2, start=start, stride=by))
+print("not reached")
+"""
+
+
+def test_sigterm_to_the_whole_group_leaves_a_checkpoint_too(tmp_path):
+    """As GNU timeout and Slurm send it: the workers got it as well, and died of it."""
+    words = [sys.executable, "-c", GROUP, str(Path(__file__).parents[1]), str(tmp_path / "out")]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, start_new_session=True, timeout=200
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, ""), done.stderr
+    assert load_checkpoint(tmp_path / "out").values["step"] == 20, done.stderr
+
+
 def test_a_worker_that_died_is_told_in_one_line(tmp_path):
     def dying(start, by):
         yield next(batches(start, by))
