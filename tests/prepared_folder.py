@@ -38,6 +38,7 @@ def write_prepared(
     shape: tuple[int, int, int] = (34, 40, 36),
 ) -> PreparedSet:
     """Write so many cases a task: the last tests, the last but one validates, others train."""
+    tasks = tuple(task for task in tasks if counts.get(task.name))
     records: list[CaseRecord] = []
     for task in tasks:
         for number in range(counts.get(task.name, 0)):

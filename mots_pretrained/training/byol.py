@@ -24,6 +24,7 @@ from mots_pretrained.data.augment import Augmentation, change_appearance
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.layouts import find_bare
 from mots_pretrained.data.patches import Pad, draw_start, extract
+from mots_pretrained.data.store import PreparedSet
 from mots_pretrained.data.stream import PatchStream, Sampling
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE, feature_widths
@@ -85,8 +86,8 @@ def pretrain_byol(
     Args:
         output: Folder for weights, log, record and checkpoint.
         recipe: How to train; the recipe ``byol3d`` by default.
-        data: Any folder of CT as NIfTI files, or one that ``mots prepare`` has written; None for
-            phantoms made on the fly.
+        data: Any folder of CT as NIfTI files, or one that ``mots prepare`` or ``prepare_folder``
+            has written; None for phantoms made on the fly.
         run: Where and for how long.
 
     Raises:
@@ -100,7 +101,9 @@ def pretrain_byol(
         if data is None:
             supply = phantoms(recipe, output)
         elif on_main(accelerator, (Path(data) / "prepared.json").is_file):
-            supply = prepared_cases(data, recipe)
+            prepared = PreparedSet.open(data)
+            has_tasks = bool(prepared.tasks)
+            supply = prepared_cases(data, recipe) if has_tasks else bare_scans(prepared, recipe)
         else:
             found, contract = find_bare(data), config.preprocessing
             prepared = prepared_beside(found, output, contract, None, accelerator, run)

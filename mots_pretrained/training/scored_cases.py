@@ -28,6 +28,7 @@ from mots_pretrained.phantom import Phantom, torso
 from mots_pretrained.phantom.collections import bcv_label, source_label
 from mots_pretrained.phantom.domains import imitated
 from mots_pretrained.tasks import BCV_ORGANS, IGNORED, Task
+from mots_pretrained.training.sources import warn_of_set_aside
 from mots_pretrained.weights.provenance import find_training_scans
 
 Part = Literal["train", "validation", "test"]
@@ -171,12 +172,7 @@ def warn_of_cases(
     Errors as of `score_prepared`.
     """
     records = scored_records(config, prepared, split, task)
-    if aside := prepared.set_aside:
-        warnings.warn(
-            f"{prepared.folder} lacks cases that could not be prepared, in whatever split: "
-            f"{len(aside)}, such as {aside[0].identifier}",
-            stacklevel=2,
-        )
+    warn_of_set_aside(prepared)
     known = find_training_scans(folder)
     seen = known.seen({r.identifier: [r.source.content_hash] for r in records}) if known else {}
     if seen:

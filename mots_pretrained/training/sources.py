@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,13 +86,21 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
     """Return the training cases of the recipe's tasks in a folder that ``mots prepare`` wrote.
 
     Raises:
-        UserError: If there is no such folder, or no training case of a task in it; and, of
-            ``source``, if it was prepared for another contract than the network's.
+        UserError: If there is no such folder, it has no tasks, or no training case of one that is
+            named; and, of ``source``, if it was prepared for another contract than the network's.
+
+    Warns:
+        UserWarning: Of cases that could not be prepared, and of tasks without a training case.
     """
     recipe.needs_none_of(
         ("labels", "randomise", "tumours", "phantoms", "replay"), "a training on data; leave -i out"
     )
     prepared = PreparedSet.open(folder)
+    if not prepared.tasks:
+        raise UserError(
+            f"{folder} was prepared without tasks, so no method can be pretrained on it; learn an "
+            "encoder from its scans (--recipe byol3d), or fine-tune on the labels themselves"
+        )
     fold: Literal["train"] | None = "train" if recipe.ablation else None
     with_cases = {record.task for record in prepared.select(split="train", fold=fold)}
     if not with_cases:
@@ -100,6 +109,10 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
     empty = [task.name for task in chosen if task.name not in with_cases]
     if recipe.tasks and empty:
         raise UserError(f"{folder} holds no case of {empty[0]!r} to train on")
+    warn_of_set_aside(prepared)
+    if empty:
+        what = f"{folder} holds no case of {', '.join(empty)} to train on"
+        warnings.warn(f"{what}; nothing is learned of that", stacklevel=4)
     chosen = tuple(task for task in chosen if task.name in with_cases)
     groups = [prepared.select(split="train", fold=fold, task=task.name) for task in chosen]
     records = [record for group in groups for record in group]
@@ -127,18 +140,40 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
 
 
 def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
-    """Return scans without labels, which were prepared beside the training."""
+    """Return the scans of a set without tasks, whose labels, if there are any, are left alone.
+
+    Raises:
+        UserError: If there is none; and, of ``source``, if they were prepared for another contract
+            than the network's.
+
+    Warns:
+        UserWarning: Of scans that could not be prepared.
+    """
     unused = ("randomise", "tumours", "phantoms", "replay", "balance", "ablation")
     recipe.needs_none_of(unused, "a training on bare scans")
+    warn_of_set_aside(prepared)
     records = prepared.records
+    if not records:
+        raise UserError(f"{prepared.folder} holds no scan to train on")
 
     def source(config: ModelConfig) -> Source:
+        prepared.check_contract(config.preprocessing)
         return Cycle(Opened(records, prepared.case), recipe.seed)
 
     per_case = recipe.patches_per_case or 4
     what, marks = f"{len(records)} scans", marks_of(records)
     hashes = prepared.hashes(records)
     return Supply((), len(records), per_case, source, what, hashes=hashes, marks=marks)
+
+
+def warn_of_set_aside(prepared: PreparedSet) -> None:
+    """Warn of cases that a set lacks because they could not be prepared."""
+    if aside := prepared.set_aside:
+        warnings.warn(
+            f"{prepared.folder} lacks cases that could not be prepared, in whatever split: "
+            f"{len(aside)}, such as {aside[0].identifier}",
+            stacklevel=4,
+        )
 
 
 def marks_of(records: Iterable[CaseRecord]) -> tuple[str, ...]:

@@ -15,6 +15,10 @@ from torso_once import torso_once
 from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.cli import main
 from mots_pretrained.data.case import Case
+from mots_pretrained.data.layouts import find_bare
+from mots_pretrained.data.partial_labels import Targets
+from mots_pretrained.data.prepare import prepare_folder
+from mots_pretrained.data.store import SetAside, write_index
 from mots_pretrained.errors import UserError
 from mots_pretrained.model.backbone import MOTSBackbone
 from mots_pretrained.model.encoder import STRIDE
@@ -172,6 +176,35 @@ def test_any_folder_of_scans_will_do(scans, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no scan at any depth"):
         pretrain_byol(tmp_path / "x", tiny(2), data=tmp_path / "empty")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_folder_that_was_prepared_without_tasks_will_do(labels, scans, tmp_path):
+    recipe, targets = replace(tiny(2), steps=None, epochs=1), None
+    found = find_bare(scans)
+    if labels:
+        for scan in found.cases:
+            image = nib.load(scan.images[0])
+            nib.save(nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine),
+                     tmp_path / f"{scan.images[0].name}.label.nii")  # fmt: skip
+        own = [replace(scan, label=tmp_path / f"{scan.images[0].name}.label.nii")
+               for scan in found.cases]  # fmt: skip
+        found, targets = replace(found, cases=tuple(own)), Targets.of_classes({"all": (1,)})
+    contract = recipe.config.preprocessing
+    prepared = prepare_folder(found, tmp_path / "prepared", contract, targets)
+    aside = (SetAside("three", "scans", "truncated"),)
+    write_index(replace(prepared, set_aside=aside), {})
+    with pytest.warns(UserWarning, match="could not be prepared, in whatever split: 1, such as th"):
+        pretrain_byol(tmp_path / "out", recipe, data=tmp_path / "prepared")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert (record["scans"], record["steps_done"]) == (2, 4)  # of four patches each, two a step
+    other = replace(prepared, contract=replace(contract, spacing=(9.0, 9.0, 9.0)))
+    write_index(other, {})
+    with pytest.raises(UserError, match=r"was prepared with spacing \(9.0"):
+        pretrain_byol(tmp_path / "other", recipe, data=tmp_path / "prepared")
+    write_index(replace(prepared, records=()), {})
+    with pytest.raises(UserError, match="prepared holds no scan to train on"):
+        pretrain_byol(tmp_path / "other", recipe, data=tmp_path / "prepared")
 
 
 def test_the_main_process_tells_whether_a_folder_is_prepared(tmp_path, monkeypatch):

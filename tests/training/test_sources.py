@@ -8,11 +8,15 @@ import pytest
 from prepared_folder import write_prepared
 
 from mots_pretrained.config import ModelConfig, Preprocessing
+from mots_pretrained.data.store import SetAside, write_index
+from mots_pretrained.errors import UserError
 from mots_pretrained.training.recipe import Recipe
 from mots_pretrained.training.sources import prepared_cases
 
 CONTRACT = Preprocessing(spacing=(12.0, 12.0, 12.0), patch=(32, 32, 32), window=(32, 32, 32))
 COUNTS = {"liver": 6, "colon": 4, "spleen": 1}  # the spleen's only case is a test case
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*holds no case of spleen to train on")
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +79,19 @@ def test_data_that_does_not_fit_is_told(folder, tmp_path):
     other = replace(CONTRACT, spacing=(4.0, 3.0, 3.0))
     with pytest.raises(ValueError, match=r"spacing \(12.0, 12.0, 12.0\), the model expects \(4.0"):
         supply.source(replace(config_of(supply), preprocessing=other))
+
+
+def test_what_a_folder_lacks_is_told(tmp_path):
+    prepared = write_prepared(tmp_path, CONTRACT, {"liver": 3, "kidney": 1, "spleen": 1})
+    with pytest.warns(UserWarning, match="holds no case of kidney, spleen to train on; nothing is"):
+        prepared_cases(tmp_path, Recipe(steps=1))
+    write_index(replace(prepared, set_aside=(SetAside("liver_7", "LiTS", "truncated"),)), {})
+    with pytest.warns(UserWarning, match="not be prepared, in whatever split: 1, such as liver_7"):
+        prepared_cases(tmp_path, Recipe(steps=1, tasks=("liver",)))
+
+
+def test_a_folder_without_tasks_is_refused(tmp_path):
+    prepared = write_prepared(tmp_path, CONTRACT, {"liver": 3})
+    write_index(replace(prepared, tasks=()), {})
+    with pytest.raises(UserError, match="was prepared without tasks, so no method can be pretrai"):
+        prepared_cases(tmp_path, Recipe(steps=1))
