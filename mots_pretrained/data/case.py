@@ -24,6 +24,9 @@ from mots_pretrained.parse import check_listed
 from mots_pretrained.shapes import Size
 from mots_pretrained.tasks import IGNORED
 
+FOREGROUND_CAP = 10_000
+"""Voxel positions listed of each class; of more, a random choice that the case's name seeds."""
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -59,8 +62,11 @@ class Case:
 
     @cached_property
     def foreground(self) -> tuple[NDArray[np.int64], ...]:
-        """Flat voxel positions of every present class: channel by channel, value by value."""
-        return tuple(positions for _, _, positions in present_classes(self.target))
+        """Flat voxel positions of every present class: channel by channel, value by value.
+
+        At most FOREGROUND_CAP of each, the same in memory and on disk.
+        """
+        return tuple(listed for *_, listed in listed_classes(self))
 
     @property
     def voxels(self) -> dict[tuple[int, int], int]:
@@ -105,6 +111,19 @@ def present_classes(target: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArr
         for value in np.flatnonzero(np.bincount(values, minlength=1)):
             if value != IGNORED:
                 yield number, int(value), positions[values == value]
+
+
+def listed_classes(case: Case) -> Iterator[tuple[int, int, int, NDArray[np.int64]]]:
+    """Yield channel, value, voxels and listed positions of every class that a case in memory has.
+
+    Positions are flat, rising, at most FOREGROUND_CAP.
+    """
+    rng = np.random.default_rng([*case.name.encode()])
+    for channel, value, positions in present_classes(case.target):
+        listed = positions
+        if len(positions) > FOREGROUND_CAP:
+            listed = np.sort(rng.choice(positions, FOREGROUND_CAP, replace=False))
+        yield channel, value, len(positions), listed
 
 
 def make_case(

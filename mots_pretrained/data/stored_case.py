@@ -1,8 +1,9 @@
 """One prepared case's arrays: read by slices from blosc2 files, written to the same bytes always.
 
-Images are 16-bit whole numbers times a step: 1/4096 wherever values stay within 8, so that an image
-is off by at most 1/8192 of its contract's scale (0.04 HU at the paper's window; scanners give whole
-HU). Targets are exact.
+Images are 16-bit whole numbers times a step, and so off by at most half of it. It is 1/4096 where
+no value of the image lies beyond 8: half of that is 0.04 HU at the paper's window, and scanners
+give whole HU. Else, as of z-scored MRI, it is 1/32767 of the largest value of all channels.
+Targets are exact.
 """
 
 from __future__ import annotations
@@ -17,13 +18,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mots_pretrained.data.case import Case, present_classes
+from mots_pretrained.data.case import Case, listed_classes
 from mots_pretrained.errors import UserError
 from mots_pretrained.files import write_bytes
 from mots_pretrained.shapes import Size
-
-FOREGROUND_CAP = 10_000
-"""Voxel positions kept of each class; of more, a random choice that the identifier seeds."""
 
 FILES = ("image.b2nd", "target.b2nd", "foreground.npy")
 """Names of a case's files; a scan without labels has no target."""
@@ -61,7 +59,7 @@ class StoredCase(Case):
 
     @cached_property
     def foreground(self) -> tuple[NDArray[np.int64], ...]:
-        """Flat voxel positions of every present class, at most FOREGROUND_CAP of each."""
+        """Flat voxel positions of every present class, as they were listed."""
         _check_file(self.folder / FILES[2], self.sums[-1] if self.sums else None)
         positions = np.load(self.folder / FILES[2]).astype(np.int64)
         ends = np.cumsum([present.listed for present in self.classes])
@@ -127,15 +125,11 @@ def write_case(folder: Path, case: Case) -> tuple[float, tuple[Foreground, ...]]
     _write_array(folder / FILES[0], np.rint(case.image / step).astype(np.int16))
     if len(case.target):
         _write_array(folder / FILES[1], case.target)
-    rng = np.random.default_rng([*case.name.encode()])
     classes: list[Foreground] = []
     listed = [np.zeros(0, np.int64)]
-    for channel, value, positions in present_classes(case.target):
-        kept = positions
-        if len(positions) > FOREGROUND_CAP:
-            kept = np.sort(rng.choice(positions, FOREGROUND_CAP, replace=False))
-        classes.append(Foreground(channel, value, len(positions), len(kept)))
-        listed.append(kept)
+    for channel, value, voxels, positions in listed_classes(case):
+        classes.append(Foreground(channel, value, voxels, len(positions)))
+        listed.append(positions)
     positions_file = io.BytesIO()
     np.save(positions_file, np.concatenate(listed).astype(np.uint32))
     write_bytes(folder / FILES[2], positions_file.getvalue())

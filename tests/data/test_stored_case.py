@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from noise_case import noise_case
 
-from mots_pretrained.data import stored_case
+from mots_pretrained.data import case as case_module
 from mots_pretrained.data.case import Case
 from mots_pretrained.data.stored_case import (
     FILES,
@@ -33,14 +33,16 @@ def stored(folder, case):
 
 
 def test_a_large_class_lists_some_of_its_voxels(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored_case, "FOREGROUND_CAP", 50)
+    monkeypatch.setattr(case_module, "FOREGROUND_CAP", 50)
     case = noise_case()
     back, _ = stored(tmp_path / "a", case)
     organ, tumour = back.classes
     assert (organ.channel, organ.value, organ.voxels, organ.listed) == (0, 1, 2400, 50)
     assert (tumour.channel, tumour.value, tumour.voxels, tumour.listed) == (1, 1, 3, 3)
-    assert len({*back.foreground[0]} & {*case.foreground[0]}) == 50
-    np.testing.assert_array_equal(back.foreground[1], case.foreground[1])
+    assert len({*back.foreground[0]} & {*np.flatnonzero(case.target[0])}) == 50
+    for ours, theirs in zip(case.foreground, back.foreground, strict=True):
+        np.testing.assert_array_equal(ours, theirs)  # in memory the same voxels are listed
+    assert case.voxels == back.voxels == {(0, 1): 2400, (1, 1): 3}
 
 
 def test_the_same_case_gives_the_same_bytes(tmp_path):
