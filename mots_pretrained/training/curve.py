@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from mots_pretrained.training.downstream import (
     split,
     without_left_out,
 )
-from mots_pretrained.training.finetune import OF_FOLDERS, check_recipe, finetune
+from mots_pretrained.training.finetune import OF_FOLDERS, check_recipe, prepare, train
 from mots_pretrained.training.finetune_folder import new_segmenter
 from mots_pretrained.training.folder import CURVE, RECORD, check_same, owned
 from mots_pretrained.training.launch import accelerated
@@ -58,6 +59,9 @@ UNUSED = ("validate_every", "patience", "half")
 """Fields of a recipe that a curve has no use for."""
 
 ARMS = ("pretrained", "random")
+
+_ARM = ".arm_{}_{}_{}"
+"""Folder with the checkpoint of an arm that is not done: scans, seed, weights."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def learning_curve(
 
     All arms are scored on the same held-out scans, by their last weights, so that nothing is
     chosen on these. A seed draws which scans are the first, the second and so on; both arms learn
-    from the same ones. Resumable arm by arm; more counts and more seeds may be asked for later.
+    from the same ones. Resumable; more counts and more seeds may be asked for later.
 
     Args:
         data: As of :func:`finetune_folder`.
@@ -165,6 +169,9 @@ def learning_curve(
         curve = Curve(points_of(bench.lines), complete, len(held_out))
         if curve.points:
             draw_scans([_drawn(point) for point in curve.points], output / PICTURE)
+        if complete:
+            for left in output.glob(_ARM.format("*", "*", "*")):  # of counts once asked for
+                shutil.rmtree(left, ignore_errors=True)
         if complete and not run.keep_cases:
             remove_cases(output)
     return curve
@@ -207,6 +214,7 @@ class _Bench:
                 return False
             self.lines += found
             write_lines(self.output / TABLE, self.lines)
+            shutil.rmtree(self._place(count, seed, arm), ignore_errors=True)
             mean = from_lines(found).mean_dice
             self.run.tell(f"{what}: mean Dice {shown(mean)}, {float(found[0]['seconds']):.0f} s")
         return True
@@ -214,7 +222,10 @@ class _Bench:
     def _arm(
         self, count: int, seed: int, arm: str, scans: Sequence[CaseFiles], run: Run
     ) -> list[Line] | None:
-        """Fine-tune and score one network; None if time was up before its end."""
+        """Fine-tune and score one network; None if time was up before its end.
+
+        Its checkpoint stays beside the table until the arm is in that.
+        """
         recipe = dataclasses.replace(self.recipe, seed=seed)
         if arm == "random":
             config = load_config(resolve(str(recipe.start)))
@@ -222,12 +233,18 @@ class _Bench:
         torch.manual_seed(seed)
         network = new_segmenter(recipe, self.task)
         network.head_is_new = True  # of random weights, too: both arms do the same
-        begun = time.monotonic()
         cases = [self.prepared.case(r) for r in self.prepared.named(s.name for s in scans)]
-        history = finetune(network, cases, recipe.without(OF_FOLDERS), run=run)
+        place = self._place(count, seed, arm)
+        place.mkdir(exist_ok=True)
+        with accelerated(run, recipe.precision) as accelerator:
+            of_cases, identity = recipe.without(OF_FOLDERS), {"arm": place.name}
+            trainer, watch = prepare(
+                accelerator, network, cases, of_cases, run, folder=place, identity=identity
+            )
+            history = train(trainer, watch, cases)
         if not history.complete:
             return None
-        seconds = time.monotonic() - begun
+        seconds = trainer.seconds + (history.fitted or {"seconds": 0.0})["seconds"]
         results = Results(tuple(self.task.classes))
         for record in self.prepared.named(self.held_out):
             case = self.prepared.case(record)
@@ -243,6 +260,9 @@ class _Bench:
             machine=machine(),
         )
         return [line | {"seconds": f"{seconds:.1f}"} for line in lines]
+
+    def _place(self, count: int, seed: int, arm: str) -> Path:
+        return self.output / _ARM.format(count, seed, arm)
 
 
 def read_points(folder: str | Path) -> tuple[CurvePoint, ...]:

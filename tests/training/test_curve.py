@@ -46,14 +46,14 @@ def recipe(tiny, tmp_path):
 @pytest.fixture
 def trained(monkeypatch):
     """Kind of start, seed and cases of every network that is trained."""
-    found, finetune = [], module.finetune
+    found, prepare = [], module.prepare
 
-    def remember(network, cases, recipe, **options):
+    def remember(accelerator, network, cases, recipe, run, **options):
         names = tuple(case.name for case in cases)
         found.append(("random" if recipe.start is None else "pretrained", recipe.seed, names))
-        return finetune(network, cases, recipe, **options)
+        return prepare(accelerator, network, cases, recipe, run, **options)
 
-    monkeypatch.setattr(module, "finetune", remember)
+    monkeypatch.setattr(module, "prepare", remember)
     return found
 
 
@@ -106,6 +106,35 @@ def test_what_is_done_is_not_done_again_and_more_may_be_asked_for(data, recipe, 
             finetune_folder(data, out, recipe, run=again)
     with pytest.raises(UserError, match='train "head", asked for is "all"'):
         learning_curve(data, out, replace(recipe, train="all"), counts=(1,), seeds=1, run=resume)
+
+
+def test_an_arm_that_takes_longer_than_there_is_time_goes_on(data, recipe, tmp_path, monkeypatch):
+    """Every run began it anew, and none came to its end."""
+    long = replace(recipe, train="all", steps=30, fit_steps=20)
+    learning_curve(data, tmp_path / "whole", long, counts=(1,), seeds=1)
+    begun_at, out, train = [], tmp_path / "out", module.train
+
+    def in_little_time(trainer, watch, cases):
+        trainer.run = replace(trainer.run, max_minutes=1e-9)  # ten steps
+        history = train(trainer, watch, cases)
+        begun_at.append(trainer.step)
+        return history
+
+    monkeypatch.setattr(module, "train", in_little_time)
+    made = learning_curve(data, out, long, counts=(2,), seeds=1)
+    while not made.complete:
+        assert {path.name for path in out.glob(".arm_*")} <= {
+            ".arm_2_0_pretrained", ".arm_1_0_pretrained", ".arm_1_0_random",
+        }  # fmt: skip
+        made = learning_curve(data, out, long, counts=(1,), seeds=1, run=Run(resume=True))
+    assert begun_at == [10, 10, 20, 30, 10, 20, 30]
+    assert not [*out.glob(".arm_*")]
+    kept = [
+        [line | {"seconds": "", "machine": ""} for line in read_lines(folder / "curve.csv")]
+        for folder in (tmp_path / "whole", out)
+    ]
+    assert kept[0] == kept[1]
+    assert all(float(line["seconds"]) > 0 for line in read_lines(out / "curve.csv"))
 
 
 def test_a_curve_is_not_continued_with_cases_that_have_changed(data, recipe, tmp_path, trained):
