@@ -175,12 +175,13 @@ class Pool:
 
     def _case(self, number: int) -> Case:
         place = self.folder / f"{number:06d}"
-        try:
-            case = _Stored.read(place).case(place)
-            case.check()
-            return case
-        except (OSError, UserError):  # not drawn yet, or damaged
-            shutil.rmtree(place, ignore_errors=True)
+        if place.exists():  # else another may put it there at any moment
+            try:
+                case = _Stored.read(place).case(place)
+                case.check()
+                return case
+            except (OSError, UserError):  # damaged
+                shutil.rmtree(place, ignore_errors=True)
         drawn = self.source(number)
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing_folder(place, keep=True) as draft:  # another may have been quicker

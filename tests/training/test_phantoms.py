@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from noise_case import noise_case
 from torso_once import torso_once
 
 from mots_pretrained.config import ModelConfig
@@ -144,3 +145,21 @@ def test_a_pool_grows_by_one_phantom_in_so_many_cases(tmp_path):
     assert all(number <= 56 + max(0, i - 56) // 4 for i, number in enumerate(numbers))
     assert len({*numbers}) == 306
     assert numbers == [pool.number(index) for index in range(1056)]
+
+
+def test_only_a_damaged_phantom_is_removed_never_one_that_another_worker_may_be_storing(
+    tmp_path, monkeypatch
+):
+    removed, rmtree = [], module.shutil.rmtree
+
+    def remember(path, **options):
+        removed.append(Path(path).name)
+        rmtree(path, **options)
+
+    monkeypatch.setattr(module.shutil, "rmtree", remember)
+    pool = Pool(noise_case, tmp_path)
+    pool(0)
+    assert "000000" not in removed
+    (tmp_path / "000000" / "image.b2nd").write_bytes(b"damaged")
+    np.testing.assert_allclose(pool(0).image, noise_case(0).image, atol=1e-3)
+    assert "000000" in removed
