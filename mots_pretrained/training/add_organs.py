@@ -160,7 +160,8 @@ def add_organs_folder(
         raise UserError("several processes share a folder; give one in place of a file")
     if run is not None and run.resume:
         raise UserError("a single file is learned in one go; give a folder to resume")
-    with tempfile.TemporaryDirectory() as scratch:
+    there = next(place for place in output.absolute().parents if place.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".organs_", dir=there) as scratch:  # on the same disk
         history = finetune_folder(data, Path(scratch) / "out", recipe, run=run)
         output.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(output, (Path(scratch) / "out" / ORGANS_FILE).read_bytes())

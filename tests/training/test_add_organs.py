@@ -19,8 +19,10 @@ from mots_pretrained.images.volume import Volume, write_like
 from mots_pretrained.methods import METHODS
 from mots_pretrained.networks import load
 from mots_pretrained.tasks import MOTS_TASKS
+from mots_pretrained.training import add_organs as module
 from mots_pretrained.training.add_organs import add_organs
 from mots_pretrained.training.pretrain import network_from
+from mots_pretrained.training.recipe import Recipe
 from mots_pretrained.weights.addition import Addition
 from mots_pretrained.weights.provenance import read_training_scans
 
@@ -182,3 +184,23 @@ def test_the_verb_leaves_a_folder_that_combines_and_a_small_file(base, folder, t
     assert network.config == load(base).config
     kept = network.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in load(base).state_dict().items())
+
+
+def test_a_single_file_is_learned_beside_its_place_and_a_failure_leaves_nothing(
+    tmp_path, monkeypatch
+):
+    """The system's folder for temporary files may be small, as where it lies in memory."""
+    places = []
+
+    def fail(data, output, recipe, *, run):
+        places.append(output.parent.parent)
+        output.mkdir()
+        raise UserError("as for want of scans")
+
+    monkeypatch.setattr(module, "finetune_folder", fail)
+    monkeypatch.chdir(tmp_path)
+    for file in (tmp_path / "new" / "deeper" / "box.safetensors", "box.safetensors"):
+        with pytest.raises(UserError, match="as for want"):
+            module.add_organs_folder("data", file, Recipe(steps=1))
+    assert places == [tmp_path, tmp_path]
+    assert not [*tmp_path.iterdir()]
