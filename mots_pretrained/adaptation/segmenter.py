@@ -254,6 +254,7 @@ class Segmenter(Pretrained):
             architecture="segmenter",
             classes=names,
             class_values=(),
+            added=(),
             seen_volumes=(),
             thresholds={},
         )
@@ -261,7 +262,6 @@ class Segmenter(Pretrained):
             dataclasses.replace(
                 kept if transformer else _without_transformer(kept),
                 encoder=dataclasses.replace(config.encoder, in_channels=channels),
-                added=(),
                 exclusive=exclusive,
                 new_head=dataclasses.replace(config.new_head, kind=head),
                 preprocessing=contract,
