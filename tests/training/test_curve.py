@@ -110,7 +110,7 @@ def test_what_is_done_is_not_done_again_and_more_may_be_asked_for(data, recipe, 
 
 def test_an_arm_that_takes_longer_than_there_is_time_goes_on(data, recipe, tmp_path, monkeypatch):
     """Every run began it anew, and none came to its end."""
-    long = replace(recipe, train="all", steps=30, fit_steps=20)
+    long = replace(recipe, train="all", steps=20, fit_steps=5)
     learning_curve(data, tmp_path / "whole", long, counts=(1,), seeds=1)
     begun_at, out, train = [], tmp_path / "out", module.train
 
@@ -127,7 +127,7 @@ def test_an_arm_that_takes_longer_than_there_is_time_goes_on(data, recipe, tmp_p
             ".arm_2_0_pretrained", ".arm_1_0_pretrained", ".arm_1_0_random",
         }  # fmt: skip
         made = learning_curve(data, out, long, counts=(1,), seeds=1, run=Run(resume=True))
-    assert begun_at == [10, 10, 20, 30, 10, 20, 30]
+    assert begun_at == [10, 10, 20, 10, 20]
     assert not [*out.glob(".arm_*")]
     kept = [
         [line | {"seconds": "", "machine": ""} for line in read_lines(folder / "curve.csv")]

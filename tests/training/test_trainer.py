@@ -300,7 +300,8 @@ calls = []
 def loss(net, batch):
     calls.append(batch)
     if len(calls) == 12:
-        os.killpg(0, signal.SIGTERM)
+        if not os.fork():  # a worker that its parent ends is no failure
+            os.killpg(0, signal.SIGTERM)
         time.sleep(0.5)  # until the worker would be dead, and its parent told so
     return squared(net, batch)
 volume = np.zeros((1, 8, 8, 8), np.float32)
