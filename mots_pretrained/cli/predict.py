@@ -43,7 +43,7 @@ def predict(
         str, typer.Option(help="Tasks to predict, comma-separated: liver,spleen; all by default")
     ] = "",
     series: Annotated[
-        str, typer.Option(help="DICOM series, where there are several: UID, number or description")
+        str, typer.Option(help="DICOM series of each study: UID, number or (part of) description")
     ] = "",
     formats: Annotated[
         str,
@@ -117,7 +117,7 @@ def predict(
     """Segment a scan: a label map on its own grid, volumes in ml and a picture.
 
     In a folder every NIfTI, NRRD and MHA file is a scan; in a tree of DICOM
-    files every CT series is one. For a model of several channels, files
+    files and zips every CT volume is one. For a model of several channels, files
     X_0000, X_0001, ... are one scan, and so are the files of a BraTS case in
     its own folder. Scans that fail are listed in failures.csv, and the others
     go on; cohort.csv has a row for every scan and category.

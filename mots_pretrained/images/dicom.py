@@ -56,6 +56,11 @@ class Series:
         """What tells it from all others: its UID, and its label where parts share one."""
         return f"{self.header.series} {self.label}".strip()
 
+    @property
+    def study(self) -> tuple[str, str]:
+        """What tells its study from others: the patient and its UID, or its folder without one."""
+        return self.header.patient, self.header.study or str(self.folder)
+
     def __str__(self) -> str:
         rows, columns = self.slices[0].size
         return printable(
@@ -114,7 +119,7 @@ def choose_series(
 
     Args:
         path: A folder, a zip or a file.
-        wanted: UID, number or description, or a part of the description.
+        wanted: UID, number or description, or a part of the description; see `matching`.
         found: The place's series, where they are known.
 
     Raises:
@@ -143,9 +148,21 @@ def choose_series(
 
 
 def matching(found: Sequence[Series], wanted: str) -> list[Series]:
-    """Volumes of this key, UID, number or description; else those with it in the description."""
-    volumes = [series for series in found if series.is_volume]
+    """Of each study the volumes of this key, UID, number or description, as they were found.
+
+    Of a study that has none, those with it in the description; a number is never a part of one.
+    """
+    studies: dict[tuple[str, str], list[Series]] = {}
+    for series in found:
+        if series.is_volume:
+            studies.setdefault(series.study, []).append(series)
     plain = wanted.strip().casefold()
+    chosen = {series for study in studies.values() for series in _called(study, plain)}
+    return [series for series in found if series in chosen]
+
+
+def _called(volumes: Sequence[Series], plain: str) -> list[Series]:
+    """Return those of one study that are called so, in small letters."""
     for names in (
         lambda s: (s.key.casefold(),),
         lambda s: (s.header.series, s.header.number, s.label.casefold()),
@@ -154,7 +171,9 @@ def matching(found: Sequence[Series], wanted: str) -> list[Series]:
         exact = [series for series in volumes if plain in names(series)]
         if exact:
             return exact
-    return [series for series in volumes if plain and plain in series.label.casefold()]
+    if not plain or plain.isdecimal():
+        return []
+    return [series for series in volumes if plain in series.label.casefold()]
 
 
 def _alike(one: Slice, other: Slice) -> bool:

@@ -62,10 +62,21 @@ def list_volumes(folder: str | os.PathLike[str]) -> list[Path]:
     return [
         path
         for path in sorted(Path(folder).iterdir())
-        if path.name.lower().endswith((*SUFFIXES, *itk.SUFFIXES))
-        and not path.name.startswith(".")
-        and not path.is_dir()
+        if _is_named_volume(path) and not path.name.startswith(".") and not path.is_dir()
     ]
+
+
+def volumes_below(folder: Path) -> list[Path]:
+    """List such files of the sub-folders alone, without those that are named as label maps are."""
+    return [
+        path
+        for path in visible_files(folder)
+        if path.parent != folder and _is_named_volume(path) and not is_named_label_map(path)
+    ]
+
+
+def _is_named_volume(path: Path) -> bool:
+    return path.name.lower().endswith((*SUFFIXES, *itk.SUFFIXES))
 
 
 def visible_files(root: Path) -> Iterator[Path]:

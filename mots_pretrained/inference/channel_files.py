@@ -22,7 +22,7 @@ from mots_pretrained.data.layouts.collection import CaseFiles, Collection, add_o
 from mots_pretrained.data.layouts.nnunet import DESCRIPTION, channels_named, read_description
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.reading import read_grid
-from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem
+from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, stem, volumes_below
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's naming: CASE_0000 is the first channel
 
@@ -41,6 +41,12 @@ def folder_scans(folder: Path, channels: int | Sequence[str]) -> list[CaseFiles]
         return _as_told(_grouped(files, count), folder, channels)
     brats = find_brats(folder)
     if brats is None:
+        if below := volumes_below(folder):
+            raise UserError(
+                f"{folder} holds no scan itself, and files of its sub-folders are not taken, such "
+                f"as {below[0]}; give one of these folders, or a folder of links to such files, "
+                "each named as its results are to be"
+            )
         raise UserError(
             f"{folder} holds no .nii or .nii.gz file, and no NRRD, MHA or DICOM; give a folder of "
             "scans"

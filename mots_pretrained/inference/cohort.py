@@ -24,6 +24,7 @@ from mots_pretrained.inference.dicom_scans import (
     rows_of,
     source_of,
     state_of,
+    warn_of_others,
 )
 from mots_pretrained.inference.failures import Failure, write_failures
 from mots_pretrained.stages import stage
@@ -56,7 +57,7 @@ def check_places(given: Sequence[str | os.PathLike[str]], output: str | os.PathL
         if os.path.isdir(path) and os.path.exists(output) and os.path.samefile(path, output):
             raise UserError(f"{output} holds the scans; give another folder for the results")
     if not (len(given) == 1 and may_be_dicom(Path(given[0]))):  # which takes long to look through
-        find_scans(given, 1)
+        _found([Path(path) for path in given], 1)
 
 
 def find_scans(
@@ -67,12 +68,13 @@ def find_scans(
 ) -> list[CaseFiles]:
     """Find the scans among files and folders for a model of some channels.
 
-    Files are the channels of one scan. Of a folder every NIfTI file is a scan, but for a model of
-    several channels the files CASE_0000, CASE_0001, ... make up the scan CASE, in the order of the
-    model where a ``dataset.json`` names them; for one channel CASE_0000 is the scan CASE where all
-    files of the folder are named so, as nnU-Net wants. A folder may be that of one case of BraTS,
-    or hold several, each in a folder of its own, whose sequences come in the order of the model; or
-    DICOM series, as does a zip: see `dicom_scans`. NRRD and MetaImage files count as NIfTI does.
+    Files are the channels of one scan. Of a folder every NIfTI file is a scan, but none of its
+    sub-folders, and for a model of several channels the files CASE_0000, CASE_0001, ... make up the
+    scan CASE, in the order of the model where a ``dataset.json`` names them; for one channel
+    CASE_0000 is the scan CASE where all files of the folder are named so, as nnU-Net wants. A
+    folder may be that of one case of BraTS, or hold several, each in a folder of its own, whose
+    sequences come in the order of the model; or DICOM series, as does a zip: see `dicom_scans`.
+    NRRD and MetaImage files count as NIfTI does.
 
     Args:
         given: Files, or one folder.
@@ -92,9 +94,19 @@ def find_scans(
 
     Warns:
         UserWarning: If files are named after other sequences than they are given for, or channels
-            that have no names are taken for BraTS's.
+            that have no names are taken for BraTS's; if DICOM or files of sub-folders are passed
+            over; or if studies lack the series wanted.
     """
     paths = [Path(path) for path in given]
+    if len(paths) == 1 and paths[0].is_dir():
+        warn_of_others(paths[0])
+    return _found(paths, channels, series)
+
+
+def _found(
+    paths: list[Path], channels: int | Sequence[str], series: str | None = None
+) -> list[CaseFiles]:
+    """Find the scans, as `find_scans` says."""
     for path in paths:
         if not path.exists():
             raise MissingFileError(

@@ -24,6 +24,7 @@ COLUMNS: tuple[str, ...] = (
     *(f"centroid_{axis}_mm" for axis in _AXES),
     *(f"box_{axis}_{end}_mm" for axis in _AXES for end in ("from", "to")),
     "touches_border",
+    "series",
 )
 """The table's columns; x, y and z run towards the right, the front and the head."""
 
@@ -62,7 +63,8 @@ def _rows(file: Path) -> list[list[Any]]:
     """Return a scan's rows; none of a file that holds no measures."""
     try:
         report = json.loads(file.read_text("utf-8"))
-        return [_row(report["scan"], *item) for item in report["categories"].items()]
+        series = report.get("series", "")
+        return [[*_row(report["scan"], *item), series] for item in report["categories"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 

@@ -1,19 +1,28 @@
-"""The DICOM series of a folder, a tree or a zip as scans of a cohort: a series is a scan."""
+"""The DICOM series of a folder, a tree or a zip as scans of a cohort: a volume is a scan."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles
-from mots_pretrained.errors import UnknownNameError, UserError
+from mots_pretrained.errors import UnknownNameError, UserError, printable
 from mots_pretrained.files import file_names, unused
 from mots_pretrained.images.dicom import Series, choose_series, find_series, matching, volumes_of
 from mots_pretrained.images.dicom_files import is_dicom
-from mots_pretrained.images.scan_files import is_seg_nrrd, list_volumes, parts, stem, visible_files
+from mots_pretrained.images.scan_files import (
+    is_seg_nrrd,
+    list_volumes,
+    parts,
+    stem,
+    visible_files,
+    volumes_below,
+)
 
 _LISTED = 20  # series, in a message
+_NAMED = 3  # studies
 
 
 def may_be_dicom(path: Path) -> bool:
@@ -22,7 +31,30 @@ def may_be_dicom(path: Path) -> bool:
         return _is_zip(path) or is_dicom(path)
     if any(not is_seg_nrrd(file) for file in list_volumes(path)):
         return False
-    return any(_is_zip(file) or is_dicom(file) for file in visible_files(path))
+    return _first_dicom(path) is not None
+
+
+def warn_of_others(folder: Path) -> None:
+    """Warn of what no scan is made of because a folder holds DICOM, or NIfTI files of its own."""
+    taken, dicom = "DICOM", None
+    if not may_be_dicom(folder):
+        if all(is_seg_nrrd(file) for file in list_volumes(folder)):
+            return
+        taken, dicom = "files of its own", _first_dicom(folder)
+    passed_over = [] if dicom is None else [f"DICOM and zips, such as {dicom}"]
+    if below := volumes_below(folder):
+        passed_over.append(f"files of sub-folders, such as {below[0]} ({len(below)} in all)")
+    if passed_over:
+        warnings.warn(
+            f"{folder} holds {taken}, which are taken alone; passed over are "
+            f"{', and '.join(passed_over)}: give their folder for them",
+            stacklevel=3,
+        )
+
+
+def _first_dicom(folder: Path) -> Path | None:
+    """Return the first zip or DICOM file of a folder or below it, if there is one."""
+    return next((file for file in visible_files(folder) if _is_zip(file) or is_dicom(file)), None)
 
 
 def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
@@ -30,7 +62,7 @@ def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
 
     A zip, a file, or a folder that itself holds the images, is one scan: the series wanted, or the
     only CT volume there. In a tree of folders and zips every CT volume is a scan (every volume
-    where none is CT), or every series called as wanted.
+    where none is CT), or of each study every series called as wanted.
 
     Args:
         place: A folder, a zip or a DICOM file.
@@ -39,25 +71,34 @@ def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
     Raises:
         UnknownNameError: If no series is called as wanted.
         UserError: If there is no series, or several could be meant.
+
+    Warns:
+        UserWarning: If studies of a tree have no series called as wanted.
     """
     zips = [file for file in visible_files(place) if _is_zip(file)] if place.is_dir() else []
     loose = find_series(place)
     if not zips and all(series.folder == place or place.is_file() for series in loose):
-        chosen = choose_series(place, wanted, found=loose)
-        return [CaseFiles(stem(place), (place,), series=chosen)]
-    held: list[tuple[Path, Series | None]] = [(one.folder, one) for one in _chosen(loose, wanted)]
+        only = choose_series(place, wanted, found=loose)
+        return [CaseFiles(stem(place), (place,), series=only)]
+    there: list[tuple[Path, Series | None]] = [(one.folder, one) for one in loose]
     for path in zips:
         try:
-            held += [(path, series) for series in _chosen(find_series(path), wanted)]
+            there += [(path, series) for series in find_series(path)]
         except UserError:  # it is told when the scan is read, so that the others go on
-            held.append((path, None))
+            there.append((path, None))
+    found = [series for _, series in there if series is not None]
+    volumes = volumes_of(found)
+    chosen = set(volumes if wanted is None else matching(found, wanted))
+    held = [(path, series) for path, series in there if series is None or series in chosen]
     if not held:
         if wanted is not None:
-            there = "; ".join(str(series) for series in volumes_of(loose)[:_LISTED])
-            raise UnknownNameError(f"{place} has no series {wanted!r}; there are: {there}")
+            listed = "; ".join(map(str, volumes[:_LISTED]))
+            raise UnknownNameError(f"{place} has no series {wanted!r}; there are: {listed}")
         raise UserError(
             f"{place} holds no .nii or .nii.gz file and no DICOM volume; give a folder of scans"
         )
+    if wanted is not None:
+        _warn_of_others(volumes, {series.study for series in chosen}, wanted)
     return sorted(_named(place, held), key=lambda scan: scan.name)
 
 
@@ -96,8 +137,27 @@ def state_of(scan: CaseFiles) -> tuple[tuple[int, int], ...]:
     return tuple(states)
 
 
-def _chosen(found: list[Series], wanted: str | None) -> list[Series]:
-    return volumes_of(found) if wanted is None else matching(found, wanted)
+def _warn_of_others(volumes: Sequence[Series], chosen: set[tuple[str, str]], wanted: str) -> None:
+    """Warn of the studies none of whose volumes are chosen, by where they lie and what they are."""
+    studies: dict[tuple[str, str], list[Series]] = {}
+    for series in volumes:
+        studies.setdefault(series.study, []).append(series)
+    others = [held for study, held in studies.items() if study not in chosen]
+    if not others:
+        return
+    told = [
+        f"{os.path.commonpath([series.folder for series in held])} "
+        f"({', '.join(series.label or series.header.number or '-' for series in held)})"
+        for held in others[:_NAMED]
+    ]
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    warnings.warn(
+        printable(
+            f"{len(others)} of {len(studies)} studies have no series {wanted!r} and are left out: "
+            f"{', '.join(told)}{more}"
+        ),
+        stacklevel=3,
+    )
 
 
 def _named(root: Path, held: Sequence[tuple[Path, Series | None]]) -> Iterator[CaseFiles]:

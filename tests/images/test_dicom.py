@@ -19,7 +19,7 @@ from dicom_series import (
 )
 
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
-from mots_pretrained.images.dicom import choose_series, find_series
+from mots_pretrained.images.dicom import choose_series, find_series, matching
 from mots_pretrained.images.reading import read_volume
 
 
@@ -143,6 +143,51 @@ def test_a_series_is_chosen_by_uid_number_or_description(tmp_path: Path) -> None
     with pytest.raises(UnknownNameError, match="no series 'venous'; there are: 4: "):
         read_volume(tmp_path, series="venous")
     assert len(find_series(tmp_path)) == 4
+
+
+def test_a_series_is_looked_for_study_by_study(tmp_path: Path) -> None:
+    """A whole description of one study hid those of others that hold it in part."""
+    studies = (("1", "Portal"), ("2", "Abdomen portal 3mm"), ("3", "Portal 3mm"))
+    for study, description in studies:
+        write_series(tmp_path / study, voxels(), StudyInstanceUID=study, SeriesNumber=3,
+                     SeriesDescription=description)  # fmt: skip
+        write_series(tmp_path / study / "late", voxels(), StudyInstanceUID=study,
+                     SeriesNumber=4, SeriesDescription="Portal, late")  # fmt: skip
+
+    def labels(wanted: str) -> list[str]:
+        return [one.label for one in matching(find_series(tmp_path), wanted)]
+
+    late = "Portal, late"
+    assert labels("portal") == ["Portal", "Abdomen portal 3mm", late, "Portal 3mm", late]
+    assert labels("3mm") == ["Abdomen portal 3mm", "Portal 3mm"]
+    assert labels("abdomen portal 3mm") == ["Abdomen portal 3mm"]
+    assert labels("3") == ["Portal", "Abdomen portal 3mm", "Portal 3mm"]
+    with pytest.raises(UserError, match=r"holds 5 series that could be meant"):
+        choose_series(tmp_path, "portal")
+
+
+def test_a_number_is_no_part_of_a_description(tmp_path: Path) -> None:
+    """A study without a series 3 gave the one of 3 mm."""
+    write_series(tmp_path / "a", voxels(), SeriesNumber=2, SeriesDescription="Abdomen 3 mm")
+    with pytest.raises(UnknownNameError, match=r"no series '3'; there are: 2: "):
+        choose_series(tmp_path, "3")
+    assert choose_series(tmp_path, "3 mm").header.number == "2"
+    write_series(tmp_path / "b", voxels(), SeriesNumber=5, SeriesDescription="3")
+    assert [one.label for one in matching(find_series(tmp_path), "3")] == ["3"]
+
+
+def test_studies_are_told_apart_by_their_patient_and_without_uids_by_their_folders(
+    tmp_path: Path,
+) -> None:
+    for name in ("a", "b", "c"):
+        write_series(tmp_path / name, voxels(), StudyInstanceUID="1.2",
+                     PatientID="P2" if name == "c" else "P1")  # fmt: skip
+    assert [one.study for one in find_series(tmp_path)] == [("P1", "1.2")] * 2 + [("P2", "1.2")]
+    for path in tmp_path.glob("*/*.dcm"):
+        ds = pydicom.dcmread(path)
+        del ds.StudyInstanceUID
+        ds.save_as(path)
+    assert len({one.study for one in find_series(tmp_path)}) == 3
 
 
 def test_the_only_ct_volume_is_taken_without_asking(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_series import voxels, write_series
 from noise_scans import Fails, scan
 
 from mots_pretrained.config import EncoderConfig
@@ -81,12 +83,13 @@ def test_files_given_one_by_one_are_named_as_in_their_folder(tmp_path):
 
 def test_places_that_cannot_be_are_refused(tmp_path):
     folder = scan(tmp_path / "in" / "ct.nii.gz").parent
+    (tmp_path / "empty").mkdir()
     for given, output, message in (
         ([tmp_path / "no.nii"], "out", "no such file"),
         ([folder], folder, "holds the scans; give another folder"),
         ([folder], folder / "ct.nii.gz", "is a file; give a folder for the results"),
         ([folder, folder], "out", "give one folder, or files only"),
-        ([tmp_path], "out", r"holds no \.nii or \.nii\.gz file"),
+        ([tmp_path / "empty"], "out", r"holds no \.nii or \.nii\.gz file"),
     ):
         with pytest.raises(UserError, match=message):
             check_places(given, output)
@@ -171,3 +174,29 @@ def test_channels_that_are_stored_with_a_fourth_axis_of_one_are_joined(tmp_path)
         array = np.asarray(plain.dataobj)[..., None]
         nib.save(nib.Nifti1Image(array, plain.affine), tmp_path / f"case_{number:04d}.nii.gz")
     assert [(s.name, len(s.images)) for s in find_scans([tmp_path], 2)] == [("case", 2)]
+
+
+def test_what_lies_in_sub_folders_is_never_passed_over_in_silence(tmp_path: Path) -> None:
+    """A stray file hid a tree of DICOM, and files in sub-folders were refused unsaid."""
+    scan(tmp_path / "in" / "p1" / "ct.nii.gz")
+    scan(tmp_path / "in" / "p1" / "ct_seg.nii.gz")
+    not_taken = (
+        r"no scan itself, and files of its sub-folders are not taken, such as \S+ct\.nii\.gz"
+    )
+    with pytest.raises(UserError, match=not_taken):
+        find_scans([tmp_path / "in"], 1)
+    write_series(tmp_path / "in" / "p2", voxels())
+    below = r"files of sub-folders, such as \S+p1/ct\.nii\.gz \(1 in all\): give"
+    with pytest.warns(UserWarning, match=f"holds DICOM, .* passed over are {below}"):
+        assert [one.name for one in find_scans([tmp_path / "in"], 1)] == ["p2"]
+    scan(tmp_path / "in" / "stray.nii.gz")
+    both = rf"passed over are DICOM and zips, such as \S+p2/000\.dcm, and {below}"
+    with pytest.warns(UserWarning, match=f"holds files of its own, .* {both}"):
+        assert [one.name for one in find_scans([tmp_path / "in"], 1)] == ["stray"]
+    check_places([tmp_path / "in"], "out")  # which leaves it to find_scans to warn
+    shutil.rmtree(tmp_path / "in" / "p2")
+    with pytest.warns(UserWarning, match=f"passed over are {below}"):
+        find_scans([tmp_path / "in"], 1)
+    shutil.rmtree(tmp_path / "in" / "p1")
+    scan(tmp_path / "in" / "out" / "stray_seg.nii.gz")  # results that lie there are no scans
+    find_scans([tmp_path / "in"], 1)

@@ -61,6 +61,15 @@ def test_what_holds_no_measures_has_no_rows(tmp_path, text):
     assert (tmp_path / COHORT).read_text() == ",".join(COLUMNS) + "\n"
 
 
+def test_a_dicom_series_is_named_and_a_table_of_an_earlier_version_made_anew(tmp_path):
+    save_prediction(prediction("a"), tmp_path, told={"series": "1.2.3 Portal, thin"})
+    save_prediction(prediction("b"), tmp_path)
+    (tmp_path / COHORT).write_text("scan,category,volume_ml\nold,liver,1.0\n")
+    write_cohort(tmp_path)
+    series = {(row["scan"], row["series"]) for row in rows(tmp_path)}
+    assert series == {("a", "1.2.3 Portal, thin"), ("b", "")}
+
+
 def test_results_that_come_meanwhile_are_in_the_table(tmp_path, monkeypatch):
     save_prediction(prediction("a"), tmp_path)
     write = cohort_table.write_text

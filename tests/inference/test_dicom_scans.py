@@ -34,7 +34,7 @@ def tree(root: Path) -> Path:
     first = root / "P1" / "study"
     for number, name in ((2, "arterial"), (3, "portal")):
         write_series(first, voxels(seed=number), SeriesNumber=number, SeriesDescription=name,
-                     names=lambda k, name=name: f"{name}{k}")  # fmt: skip
+                     StudyInstanceUID="1.2", names=lambda k, name=name: f"{name}{k}")  # fmt: skip
     write_series(first, voxels((1, 9, 9)), orientation=CORONAL, names=lambda k: "scout")
     write_series(root / "P2" / "mr", voxels(), Modality="MR")
     write_series(root / "P2" / "ct", voxels(seed=4))
@@ -54,9 +54,89 @@ def test_every_ct_series_of_a_tree_is_a_scan(tmp_path: Path) -> None:
     for scan, seed in zip(scans, (2, 3, 4, 5), strict=True):
         volume = read_volume(scan.images[0], series=scan.series)
         np.testing.assert_array_equal(volume.array, voxels(seed=seed))
-    assert [scan.name for scan in find_scans([root], 1, series="portal")] == ["P1_study"]
+    left_out = r"2 of 3 studies have no series 'portal' and are left out: .*ct \(Abdomen\), "
+    with pytest.warns(UserWarning, match=left_out):
+        assert [scan.name for scan in find_scans([root], 1, series="portal")] == ["P1_study"]
     with pytest.raises(UnknownNameError, match=r"has no series 'late'; there are: .*portal"):
         find_scans([root], 1, series="late")
+
+
+def studies(root: Path) -> Path:
+    """Series of five studies of several names; one has its two series in two folders."""
+    for folder, study, number, name in (
+        ("p1", 1, 3, "Portal"),
+        ("p1", 1, 4, "Portal late"),
+        ("p2", 2, 3, "Abdomen portal venous"),
+        ("p3", 3, 7, "PORTAL"),
+        ("p4/native", 4, 2, "Native 3 mm"),
+        ("p4/portal", 4, 3, "Portal, thin"),
+        ("p5", 5, 1, "Native"),
+    ):
+        write_series(root / folder, voxels((3, 4, 5), number), entropy=folder + name,
+                     SeriesNumber=number, SeriesDescription=name, StudyInstanceUID=f"1.{study}",
+                     names=lambda k, number=number: f"{number}{k}")  # fmt: skip
+    return root
+
+
+def as_zips(root: Path, out: Path) -> Path:
+    """The same, a zip each folder."""
+    for folder in dict.fromkeys(file.parent for file in sorted(root.rglob("*")) if file.is_file()):
+        path = out / folder.relative_to(root).with_suffix(".zip")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(folder.glob("*")):
+                archive.write(file, file.name)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["folders", "zips", "both"])
+@pytest.mark.parametrize(
+    ("wanted", "names", "left_out"),
+    [
+        ("portal", "p1 p2 p3 p4_portal", r"1 of 5 studies have .*p5(\.zip)? \(Native\)$"),
+        ("3", "p1 p2 p4_portal", r"2 of 5 studies have no series '3' .*p3(.zip)? .*, \S*p5"),
+        ("native", "p4_native p5", r"3 of 5 .*p1(.zip)? \(Portal, Portal late\), \S*p2.*, \S*p3"),
+        ("thin", "p4_portal", r"4 of 5 studies have .*p1.* \S*p2.* \S*p3.* and 1 more$"),
+        ("1.3 PORTAL", "", ""),
+    ],
+)
+def test_a_series_is_looked_for_in_every_study(
+    tmp_path: Path, kind: str, wanted: str, names: str, left_out: str
+) -> None:
+    """One study's exact match hid all others; zips, looked at one by one, gave other scans."""
+    root = studies(tmp_path / "in")
+    if kind != "folders":
+        zips = as_zips(root, tmp_path / "zips")
+        for folder in ("p1", "p4/native") if kind == "both" else ():
+            (zips / folder).with_suffix(".zip").unlink()
+            shutil.copytree(root / folder, zips / folder)
+        root = zips
+    if not names:
+        with pytest.raises(UnknownNameError, match=r'no series .*there are: 3: "Portal".*"Native"'):
+            find_scans([root], 1, series=wanted)
+        return
+    with pytest.warns(UserWarning, match=left_out) as told:
+        scans = find_scans([root], 1, series=wanted)
+    assert len(told) == 1
+    assert [scan.name for scan in scans] == names.split()
+
+
+def test_a_series_that_every_study_has_is_taken_without_a_word(tmp_path: Path) -> None:
+    root = studies(tmp_path / "in")
+    shutil.rmtree(root / "p5")
+    write_series(root / "mr", voxels(), Modality="MR", SeriesDescription="T2")  # never a scan here
+    assert len(find_scans([root], 1, series="portal")) == 4
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_where_there_is_ct_no_other_volume_is_a_scan(tmp_path: Path, zipped: bool) -> None:
+    """An MR series was none in a folder, but one in a zip."""
+    write_series(tmp_path / "in" / "ct", voxels())
+    write_series(tmp_path / "in" / "mr", voxels(), Modality="MR")
+    root = as_zips(tmp_path / "in", tmp_path / "zips") if zipped else tmp_path / "in"
+    assert [scan.name for scan in find_scans([root], 1)] == ["ct"]
+    shutil.rmtree(root / "ct") if not zipped else (root / "ct.zip").unlink()
+    assert [scan.name for scan in find_scans([root], 1)] == ["mr"]
 
 
 def test_a_series_own_folder_and_a_zip_are_one_scan(tmp_path: Path) -> None:
@@ -216,6 +296,8 @@ def test_predict_over_a_tree_names_what_fails_and_goes_on(tmp_path: Path, capsys
     assert main([*words, "--format", "nrrd,dicom-seg,rtstruct"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [scan["scan"] for scan in report["scans"]] == ["good"]
+    with open(out / "cohort.csv", encoding="utf-8") as file:
+        assert {row["series"] for row in csv.DictReader(file)} == {report["scans"][0]["series"]}
     assert {Path(path).name for path in report["scans"][0]["segmentations"].values()} == {
         "good.seg.nrrd", "good_seg.dcm", "good_rtstruct.dcm",
     }  # fmt: skip
@@ -277,5 +359,10 @@ def test_predict_asks_which_series_is_meant(tmp_path: Path, capsys) -> None:
     words = ["predict", "-i", str(tmp_path / "ct"), "-o", str(tmp_path / "out"), "--tasks", "liver"]
     assert main(words) == 2
     assert "choose one with --series" in capsys.readouterr().err
-    assert main([*words, "--series", "3"]) == 0
+    assert main([*words, "--series", "3", "--postprocess"]) == 0
     assert (tmp_path / "out" / "ct_seg.nii.gz").is_file()
+    told = json.loads((tmp_path / "out" / "ct_volumes.json").read_text())
+    assert told["series"] == f"{pydicom.dcmread(tmp_path / 'ct' / '3-0').SeriesInstanceUID} Abdomen"
+    page = (Path(__file__).parents[2] / "docs" / "predict.md").read_text("utf-8")
+    assert not [key for key in told if f"`{key}`" not in page]
+    assert main([*words, "--series", told["series"]]) == 0
