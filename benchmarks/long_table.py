@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from trial import METRICS, parts
+from trial import METRICS
 
 from mots_pretrained.evaluation.compare import Difference
 from mots_pretrained.evaluation.results import Results
@@ -22,6 +22,7 @@ from mots_pretrained.evaluation.table import (
 )
 from mots_pretrained.files import locked
 from mots_pretrained.tasks import MOTS_CATEGORIES
+from mots_pretrained.training.score import labelled_parts
 
 ELSEWHERE = " elsewhere"
 """Ends the table's name where a category is scored on a domain that does not label it."""
@@ -124,7 +125,7 @@ class LongTable:
             "seconds": f"{seconds:.1f}",
             "machine": machine(),
         }
-        own, elsewhere = parts(results)
+        own, elsewhere = labelled_parts(results)
         counts = {"parameters": parameters, **(facts or {})}
         new = [
             shared | {"table": self.table, "metric": metric, "value": str(value)}

@@ -19,7 +19,7 @@ from mots_pretrained.evaluation.results import Results, ScoredCase
 from mots_pretrained.files import locked, write_json
 from mots_pretrained.methods import Method
 from mots_pretrained.phantom.collections import write_collection
-from mots_pretrained.tasks import MOTS_CATEGORIES, MOTS_TASKS
+from mots_pretrained.tasks import MOTS_CATEGORIES
 from mots_pretrained.training.byol import pretrain_byol
 from mots_pretrained.training.folder import RECORD
 from mots_pretrained.training.pretrain import pretrain
@@ -131,21 +131,3 @@ def _score(
         return score_phantoms(net, scoring, cases=cases, everywhere=True)
     prepared = PreparedSet.open(data)
     return score_prepared(net, prepared, scoring, split=held_out)
-
-
-def parts(results: Results) -> tuple[Results, Results]:
-    """Split scores into those that each case's own collection labels, and all others.
-
-    Cases of prepared data have only the first kind, and need no group.
-    """
-    labelled = {task.name: task.categories for task in MOTS_TASKS}
-    own, elsewhere = (replace(results, cases=[]) for _ in "12")
-    for case in results.cases:
-        known = labelled.get(case.group, tuple(case.scores))
-        for part, inside in ((own, True), (elsewhere, False)):
-            chosen = {
-                name: found for name, found in case.scores.items() if (name in known) is inside
-            }
-            if chosen:
-                part.cases.append(replace(case, scores=chosen))
-    return own, elsewhere

@@ -29,14 +29,12 @@ from typing import Any
 
 import yaml
 from safetensors import safe_open
+from scores import CASES, CSV, HUB, SEEDS, dataset_of, finish, keep, score, with_scores
 
 from mots_pretrained.data.seen_volumes import seen_volumes
 from mots_pretrained.errors import UserError
-from mots_pretrained.evaluation.results import Results
-from mots_pretrained.evaluation.table import machine, read_lines, to_lines, write_lines
 from mots_pretrained.files import replacing_folder, write_json, write_text
 from mots_pretrained.networks import load
-from mots_pretrained.phantom import VERSION
 from mots_pretrained.publishing import make_publishable
 from mots_pretrained.training import byol, pretrain
 from mots_pretrained.training.folder import CHECKPOINT
@@ -44,23 +42,19 @@ from mots_pretrained.training.log import LOG
 from mots_pretrained.training.machine import best_device, prepare_machine
 from mots_pretrained.training.phantoms import TorsoSource
 from mots_pretrained.training.recipe import BYOL, Recipe, recipe_of, to_yaml
-from mots_pretrained.training.score import Scoring, score_phantoms
 from mots_pretrained.training.thresholds import as_text, choose_on_phantoms, set_thresholds
 from mots_pretrained.weights.card import Description
 from mots_pretrained.weights.catalog import CATALOG, PINS, Entry, entry_named
 from mots_pretrained.weights.checkpoint import CONFIG, load_config
-from mots_pretrained.weights.download import EARLIER_PARTS, checksum
+from mots_pretrained.weights.download import EARLIER_PARTS
 from mots_pretrained.weights.provenance import (
     RECORD,
     read_training_record,
     write_training_scans,
 )
 
-HUB = Path(__file__).parent
-SCORES = HUB.parent / "benchmarks" / "results" / "models.csv"
 RECIPE = "recipe.yaml"
 IDENTITY_ALONE = ("generator", "cases")  # of a training that was stopped, beside its recipe
-LARGEST = 10.0  # 10^6 bytes of weights in the wheel
 
 
 @dataclass(frozen=True)
@@ -78,14 +72,13 @@ class Phantoms:
     validation: int = 42
     validation_seeds: tuple[int, ...] = (100, 101, 102)
     volumes: int = 210
-    test: int = 42
-    test_seeds: tuple[int, ...] = (0, 1, 2)
+    test: int = CASES
+    test_seeds: tuple[int, ...] = SEEDS
 
     @property
     def dataset(self) -> str:
         """What the scores are measured on, in words."""
-        total, seeds = self.test * len(self.test_seeds), ", ".join(map(str, self.test_seeds))
-        return f"{total} unseen phantoms, {self.test} of each of the seeds {seeds}"
+        return dataset_of(self.test, self.test_seeds)
 
 
 def ship(
@@ -95,7 +88,7 @@ def ship(
     *,
     hub: Path = HUB,
     pins: Path = PINS,
-    scored: Path = SCORES,
+    scored: Path = CSV,
     after: Sequence[Path] = (),
     summary: str = "",
     notes: str = "",
@@ -131,11 +124,16 @@ def ship(
         write_training_scans(draft, {})  # no part has seen any
         write_recipes(draft, recipe, after, parts)
         measure(draft, recipe, phantoms, workers=workers)
-        results = score(draft, phantoms, device=device, workers=workers)
-        pin = finish(draft, said, results, phantoms.dataset)
+        results = None
+        if phantoms.test:
+            of = (phantoms.test, phantoms.test_seeds)
+            results = score(draft, *of, device=device, workers=workers)
+            said = with_scores(said, results, phantoms.dataset)
+        pin = finish(draft, said)
     write_json(pins, {**json.loads(pins.read_text("utf-8")), entry.name: pin})
     if results is not None:
-        keep_scores(scored, entry.name, results, dataset=phantoms.dataset, parts=parts)
+        steps = sum(part.steps for part in parts)
+        keep(scored, entry.name, results, dataset=phantoms.dataset, steps=steps)
     return hub / entry.name
 
 
@@ -174,35 +172,6 @@ def write_recipes(
         settings = {**own, "start": None}
         write_text(draft / f"recipe_{number}.yaml", yaml.safe_dump(settings, sort_keys=False))
         write_text(draft / f"log_{number}.csv", (earlier / LOG).read_text("utf-8"))
-
-
-def finish(draft: Path, said: Description, results: Results | None, dataset: str) -> dict[str, Any]:
-    """Write the card with the scores, and return what is pinned of the folder."""
-    scores = {} if results is None else mean_dice(results)
-    if results is not None:
-        said = dataclasses.replace(said, scores=scores, dataset=dataset, absent=absent(results))
-    make_publishable(draft, draft, said=said, half=True, with_case_names=True)  # it has none
-    weights = draft / "model.safetensors"
-    megabytes = round(weights.stat().st_size / 1e6, 1)
-    if megabytes > LARGEST:
-        raise UserError(f"weights of {megabytes} MB are too large to ship; {LARGEST} MB are")
-    return {
-        "sha256": checksum(weights),
-        "megabytes": megabytes,
-        "dataset": said.dataset,
-        "scores": {name: round(score, 3) for name, score in scores.items()},
-    }
-
-
-def keep_scores(
-    scored: Path, name: str, results: Results, *, dataset: str, parts: Sequence[Part]
-) -> None:
-    """Write the scores of a model's cases in place of its earlier ones; those of others stay."""
-    there = read_lines(scored) if scored.exists() else []
-    setting, steps = f"{dataset}, generator {VERSION}", sum(part.steps for part in parts)
-    told = {"table": "models", "row": name, "setting": setting, "steps": str(steps)}
-    own = to_lines(results, **told, machine=machine())
-    write_lines(scored, [*(one for one in there if one["row"] != name), *own])
 
 
 def check(run: Path, record: dict[str, Any], entry: Entry) -> None:
@@ -350,34 +319,6 @@ def measure(folder: Path, recipe: Recipe, phantoms: Phantoms, *, workers: int = 
         )
         seen = seen_volumes(map(source, range(phantoms.volumes)), config)
         write_text(folder / CONFIG, dataclasses.replace(config, seen_volumes=seen).to_json())
-
-
-def score(folder: Path, phantoms: Phantoms, *, device: str, workers: int) -> Results | None:
-    """Score a folder's network on unseen phantoms, where the imitated collections label them."""
-    if not phantoms.test:
-        return None
-    results = score_phantoms(
-        load(folder),
-        Scoring(device=device),
-        cases=phantoms.test,
-        seeds=phantoms.test_seeds,
-        workers=workers,
-        on_case=progress("test"),
-    )
-    print(f"\n{results.as_text()}", flush=True)
-    return results
-
-
-def mean_dice(results: Results) -> dict[str, float]:
-    """Return the mean Dice of each category that was scored."""
-    found = {name: results.mean(name) for name in results.categories}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def absent(results: Results) -> dict[str, tuple[float, float]]:
-    """Return share clean and median false ml of each category that some cases lack."""
-    found = {n: (results.clean_share(n), results.false_volume(n)) for n in results.categories}
-    return {n: (share, ml) for n, (share, ml) in found.items() if None not in (share, ml)}  # type: ignore[misc]
 
 
 def progress(what: str) -> Any:

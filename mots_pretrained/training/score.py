@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from mots_pretrained.inference.postprocess import cleans, tasks_to_clean
 from mots_pretrained.inference.prediction import Prediction
 from mots_pretrained.inference.predictor import Predictor
 from mots_pretrained.phantom.domains import imitated
-from mots_pretrained.tasks import Task, all_categories
+from mots_pretrained.tasks import MOTS_TASKS, Task, all_categories
 from mots_pretrained.training.scored_cases import Item, Part, phantom_items, prepared_items
 
 OnCase = Callable[[int, int], None]
@@ -196,3 +196,23 @@ def _predicted(prediction: Prediction, name: str, task: Task | None) -> NDArray[
         return prediction.mask(name)
     own = LabelNames(prediction.label_values).nested_like(names_of_task(task))
     return own.mask(prediction.labels, name)
+
+
+def labelled_parts(results: Results) -> tuple[Results, Results]:
+    """Split scores into those that each case's own collection labels, and all others.
+
+    Args:
+        results: As `score_phantoms` gives them, or others; cases without a collection of MOTS as
+            their group are of the first part alone.
+    """
+    labelled = {task.name: task.categories for task in MOTS_TASKS}
+    own, elsewhere = (replace(results, cases=[]) for _ in "12")
+    for case in results.cases:
+        known = labelled.get(case.group, tuple(case.scores))
+        for part, inside in ((own, True), (elsewhere, False)):
+            chosen = {
+                name: found for name, found in case.scores.items() if (name in known) is inside
+            }
+            if chosen:
+                part.cases.append(replace(case, scores=chosen))
+    return own, elsewhere
