@@ -209,7 +209,7 @@ def test_until_all_is_done_nothing_is_changed(shop, run, pins, tmp_path, monkeyp
     def failing(*words, **options):
         raise RuntimeError("no phantoms today")
 
-    monkeypatch.setattr(shop, "score_phantoms", failing)
+    monkeypatch.setattr(shop, "score", failing)
     none = shop.Phantoms(validation=0, volumes=0, test=1)
     with pytest.raises(RuntimeError, match="no phantoms today"):
         shop.ship(run, ENTRY, none, hub=tmp_path / "hub", pins=pins)
