@@ -30,8 +30,8 @@ Say = Callable[[str], None]
 NOTE = (
     "Measured here, once: Dice on synthetic CTs that neither network was trained on, after the "
     "same time of training each, one seed. The pretrained weights have seen synthetic CTs of the "
-    "same generator, though not these 13 organs. Phantoms are not patients: what pretraining is "
-    "worth on real scans, this does not say."
+    "same generator, and the labels of liver, spleen, pancreas and kidneys, but not of the other "
+    "organs. Phantoms are not patients: what pretraining is worth on real scans, this does not say."
 )
 
 STARTS = {"pretrained": "pretrained weights", "from_scratch": "random weights"}

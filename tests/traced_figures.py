@@ -13,6 +13,7 @@ from traced_rows import (
     Rows,
     Seeds,
     adapted,
+    adapted_parts,
     ahead_by,
     ahead_of,
     cohort,
@@ -169,7 +170,7 @@ FIGURES = (
         ),
     ),
     *(
-        Figure("docs/finetune.md", f"{words} | {{}} |", (adapted(*where),))
+        Figure("docs/finetune.md", f"{words} | {{}} | {{}} | {{}} |", adapted_parts(*where))
         for words, where in {
             "| ` | 4, all organs": ("organs", "head levels"),
             "300 steps of one patch | 4, all organs": ("organs", "all after head levels"),

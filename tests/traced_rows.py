@@ -126,7 +126,7 @@ class Figure:
 
     page: str
     text: str
-    rows: tuple[Rows | Reached | MeanDice | CleanShare | Seeds, ...]
+    rows: tuple[Rows | Reached | MeanDice | CleanShare | Seeds | OfOrgans, ...]
 
     def shown(self) -> str:
         return self.text.format(*(rows.shown() for rows in self.rows))
@@ -182,6 +182,34 @@ def inference(network: str, words: str, arm: str, *, reckoned: bool = False) -> 
 
 def adapted(table: str, row: str) -> Rows:
     return Rows("adaptation.csv", {"table": f"adaptation {table}", "row": row, "metric": "dice"})
+
+
+KNOWN = ("spleen", "right_kidney", "left_kidney", "liver", "pancreas")
+"""Organs of BCV that MOTS has, too; its kidneys are one class."""
+
+
+@dataclass(frozen=True)
+class OfOrgans:
+    """The mean Dice of a row of ``adaptation.py`` over some organs and all scans."""
+
+    table: str
+    row: str
+    known: bool
+
+    def shown(self) -> str:
+        where = adapted(self.table, self.row).where
+        lines = [x for x in lines_of("adaptation.csv") if where.items() <= x.items()]
+        chosen = [x for x in lines if (x["category"] in KNOWN) == self.known]
+        return f"{fmean(float(x['value']) for x in chosen if x['value']):.2f}"
+
+
+def adapted_parts(table: str, row: str) -> tuple[Rows | OfOrgans, ...]:
+    """The mean over all organs, over those that pretraining was told of, and over the others."""
+    return (
+        adapted(table, row),
+        OfOrgans(table, row, known=True),
+        OfOrgans(table, row, known=False),
+    )
 
 
 def minutes_to(aim: float, arm: str) -> Rows:
