@@ -1,9 +1,10 @@
 """What few labelled scans are worth: heads, all weights, added organs, incomplete labels, channels.
 
-Four tables, each learned from phantoms of BCV or BraTS and scored on six others at the contract's
+Five tables, each learned from phantoms of BCV or BraTS and scored on six others at the contract's
 resolution:
 
 - organs: a fitted head alone, all weights after it, and both from random weights (4 scans);
+- twenty: the same with as many steps and patches as ``mots finetune`` takes by default (20 scans);
 - added: aorta and gallbladder beside the network's own tasks, which must not change (4 scans);
 - incomplete: 8 scans of which each labels 4 of 13 organs, drawn by the seed, beside the same with
   all labels, and beside taking what is not labelled for background; also two and three of them
@@ -41,7 +42,7 @@ from mots_pretrained.evaluation.metrics import dice
 from mots_pretrained.evaluation.results import Results
 from mots_pretrained.training.finetune import finetune
 from mots_pretrained.training.machine import prepare_machine
-from mots_pretrained.training.recipe import Recipe
+from mots_pretrained.training.recipe import Recipe, read_recipe
 
 ADDED = ("aorta", "gallbladder")
 WAYS = ("first", "first_scaled", "zero_new")  # to widen one channel, of which mean is first
@@ -59,7 +60,7 @@ with torch.inference_mode():
 
 
 class Scans(NamedTuple):
-    """Phantoms to learn from, four or eight, and others to score."""
+    """Phantoms to learn from, four of them or more, and others to score."""
 
     few: list[Case]
     more: list[Case]
@@ -72,6 +73,7 @@ class Bench:
 
     model: str
     steps: int
+    batch: int
     fit_steps: int
     quick: bool
     collection: int = 5
@@ -86,6 +88,11 @@ class Bench:
     def torsos(self) -> Scans:
         """Phantoms of BCV."""
         return self._scans("bcv", 4 if self.quick else 14, self.contract)
+
+    @cached_property
+    def twenty(self) -> Scans:
+        """The same and twelve further ones to learn from."""
+        return self._scans("bcv", 5 if self.quick else 26, self.contract)
 
     @cached_property
     def brains(self) -> Scans:
@@ -120,7 +127,7 @@ class Bench:
     ) -> Outcome:
         """Fine-tune a network and score it."""
         recipe = Recipe(
-            steps=self.steps, batch=1, fit_steps=self.fit_steps, seed=self.seed, **options
+            steps=self.steps, batch=self.batch, fit_steps=self.fit_steps, seed=self.seed, **options
         )
         begun = time.perf_counter()
         history = finetune(net, cases, recipe)
@@ -148,11 +155,13 @@ def organs(
     head: str = "levels",
     random: bool = False,
     fitted: bool = False,
+    twenty: bool = False,
     **recipe: Any,
 ) -> Outcome:
-    """Learn BCV's 13 organs from four scans."""
+    """Learn BCV's 13 organs from four scans, or from twenty."""
     net = bench.segmenter(random=random, fitted=fitted, classes=mots.BCV_ORGANS, head=head)
-    return bench.learned(net, bench.torsos.few, bench.torsos.unseen, **recipe)
+    cases = bench.twenty.more if twenty else bench.torsos.few
+    return bench.learned(net, cases, bench.torsos.unseen, **recipe)
 
 
 def incomplete(
@@ -266,6 +275,11 @@ TABLES: dict[str, dict[str, Row]] = {
         "all after head linear": partial(organs, head="linear"),
         "all, head at random": partial(organs, fit_head=False),
     },
+    "twenty": {
+        "head levels": partial(organs, twenty=True, train="head"),
+        "all after head levels": partial(organs, twenty=True),
+        "random weights": partial(organs, twenty=True, random=True),
+    },
     "added": {"aorta and gallbladder": added},
     "incomplete": {
         "all organs": partial(incomplete, labels="all"),
@@ -305,6 +319,8 @@ PAIRS = (
     ("organs", "all after head levels", "random weights"),
     ("organs", "all after head levels", "random weights, head fitted first"),
     ("organs", "all after head levels", "all, head at random"),
+    ("twenty", "all after head levels", "head levels"),
+    ("twenty", "all after head levels", "random weights"),
     ("incomplete", "some organs", "all organs"),
     ("incomplete", "some organs", "the rest as background"),
     ("incomplete", "some organs", "all organs of two scans"),
@@ -322,7 +338,8 @@ PAIRS = (
 
 def run(bench: Bench, name: str, rows: list[str], seeds: int, path: Path, threads: int) -> None:
     """Do what is left of a table, and compare its rows."""
-    what = "to see it run" if bench.quick else f"{bench.steps} steps of one patch"
+    patches = {1: "one patch", 2: "two patches"}[bench.batch]
+    what = "to see it run" if bench.quick else f"{bench.steps} steps of {patches}"
     setting = f"{bench.model}, {what}, {threads} threads, portal phantoms {bench.collection}"
     table = LongTable(path, f"adaptation {name}", setting, categories=(), metrics=("dice",))
     for seed in range(seeds):
@@ -362,16 +379,18 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=dict.fromkeys(every), help="default: most")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--model", default="transdodnet.phantom")
-    parser.add_argument("--steps", type=int, default=300, help="of all weights, one patch each")
+    parser.add_argument("--steps", type=int, default=300, help="of all weights, except of twenty")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--quick", action="store_true", help="tiny phantoms, few steps")
     parser.add_argument("--results", default=str(record.RESULTS), help="folder of the CSV")
     given = parser.parse_args()
     prepare_machine("cpu", threads=given.threads)
-    short = (2, 20) if given.quick else (given.steps, 2500)
-    bench = Bench(given.model, *short, quick=given.quick)
     path = Path(given.results) / f"adaptation{'_quick' if given.quick else ''}.csv"
+    default = read_recipe("finetune")
     for name in given.tables:
+        steps, batch = (default.steps, default.batch) if name == "twenty" else (given.steps, 1)
+        short = (2, batch, 20) if given.quick else (steps, batch, 2500)
+        bench = Bench(given.model, *short, quick=given.quick)
         rows = given.rows or [row for row in TABLES[name] if row not in BY_CHOICE.get(name, ())]
         run(bench, name, rows, given.seeds, path, given.threads)
     print(path)

@@ -103,12 +103,12 @@ def test_a_head_on_random_weights_is_fitted_where_the_row_says_so(
     seen = []
 
     class Told(script.Bench):
-        torsos = brains = script.Scans([], [], [])
+        torsos = twenty = brains = script.Scans([], [], [])
 
         def learned(self, net, cases, unseen, **options):
             seen.append(net.head_is_new)
 
-    bench = Told(str(tmp_path), 2, 20, quick=True)
+    bench = Told(str(tmp_path), 2, 1, 20, quick=True)
     script.TABLES[table][f"random weights{row}"](bench)
     assert seen == [fitted]
 
