@@ -182,6 +182,7 @@ FIGURES = (
             "on random weights | 4, all organs": ("organs", "random weights, head alone"),
             "(`head=linear`) | 4, all organs": ("organs", "head linear"),
             "| ` | 8, all organs": ("incomplete", "all organs"),
+            "| ` | 20, all organs": ("twenty", "head levels"),
             "| ` | 8, four organs each, drawn at random": ("incomplete", "some organs"),
             "background | 8, four organs each": ("incomplete", "the rest as background"),
             "| 2 of these, all organs": ("incomplete", "all organs of two scans"),
