@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from mots_pretrained.data.layouts.collection import Collection, after_folder, numbered
 from mots_pretrained.data.layouts.pairs import pair_files
+from mots_pretrained.images.scan_files import list_volumes, stem
 from mots_pretrained.tasks import BCV_ORGANS
 
 BCV_SCANS: tuple[str, ...] = tuple(f"img{n:04d}" for n in (*range(1, 11), *range(21, 41)))
@@ -31,12 +33,20 @@ BCV_VALIDATION: tuple[str, ...] = (
 def find_bcv(folder: Path) -> Collection | None:
     """Find ``img/imgNNNN.nii.gz`` with ``label/labelNNNN.nii.gz``; None in another layout.
 
+    The names tell: folders of these names that hold others are anybody's, and their values are
+    not the 13 organs.
+
     Raises:
-        UserError: If there is no image, or one without its label.
+        UserError: If a scan lies there twice.
     """
-    if not ((folder / "img").is_dir() and (folder / "label").is_dir()):
+    images, labels = folder / "img", folder / "label"
+    if not (images.is_dir() and labels.is_dir()):
         return None
-    cases = pair_files(folder / "img", folder / "label")
+    scans = [re.fullmatch(r"img(\d{4})", stem(path)) for path in list_volumes(images)]
+    there = {stem(path) for path in list_volumes(labels)}
+    if not scans or not all(scan and f"label{scan[1]}" in there for scan in scans):
+        return None
+    cases = pair_files(images, labels)
     # only its own scans are called by its name, which what is published tells
     name = "BCV" if {case.name for case in cases} <= {*BCV_SCANS} else after_folder(folder.name)
     return Collection(name, folder, cases, classes=numbered(BCV_ORGANS), channels=("ct",))

@@ -10,7 +10,7 @@ from mots_pretrained.data.layouts.collection import CaseFiles, Collection, after
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.images.scan_files import list_volumes, stem
 
-_PLAIN = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
+_PLAIN = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"), ("img", "label"))
 
 
 def find_pairs(folder: Path) -> Collection | None:

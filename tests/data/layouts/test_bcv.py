@@ -26,8 +26,29 @@ def test_another_layout_is_not_taken_for_it(tmp_path):
     (tmp_path / "img").mkdir()
     assert find_bcv(tmp_path) is None
     (tmp_path / "label").mkdir()
+    assert find_bcv(tmp_path) is None
     with pytest.raises(ValueError, match=r"holds no \.nii"):
-        find_bcv(tmp_path)
+        find_labelled(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [("FLARE22_Tr_0001", "FLARE22_Tr_0001"), ("img0003", "img0003"), ("img3", "label3"),
+     ("imgA", "imgA")],
+)  # fmt: skip
+def test_other_names_in_folders_of_its_names_are_a_plain_pair_of_folders(tmp_path, image, label):
+    """FLARE22 got the 13 organs of BCV, and mirroring exchanged its spleen and right kidney."""
+    names = ("img/img0002.nii.gz", "label/label0002.nii.gz")
+    touch(tmp_path, *names, f"img/{image}.nii.gz", f"label/{label}.nii.gz")
+    found = find_labelled(tmp_path)
+    assert len(found.cases) == 2
+    assert (found.classes, found.channels, found.name) == (None, None, tmp_path.name)
+
+
+def test_a_scan_of_bcv_without_its_label_map_is_named(tmp_path):
+    touch(tmp_path, "img/img0001.nii.gz", "img/img0002.nii.gz", "label/label0002.nii.gz")
+    with pytest.raises(ValueError, match=r"img0001.nii.gz has no label of its name"):
+        find_labelled(tmp_path)
 
 
 def test_bcv(tmp_path):
