@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from mots_pretrained.phantom import TORSO_LABELS, Phantom, task_target, torso
 from mots_pretrained.phantom.domains import DOMAINS
 from mots_pretrained.phantom.labels import LABEL
+from mots_pretrained.phantom.space import Grid
 
 _SHAPE, _SPACING = (72, 64, 64), (8.0, 6.5, 6.5)  # neck to thighs, skin to skin
 
@@ -137,7 +139,25 @@ def test_seeds_domains_and_randomise_differ():
     assert len(pictures) == 4
 
 
-def test_the_patient_is_the_same_on_every_grid():
+@pytest.mark.parametrize("seed", [1, 3])
+def test_windows_that_reach_above_the_kidneys_show_the_same_patient(monkeypatch, seed):
+    """Windows wholly below are not among them, nor have organs at their edges all pieces."""
+
+    def window(bottom: int, planes: int) -> np.ndarray:
+        def view(rng, habits, anatomy, *_):
+            centre = np.array([bottom + (planes - 1) / 2 * 8, -50.0, 0.0])
+            return Grid((planes, 50, 50), (8.0, 9.0, 9.0), centre, anatomy.pose)
+
+        monkeypatch.setattr(importlib.import_module("mots_pretrained.phantom.torso"), "_view", view)
+        return torso(seed, domain="kidney").labels
+
+    whole = window(-300, 60)  # to 172 mm above the first lumbar vertebra
+    assert len(np.unique(whole)) > 12
+    assert np.array_equal(window(-300, 50), whole[:50])
+    assert np.array_equal(window(-140, 40)[:30], whole[20:50])
+
+
+def test_the_patient_is_the_same_on_coarse_and_fine_grids():
     coarse = torso(2, shape=(48, 44, 44), spacing=(8.0, 9.0, 9.0))
     fine = torso(2, shape=(96, 88, 88), spacing=(4.0, 4.5, 4.5))
     for name in ("liver", "spleen", "lung"):
