@@ -79,7 +79,7 @@ def check_collections(
 
     Args:
         collections: What `layouts.find_collections` found.
-        split: ``"train"`` or ``"test"`` by identifier: no scan may be in both.
+        split: ``"train"``, ``"validation"`` or ``"test"`` by identifier: no scan may be in two.
         workers: Processes; 1 for this one alone.
         picture: Draws a case; a function that other processes can import.
         progress: Callback ``progress(name, done, total)`` after every case.
@@ -129,13 +129,14 @@ def _duplicates(cases: Iterable[CaseCheck], split: Mapping[str, str]) -> Iterato
         if len(same) == 1:
             continue
         parts = {split[check.identifier] for check in same}
+        void = "test" if "test" in parts else "validation"
         names = " and ".join(f"{c.identifier} ({split[c.identifier]})" for c in same)
         collections = {check.collection for check in same}
         yield Finding(
             "duplicate",
             f"{names} are the same scan"
             + (", mirrored or turned" if len({check.content for check in same}) > 1 else "")
-            + ("; take it out of training, or the test is void" if len(parts) > 1 else ""),
+            + (f"; take it out of training, or the {void} is void" if len(parts) > 1 else ""),
             same[0].identifier,
             collections.pop() if len(collections) == 1 else "",
             problem=len(parts) > 1,

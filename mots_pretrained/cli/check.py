@@ -56,15 +56,20 @@ def check(
 
 
 def _split(collections: tuple[Collection, ...], kind: str, seed: int) -> Mapping[str, str]:
-    """Split as asked; by default as published, or by seed where a case is none of MOTS's."""
-    from mots_pretrained.data.split import split_cases
+    """Say which cases train, validate and test.
 
-    if kind != "auto":
-        return split_cases(collections, kind, seed)
+    Split is as asked; by default as published, or by seed where a case is none of MOTS's.
+    """
+    from mots_pretrained.data.split import split_cases, validation_cases
+
     try:
-        return split_cases(collections, "published", seed)
+        split = split_cases(collections, "published" if kind == "auto" else kind, seed)
     except ValueError:
-        return split_cases(collections, "seeded", seed)
+        if kind != "auto":
+            raise
+        split = split_cases(collections, "seeded", seed)
+    validation = validation_cases(collections, split, seed=seed)
+    return {**split, **dict.fromkeys(validation, "validation")}
 
 
 def _tell(report: CheckReport, output: str) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from mots_pretrained.cli import main
+from mots_pretrained.data.layouts import find_collections
+from mots_pretrained.data.split import split_cases, validation_cases
 from mots_pretrained.images.nifti import write_nifti
 
 NAMES = [f"spleen_{number}" for number in (2, 3, 4, 6, 8, 9)]
@@ -126,6 +128,21 @@ def test_a_scan_in_training_and_in_test_is_found_whatever_its_file_looks_like(sp
     assert "mirrored" not in finding["text"]
     status, printed = check(spleens, capsys, "--split", "all-test")
     assert (status, found(printed)) == (0, [("duplicate", NAMES[0], False)])
+
+
+def test_a_scan_in_training_and_in_its_validation_fold_is_a_problem(spleens, capsys):
+    """Ablations and thresholds are scored on the fold; it was only worth a look."""
+    split = split_cases(find_collections(spleens.parent), "seeded")
+    fold = validation_cases(find_collections(spleens.parent), split)
+    (held_out,) = fold
+    other = next(name for name in NAMES if split[name] == "train" and name not in fold)
+    for name in (held_out, other):
+        write(spleens, name, *person(20))
+    status, printed = check(spleens, capsys)
+    (finding,) = [f for f in printed["findings"] if f["kind"] == "duplicate"]
+    assert (status, finding["problem"]) == (1, True)
+    assert f"{held_out} (validation)" in finding["text"]
+    assert finding["text"].endswith("take it out of training, or the validation is void")
 
 
 def test_a_scan_that_a_header_mirrors_is_the_same_scan(spleens, capsys):
