@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mots_pretrained.cli import console
 from mots_pretrained.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def with_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
 def find(
     root: str, folders: Mapping[str, str], described: Sequence[str] | None
 ) -> tuple[Collection, ...]:
-    """Find the collections that the options name.
+    """Find the collections that the options name, and say which of the seven a root lacks.
 
     Args:
         root: Folder that holds collections; "" if none was given.
@@ -88,7 +89,12 @@ def find(
             "no data given; name the folder of the collections with -i ROOT, or each, as "
             "--liver DIR"
         )
-    return find_collections(Path(root) if root else None, named=named, descriptions=descriptions)
+    found = find_collections(Path(root) if root else None, named=named, descriptions=descriptions)
+    there = {collection.name for collection in found}
+    missing = [f"{task} ({name})" for task, name in _ELSEWHERE.items() if task not in there]
+    if root and missing:
+        console.say(f"Not found below {root}: {', '.join(missing)}")
+    return found
 
 
 def worker_count(asked: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mots_pretrained.errors import MissingFileError
@@ -11,9 +13,15 @@ from mots_pretrained.images import itk
 from mots_pretrained.images.itk_header import data_file
 from mots_pretrained.images.nifti_header import SUFFIXES
 
-_LABEL_FOLDERS = {
-    "labelstr", "labelsts", "labels", "label", "masks", "segmentations", "complete_labels",
-}  # fmt: skip
+_LABEL_FOLDER = re.compile(
+    r"labels.*|label|masks.*|mask|segmentations?|complete_labels"
+    r"|instances"  # KiTS23's annotations one by one
+)
+_LABEL_MAP = re.compile(
+    r"segmentation.*|combined_labels.*|(labels?|masks?|seg|segm)"
+    r"|labels?[\d-].*"  # BCV's label0001, CT-ORG's labels-0; but not labelled_ct
+    r"|.*[_-](seg|segm|segmentation|labels?|masks?)"
+)
 _ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", *itk.SUFFIXES, ".zip")
 
 
@@ -86,6 +94,39 @@ def visible_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
+def visible_folders(root: Path) -> tuple[list[Path], list[Path]]:
+    """List a folder and those below it, without hidden ones: those that may be read, and the rest.
+
+    Links to folders are listed and not followed further. The root itself is among the former.
+    """
+    readable, unreadable = [root], []
+    for folder, names, _ in os.walk(root):
+        there = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        names[:] = [path.name for path in there if may_read(path)]
+        readable += [Path(folder, name) for name in names]
+        unreadable += [path for path in there if not may_read(path)]
+    return readable, unreadable
+
+
+def may_read(folder: Path) -> bool:
+    """Whether this user may list a folder and open what lies in it."""
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def tell_unreadable(folders: Sequence[Path], root: Path) -> None:
+    """Say that folders were passed over, if there are any.
+
+    Warns:
+        UserWarning: With their number and the name of one.
+    """
+    if folders:
+        warnings.warn(
+            f"{len(folders)} folder{'s' * (len(folders) > 1)} below {root} may not be read and "
+            f"{'are' if len(folders) > 1 else 'is'} left out, such as {folders[0]}",
+            stacklevel=3,
+        )
+
+
 def is_seg_nrrd(path: Path) -> bool:
     """Whether a file is 3D Slicer's label map by its name, and so no scan."""
     return path.name.lower().endswith(".seg.nrrd")
@@ -98,10 +139,8 @@ def is_named_label_map(path: Path) -> bool:
         >>> [is_named_label_map(Path(name)) for name in ("labelsTr/x.nii", "p_seg.nii", "ct.nii")]
         [True, True, False]
     """
-    name = stem(path).lower()
     return (
         is_seg_nrrd(path)
-        or path.parent.name.lower() in _LABEL_FOLDERS
-        or name.startswith(("segmentation", "combined_labels"))
-        or name.endswith(("_seg", "-seg", "_segmentation", "_label", "_mask"))
+        or _LABEL_FOLDER.fullmatch(path.parent.name.lower()) is not None
+        or _LABEL_MAP.fullmatch(stem(path).lower()) is not None
     )

@@ -20,6 +20,7 @@ from mots_pretrained.images.scan_files import (
     parts,
     stem,
     visible_files,
+    visible_folders,
 )
 from mots_pretrained.inference.channel_files import check_complete, folder_scans
 from mots_pretrained.weights.provenance import TrainingScans
@@ -59,6 +60,7 @@ def find_seen(
         channels: Names of the channels of the model's input, in order.
     """
     found, files = SeenScans(), [*visible_files(Path(root))]
+    found.unread |= {f"{folder}": "may not be read" for folder in visible_folders(Path(root))[1]}
     volumes = _volumes(files, channels, found)
     series = _series(Path(root), files, found)
     scans = [*volumes, *series]

@@ -62,6 +62,17 @@ def test_a_collection_is_found_by_its_root_or_by_its_own_folder(spleens):
         collections.find("", {**NONE, "liver": str(spleens)}, None)
 
 
+def test_what_a_root_lacks_is_said(spleens, capsys):
+    """A collection in another folder, or unpacked by half, was missed without a word."""
+    collections.find(str(spleens.parent), NONE, None)
+    assert capsys.readouterr().out == (
+        f"Not found below {spleens.parent}: liver (LiTS), kidney (KiTS19), hepatic_vessel (MSD "
+        "Task08), pancreas (MSD Task07), colon (MSD Task10), lung (MSD Task06)\n"
+    )
+    collections.find("", {**NONE, "spleen": str(spleens)}, None)
+    assert capsys.readouterr().out == ""
+
+
 def test_nothing_named_is_told_with_what_to_name():
     with pytest.raises(UserError, match="name the folder of the collections with -i ROOT, or each"):
         collections.find("", NONE, None)

@@ -43,8 +43,9 @@ def test_a_dry_run_prints_who_supervises_what_and_writes_nothing(root, tmp_path,
     words = ["prepare", "-i", f"{root}", "-o", f"{out}", "--dry-run", "--split", "seeded"]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split("  ")[0] == "collection"
-    assert lines[1].split() == ["spleen", "spleen", "-", "2", "1", "1", "0"]
+    assert lines[0].startswith(f"Not found below {root}: liver (LiTS), kidney")
+    assert lines[1].split("  ")[0] == "collection"
+    assert lines[2].split() == ["spleen", "spleen", "-", "2", "1", "1", "0"]
     assert lines[-2].split() == ["together", "2", "1", "1", "0"]
     assert lines[-1] == "Contract: 1.5 x 0.8 x 0.8 mm, HU [-325, 325] -> [-1, 1]"
     assert not out.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -79,6 +80,17 @@ def test_numbered_channels_are_joined_and_looked_for_alone_too(tmp_path):
     second = content_hash(read_volume(images / "b_0001.nii.gz"))  # seen by the weights before
     found = find_seen(tmp_path / "in", TrainingScans({second: "kidney/1"}), TWO)
     assert found.seen == {str(images / "b_0000.nii.gz"): "kidney/1"}
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    write(tmp_path / "in" / "a.nii.gz", 0)
+    (tmp_path / "in" / "secret").mkdir()
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: "secret" not in str(path) and access(path, mode)
+    )
+    found = find_seen(tmp_path / "in", TrainingScans({}), CT)
+    assert (found.scans, found.unread) == (2, {str(tmp_path / "in" / "secret"): "may not be read"})
 
 
 def test_scans_of_every_format_at_any_depth_are_looked_at(tmp_path):

@@ -37,7 +37,13 @@ from mots_pretrained.data.layouts.nnunet import DESCRIPTION, SPLITS, find_nnunet
 from mots_pretrained.data.layouts.pairs import find_pairs
 from mots_pretrained.errors import MissingFileError, UnknownNameError, UserError
 from mots_pretrained.images.itk import common_segments
-from mots_pretrained.images.scan_files import is_named_label_map, is_seg_nrrd, list_volumes
+from mots_pretrained.images.scan_files import (
+    is_named_label_map,
+    is_seg_nrrd,
+    list_volumes,
+    tell_unreadable,
+    visible_folders,
+)
 from mots_pretrained.parse import LABELLED, read_labelled
 from mots_pretrained.tasks import MOTS_TASKS
 
@@ -70,7 +76,7 @@ class Layout:
 LAYOUTS: dict[str, Layout] = {
     "datalist": Layout(find_datalist, f"a {DATALIST} (MONAI)"),
     "nnunet": Layout(find_nnunet, "a dataset.json (Decathlon, nnU-Net)"),
-    "bcv": Layout(find_bcv, "img/ and label/ (BCV)"),
+    "bcv": Layout(find_bcv, "img/imgNNNN.nii.gz and label/labelNNNN.nii.gz (BCV)"),
     "pairs": Layout(find_pairs, "images/ and labels/"),
     "brats": Layout(find_brats, "HGG/ and LGG/ (BraTS)"),
     "masks": Layout(find_masks, "CASE/ct.nii.gz with CASE/segmentations/ (TotalSegmentator)"),
@@ -86,10 +92,10 @@ _FILES: dict[str, Callable[[Path], Collection]] = {
     ".yml": read_input,
 }  # what reads a file that is given in place of a folder
 
-_MOTS = dict.fromkeys((task.name for task in MOTS_TASKS), "msd") | {
-    "liver": "lits",
-    "kidney": "kits",
-}  # the layout of each collection
+_MOTS = dict.fromkeys((task.name for task in MOTS_TASKS), ("msd",)) | {
+    "liver": ("lits", "msd"),
+    "kidney": ("kits",),
+}  # the layouts of each collection
 
 
 def find_collections(
@@ -114,6 +120,9 @@ def find_collections(
         UnknownNameError: If ``named`` names a task that is none of the seven.
         MissingFileError: If a folder is missing, or holds no collection.
         UserError: If a collection lies there twice or by half, or two share a name.
+
+    Warns:
+        UserWarning: If folders below the root may not be read, which are passed over.
     """
     named = named or {}
     for task in named:
@@ -126,12 +135,12 @@ def find_collections(
         if not own:
             raise MissingFileError(
                 f"{folder} does not hold the {task} collection; looked for: "
-                f"{LAYOUTS[_MOTS[task]].wanted}"
+                f"{'; '.join(LAYOUTS[name].wanted for name in _MOTS[task])}"
             )
         by_task |= own
     found = [by_task[task] for task in _MOTS if task in by_task]
     if root is not None and not found and not descriptions:
-        looked = "; ".join(LAYOUTS[name].wanted for name in sorted({*_MOTS.values()}))
+        looked = "; ".join(LAYOUTS[name].wanted for name in ("kits", "lits", "msd"))
         raise MissingFileError(
             f"{root} holds none of the seven collections of MOTS; looked for: {looked}"
         )
@@ -148,8 +157,8 @@ def find_labelled(data: str | os.PathLike[str]) -> Collection:
     - Decathlon or nnU-Net: ``dataset.json``, ``imagesTr`` and ``labelsTr``; one file a channel
       (``X_0000.nii.gz``, ``X_0001.nii.gz``) or all in one.
     - BCV: ``img/imgNNNN.nii.gz`` and ``label/labelNNNN.nii.gz``, 13 organs.
-    - Plain: ``images`` and ``labels`` with the same file names; classes are named by the segments
-      where all label maps are 3D Slicer's ``.seg.nrrd``.
+    - Plain: ``images`` and ``labels``, or ``img`` and ``label``, with the same file names; classes
+      are named by the segments where all label maps are 3D Slicer's ``.seg.nrrd``.
     - BraTS 2018: ``HGG/CASE/CASE_t1.nii.gz`` and so on, ``LGG`` likewise, three nested regions.
     - TotalSegmentator: ``CASE/ct.nii.gz`` and ``CASE/segmentations/ORGAN.nii.gz``.
     - KiTS and LiTS as they unpack, with the classes of their task.
@@ -208,14 +217,15 @@ def find_bare(folder: str | os.PathLike[str]) -> Collection:
         MissingFileError: If there is no such folder, or no scan in it.
 
     Warns:
-        UserWarning: If files are label maps by their names, which are left out.
+        UserWarning: If files are label maps by their names, or folders may not be read; both are
+            left out.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}; give a folder of NIfTI files")
-    places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
-    hidden = [p for p in places if any(part[0] == "." for part in p.relative_to(folder).parts)]
-    found = sorted(path for place in places if place not in hidden for path in list_volumes(place))
+    places, unreadable = visible_folders(folder)
+    tell_unreadable(unreadable, folder)
+    found = sorted(path for place in places for path in list_volumes(place))
     labels = [path for path in found if is_named_label_map(path)]
     files = sorted({*found} - {*labels})
     if labels:
@@ -265,9 +275,11 @@ def _with_splits(found: Collection, path: Path) -> Collection:
 def _below(root: Path, tasks: Sequence[str]) -> dict[str, Collection]:
     """Find the collections of some tasks in a folder and below it."""
     found: dict[str, Collection] = {}
-    if "liver" in tasks and (lits := find_lits(root)):
+    lits = find_lits(root) if "liver" in tasks else None
+    if lits is not None:
         found["liver"] = lits
-    for folder in folders_below(root):
+    unreadable: list[Path] = []
+    for folder in folders_below(root, unreadable=unreadable):
         for name in ("kits", "msd"):
             collection = LAYOUTS[name].find(folder)
             if collection is None or collection.name not in tasks:
@@ -279,6 +291,8 @@ def _below(root: Path, tasks: Sequence[str]) -> dict[str, Collection]:
                     f"the {task} collection lies in both {other.folder} and {folder}; take one "
                     f"away, or name the right one with --{task.replace('_', '-')}"
                 )
+    if lits is None:  # else it has told of them
+        tell_unreadable(unreadable, root)
     return found
 
 

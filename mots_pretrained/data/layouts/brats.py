@@ -10,9 +10,10 @@ from mots_pretrained.data.layouts.collection import (
     Collection,
     after_folder,
     by_stem,
+    subfolders,
 )
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, may_read, stem, tell_unreadable
 from mots_pretrained.tasks import BRATS_2023_REGIONS, BRATS_MODALITIES, BRATS_REGIONS
 
 GRADES = ("HGG", "LGG")
@@ -39,14 +40,16 @@ def find_brats(folder: Path) -> Collection | None:
     Raises:
         UserError: If a case lacks one of its four sequences or has one twice, or cases with labels
             are named in both ways.
+
+    Warns:
+        UserWarning: If folders may not be read beside those of cases; the message names one.
     """
     places = [folder / grade for grade in GRADES if (folder / grade).is_dir()] or [folder]
-    found = [
-        _case(path)
-        for path in sorted((path for place in places for path in place.iterdir()), key=_by_name)
-        if path.is_dir() and not path.name.startswith(".")
-    ]
-    return _collection(folder, [case for case in found if case is not None])
+    there = sorted((path for place in places for path in subfolders(place)), key=_by_name)
+    found = [case for path in there if may_read(path) and (case := _case(path)) is not None]
+    if found:
+        tell_unreadable([path for path in there if not may_read(path)], folder)
+    return _collection(folder, found)
 
 
 def find_brats_case(folder: Path) -> Collection | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.scan_files import stem
+from mots_pretrained.images.scan_files import may_read, stem
 from mots_pretrained.tasks import PUBLIC_COLLECTIONS, Task
 
 _DEPTH = 3  # a collection lies one or two levels below the root
+
+_TIME_POINT = re.compile(r"(BraTS-[A-Za-z]+-\d{5})-\d{3}(?!\d)")  # of BraTS from 2023 on
 
 Classes = dict[str, tuple[int, ...]]
 """The label values that make up each class, by name; several for regions that overlap."""
@@ -44,6 +47,11 @@ class CaseFiles:
     series: Any = field(default=None, compare=False)
     whole: str = field(default="", compare=False)
     state: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+
+    @property
+    def patient(self) -> str:
+        """Whose scan it is, as `patient_of` tells by its name."""
+        return patient_of(self.name)
 
     @property
     def label_files(self) -> tuple[Path, ...]:
@@ -109,6 +117,17 @@ class Collection:
                 "give that with --collection"
             )
         return self.task
+
+
+def patient_of(name: str) -> str:
+    """Return what the scans of one patient have in common; a case's own name where it tells none.
+
+    Example:
+        >>> patient_of("BraTS-GLI-02000-101"), patient_of("img0001")
+        ('BraTS-GLI-02000', 'img0001')
+    """
+    match = _TIME_POINT.search(name)
+    return match[1] if match else name
 
 
 def after_folder(name: str) -> str:
@@ -183,20 +202,35 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def folders_below(root: Path, depth: int = _DEPTH) -> Iterator[Path]:
+def folders_below(
+    root: Path, depth: int = _DEPTH, *, unreadable: list[Path] | None = None
+) -> Iterator[Path]:
     """Yield a root and the folders up to so many levels below it, level by level.
+
+    Args:
+        root: The folder.
+        depth: Number of levels.
+        unreadable: Receives the folders below the root that may not be read, which are passed
+            over.
 
     Raises:
         MissingFileError: If there is no such folder.
+        PermissionError: If the root may not be read.
     """
     if not root.is_dir():
         raise MissingFileError(f"no such folder: {root}; give the one that holds the collections")
     level = [root]
-    for _ in range(depth + 1):
+    yield from level
+    for _ in range(depth):
+        below = [path for folder in level for path in subfolders(folder)]
+        level = [path for path in below if may_read(path)]
+        if unreadable is not None:
+            unreadable += [path for path in below if not may_read(path)]
         yield from level
-        level = [
-            path
-            for folder in level
-            for path in sorted(folder.iterdir())
-            if path.is_dir() and not path.name.startswith(".")
-        ]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """List the folders in a folder by name, hidden ones left out."""
+    return [
+        path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")
+    ]

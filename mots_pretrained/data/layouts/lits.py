@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import Collection, add_once, folders_below, pair
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, stem, tell_unreadable
 from mots_pretrained.tasks import task_named
 
 WANTED = "volume-N.nii and segmentation-N.nii (Training Batch 1 and 2)"
@@ -22,11 +22,17 @@ def find_lits(folder: Path) -> Collection | None:
 
     Raises:
         UserError: If a case is there twice or by half.
+
+    Warns:
+        UserWarning: If folders below may not be read; the message names one.
     """
-    listed = [path for place in folders_below(folder, _DEPTH) for path in list_volumes(place)]
+    unreadable: list[Path] = []
+    places = folders_below(folder, _DEPTH, unreadable=unreadable)
+    listed = [path for place in places for path in list_volumes(place)]
     matches = [(match, path) for path in listed if (match := _FILE.fullmatch(stem(path)))]
     if not matches:
         return None
+    tell_unreadable(unreadable, folder)
     files: dict[str, dict[str, Path]] = {"volume": {}, "segmentation": {}}
     for match, path in sorted(matches, key=lambda item: int(item[0][2])):
         add_once(files[match[1]], f"liver_{int(match[2])}", path)

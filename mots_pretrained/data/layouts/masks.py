@@ -14,9 +14,10 @@ from mots_pretrained.data.layouts.collection import (
     after_folder,
     by_stem,
     numbered,
+    subfolders,
 )
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.scan_files import list_volumes, stem
+from mots_pretrained.images.scan_files import list_volumes, may_read, stem, tell_unreadable
 
 _SEGMENTATIONS = "segmentations"
 _SCANS = ("ct", "mri")  # what scans are called beside other files, as AbdomenAtlas's label maps
@@ -30,10 +31,14 @@ def find_masks(folder: Path) -> Collection | None:
 
     Raises:
         UserError: If a case has no scan or several, or one mask twice.
+
+    Warns:
+        UserWarning: If folders may not be read beside those of cases; the message names one.
     """
     cases = []
-    for place in sorted(folder.iterdir()):
-        if place.name.startswith(".") or not (place / _SEGMENTATIONS).is_dir():
+    there = subfolders(folder)
+    for place in filter(may_read, there):
+        if not (place / _SEGMENTATIONS).is_dir():
             continue
         scans = list_volumes(place)
         if len(scans) > 1:
@@ -47,6 +52,7 @@ def find_masks(folder: Path) -> Collection | None:
         cases.append(CaseFiles(place.name, (scans[0],), masks=masks))
     if not cases:
         return None
+    tell_unreadable([path for path in there if not may_read(path)], folder)
     names = sorted({name for case in cases for name in case.masks})
     cases = [
         case if len(case.masks) == len(names) else replace(case, labelled=tuple(sorted(case.masks)))

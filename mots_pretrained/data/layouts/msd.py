@@ -14,13 +14,17 @@ from mots_pretrained.tasks import task_named
 WANTED = "imagesTr/NAME_N.nii.gz, labelsTr/NAME_N.nii.gz and dataset.json"
 
 MSD_NAMES: dict[str, str] = {
+    "liver": "liver",
     "hepaticvessel": "hepatic_vessel",
     "pancreas": "pancreas",
     "colon": "colon",
     "lung": "lung",
     "spleen": "spleen",
 }
-"""Task by what the Decathlon's cases are called before their number."""
+"""Task by what the Decathlon's cases are called before their number.
+
+Its ``liver`` is LiTS once more, whose numbers its cases are taken to have.
+"""
 
 
 def find_msd(folder: Path) -> Collection | None:

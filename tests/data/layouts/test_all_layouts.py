@@ -1,7 +1,9 @@
 """The seven collections found in their original layouts; every half and double named."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from original_layouts import identifiers, kits, lits, msd, touch
@@ -162,13 +164,79 @@ def test_a_folder_of_no_layout_and_a_missing_one_are_told(tmp_path):
         "LiTS/segmentation-0.nii", "kits19/data/case_00000/segmentation.nii.gz",
         "Task07_Pancreas/labelsTr/p.nii.gz", "complete_labels/p.nii.gz", "p.seg.nrrd",
         "HGG/B_1/B_1_seg.nii.gz", "case/segmentations/aorta.nii.gz", "label/label0001.nii.gz",
-        "case/combined_labels.nii.gz",
+        "case/combined_labels.nii.gz", "amos22/labelsVa/amos_0001.nii.gz",
+        "WORD/labelsVal/word_0001.nii.gz", "ctorg/labels-0.nii.gz", "masks_Tr/p.nii.gz",
+        "kits23/dataset/case_00000/instances/tumor_instance-1_annotation-2.nii.gz",
+        "BraTS20_Training_355/W39_1998.09.19_Segm.nii", "p_labels.nii.gz", "case/mask.nii.gz",
     ],
 )  # fmt: skip
 def test_label_maps_are_no_scans_without_labels(tmp_path, label):
     touch(tmp_path, "imagesTr/p.nii.gz", label)
     with pytest.warns(UserWarning, match="1 of 2 files below .* are label maps by their names"):
         assert identifiers(find_bare(tmp_path)) == ["imagesTr/p.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    "scan",
+    ["labelled_ct.nii.gz", "labelled/ct.nii.gz", "masked/ct.nii.gz", "label_free_ct.nii.gz",
+     "segments/ct.nii.gz", "unlabelled.nii.gz"],
+)  # fmt: skip
+def test_a_scan_s_own_name_makes_it_no_label_map(tmp_path, scan):
+    assert identifiers(find_bare(touch(tmp_path, scan))) == [scan]
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Folders called lost+found that may not be read; to root everything may."""
+    access, listed = os.access, Path.iterdir
+
+    def iterdir(path):
+        if "lost+found" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: "lost+found" not in str(path) and access(path, mode)
+    )
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+
+
+CLOSED = r"^1 folder below .* may not be read and is left out, such as .*lost\+found$"
+
+
+@pytest.mark.parametrize("make", [lits, kits])
+def test_a_folder_that_may_not_be_read_stops_no_search_for_collections(tmp_path, closed, make):
+    """lost+found of a whole disk ended check and prepare with Permission denied."""
+    make(tmp_path / "data", 0)
+    (tmp_path / "lost+found").mkdir()
+    with pytest.warns(UserWarning, match=CLOSED) as told:
+        (found,) = find_collections(tmp_path)
+    assert (len(found.cases), len(told)) == (1, 1)
+    with pytest.raises(PermissionError):
+        find_collections(tmp_path / "lost+found")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [f"BraTS20_1/BraTS20_1_{what}.nii" for what in ("t1", "t1ce", "t2", "flair", "seg")],
+        ["s0001/ct.nii.gz", "s0001/segmentations/liver.nii.gz"],
+        ["volume-0.nii", "segmentation-0.nii"],
+    ],
+)
+def test_nor_for_labelled_scans(tmp_path, closed, files):
+    touch(tmp_path, *files, "lost+found/secret.nii")
+    with pytest.warns(UserWarning, match=CLOSED) as told:
+        assert len(find_labelled(tmp_path).cases) == 1
+    assert len(told) == 1
+
+
+def test_nor_for_scans_without_labels(tmp_path, closed):
+    touch(tmp_path, "a.nii", "b/lost+found/secret.nii", "b/c.nii")
+    with pytest.warns(UserWarning, match=CLOSED):
+        assert identifiers(find_bare(tmp_path)) == ["a.nii", "b/c.nii"]
+    with pytest.raises(PermissionError):
+        find_bare(tmp_path / "b" / "lost+found")
 
 
 def test_scans_without_labels_are_found_at_any_depth(tmp_path):

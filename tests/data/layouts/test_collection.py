@@ -14,6 +14,7 @@ from mots_pretrained.data.layouts.collection import (
     folders_below,
     numbered,
     pair,
+    patient_of,
 )
 from mots_pretrained.errors import MissingFileError, UserError
 from mots_pretrained.tasks import task_named
@@ -27,6 +28,14 @@ def test_labels_are_a_map_or_masks_by_name_or_nothing():
     masks = {"spleen": Path("s.nii"), "liver": Path("l.nii")}
     assert CaseFiles("a", (CT,), masks=masks).label_files == (Path("l.nii"), Path("s.nii"))
     assert hash(CaseFiles("a", (CT,), masks=masks)) == hash(CaseFiles("a", (CT,)))
+
+
+def test_time_points_of_brats_are_of_one_patient():
+    names = ("BraTS-GLI-02000-100", "BraTS-GLI-02000-101-seg", "x/BraTS-MET-00086-000/a")
+    assert [*map(patient_of, names)] == ["BraTS-GLI-02000"] * 2 + ["BraTS-MET-00086"]
+    for name in ("BraTS20_Training_001", "liver_100", "case-00001-100", "BraTS-GLI-02000-1001"):
+        assert patient_of(name) == name
+    assert CaseFiles("BraTS-GLI-02000-101", ()).patient == "BraTS-GLI-02000"
 
 
 def test_training_is_made_of_what_is_labelled():
