@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Literal
 
 from mots_pretrained.data.layouts import Collection
+from mots_pretrained.data.layouts.collection import patient_of
 from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import MOTS_TASKS
 
@@ -76,7 +77,7 @@ def split_cases(
 
     Returns:
         ``"train"`` or ``"test"`` by identifier. A case more in one collection changes nothing in
-        the others, and moves at most one of its own.
+        the others, and moves at most one of its own, or one patient's.
 
     Raises:
         ValueError: If there is no such kind, or the published split does not know a case.
@@ -158,9 +159,15 @@ def _as_published(names: Sequence[str], collection: Collection) -> dict[str, Spl
 
 
 def _held_out(names: Group[str], purpose: str) -> set[str]:
-    """Choose the fifth with the smallest hashes; of two cases or more at least one."""
+    """Choose the fifth with the smallest hashes; of two cases or more at least one.
+
+    A patient's cases are chosen together, so that there may be a few more.
+    """
     count = max(round(HELD_OUT * len(names)), int(len(names) > 1))
-    return set(sorted(names, key=lambda name: _hash(name, purpose))[:count])
+    first = {patient_of(name): name for name in sorted(names, reverse=True)}
+    order = sorted(names, key=lambda name: _hash(first[patient_of(name)], purpose))
+    chosen = {patient_of(name) for name in order[:count]}
+    return {name for name in names if patient_of(name) in chosen}
 
 
 def _hash(name: str, purpose: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,8 @@ def own_first(classes: Classes) -> Classes:
 def split(scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Fold] = ()) -> Parts:
     """Split cases into those to train on and those to validate with, as a recipe says.
 
-    Where it names both, or the fold does, the cases that are in neither are left out.
+    Where it names both, or the fold does, the cases that are in neither are left out. Where only a
+    number is held out, all time points of a patient are on one side, so it may be exceeded.
 
     Args:
         scans: The cases.
@@ -198,6 +200,9 @@ def split(scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Fold] = 
 
     Raises:
         UserError: If nothing would be left to train on, or a case that is named is not there.
+
+    Warns:
+        UserWarning: If cases that are named have a patient in both parts.
     """
     if recipe.validation:
         return _parted_by_name(scans, Fold(recipe.validation, recipe.train_on))
@@ -207,13 +212,17 @@ def split(scans: Sequence[CaseFiles], recipe: Recipe, *, told: Sequence[Fold] = 
     if held_out is None:
         check_several(scans)
         held_out = max(1, round(len(scans) / 5))
-    return _parted(scans, {*_order(scans, recipe.seed)[:held_out]})
+    held: set[int] = set()
+    for indices in _patients(scans, recipe.seed):
+        if len(held) < held_out:
+            held |= {*indices}
+    return _parted(scans, held)
 
 
 def folds(
     scans: Sequence[CaseFiles], count: int, seed: int, *, told: Sequence[Fold] = ()
 ) -> list[Parts]:
-    """Part cases into folds, each of which is held out once.
+    """Part cases into folds, each of which is held out once; a patient's are in one fold.
 
     Args:
         scans: The cases.
@@ -222,8 +231,11 @@ def folds(
         told: The cases of each fold, where the data tell folds; then none is drawn.
 
     Raises:
-        UserError: If there are fewer than two folds, or fewer cases than folds; if the data tell
-            another number of folds.
+        UserError: If there are fewer than two folds, or fewer patients than folds; if the data
+            tell another number of folds.
+
+    Warns:
+        UserWarning: If folds that the data tell have a patient in both parts.
     """
     check_several(scans)
     if told and len(told) != count:
@@ -233,12 +245,14 @@ def folds(
         )
     if told:
         return [_parted_by_name(scans, fold) for fold in told]
-    if not 2 <= count <= len(scans):
+    patients = _patients(scans, seed)
+    if not 2 <= count <= len(patients):
+        each = "case" if len(patients) == len(scans) else "patient"
         raise UserError(
-            f"{len(scans)} cases make 2 to {len(scans)} folds, not {count}: each needs a case"
+            f"{len(patients)} {each}s make 2 to {len(patients)} folds, not {count}: each needs a "
+            f"{each}"
         )
-    order = _order(scans, seed)
-    return [_parted(scans, {*order[fold::count]}) for fold in range(count)]
+    return [_parted(scans, {*chain(*patients[fold::count])}) for fold in range(count)]
 
 
 def without_left_out(
@@ -261,21 +275,29 @@ def without_left_out(
 
 
 def check_several(scans: Sequence[CaseFiles]) -> None:
-    """Refuse a single case, which leaves none to validate with.
+    """Refuse a single case, or the cases of a single patient: none is left to validate with.
 
     Raises:
         ValueError: Naming its file.
     """
-    if len(scans) < 2:
+    if len({scan.patient for scan in scans}) < 2:
+        one = (
+            f"all {len(scans)} labelled cases are of one patient, {scans[0].patient}"
+            if len(scans) > 1
+            else f"{scans[0].images[0]} is the only labelled case"
+        )
         raise UserError(
-            f"{scans[0].images[0]} is the only labelled case, and one more is needed to validate "
-            "with; hold out 0 (--val 0) to train without"
+            f"{one}, and one more is needed to validate with; hold out 0 (--val 0) to train without"
         )
 
 
-def _order(scans: Sequence[CaseFiles], seed: int) -> list[int]:
-    order: list[int] = np.random.default_rng([seed, 5]).permutation(len(scans)).tolist()
-    return order
+def _patients(scans: Sequence[CaseFiles], seed: int) -> list[list[int]]:
+    """Return the indices of each patient's cases, patients in the order that a seed draws."""
+    found: dict[str, list[int]] = {}
+    for index, scan in enumerate(scans):
+        found.setdefault(scan.patient, []).append(index)
+    cases = [*found.values()]
+    return [cases[i] for i in np.random.default_rng([seed, 5]).permutation(len(cases))]
 
 
 def _parted_by_name(scans: Sequence[CaseFiles], fold: Fold) -> Parts:
@@ -288,14 +310,27 @@ def _parted_by_name(scans: Sequence[CaseFiles], fold: Fold) -> Parts:
                 )
     held = {index for index, scan in enumerate(scans) if scan.name in fold.held_out}
     others, held_out = _parted(scans, held)
-    return [scan for scan in others if not fold.train or scan.name in fold.train], held_out
+    train = [scan for scan in others if not fold.train or scan.name in fold.train]
+    _tell_of_shared_patients(train, held_out)
+    return train, held_out
+
+
+def _tell_of_shared_patients(train: Sequence[CaseFiles], held_out: Sequence[CaseFiles]) -> None:
+    both = sorted({scan.patient for scan in train} & {scan.patient for scan in held_out})
+    if both:
+        warnings.warn(
+            f"{len(both)} patient{'s have' if len(both) > 1 else ' has'} scans that are trained on "
+            f"and scans held out, such as {both[0]}: their scores are too good",
+            stacklevel=4,
+        )
 
 
 def _parted(scans: Sequence[CaseFiles], held: set[int]) -> Parts:
     if len(held) >= len(scans):
+        several = len({scan.patient for scan in scans}) < len(scans)
         raise UserError(
             f"{len(held)} of {len(scans)} cases can't be held out for validation: at least one "
-            "must be left to train on"
+            f"must be left to train on{', and all of a patient are on one side' * several}"
         )
     return (
         [scan for index, scan in enumerate(scans) if index not in held],

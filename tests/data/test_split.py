@@ -1,5 +1,6 @@
 """The published split counted against Table 1; the seeded one a function of identifiers alone."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,21 @@ def test_one_case_more_moves_no_other_collection_and_at_most_one_of_its_own(coun
         moved = set(old) ^ set(new)
         assert not any(name.startswith("colon") for name in moved)
     assert len((before[0] - after[0]) | (after[0] - before[0] - {f"liver_{count}"})) <= 1
+
+
+def test_a_patient_s_time_points_are_on_one_side():
+    """Of a described collection of BraTS; where each has one, they are drawn as by their names."""
+    task = Task("brats", "brain", "brain_tumour", (1, 2), (2,))
+    names = [f"brats_BraTS-GLI-{n:05d}-{t}" for n in range(12) for t in (100, 101)]
+    found = collection(task, names)
+    split = split_cases([found], "seeded", 1)
+    parts = split | dict.fromkeys(validation_cases([found], split, seed=1), "validation")
+    assert {*parts.values()} == {"train", "validation", "test"}
+    for name in names[::2]:
+        assert parts[name] == parts[name.removesuffix("100") + "101"]
+    single = split_cases([collection(task, names[::2])], "seeded", 1)
+    hashed = sorted(names[::2], key=lambda n: hashlib.sha256(f"test 1 {n}".encode()).hexdigest())
+    assert {name for name, part in single.items() if part == "test"} == {*hashed[:2]}
 
 
 def test_the_plan_counts_every_case():

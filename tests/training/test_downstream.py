@@ -166,6 +166,59 @@ def names(parts):
     return [[scan.name for scan in part] for part in parts]
 
 
+def time_points(patients, count=2):
+    return [
+        CaseFiles(f"BraTS-GLI-{patient:05d}-{100 + visit}", ())
+        for patient in range(patients)
+        for visit in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_patient_s_time_points_are_on_one_side(seed):
+    """BraTS-GLI-02002-100 was trained on, and -101 scored."""
+    scans = [*time_points(10), *scans_named(3)]
+    parts = [split(scans, recipe(seed=seed)), *folds(scans, 4, seed)]
+    for train, held in parts:
+        assert len(train) + len(held) == 23
+        assert not {scan.patient for scan in train} & {scan.patient for scan in held}
+    assert 5 <= len(parts[0][1]) <= 6  # a fifth, and what belongs to it
+    assert sorted(scan.name for _, held in parts[1:] for scan in held) == sorted(
+        scan.name for scan in scans
+    )
+    assert len(split(scans, recipe(held_out=1, seed=seed))[1]) <= 2
+
+
+def test_other_cases_are_drawn_as_they_always_were():
+    """A training that is resumed holds out what it did."""
+    held = [scan.name for scan in split(scans_named(12), recipe(held_out=3, seed=4))[1]]
+    order = np.random.default_rng([4, 5]).permutation(12)
+    assert held == [f"c{index}" for index in sorted(order[:3])]
+    assert [names(part)[1] for part in folds(scans_named(7), 3, 4)] == [
+        [f"c{index}" for index in sorted(np.random.default_rng([4, 5]).permutation(7)[fold::3])]
+        for fold in range(3)
+    ]
+
+
+def test_too_few_patients_are_told():
+    with pytest.raises(UserError, match="all 3 labelled cases are of one patient, BraTS-GLI"):
+        split(time_points(1, 3), recipe())
+    with pytest.raises(UserError, match="2 patients make 2 to 2 folds, not 3: each needs a pa"):
+        folds(time_points(2), 3, 0)
+    with pytest.raises(UserError, match="must be left to train on, and all of a patient are on"):
+        split(time_points(2), recipe(held_out=3))
+
+
+def test_a_patient_in_both_parts_that_are_named_is_told():
+    scans = time_points(3)
+    first, second, *_ = (scan.name for scan in scans)
+    with pytest.warns(UserWarning, match="^1 patient has scans .* held out, such as BraTS-GLI-000"):
+        split(scans, recipe(validation=(first,)))
+    with pytest.warns(UserWarning, match="^1 patient has scans that are trained on and"):
+        folds(scans, 1, 0, told=(Fold((second,)),))
+    split(scans, recipe(validation=(first,), train_on=(scans[-1].name,)))
+
+
 def test_what_is_in_neither_part_of_a_split_is_left_out():
     """It was trained on: a test set beside nnU-Net's splits leaked into the training."""
     scans = tuple(scans_named(6))
