@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from mots_pretrained.adaptation.segmenter import Segmenter
 from mots_pretrained.data.layouts import find_labelled
 from mots_pretrained.data.prepare import folder_jobs
 from mots_pretrained.data.seen_volumes import with_seen_volumes
-from mots_pretrained.data.store import PreparedSet
+from mots_pretrained.data.store import CaseRecord, PreparedSet
 from mots_pretrained.data.survey import count_channels
 from mots_pretrained.errors import UserError
 from mots_pretrained.evaluation.results import Results
@@ -56,6 +57,7 @@ from mots_pretrained.weights.checkpoint import load_config
 from mots_pretrained.weights.download import resolve
 from mots_pretrained.weights.provenance import (
     CASES,
+    find_training_scans,
     read_training_record,
     recorded_start,
     write_training_scans,
@@ -242,6 +244,8 @@ class _Job:
             return on_main(accelerator, lambda: _known_history(output))
         records = [self.prepared.named(part) for part in names]
         cases, held_out = ([self.prepared.case(r) for r in part] for part in records)
+        if accelerator.is_main_process:
+            self._tell_of_known(*records)
         what = "Fine-tuning" if recipe.train == "all" else "Fitting a head on"
         self.run.tell(
             f"{what} {recipe.start or 'random weights'} with {len(names[0])} cases, "
@@ -294,6 +298,23 @@ class _Job:
             complete(output, facts | outcome(trainer) | {"complete": history.complete})
         accelerator.wait_for_everyone()
         return history
+
+    def _tell_of_known(self, train: Sequence[CaseRecord], held_out: Sequence[CaseRecord]) -> None:
+        """Warn of held-out scans that are trained on too, or that the weights have seen."""
+        start = self.recipe.start
+        seen = None if start is None else find_training_scans(resolve(start))
+        for known, told in (
+            (self.prepared.hashes(train), "are trained on, too, under another name"),
+            ({} if seen is None else seen.scans, f"were seen in the training of {start}"),
+        ):
+            names = [r.identifier for r in held_out if r.source.content_hash in known]
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                warnings.warn(
+                    f"{len(names)} of {len(held_out)} scans held out {told}, so their scores are "
+                    f"too good: {', '.join(names[:3])}{more}",
+                    stacklevel=3,
+                )
 
 
 def _train_all(jobs: list[_Job], output: Path, identity: dict[str, Any]) -> History:

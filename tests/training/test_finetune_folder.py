@@ -113,6 +113,29 @@ def test_clipped_ct_that_was_said_to_be_ct_is_not_warned_of(scratch, tmp_path):
     assert config.preprocessing.intensity == "ct"
 
 
+def test_held_out_scans_that_were_learned_from_are_told(tiny, tmp_path):
+    """A scan under two names was trained on and scored; so were scans that the weights had seen."""
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:5] = 7
+    for name, seed in (("a", 0), ("b", 0), ("c", 1), ("d", 2)):
+        pair(tmp_path / "data", f"{name}.nii.gz", scan(seed, shape=(8, 8, 8)), label)
+    first, second = (replace(SHORT, held_out=None, network=tiny, validation=names)
+                     for names in (("b", "c"), ("a", "c", "d")))  # fmt: skip
+    with pytest.warns(UserWarning, match="^1 of 2 scans held out are trained on, too, .*: b$") as w:
+        finetune_folder(tmp_path / "data", tmp_path / "first", first)  # on a and d
+    assert len(w) == 1
+    start = str(tmp_path / "first")
+    with pytest.warns(UserWarning, match="scores are too good") as told:
+        finetune_folder(
+            *(tmp_path / "data", tmp_path / "second", replace(second, network=None, start=start))
+        )
+    assert [str(warning.message).partition(", so")[0] for warning in told] == [
+        "1 of 3 scans held out are trained on, too, under another name",
+        f"2 of 3 scans held out were seen in the training of {start}",
+    ]
+    assert str(told[1].message).endswith(": a, d")
+
+
 def test_a_data_list_s_folds_are_what_is_held_out(scratch, tmp_path):
     label = np.zeros((8, 8, 8), np.uint8)
     label[2:5] = 7
