@@ -32,7 +32,7 @@ from mots_pretrained.weights.card_renewal import renewed_card
 from mots_pretrained.weights.catalog import CATALOG, PINS
 from mots_pretrained.weights.checkpoint import CARD, load_config
 from mots_pretrained.weights.download import checksum
-from mots_pretrained.weights.provenance import RECORD, find_training_scans
+from mots_pretrained.weights.provenance import find_training_scans, read_training_record
 
 HUB = Path(__file__).parent
 CSV = HUB.parent / "benchmarks" / "results" / "models.csv"
@@ -132,16 +132,14 @@ def publish(
     write_text(folder / CARD, card)
     known = json.loads(pins.read_text("utf-8"))
     write_json(pins, {**known, name: {**known[name], **pinned(said)}})
-    keep(scored, name, results, dataset=dataset, steps=steps_of(folder))
+    keep(scored, name, results, dataset=dataset, steps=steps_of(folder, scored))
 
 
-def steps_of(folder: Path) -> int:
-    """Return how many steps a model was trained for, those that it began from included."""
-    record, total = json.loads((folder / RECORD).read_text("utf-8")), 0
-    while record:
-        total += record.get("steps_done", 0)
-        record = record.get("began_from")
-    return total
+def steps_of(folder: Path, scored: Path = CSV) -> int:
+    """Return how many steps a model was trained for, of all its parts where it was shipped so."""
+    there = read_lines(scored) if scored.exists() else []
+    known = {line["steps"] for line in there if line["row"] == folder.name}
+    return int(known.pop() if known else read_training_record(folder)["steps_done"])
 
 
 def main() -> None:

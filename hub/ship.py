@@ -286,9 +286,11 @@ def commands(parts: Sequence[Part]) -> list[str]:
     block = ["```sh", *found, "```"]
     if first == 1:
         return block
-    which = ", ".join(f"`recipe_{number}.yaml`" for number in range(1, first))
+    which = ", ".join(f"`recipe_{number}.yaml`" for number in records)
+    before = "" if len(records) == first - 1 else ", as is what came before"
     return [
-        f"Commands of today refuse {which}, a record. The later parts can be run again, in a copy",
+        f"Commands of today refuse {which}, a record{before}. "
+        "The later parts can be run again, in a copy",
         "of this folder and on phantoms of the installed version; the first of them then begins",
         "with random weights, or with other weights by `--set start=FOLDER`.",
         *("", *block),

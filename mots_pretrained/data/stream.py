@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,13 +116,14 @@ class PatchStream:
         if self.workers == 0:
             for job in jobs:
                 yield self.cut(job)
+        closing = multiprocessing.RawValue("b", 0)
         loader = DataLoader(
             _Cutter(self),
             batch_size=None,
             sampler=jobs,
             num_workers=self.workers,
             prefetch_factor=max(2, -(-self.sampling.cases_per_block // self.workers)),
-            worker_init_fn=outlast_sigterm,
+            worker_init_fn=partial(outlast_sigterm, closing),
             generator=torch.Generator(),  # else it would draw from the global one, dropout's
             collate_fn=_as_it_is,  # arrays go through a pipe: /dev/shm is small in many containers
         )
@@ -131,6 +134,8 @@ class PatchStream:
                 yield cut
         except Exception as error:  # its frames would keep the workers until some collection
             raise error.with_traceback(None) from None
+        finally:
+            closing.value = 1
 
     def cut(self, job: _Job) -> list[tuple[Any, ...]]:
         """Make a case and cut patches: (image, target, labelled, tasks) each."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 from mots_pretrained.errors import UserError
 
@@ -81,16 +82,24 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def outlast_sigterm(_: int) -> None:
+def outlast_sigterm(closing: Any, _: int) -> None:
     """Let this worker of a DataLoader end with its parent, and by the first SIGTERM not yet.
 
     A scheduler sends that to a whole group of processes; the parent wants patches up to the
     checkpoint that it then writes (``delayed_sigterm``). A second one takes effect, as it does
-    there: a loader ends a worker so that is long over a case.
+    there.
 
-    The number that a DataLoader gives its workers is of no use here.
+    Args:
+        closing: Shared number, not 0 when the loader is being closed: then it ends a worker that
+            is long over a case by a SIGTERM, which takes effect.
     """
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if closing.value:
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
     end_with_parent()
 
 

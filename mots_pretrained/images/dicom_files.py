@@ -191,6 +191,8 @@ def _left_out(place: Place, error: Exception) -> None:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is a DICOM file, by its content."""
+    if not path.is_file():  # a pipe would wait for ever
+        return False
     try:
         with open(path, "rb") as file:
             return _looks_like_dicom(file)

@@ -20,6 +20,7 @@ from mots_pretrained.images.scan_files import (
     visible_files,
     volumes_below,
 )
+from mots_pretrained.inference.outputs import VOLUMES
 
 _LISTED = 20  # series, in a message
 _NAMED = 3  # studies
@@ -42,7 +43,7 @@ def warn_of_others(folder: Path) -> None:
             return
         taken, dicom = "files of its own", _first_dicom(folder)
     passed_over = [] if dicom is None else [f"DICOM and zips, such as {dicom}"]
-    if below := volumes_below(folder):
+    if below := [file for file in volumes_below(folder) if not _is_of_results(file.parent)]:
         passed_over.append(f"files of sub-folders, such as {below[0]} ({len(below)} in all)")
     if passed_over:
         warnings.warn(
@@ -50,6 +51,11 @@ def warn_of_others(folder: Path) -> None:
             f"{', and '.join(passed_over)}: give their folder for them",
             stacklevel=3,
         )
+
+
+def _is_of_results(folder: Path) -> bool:
+    """Whether a folder has what predictions of this package leave: label maps, or masks."""
+    return folder.name.endswith("_masks") or any(folder.glob(VOLUMES.format("*")))
 
 
 def _first_dicom(folder: Path) -> Path | None:

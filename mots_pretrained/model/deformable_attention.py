@@ -132,7 +132,7 @@ def deformable_sum(
         ``(B, Q, width)``; a point outside its level counts as zero.
     """
     weights = weights.to(locations)
-    if locations.is_cuda and has_kernels(locations.device) and not _must_be_plain():
+    if locations.is_cuda and not _must_be_plain() and has_kernels(locations.device):
         from mots_pretrained.model.deformable_triton import triton_sum
 
         return triton_sum(values, shapes, locations, weights, heads=heads)

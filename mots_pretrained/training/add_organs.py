@@ -28,6 +28,7 @@ from mots_pretrained.networks import load
 from mots_pretrained.parse import check_listed
 from mots_pretrained.training.downstream import check_same_input, describe
 from mots_pretrained.training.finetune_folder import finetune_folder
+from mots_pretrained.training.machine import exiting_on_sigterm
 from mots_pretrained.training.processes import rank_and_count
 from mots_pretrained.training.recipe import Recipe, Run
 from mots_pretrained.training.validation import History
@@ -161,7 +162,10 @@ def add_organs_folder(
     if run is not None and run.resume:
         raise UserError("a single file is learned in one go; give a folder to resume")
     there = next(place for place in output.absolute().parents if place.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".organs_", dir=there) as scratch:  # on the same disk
+    with (
+        exiting_on_sigterm(),  # so that nothing is left
+        tempfile.TemporaryDirectory(prefix=".organs_", dir=there) as scratch,  # on the same disk
+    ):
         history = finetune_folder(data, Path(scratch) / "out", recipe, run=run)
         output.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(output, (Path(scratch) / "out" / ORGANS_FILE).read_bytes())

@@ -227,6 +227,7 @@ class _Bench:
         Its checkpoint stays beside the table until the arm is in that.
         """
         recipe = dataclasses.replace(self.recipe, seed=seed)
+        run = dataclasses.replace(run, tensorboard=False)  # it would lie in what is removed
         if arm == "random":
             config = load_config(resolve(str(recipe.start)))
             recipe = dataclasses.replace(recipe, start=None, network=config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from mots_pretrained.data.stream import Cycle, Source
 from mots_pretrained.errors import UserError
 from mots_pretrained.tasks import Task, task_named
 from mots_pretrained.training.launch import on_main
+from mots_pretrained.training.processes import rank_and_count
 from mots_pretrained.training.recipe import Recipe, Run
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def prepared_cases(folder: str | Path, recipe: Recipe) -> Supply:
     if recipe.tasks and empty:
         raise UserError(f"{folder} holds no case of {empty[0]!r} to train on")
     warn_of_set_aside(prepared)
-    if empty:
+    if empty and rank_and_count(os.environ)[0] == 0:
         what = f"{folder} holds no case of {', '.join(empty)} to train on"
         warnings.warn(f"{what}; nothing is learned of that", stacklevel=4)
     chosen = tuple(task for task in chosen if task.name in with_cases)
@@ -167,8 +169,8 @@ def bare_scans(prepared: PreparedSet, recipe: Recipe) -> Supply:
 
 
 def warn_of_set_aside(prepared: PreparedSet) -> None:
-    """Warn of cases that a set lacks because they could not be prepared."""
-    if aside := prepared.set_aside:
+    """Warn of cases that a set lacks as they could not be prepared; of processes the first does."""
+    if (aside := prepared.set_aside) and rank_and_count(os.environ)[0] == 0:
         warnings.warn(
             f"{prepared.folder} lacks cases that could not be prepared, in whatever split: "
             f"{len(aside)}, such as {aside[0].identifier}",

@@ -28,8 +28,8 @@ def test_an_error_of_a_job_arrives(workers):
         list(work_off(math.factorial, [1, -1, 2], workers=workers))
 
 
-def _asked_whether_it_lives(pipe):
-    outlast_sigterm(0)
+def _asked_whether_it_lives(pipe, closing):
+    outlast_sigterm(closing, 0)
     for word in ("begun", "lives"):
         pipe.send(word)
         pipe.recv()
@@ -40,12 +40,27 @@ def test_a_loaders_worker_outlasts_a_sigterm_but_not_two():
     """One may have been sent to its parent's whole group; the second is for the worker itself."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    worker = context.Process(target=_asked_whether_it_lives, args=(theirs,), daemon=True)
+    words = (theirs, context.RawValue("b", 0))
+    worker = context.Process(target=_asked_whether_it_lives, args=words, daemon=True)
     worker.start()
     assert ours.recv() == "begun"
     worker.terminate()
     ours.send("are you there?")
     assert ours.recv() == "lives"
+    worker.terminate()
+    worker.join()
+    assert worker.exitcode == -signal.SIGTERM
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_loader_that_is_closed_ends_its_worker_by_one():
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    closing = context.RawValue("b", 0)
+    worker = context.Process(target=_asked_whether_it_lives, args=(theirs, closing), daemon=True)
+    worker.start()
+    assert ours.recv() == "begun"
+    closing.value = 1
     worker.terminate()
     worker.join()
     assert worker.exitcode == -signal.SIGTERM

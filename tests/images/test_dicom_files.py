@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -143,3 +144,9 @@ def test_acquisitions_of_frames_are_told_apart(tmp_path: Path) -> None:
     ds.save_as(tmp_path / "one.dcm")
     read = read_volume(tmp_path / "one.dcm", series="Abdomen, acquisition 2")
     np.testing.assert_array_equal(read.array, voxels((5, 8, 8), seed=2))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert not dicom_files.is_dicom(tmp_path / "pipe")

@@ -199,4 +199,7 @@ def test_what_lies_in_sub_folders_is_never_passed_over_in_silence(tmp_path: Path
         find_scans([tmp_path / "in"], 1)
     shutil.rmtree(tmp_path / "in" / "p1")
     scan(tmp_path / "in" / "out" / "stray_seg.nii.gz")  # results that lie there are no scans
+    scan(tmp_path / "in" / "out" / "stray_masks" / "liver.nii.gz")
+    scan(tmp_path / "in" / "named" / "stray.nii.gz")  # as nnU-Net's names are
+    (tmp_path / "in" / "named" / "stray_volumes.json").write_text("{}")
     find_scans([tmp_path / "in"], 1)

@@ -57,6 +57,17 @@ for ours, plain in both(inputs(torch.float32, torch.bfloat16)):
     # a sum rounded to bfloat16 once, 8 bits, and a gradient of it
     torch.testing.assert_close(ours.double(), plain.double(), rtol=2e-2, atol=2e-2)
 """,
+    "forward and backward each on the tensors' device": """
+from contextlib import nullcontext
+from mots_pretrained.model import deformable_triton
+devices, launched_on = [], deformable_triton._on
+deformable_triton._on = lambda device: devices.append(device) or launched_on(device)
+leaves = [x.requires_grad_() for x in inputs(torch.float32)]
+total = triton_sum(leaves[0], SHAPES, *leaves[1:], heads=HEADS)
+assert devices == [total.device]
+total.sum().backward()
+assert devices == [total.device] * 2
+""",
     "double, several images, and gradients by differences": """
 BATCH = 2
 for ours, plain in both(inputs(torch.float64)):
@@ -142,7 +153,7 @@ def test_without_a_compiler_attention_stays_plain(monkeypatch):
 
 
 @TRITON
-def test_kernels_are_launched_on_the_tensors_device(monkeypatch):
+def test_a_device_is_made_the_current_one(monkeypatch):
     deformable_triton = importlib.import_module(KERNELS)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext(device))
     with deformable_triton._on(torch.device("cuda:1")) as current:

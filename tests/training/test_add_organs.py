@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -195,6 +196,8 @@ def test_a_single_file_is_learned_beside_its_place_and_a_failure_leaves_nothing(
     def fail(data, output, recipe, *, run):
         places.append(output.parent.parent)
         output.mkdir()
+        if data == "stopped":
+            signal.raise_signal(signal.SIGTERM)
         raise UserError("as for want of scans")
 
     monkeypatch.setattr(module, "finetune_folder", fail)
@@ -203,4 +206,6 @@ def test_a_single_file_is_learned_beside_its_place_and_a_failure_leaves_nothing(
         with pytest.raises(UserError, match="as for want"):
             module.add_organs_folder("data", file, Recipe(steps=1))
     assert places == [tmp_path, tmp_path]
+    with pytest.raises(SystemExit):
+        module.add_organs_folder("stopped", "box.safetensors", Recipe(steps=1))
     assert not [*tmp_path.iterdir()]

@@ -12,6 +12,7 @@ import torch
 from mots_pretrained.training.machine import (
     best_device,
     delayed_sigterm,
+    exiting_on_sigterm,
     flushed_denormals,
     keep_freed_memory,
     kept_generators,
@@ -81,9 +82,18 @@ def test_an_error_after_a_sigterm_is_told_before_that_ends_the_process():
         signal.signal(signal.SIGTERM, before)
 
 
+def test_sigterm_may_leave_as_an_exit_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left, exiting_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert left.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_beside_the_main_thread_nobody_hears_signals():
     with ThreadPoolExecutor() as pool:
         assert pool.submit(lambda: delayed_sigterm().__enter__()()).result() is False
+        pool.submit(lambda: exiting_on_sigterm().__enter__()).result()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
