@@ -183,6 +183,7 @@ FIGURES = (
             "(`head=linear`) | 4, all organs": ("organs", "head linear"),
             "| ` | 8, all organs": ("incomplete", "all organs"),
             "| ` | 20, all organs": ("twenty", "head levels"),
+            "two patches, one seed | 20, all organs": ("twenty", "all after head levels"),
             "| ` | 8, four organs each, drawn at random": ("incomplete", "some organs"),
             "background | 8, four organs each": ("incomplete", "the rest as background"),
             "| 2 of these, all organs": ("incomplete", "all organs of two scans"),
@@ -207,6 +208,11 @@ FIGURES = (
             *ahead_by("all after head levels - head levels"),
             *ahead_by("all after head levels - all, head at random"),
         ),
+    ),
+    Figure(
+        "docs/finetune.md",
+        "default's steps they did: {} more than the head with the same seed ({} to {}, one seed",
+        ahead_by("all after head levels - head levels", "twenty"),
     ),
     Figure(
         "docs/finetune.md",

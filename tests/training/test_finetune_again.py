@@ -112,11 +112,11 @@ def test_a_corrected_label_file_is_not_mixed_with_the_old_one(scratch, tmp_path)
     label = np.zeros((32, 32, 32), np.uint8)
     for place, name in enumerate("ab"):
         label[4 : 12 + place] = 1
-        pair(tmp_path / "data", f"{name}.nii.gz", scan(), label)
+        pair(tmp_path / "data", f"{name}.nii.gz", scan(place), label)
     recipe = replace(scratch, steps=11, classes=("organ",))
     finetune_folder(tmp_path / "data", tmp_path / "out", recipe, run=Run(max_minutes=1e-9))
     label[4:20] = 1
-    pair(tmp_path / "data", "b.nii.gz", scan(), label)
+    pair(tmp_path / "data", "b.nii.gz", scan(1), label)
     with pytest.raises(UserError, match="holds a training with content "):
         finetune_folder(tmp_path / "data", tmp_path / "out", recipe, run=Run(resume=True))
 
