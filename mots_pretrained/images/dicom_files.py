@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -191,7 +192,7 @@ def _left_out(place: Place, error: Exception) -> None:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is a DICOM file, by its content."""
-    if not path.is_file():  # a pipe would wait for ever
+    if not os.path.isfile(path):  # a pipe would wait for ever
         return False
     try:
         with open(path, "rb") as file:

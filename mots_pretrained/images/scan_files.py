@@ -14,7 +14,7 @@ from mots_pretrained.images.itk_header import data_file
 from mots_pretrained.images.nifti_header import SUFFIXES
 
 _LABEL_FOLDER = re.compile(
-    r"labels.*|label|masks.*|mask|segmentations?|complete_labels"
+    r"(labels?|masks?)_?(tr|ts|va|val|test)?|segmentations?|complete_labels"
     r"|instances"  # KiTS23's annotations one by one
 )
 _LABEL_MAP = re.compile(
@@ -132,8 +132,12 @@ def is_seg_nrrd(path: Path) -> bool:
     return path.name.lower().endswith(".seg.nrrd")
 
 
-def is_named_label_map(path: Path) -> bool:
+def is_named_label_map(path: Path, root: Path | None = None) -> bool:
     """Whether a file is a label map by its name or its folder's, as of any layout that is read.
+
+    Args:
+        path: The file.
+        root: Folder that was given, whose own name says nothing.
 
     Example:
         >>> [is_named_label_map(Path(name)) for name in ("labelsTr/x.nii", "p_seg.nii", "ct.nii")]
@@ -141,6 +145,6 @@ def is_named_label_map(path: Path) -> bool:
     """
     return (
         is_seg_nrrd(path)
-        or _LABEL_FOLDER.fullmatch(path.parent.name.lower()) is not None
+        or (path.parent != root and bool(_LABEL_FOLDER.fullmatch(path.parent.name.lower())))
         or _LABEL_MAP.fullmatch(stem(path).lower()) is not None
     )

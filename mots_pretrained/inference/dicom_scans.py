@@ -43,7 +43,9 @@ def warn_of_others(folder: Path) -> None:
             return
         taken, dicom = "files of its own", _first_dicom(folder)
     passed_over = [] if dicom is None else [f"DICOM and zips, such as {dicom}"]
-    if below := [file for file in volumes_below(folder) if not _is_of_results(file.parent)]:
+    below = volumes_below(folder)
+    results = {place for place in {file.parent for file in below} if _is_of_results(place)}
+    if below := [file for file in below if file.parent not in results]:
         passed_over.append(f"files of sub-folders, such as {below[0]} ({len(below)} in all)")
     if passed_over:
         warnings.warn(

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from mots_pretrained.data.layouts.collection import CaseFiles
@@ -61,7 +62,7 @@ def find_seen(
     """
     found, files = SeenScans(), [*visible_files(Path(root))]
     found.unread |= {f"{folder}": "may not be read" for folder in visible_folders(Path(root))[1]}
-    volumes = _volumes(files, channels, found)
+    volumes = _volumes(Path(root), files, channels, found)
     series = _series(Path(root), files, found)
     scans = [*volumes, *series]
     found.scans = len(scans) + len(found.unread)
@@ -81,11 +82,14 @@ def find_seen(
     return found
 
 
-def _volumes(files: Sequence[Path], channels: Sequence[str], found: SeenScans) -> list[CaseFiles]:
+def _volumes(
+    root: Path, files: Sequence[Path], channels: Sequence[str], found: SeenScans
+) -> list[CaseFiles]:
     """Return the scans of NIfTI, NRRD and MetaImage files, folder by folder."""
     scans: list[CaseFiles] = []
+    is_label_map = partial(is_named_label_map, root=root)
     for folder in dict.fromkeys(path.parent for path in files):
-        if all(map(is_named_label_map, list_volumes(folder))):
+        if all(map(is_label_map, list_volumes(folder))):
             continue
         try:
             with warnings.catch_warnings():
@@ -93,7 +97,7 @@ def _volumes(files: Sequence[Path], channels: Sequence[str], found: SeenScans) -
                 scans += folder_scans(folder, channels)
         except ValueError as error:
             found.unread[str(folder)] = str(error)
-    return [scan for scan in scans if not any(map(is_named_label_map, scan.images))]
+    return [scan for scan in scans if not any(map(is_label_map, scan.images))]
 
 
 def _series(root: Path, files: Sequence[Path], found: SeenScans) -> list[CaseFiles]:

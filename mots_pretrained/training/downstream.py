@@ -237,7 +237,6 @@ def folds(
     Warns:
         UserWarning: If folds that the data tell have a patient in both parts.
     """
-    check_several(scans)
     if told and len(told) != count:
         has = f"{len(told)} folds" if len(told) > 1 else "one part to hold out"
         raise UserError(
@@ -245,6 +244,7 @@ def folds(
         )
     if told:
         return [_parted_by_name(scans, fold) for fold in told]
+    check_several(scans)
     patients = _patients(scans, seed)
     if not 2 <= count <= len(patients):
         each = "case" if len(patients) == len(scans) else "patient"

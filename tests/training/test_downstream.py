@@ -216,6 +216,8 @@ def test_a_patient_in_both_parts_that_are_named_is_told():
         split(scans, recipe(validation=(first,)))
     with pytest.warns(UserWarning, match="^1 patient has scans that are trained on and"):
         folds(scans, 1, 0, told=(Fold((second,)),))
+    with pytest.warns(UserWarning, match="^1 patient has scans that are trained on and"):
+        folds(scans[:2], 1, 0, told=(Fold((second,)),))  # told, though there is no other patient
     split(scans, recipe(validation=(first,), train_on=(scans[-1].name,)))
 
 

@@ -226,7 +226,7 @@ def find_bare(folder: str | os.PathLike[str]) -> Collection:
     places, unreadable = visible_folders(folder)
     tell_unreadable(unreadable, folder)
     found = sorted(path for place in places for path in list_volumes(place))
-    labels = [path for path in found if is_named_label_map(path)]
+    labels = [path for path in found if is_named_label_map(path, folder)]
     files = sorted({*found} - {*labels})
     if labels:
         warnings.warn(

@@ -179,10 +179,14 @@ def test_label_maps_are_no_scans_without_labels(tmp_path, label):
 @pytest.mark.parametrize(
     "scan",
     ["labelled_ct.nii.gz", "labelled/ct.nii.gz", "masked/ct.nii.gz", "label_free_ct.nii.gz",
-     "segments/ct.nii.gz", "unlabelled.nii.gz"],
+     "segments/ct.nii.gz", "unlabelled.nii.gz", "labels_and_images/ct.nii.gz"],
 )  # fmt: skip
 def test_a_scan_s_own_name_makes_it_no_label_map(tmp_path, scan):
     assert identifiers(find_bare(touch(tmp_path, scan))) == [scan]
+
+
+def test_the_name_of_the_folder_that_is_given_says_nothing(tmp_path):
+    assert identifiers(find_bare(touch(tmp_path / "segmentation", "ct.nii.gz"))) == ["ct.nii.gz"]
 
 
 @pytest.fixture
