@@ -22,6 +22,7 @@ from mots_pretrained.data.store import case_folder
 from mots_pretrained.errors import printable
 from mots_pretrained.evaluation.files import score_files
 from mots_pretrained.files import file_names
+from mots_pretrained.images.scan_files import is_named_label_map
 from mots_pretrained.inference.cohort import find_scans, segment_scans, write_results
 from mots_pretrained.inference.failures import FAILURES
 from mots_pretrained.inference.predictor import Predictor
@@ -62,7 +63,8 @@ def entries(folder: Path) -> Iterator[Entry]:
             _show(name)
 
         yield Entry("file name, predicted", repr(name)[:40], predict, "right")
-        yield Entry("file name, read", repr(name)[:40], read, "right")
+        is_scan = not is_named_label_map(file)  # "labels" alone is no scan without labels
+        yield Entry("file name, read", repr(name)[:40], read, "right" if is_scan else "refused")
         yield Entry("name, shown", repr(name)[:40], show, "right")
 
 
