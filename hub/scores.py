@@ -60,10 +60,15 @@ def score(
         seeds=tuple(seeds),
         everywhere=True,
         workers=workers,
-        on_case=lambda done, of: print(f"test: case {done} of {of}", end="\r", flush=True),
+        on_case=progress("test"),
     )
     print(f"\n{results.as_text()}", flush=True)
     return results
+
+
+def progress(what: str) -> Any:
+    """Return a callback that counts cases on one line."""
+    return lambda done, of: print(f"{what}: case {done} of {of}", end="\r", flush=True)
 
 
 def with_scores(said: Description, results: Results, dataset: str) -> Description:

@@ -29,7 +29,7 @@ from typing import Any
 
 import yaml
 from safetensors import safe_open
-from scores import CASES, CSV, HUB, SEEDS, dataset_of, finish, keep, score, with_scores
+from scores import CASES, CSV, HUB, SEEDS, dataset_of, finish, keep, progress, score, with_scores
 
 from mots_pretrained.data.seen_volumes import seen_volumes
 from mots_pretrained.errors import UserError
@@ -321,11 +321,6 @@ def measure(folder: Path, recipe: Recipe, phantoms: Phantoms, *, workers: int = 
         )
         seen = seen_volumes(map(source, range(phantoms.volumes)), config)
         write_text(folder / CONFIG, dataclasses.replace(config, seen_volumes=seen).to_json())
-
-
-def progress(what: str) -> Any:
-    """Return a callback that counts cases on one line."""
-    return lambda done, of: print(f"{what}: case {done} of {of}", end="\r", flush=True)
 
 
 def main() -> None:

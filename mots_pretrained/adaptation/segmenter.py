@@ -250,13 +250,7 @@ class Segmenter(Pretrained):
             contract = dataclasses.replace(contract, channels=numbered, intensity="zscore")
         # Other classes in other scans: neither label values, volumes nor thresholds hold for them.
         kept = dataclasses.replace(
-            config,
-            architecture="segmenter",
-            classes=names,
-            class_values=(),
-            added=(),
-            seen_volumes=(),
-            thresholds={},
+            config.untrained, architecture="segmenter", classes=names, class_values=()
         )
         return cls(
             dataclasses.replace(

@@ -76,13 +76,14 @@ class NnunetNetwork(ProbabilityNetwork):
         """Return by how many voxels zeros continue a scan, axis by axis, up to the window.
 
         They do where nnU-Net has cut off what is zero around a brain, whose outermost planes are
-        mostly zero; a scan that goes on to its border is continued as any other.
+        mostly zero; a scan that goes on to its border is continued as any other, and so is a CT.
         """
+        if self.config.preprocessing.intensity == "ct":
+            return [(0, 0)] * 3
         ends = margins(image.shape[1:], self.config.preprocessing.window)
         for axis in range(3):
             outer = image.index_select(axis + 1, torch.tensor([0, image.shape[axis + 1] - 1]))
-            full = float(outer.ne(0).any(dim=0).float().mean()) > _FULL
-            if full or self.config.preprocessing.intensity == "ct":
+            if float(outer.ne(0).any(dim=0).float().mean()) > _FULL:
                 ends[axis] = (0, 0)
         return ends
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mots_pretrained.errors import MissingFileError
@@ -102,15 +102,21 @@ def visible_folders(root: Path) -> tuple[list[Path], list[Path]]:
     readable, unreadable = [root], []
     for folder, names, _ in os.walk(root):
         there = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        names[:] = [path.name for path in there if may_read(path)]
-        readable += [Path(folder, name) for name in names]
-        unreadable += [path for path in there if not may_read(path)]
+        open_ones, closed = by_access(there)
+        names[:] = [path.name for path in open_ones]
+        readable += open_ones
+        unreadable += closed
     return readable, unreadable
 
 
-def may_read(folder: Path) -> bool:
-    """Whether this user may list a folder and open what lies in it."""
-    return os.access(folder, os.R_OK | os.X_OK)
+def by_access(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Part folders into those that this user may list and open files of, and the others."""
+    readable: list[Path] = []
+    unreadable: list[Path] = []
+    for folder in folders:
+        may = os.access(folder, os.R_OK | os.X_OK)
+        (readable if may else unreadable).append(folder)
+    return readable, unreadable
 
 
 def tell_unreadable(folders: Sequence[Path], root: Path) -> None:

@@ -30,19 +30,16 @@ def may_be_dicom(path: Path) -> bool:
     """Whether to look for series in a path: a zip, a DICOM file, or a folder of only such."""
     if not path.is_dir():
         return _is_zip(path) or is_dicom(path)
-    if any(not is_seg_nrrd(file) for file in list_volumes(path)):
-        return False
-    return _first_dicom(path) is not None
+    return not _has_volumes(path) and _first_dicom(path) is not None
 
 
 def warn_of_others(folder: Path) -> None:
     """Warn of what no scan is made of because a folder holds DICOM, or NIfTI files of its own."""
-    taken, dicom = "DICOM", None
-    if not may_be_dicom(folder):
-        if all(is_seg_nrrd(file) for file in list_volumes(folder)):
-            return
-        taken, dicom = "files of its own", _first_dicom(folder)
-    passed_over = [] if dicom is None else [f"DICOM and zips, such as {dicom}"]
+    has_own, dicom = _has_volumes(folder), _first_dicom(folder)
+    if not has_own and dicom is None:
+        return
+    taken = "files of its own" if has_own else "DICOM"
+    passed_over = [f"DICOM and zips, such as {dicom}"] if has_own and dicom is not None else []
     below = volumes_below(folder)
     results = {place for place in {file.parent for file in below} if _is_of_results(place)}
     if below := [file for file in below if file.parent not in results]:
@@ -53,6 +50,11 @@ def warn_of_others(folder: Path) -> None:
             f"{', and '.join(passed_over)}: give their folder for them",
             stacklevel=3,
         )
+
+
+def _has_volumes(folder: Path) -> bool:
+    """Whether a folder itself holds scans in files, NIfTI or such."""
+    return any(not is_seg_nrrd(file) for file in list_volumes(folder))
 
 
 def _is_of_results(folder: Path) -> bool:
@@ -106,7 +108,7 @@ def dicom_scans(place: Path, wanted: str | None = None) -> list[CaseFiles]:
             f"{place} holds no .nii or .nii.gz file and no DICOM volume; give a folder of scans"
         )
     if wanted is not None:
-        _warn_of_others(volumes, {series.study for series in chosen}, wanted)
+        _warn_of_studies(volumes, {series.study for series in chosen}, wanted)
     return sorted(_named(place, held), key=lambda scan: scan.name)
 
 
@@ -145,7 +147,7 @@ def state_of(scan: CaseFiles) -> tuple[tuple[int, int], ...]:
     return tuple(states)
 
 
-def _warn_of_others(volumes: Sequence[Series], chosen: set[tuple[str, str]], wanted: str) -> None:
+def _warn_of_studies(volumes: Sequence[Series], chosen: set[tuple[str, str]], wanted: str) -> None:
     """Warn of the studies none of whose volumes are chosen, by where they lie and what they are."""
     studies: dict[tuple[str, str], list[Series]] = {}
     for series in volumes:

@@ -13,7 +13,7 @@ from mots_pretrained.data.layouts.collection import (
     subfolders,
 )
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.scan_files import list_volumes, may_read, stem, tell_unreadable
+from mots_pretrained.images.scan_files import by_access, list_volumes, stem, tell_unreadable
 from mots_pretrained.tasks import BRATS_2023_REGIONS, BRATS_MODALITIES, BRATS_REGIONS
 
 GRADES = ("HGG", "LGG")
@@ -46,9 +46,10 @@ def find_brats(folder: Path) -> Collection | None:
     """
     places = [folder / grade for grade in GRADES if (folder / grade).is_dir()] or [folder]
     there = sorted((path for place in places for path in subfolders(place)), key=_by_name)
-    found = [case for path in there if may_read(path) and (case := _case(path)) is not None]
+    readable, unreadable = by_access(there)
+    found = [case for path in readable if (case := _case(path)) is not None]
     if found:
-        tell_unreadable([path for path in there if not may_read(path)], folder)
+        tell_unreadable(unreadable, folder)
     return _collection(folder, found)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mots_pretrained.errors import MissingFileError, UserError
-from mots_pretrained.images.scan_files import may_read, stem
+from mots_pretrained.images.scan_files import by_access, stem
 from mots_pretrained.tasks import PUBLIC_COLLECTIONS, Task
 
 _DEPTH = 3  # a collection lies one or two levels below the root
@@ -222,10 +222,9 @@ def folders_below(
     level = [root]
     yield from level
     for _ in range(depth):
-        below = [path for folder in level for path in subfolders(folder)]
-        level = [path for path in below if may_read(path)]
+        level, closed = by_access(path for folder in level for path in subfolders(folder))
         if unreadable is not None:
-            unreadable += [path for path in below if not may_read(path)]
+            unreadable += closed
         yield from level
 
 

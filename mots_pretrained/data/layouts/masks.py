@@ -17,7 +17,7 @@ from mots_pretrained.data.layouts.collection import (
     subfolders,
 )
 from mots_pretrained.errors import UserError
-from mots_pretrained.images.scan_files import list_volumes, may_read, stem, tell_unreadable
+from mots_pretrained.images.scan_files import by_access, list_volumes, stem, tell_unreadable
 
 _SEGMENTATIONS = "segmentations"
 _SCANS = ("ct", "mri")  # what scans are called beside other files, as AbdomenAtlas's label maps
@@ -36,8 +36,8 @@ def find_masks(folder: Path) -> Collection | None:
         UserWarning: If folders may not be read beside those of cases; the message names one.
     """
     cases = []
-    there = subfolders(folder)
-    for place in filter(may_read, there):
+    readable, unreadable = by_access(subfolders(folder))
+    for place in readable:
         if not (place / _SEGMENTATIONS).is_dir():
             continue
         scans = list_volumes(place)
@@ -52,7 +52,7 @@ def find_masks(folder: Path) -> Collection | None:
         cases.append(CaseFiles(place.name, (scans[0],), masks=masks))
     if not cases:
         return None
-    tell_unreadable([path for path in there if not may_read(path)], folder)
+    tell_unreadable(unreadable, folder)
     names = sorted({name for case in cases for name in case.masks})
     cases = [
         case if len(case.masks) == len(names) else replace(case, labelled=tuple(sorted(case.masks)))
